@@ -1,0 +1,61 @@
+# `make demo` and `make test` are all a newcomer needs; both set everything up by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format generate lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+demo: $(VENV)/.demo ## see a rotation, start to end, in a throw-away home
+	@$(BIN)/pgherald demo $(DEMO)
+
+test: $(VENV)/.dev ## run all tests
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/generate.py --check
+
+format: $(VENV)/.dev ## put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: $(VENV)/.dev ## write the generated files anew
+	$(BIN)/python tools/generate.py
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra demo --group build pyproject.toml -o requirements/demo.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--all-extras --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		requirements/pgadmin.in -o requirements/pgadmin.txt
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) .cache dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
+
+# Each stamp means: the environment holds exactly this locked set, checked by hash.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml
+	@$(call install,requirements/demo.txt)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	@$(call install,requirements/dev.txt)
+	@touch $@ $(VENV)/.demo
+
+define install
+set -e; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "pgherald needs Python 3.11 or newer; name it with: make PYTHON=/path/to/python3"; exit 1; }; \
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	|| { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }; \
+echo "Installing the locked dependencies …"; \
+$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); \
+$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+endef
