@@ -1,0 +1,233 @@
+"""The words of the program, as frozen types.
+
+database
+    One thing the person wants kept working. Its key is (account, app, attachment)
+    and never contains user, host or database name, since all of those can change.
+login
+    Host, port, dbname, user, password and sslmode at one moment.
+sighting
+    A login as Heroku showed it, when, and by which release.
+rotation
+    One login replaced by another. Holds no secret.
+client
+    A local program's file that holds logins.
+entry
+    What every client should hold for one database: the database's settings and its login.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pgherald.secret import Secret
+
+DEFAULT_ACCOUNT: Final = "default"
+
+#: The order in which changed fields are named to the person.
+LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
+
+
+class ProbePolicy(enum.StrEnum):
+    """What an unproven login may do (configuration key `probe`)."""
+
+    REQUIRE = "require"
+    """Nothing is written before the login has opened a connection."""
+    PREFER = "prefer"
+    """Try to prove; write all the same when it cannot be proven, and say "unproven"."""
+    OFF = "off"
+    """Do not connect; every login is written and called "unproven"."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DatabaseKey:
+    """Names a database for good: through rotation, failover and renaming.
+
+    Attributes:
+        account: name of the Heroku account in the configuration.
+        app: name of the Heroku app.
+        attachment: name of the add-on attachment; its config var is `<attachment>_URL`.
+    """
+
+    account: str
+    app: str
+    attachment: str
+
+    @property
+    def var(self) -> str:
+        """Name of the config var that holds the URL."""
+        return f"{self.attachment}_URL"
+
+    def __str__(self) -> str:
+        """`app/ATTACHMENT`, with `account:` in front unless it is the only, default one."""
+        short = f"{self.app}/{self.attachment}"
+        return short if self.account == DEFAULT_ACCOUNT else f"{self.account}:{short}"
+
+    @classmethod
+    def parse(cls, text: str) -> DatabaseKey:
+        """Read back what `str()` gave.
+
+        Raises:
+            ValueError: when the text has not that form.
+        """
+        account, colon, rest = text.rpartition(":")
+        app, slash, attachment = rest.partition("/")
+        if not app or not slash or not attachment or "/" in attachment or (colon and not account):
+            raise ValueError(f"not a database key: {text!r}")
+        return cls(account or DEFAULT_ACCOUNT, app, attachment)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Everything needed to connect, at one moment. Compared whole.
+
+    Attributes:
+        host: host name or address; an IPv6 address without brackets.
+        port: TCP port, 1 to 65535.
+        dbname: name of the database on the server.
+        user: role name.
+        password: the password; never shown by `repr`.
+        sslmode: libpq's `sslmode`, such as `require`.
+    """
+
+    host: str
+    port: int
+    dbname: str
+    user: str
+    password: Secret
+    sslmode: str = "require"
+
+    def changed(self, other: Login | None) -> tuple[str, ...]:
+        """Names of the fields in which `other` differs, in `LOGIN_FIELDS` order.
+
+        Without another login every field counts as changed.
+        """
+        if other is None:
+            return LOGIN_FIELDS
+        return tuple(f for f in LOGIN_FIELDS if getattr(self, f) != getattr(other, f))
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database and what the person asked for it.
+
+    Attributes:
+        key: which database.
+        name: what pgAdmin shows.
+        group: pgAdmin's server group.
+        service: section in the service file; unique among all databases.
+        probe: what an unproven login may do.
+        sslmode: libpq's `sslmode` for this database.
+    """
+
+    key: DatabaseKey
+    name: str
+    group: str
+    service: str
+    probe: ProbePolicy = ProbePolicy.REQUIRE
+    sslmode: str = "require"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A login as Heroku showed it.
+
+    Attributes:
+        key: which database.
+        login: what Heroku showed, with the database's own `sslmode`.
+        seen_at: when, UTC.
+        release: the app's release that showed it, when known.
+    """
+
+    key: DatabaseKey
+    login: Login
+    seen_at: datetime
+    release: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """One login replaced by another. Holds no secret, so it may be stored and told.
+
+    Attributes:
+        key: which database.
+        changed: names of the login's fields that changed, in `LOGIN_FIELDS` order.
+        seen_at: when Heroku first showed the new login, UTC.
+        proven_at: when a connection proved it, UTC; None when it never was.
+        written_at: when every client held it, UTC; None when not (yet).
+        release: the app's release that brought it, when known.
+    """
+
+    key: DatabaseKey
+    changed: tuple[str, ...]
+    seen_at: datetime
+    proven_at: datetime | None = None
+    written_at: datetime | None = None
+    release: int | None = None
+
+    def written(self, at: datetime) -> Rotation:
+        """The same rotation, now held by every client."""
+        return dataclasses.replace(self, written_at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What every client should hold for one database."""
+
+    database: Database
+    login: Login
+
+    @property
+    def key(self) -> DatabaseKey:
+        """The database's key."""
+        return self.database.key
+
+
+class NewsKind(enum.StrEnum):
+    """What the person may be told."""
+
+    ADDED = "added"
+    """A database is kept for the first time."""
+    ROTATED = "rotated"
+    """A rotation is in the clients."""
+    MENDED = "mended"
+    """A client had lost or changed an entry; it holds the right one again."""
+    TROUBLE = "trouble"
+    """Something that worked stopped working. Told once."""
+    RECOVERED = "recovered"
+    """Something that was in trouble works again. Told once."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing worth telling, without any secret in it.
+
+    Attributes:
+        kind: what happened.
+        subject: whom it concerns; equal for a trouble and its recovery. For a database
+            `database:<key>`, for an account `account:<name>`, for a file `client:<path>`.
+        at: when, UTC.
+        label: the subject as a person calls it: the database's name, the account, the file.
+        changed: for a rotation, names of the login's fields that changed.
+        proven: whether a connection proved the login now in the clients.
+        clients: labels of the clients that are up to date, such as `psql`.
+        behind: clients that could not be brought up to date: (label, what is wrong).
+        title: for a trouble, its headline.
+        advice: for a trouble, what the person can do.
+        since: for a recovery, when the trouble began, UTC.
+    """
+
+    kind: NewsKind
+    subject: str
+    at: datetime
+    label: str
+    changed: tuple[str, ...] = ()
+    proven: bool = True
+    clients: tuple[str, ...] = ()
+    behind: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+    advice: str = ""
+    since: datetime | None = None

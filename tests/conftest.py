@@ -1,0 +1,92 @@
+"""What holds for every test: a home of its own, and never the person's.
+
+Whatever a test starts, in this process or as a child, finds its files below a fresh folder,
+no Postgres or Heroku setting of the developer's, and no desktop to talk to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from platformdirs import user_config_path, user_state_path
+
+if TYPE_CHECKING:
+    from pgherald.simulator.postgres import Cluster
+
+# A busy machine is no failure: no property here is about time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+#: Variables that lead to the person's own things; each test gets its own, or none.
+FORGOTTEN = ("PG", "HEROKU_", "NOTIFY_SOCKET", "WATCHDOG_")
+
+#: Says which Postgres the tests run against; see `pgherald.simulator.binaries`.
+KEPT = ("PGHERALD_POSTGRES_BIN",)
+
+#: Where they lead instead, below the test's home.
+PLACES = {
+    "HOME": ".",
+    "USERPROFILE": ".",
+    "APPDATA": "AppData/Roaming",
+    "LOCALAPPDATA": "AppData/Local",
+    "XDG_CACHE_HOME": ".cache",
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+    "XDG_RUNTIME_DIR": ".run",
+    "PGPASSFILE": ".pgpass",
+    "PGSERVICEFILE": ".pg_service.conf",
+    "GIT_CONFIG_GLOBAL": ".gitconfig",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of this test; empty at first, and not within its `tmp_path`."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(KEPT):
+            if name.startswith(FORGOTTEN):
+                patch.delenv(name)
+        for name, place in PLACES.items():
+            patch.setenv(name, str(folder / place))
+        patch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={folder / '.run' / 'no-bus'}")
+        refuse_to_touch_another(folder)
+        yield folder
+
+
+def refuse_to_touch_another(home: Path) -> None:
+    """End the whole run if something would still lead to the person's home."""
+    places = (Path.home(), user_config_path("pgherald"), user_state_path("pgherald"))
+    if strays := [str(place) for place in places if not place.is_relative_to(home)]:
+        pytest.exit(f"the tests would touch {', '.join(strays)}", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real Postgres with TLS, shared by the whole run."""
+    from support.cluster import running_cluster
+
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each group of tests that did not run, and why: nothing is skipped in silence."""
+    groups: dict[tuple[str, str], int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        where, _, why = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "?")
+        group = (
+            Path(report.nodeid.partition("::")[0] or where).name,
+            why.removeprefix("Skipped: "),
+        )
+        groups[group] = groups.get(group, 0) + 1
+    if groups:
+        terminalreporter.section("not run on this machine", sep="-")
+    for (name, why), count in sorted(groups.items()):
+        terminalreporter.write_line(f"{name}: {count} test{'s' * (count != 1)}: {why}")
