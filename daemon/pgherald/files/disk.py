@@ -1,0 +1,128 @@
+"""The primitive operations, one system call each.
+
+Everything above goes through a `Disk` that is handed in. A test hands in one that fails,
+or that kills its own process, at the n-th operation.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+#: Windows opens files as text unless told.
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+
+#: For reading what may turn out to be no file: do not wait for a pipe's other end, do not
+#: become a terminal's owner, do not follow a link that was put there a moment ago.
+READ: Final[int] = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+)
+
+#: For writing a file that must not exist yet, not even as a link.
+CREATE: Final[int] = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+
+#: What file systems that cannot sync a folder answer.
+_NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP})
+
+
+class Disk:
+    """The machine's own disk. Every method may raise `OSError`.
+
+    Attributes:
+        posix: whether files have owners and modes, and folders can be synced.
+    """
+
+    posix: bool = os.name == "posix"
+
+    def euid(self) -> int | None:
+        """The user that pgherald runs as; None where there is no such number."""
+        return os.geteuid() if self.posix else None
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        """Open, never to be inherited by children; a new file gets `mode`."""
+        return os.open(path, flags | _BINARY, mode)
+
+    def close(self, fd: int) -> None:
+        """Close."""
+        os.close(fd)
+
+    def read(self, fd: int, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return os.read(fd, size)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write some of `data`; how many bytes."""
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        """Bring the file's content to the disk."""
+        os.fsync(fd)
+
+    def fsync_folder(self, path: Path) -> None:
+        """Bring the folder's names to the disk, where the file system can."""
+        if not self.posix:
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        except OSError as exc:
+            if exc.errno not in _NO_FOLDER_SYNC:
+                raise
+        finally:
+            os.close(fd)
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """Set the mode; nothing where there are no modes."""
+        if self.posix:
+            os.fchmod(fd, mode)
+
+    def fchown(self, fd: int, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one as it is."""
+        if self.posix:
+            os.fchown(fd, uid, gid)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """What the open file is."""
+        return os.fstat(fd)
+
+    def stat(self, path: Path) -> os.stat_result:
+        """What is there, links followed."""
+        return os.stat(path)  # noqa: PTH116 – the primitive itself
+
+    def lstat(self, path: Path) -> os.stat_result:
+        """What is there, links not followed."""
+        return os.lstat(path)
+
+    def realpath(self, path: Path) -> Path:
+        """The path without links, as far as it exists."""
+        return Path(os.path.realpath(path))
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Put `source` in the place of `target` in one instant."""
+        os.replace(source, target)  # noqa: PTH105 – the primitive itself
+
+    def unlink(self, path: Path) -> None:
+        """Delete a file or a link."""
+        os.unlink(path)  # noqa: PTH108 – the primitive itself
+
+    def mkdir(self, path: Path, mode: int) -> None:
+        """Make a folder."""
+        os.mkdir(path, mode)  # noqa: PTH102 – the primitive itself
+
+    def rmdir(self, path: Path) -> None:
+        """Delete an empty folder."""
+        os.rmdir(path)  # noqa: PTH106 – the primitive itself
+
+    def listdir(self, path: Path) -> list[str]:
+        """Names in a folder, in no order."""
+        return os.listdir(path)  # noqa: PTH208 – the primitive itself
+
+    def rmtree(self, path: Path) -> None:
+        """Delete a folder with all that is in it; links in it are deleted, not followed."""
+        shutil.rmtree(path)

@@ -1,0 +1,132 @@
+"""Locks between the processes of one user: one writer per client file, one daemon.
+
+A lock is held on a file in pgherald's own folder, never on or beside the person's file,
+and the system lets go of it when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import filelock
+
+from pgherald.errors import AlreadyRunning, FileTrouble
+from pgherald.files.own import OwnFiles
+from pgherald.files.words import reported
+
+#: How long one writer waits for another, in seconds. A commit takes milliseconds.
+LOCK_LIMIT: Final = 10.0
+
+#: How long `exclusive` tries, in seconds.
+_INSTANT: Final = 0.2
+
+
+class Locks:
+    """The locks in one folder.
+
+    Args:
+        folder: where the lock files lie; made when the first lock is taken.
+        own: makes the folder.
+    """
+
+    def __init__(self, folder: Path, own: OwnFiles) -> None:
+        self._folder = folder
+        self._own = own
+        # One object per lock file and process: filelock counts re-entry by object and thread.
+        self._made: dict[str, filelock.FileLock] = {}
+
+    @contextlib.contextmanager
+    def hold(self, path: Path, target: Path, limit: float) -> Iterator[None]:
+        """Hold the lock of `target`; again in the same thread is fine.
+
+        Args:
+            path: the file as the person knows it.
+            target: the same without links: two names of one file have one lock.
+            limit: seconds to wait for another holder.
+
+        Raises:
+            FileTrouble: another pgherald held it all that time.
+        """
+        self._own.private_folder(self._folder)
+        name = f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.lock"
+        # setdefault is atomic, so that two threads share one object.
+        lock = self._made.setdefault(name, filelock.FileLock(self._folder / name, mode=0o600))
+        with reported(path, "locked"):
+            try:
+                lock.acquire(timeout=limit)
+            except filelock.Timeout:
+                raise FileTrouble(
+                    "is being written by another pgherald",
+                    "Nothing is to be done, unless one of them hangs: `pgherald status` tells.",
+                    path=path,
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, who: str, own: OwnFiles) -> Iterator[None]:
+    """Be the only one who holds `path`, without waiting.
+
+    Args:
+        path: the lock file; beside it, `<path>.pid` tells others who holds it.
+        who: what holds it, such as `pgherald run`.
+        own: writes the note.
+
+    Raises:
+        AlreadyRunning: somebody else holds it; names the process, if known.
+        FileTrouble: the system does not let us.
+    """
+    own.private_folder(path.parent)
+    note = path.with_name(f"{path.name}.pid")
+    lock = filelock.FileLock(path, mode=0o600, thread_local=False)
+    with reported(path, "locked"):
+        try:
+            # Long enough to outlast `is_held`.
+            lock.acquire(timeout=_INSTANT)
+        except filelock.Timeout:
+            raise _already_running(note) from None
+    try:
+        own.write_private(note, f"{os.getpid()} {who}\n".encode())
+        yield
+    finally:
+        with contextlib.suppress(FileTrouble):
+            own.remove_own(note)
+        lock.release()
+
+
+def _already_running(note: Path) -> AlreadyRunning:
+    try:
+        pid, _, who = note.read_text("utf-8").strip().partition(" ")
+    except (OSError, ValueError):
+        pid = who = ""
+    if not pid.isdecimal():
+        return AlreadyRunning(
+            "pgherald is already running", "Stop the other one first, or set another state_dir."
+        )
+    return AlreadyRunning(
+        f"pgherald is already running (process {pid}, {who or 'pgherald'})",
+        f"Stop it first (`kill {pid}`, or its service), or set another state_dir.",
+    )
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock that `exclusive` takes on `path`.
+
+    Looks by taking it for an instant; whoever comes in just then waits for that long.
+    """
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, mode=0o600, thread_local=False)
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except (filelock.Timeout, OSError):
+        return True

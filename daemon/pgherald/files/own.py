@@ -1,0 +1,201 @@
+"""pgherald's own files and folders: its state, and what `demo` and `simulate` throw away.
+
+Nobody else writes these, so they are replaced without looking; clients' files never come
+through here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pgherald.errors import FileTrouble
+from pgherald.files import temp
+from pgherald.files.disk import Disk
+from pgherald.files.words import reported
+
+_PRIVATE_FOLDER: Final = 0o700
+_PRIVATE_FILE: Final = 0o600
+
+
+class OwnFiles:
+    """Writes, renames and deletes what is pgherald's own.
+
+    Every method raises `FileTrouble`, naming the file, when the system refuses.
+
+    Args:
+        disk: does it.
+        token: makes temporary names unlike any before.
+    """
+
+    def __init__(self, disk: Disk, token: Callable[[], str] = temp.random_token) -> None:
+        self._disk = disk
+        self._token = token
+
+    def private_folder(self, path: Path) -> None:
+        """Make a folder that only its owner may enter, or make sure of an existing one.
+
+        A folder that others may read is left so: the files in it are private themselves.
+
+        Raises:
+            FileTrouble: it is a link, no folder, somebody else's, or others may write to it.
+        """
+        with reported(path, "made"):
+            self._make_missing(path)
+            found = self._disk.lstat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            raise FileTrouble(
+                "is not a folder (a link does not count)", f"Move it away: {path}", path=path
+            )
+        euid = self._disk.euid()
+        if euid is None:
+            return
+        if found.st_uid != euid:
+            raise FileTrouble(
+                f"belongs to user {found.st_uid}, and pgherald runs as user {euid}",
+                "Run pgherald as the folder's owner, or choose another state_dir.",
+                path=path,
+            )
+        if found.st_mode & 0o022:
+            raise FileTrouble(
+                "may be written by other users", f"Run: chmod 700 '{path}'", path=path
+            )
+
+    def make_folder(self, path: Path, mode: int = _PRIVATE_FOLDER) -> None:
+        """Make a folder and those above it, if they are missing; new ones get `mode`."""
+        with reported(path, "made"):
+            self._make_missing(path, mode)
+            if not stat.S_ISDIR(self._disk.stat(path).st_mode):
+                raise FileTrouble("is a file, not a folder", f"Move it away: {path}", path=path)
+
+    def write_private(self, path: Path, data: bytes) -> None:
+        """Replace a file of pgherald's own, whole and synced, mode 0600."""
+        self._put(path, data, _PRIVATE_FILE)
+
+    def write_text_file(self, path: Path, text: str, mode: int = _PRIVATE_FILE) -> None:
+        """Replace a text file that pgherald made, whole and synced, in UTF-8 as it stands.
+
+        Missing folders are made. A link is replaced, not followed.
+        """
+        self.make_folder(path.parent)
+        self._put(path, text.encode("utf-8"), mode)
+
+    def write_new_private(self, path: Path, data: bytes) -> None:
+        """Create a private file that must not exist yet, synced; its folder is not."""
+        with reported(path, "written"):
+            temp.write_new(self._disk, path, data, lambda _: None)
+
+    def sync_folder(self, path: Path) -> None:
+        """Bring the folder's names to the disk."""
+        with reported(path, "written"):
+            self._disk.fsync_folder(path)
+
+    def rename_own(self, source: Path, target: Path) -> None:
+        """Give a file or folder of pgherald's own another name in the same folder."""
+        with reported(source, "renamed"):
+            self._disk.replace(source, target)
+
+    def set_aside(self, path: Path, suffix: str) -> Path:
+        """Rename a file to its name with `suffix`, over an earlier one; the new path."""
+        aside = path.with_name(path.name + suffix)
+        self.rename_own(path, aside)
+        self.sync_folder(path.parent)
+        return aside
+
+    def names(self, folder: Path) -> tuple[str, ...]:
+        """Names in a folder, sorted; none when there is no such folder."""
+        with reported(folder, "read"):
+            try:
+                return tuple(sorted(self._disk.listdir(folder)))
+            except FileNotFoundError:
+                return ()
+
+    def remove_own(self, path: Path) -> None:
+        """Delete a file of pgherald's own; nothing happens when it is not there."""
+        with reported(path, "deleted"):
+            self._unlink(path)
+
+    def remove_own_tree(self, path: Path, *, within: Path) -> None:
+        """Delete a file or folder of pgherald's own with all that is in it.
+
+        Links are deleted, never followed. Nothing happens when it is not there.
+
+        Raises:
+            FileTrouble: it does not lie below `within`.
+        """
+        with reported(path, "deleted"):
+            root = self._disk.realpath(within)
+            place = self._disk.realpath(path.parent) / path.name
+            if ".." in path.parts or root not in place.parents:
+                raise FileTrouble(f"is not deleted: it lies outside {within}", path=path)
+            self._remove_tree(place)
+
+    def remove_tree(self, root: Path) -> None:
+        """Delete a throw-away folder with all that is in it.
+
+        Raises:
+            FileTrouble: it is a link, or the person's home or a folder above it.
+        """
+        with reported(root, "deleted"):
+            if not os.path.lexists(root):
+                return
+            home = self._disk.realpath(Path.home())
+            if root.is_symlink() or self._disk.realpath(root) in (home, *home.parents):
+                raise FileTrouble("is not deleted: it is no throw-away folder", path=root)
+            self._disk.rmtree(root)
+
+    def _put(self, path: Path, data: bytes, mode: int) -> None:
+        with reported(path, "written"):
+            new = temp.write_temp(
+                self._disk, path, data, lambda fd: self._set_mode(fd, mode), self._token
+            )
+            try:
+                self._disk.replace(new, path)
+            except BaseException:
+                temp.drop(self._disk, new)
+                raise
+            self._disk.fsync_folder(path.parent)
+
+    def _set_mode(self, fd: int, mode: int) -> None:
+        """The mode as asked for: what the umask left of it may be less, and was never more."""
+        if self._disk.posix and stat.S_IMODE(self._disk.fstat(fd).st_mode) != mode:
+            self._disk.fchmod(fd, mode)
+
+    def _make_missing(self, folder: Path, mode: int = _PRIVATE_FOLDER) -> None:
+        missing: list[Path] = []
+        place = folder.absolute()
+        while not os.path.lexists(place):
+            if place == place.parent:
+                # Windows: a drive that is not connected.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+            missing.append(place)
+            place = place.parent
+        for new in reversed(missing):
+            try:
+                self._disk.mkdir(new, mode)
+            except FileExistsError:
+                continue  # another program was faster, and that is as good
+            self._disk.fsync_folder(new.parent)
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            self._disk.unlink(path)
+        except FileNotFoundError:
+            return
+        self._disk.fsync_folder(path.parent)
+
+    def _remove_tree(self, place: Path) -> None:
+        try:
+            is_folder = stat.S_ISDIR(self._disk.lstat(place).st_mode)
+        except FileNotFoundError:
+            return
+        if not is_folder:
+            self._disk.unlink(place)
+            return
+        for name in self._disk.listdir(place):
+            self._remove_tree(place / name)
+        self._disk.rmdir(place)

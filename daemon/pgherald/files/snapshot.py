@@ -1,0 +1,75 @@
+"""What a file was when it was read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Mode bits that let anyone but the owner at a file.
+OTHERS = 0o077
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Changes whenever the file is replaced, written, chmodded or chowned."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Identity:
+        """The identity in a stat result."""
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A client's file as it was read. The content, which may hold secrets, is not shown.
+
+    Attributes:
+        path: the file as the configuration names it, absolute.
+        target: the same without symbolic links: what is really read and written.
+        content: its bytes; None when there is no file.
+        identity: tells whether it is still the same; None when there is no file.
+        mode: permission bits; None when there is no file, or no such thing (Windows).
+        uid: owner; None likewise.
+        gid: group; None likewise.
+    """
+
+    path: Path
+    target: Path
+    content: bytes | None = field(repr=False)
+    identity: Identity | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def loose(self) -> bool:
+        """Whether anyone but the owner may get at the file."""
+        return self.mode is not None and bool(self.mode & OTHERS)
+
+    def mode_for(self, *, private: bool) -> int:
+        """The mode that new content gets: the old one, made private where it must be."""
+        if self.mode is None:
+            return 0o600
+        return self.mode & ~OTHERS if private else self.mode
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """New content that lies complete on the target's own disk, one rename away from it."""
+
+    target: Path
+    temp: Path
+    content: bytes = field(repr=False)
+
+
+def digest(content: bytes | None) -> str | None:
+    """SHA-256 in hex; None for no file."""
+    return None if content is None else hashlib.sha256(content).hexdigest()

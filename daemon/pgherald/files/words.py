@@ -1,0 +1,113 @@
+"""System errors in plain words, each with what the person can do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pgherald.errors import FileTrouble
+
+_AGAIN: Final = "pgherald tries again by itself."
+
+#: errno: (what is wrong, what to do). Windows maps its own codes onto these.
+_WORDS: Final[dict[int, tuple[str, str]]] = {
+    errno.ENOSPC: ("the disk is full", f"Make room on the disk that holds it; {_AGAIN}"),
+    errno.EDQUOT: ("your disk quota is used up", f"Delete what you can spare; {_AGAIN}"),
+    errno.EFBIG: ("it would be larger than this disk allows", "Move it to another disk."),
+    errno.EROFS: (
+        "the disk can only be read",
+        "Make the disk writable, or name another path in the configuration.",
+    ),
+    errno.EACCES: (
+        "permission denied",
+        "Let the user who runs pgherald read and write the file and its folder (`ls -ld`).",
+    ),
+    errno.EPERM: (
+        "the system does not allow it",
+        "It may be somebody else's or locked: see `ls -l` and `lsattr` (macOS: `ls -lO`).",
+    ),
+    errno.EIO: (
+        "the disk reports a fault",
+        "Save what matters from that disk, then have it checked; the system's log says more.",
+    ),
+    errno.ELOOP: (
+        "its symbolic links lead nowhere or in a circle",
+        "`ls -l` shows where they lead; point them at a file.",
+    ),
+    errno.ENAMETOOLONG: ("its name is too long", "Name a shorter path in the configuration."),
+    errno.ENOENT: ("its folder is gone", "Make the folder, or correct the configuration's path."),
+    errno.ENOTDIR: (
+        "a part of its path is a file, not a folder",
+        "Correct the path in the configuration.",
+    ),
+    errno.EISDIR: ("it is a folder, not a file", "Name a file in the configuration."),
+    errno.ENOTEMPTY: (
+        "the folder is not empty",
+        "Look into it, and delete it if it is not needed.",
+    ),
+    errno.EBUSY: ("it is in use", f"Close the program that uses it; {_AGAIN}"),
+    errno.EMFILE: ("too many files are open", f"Close other programs; {_AGAIN}"),
+    errno.ENFILE: ("too many files are open on this machine", f"Close other programs; {_AGAIN}"),
+    errno.EINTR: ("it was interrupted", f"Nothing is to be done; {_AGAIN}"),
+    errno.ESTALE: ("the network folder went away", f"Connect the network folder; {_AGAIN}"),
+    errno.ETIMEDOUT: ("the network folder does not answer", f"Check the network; {_AGAIN}"),
+}
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@contextlib.contextmanager
+def reported(path: Path, deed: str) -> Iterator[None]:
+    """Turn a system error into a `FileTrouble` about `path`.
+
+    Args:
+        path: the file as the person knows it, whichever file the error was about.
+        deed: what could not be done, such as `written`.
+
+    Raises:
+        FileTrouble: the cause is the system error; `errno_of` reads its number.
+    """
+    try:
+        yield
+    except OSError as exc:
+        what, advice = _WORDS.get(exc.errno or 0, (_unknown(exc), ""))
+        raise FileTrouble(f"cannot be {deed}: {what}", advice, path=path) from exc
+    except ValueError as exc:
+        # What `os` says of a path that holds a NUL.
+        raise FileTrouble(
+            f"cannot be {deed}: that is no path",
+            "Correct the path in the configuration.",
+            path=path,
+        ) from exc
+
+
+def _unknown(exc: OSError) -> str:
+    return os.strerror(exc.errno) if exc.errno else "the system gave no reason"
+
+
+def errno_of(trouble: FileTrouble) -> int | None:
+    """The system's number of what went wrong; None when pgherald itself refused."""
+    return trouble.__cause__.errno if isinstance(trouble.__cause__, OSError) else None
+
+
+def refuse_irregular(path: Path, found: os.stat_result) -> None:
+    """Pass regular files only.
+
+    Raises:
+        FileTrouble: names what it is instead.
+    """
+    if stat.S_ISREG(found.st_mode):
+        return
+    what = next((name for test, name in _KINDS if test(found.st_mode)), "something else")
+    raise FileTrouble(f"is {what}, not a file", "Name a file in the configuration.", path=path)

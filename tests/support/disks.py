@@ -1,0 +1,194 @@
+"""Disks that watch, fail or kill at one of their operations, and children to be killed.
+
+A disk counts its operations from 1: `KillingDisk(7)` dies in the seventh. A child is told
+what to run, `in_child(partial(commit, KillingDisk(7)))`, and comes back as `killed` or with
+a `report` of what it raised.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgherald.files import Disk
+
+#: Everything that a disk can be asked for, save what never fails.
+OPERATIONS = (
+    "open",
+    "close",
+    "read",
+    "write",
+    "fsync",
+    "fsync_folder",
+    "fchmod",
+    "fchown",
+    "fstat",
+    "stat",
+    "lstat",
+    "realpath",
+    "replace",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "listdir",
+    "rmtree",
+)
+
+#: Those that change what a next process finds. To die before any other changes nothing.
+CHANGES = frozenset(OPERATIONS) - {"close", "read", "fstat", "stat", "lstat", "realpath", "listdir"}
+
+#: A child that takes longer than this hangs, in seconds.
+CHILD_LIMIT = 20
+
+NOBODY = 65534
+
+
+class QuickDisk(Disk):
+    """Does not wait for the disk: a killed process loses nothing by it, only a power cut would."""
+
+    def fsync(self, fd: int) -> None:
+        """Nothing."""
+
+    def fsync_folder(self, path: Path) -> None:
+        """Nothing."""
+
+
+class SteppedDisk(QuickDisk):
+    """A real disk, a quick one, on which `step` is called before every operation."""
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        """Look at an operation before it is done; raise to keep it from being done."""
+
+
+def _stepped(name: str) -> Callable[..., Any]:
+    real = getattr(QuickDisk, name)
+
+    def operation(self: SteppedDisk, *args: Any) -> Any:
+        self.step(name, args)
+        return real(self, *args)
+
+    return operation
+
+
+for _name in OPERATIONS:
+    setattr(SteppedDisk, _name, _stepped(_name))
+
+
+class TracingDisk(SteppedDisk):
+    """Writes down what it is asked for: (operation, its arguments)."""
+
+    def __init__(self) -> None:
+        self.trace: list[tuple[str, tuple[Any, ...]]] = []
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        """Write it down."""
+        self.trace.append((name, args))
+
+    def names(self) -> list[str]:
+        """The operations' names alone."""
+        return [name for name, _ in self.trace]
+
+
+class FailingDisk(SteppedDisk):
+    """Fails at the operation with that number, counted from 1.
+
+    Attributes:
+        failed: the first operation that failed; None while none has.
+    """
+
+    def __init__(self, at: int, number: int, *, times: int = 1, only: str = "") -> None:
+        """Fail with that `errno`, that many times in a row, or in one kind of operation only."""
+        self._fails = range(at, at + times)
+        self._number = number
+        self._only = only
+        self._count = 0
+        self.failed: str | None = None
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        """Count, and fail when it is time."""
+        if self._only not in ("", name):
+            return
+        self._count += 1
+        if self._count in self._fails:
+            self.failed = self.failed or name
+            if name == "close":
+                os.close(*args)  # as the system does, whatever it says
+            raise OSError(self._number, os.strerror(self._number))
+
+
+class KillingDisk(SteppedDisk):
+    """Kills its process, for real, at the change with that number, counted from 1.
+
+    A write is killed half-way.
+    """
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._count = 0
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        """Count, and die when it is time."""
+        if name not in CHANGES:
+            return
+        self._count += 1
+        if self._count == self._at:
+            if name == "write":
+                fd, data = args
+                os.write(fd, data[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Child:
+    """How a child ended: `killed`, or with a `report` of what it raised (empty: all well)."""
+
+    killed: bool
+    report: str
+
+
+def in_child(work: Callable[[], object], *, user: int | None = None) -> Child:
+    """Run `work` in a forked child: warm, so that a thousand of them take seconds.
+
+    Args:
+        work: what to run; an exception ends the child and is reported.
+        user: user to become first, where this process may.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python warns of forks beside threads. The child runs our code alone and ends in
+        # `os._exit`; whatever a thread of the test run had locked is not touched.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _be_child(work, user, reader, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        report = pipe.read().decode()
+    _, status = os.waitpid(pid, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if not killed and status != 0 and not report:
+        report = f"the child ended with status {status}"
+    return Child(killed, report)
+
+
+def _be_child(work: Callable[[], object], user: int | None, reader: int, writer: int) -> None:
+    status = 1
+    try:
+        os.close(reader)
+        signal.alarm(CHILD_LIMIT)
+        if user is not None and os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+        work()
+        status = 0
+    except BaseException:  # noqa: BLE001 – whatever it is, the parent shall read it
+        os.write(writer, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
