@@ -1,0 +1,263 @@
+"""What is remembered between runs, and what never is."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgherald import store as store_room
+from pgherald.errors import StoreError
+from pgherald.files import Files
+from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
+from pgherald.secret import Secret
+from pgherald.store import Store, Trouble
+
+CANARIES = {
+    "host": "CANARY-host.example.com",
+    "dbname": "CANARY-dbname",
+    "user": "CANARY-user",
+    "password": "CANARY-password",
+}
+KEY = DatabaseKey("default", "shop", "DATABASE")
+SHOP = Database(KEY, "Shop", "Heroku", "shop")
+LOGIN = Login(
+    CANARIES["host"], 5432, CANARIES["dbname"], CANARIES["user"], Secret(CANARIES["password"])
+)
+ENTRY = Entry(SHOP, LOGIN)
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path: Path, tmp_path: Path) -> Iterator[Store]:
+    with Store.open(path, Files(tmp_path / "locks")) as opened:
+        yield opened
+
+
+def test_the_state_file_holds_no_login(store: Store, path: Path) -> None:
+    """Nobody who reads the state file learns a host, a database, a user or a password."""
+    store.current([ENTRY], NOW, {KEY: NOW})
+    store.close()
+    content = path.read_bytes()
+    assert b"shop/DATABASE" in content
+    assert [name for name, value in CANARIES.items() if value.encode() in content] == []
+
+
+def test_the_state_file_is_private(store: Store, path: Path) -> None:
+    """The state file is its owner's alone."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("field", LOGIN_FIELDS)
+def test_each_changed_field_is_noticed(store: Store, field: str) -> None:
+    """A fingerprint tells which fields of a login changed since it was recorded."""
+    store.current([ENTRY], NOW, {})
+    old = getattr(LOGIN, field)
+    new = Secret("new") if field == "password" else old * 2
+    changed = dataclasses.replace(LOGIN, **{field: new})  # type: ignore[arg-type]  # one, whichever
+    assert store.changed(KEY, changed) == (field,)
+
+
+def test_an_unknown_login_is_told_from_an_equal_one(store: Store) -> None:
+    """No record of a login is something else than a record that nothing changed."""
+    assert store.changed(KEY, LOGIN) is None
+    store.looked([SHOP], NOW)
+    assert store.changed(KEY, LOGIN) is None
+    store.current([ENTRY], NOW, {})
+    assert store.changed(KEY, LOGIN) == ()
+
+
+def test_fingerprints_of_two_machines_differ(tmp_path: Path) -> None:
+    """A fingerprint is keyed per state file, so equal logins are not recognised elsewhere."""
+    prints = []
+    for name in ("one", "two"):
+        with Store.open(tmp_path / name, Files(tmp_path / "locks")) as opened:
+            prints.append(opened._fingerprint(LOGIN))
+    assert not set(prints[0].values()) & set(prints[1].values())
+
+
+def test_a_proof_counts_for_its_own_login_alone(store: Store) -> None:
+    """A login that was not proven never inherits the proof of the one before it."""
+    store.current([ENTRY], NOW, {KEY: NOW})
+    store.current([ENTRY], NOW + timedelta(minutes=1), {})
+    assert store.databases()[0].proven
+    other = Entry(SHOP, dataclasses.replace(LOGIN, user="other"))
+    store.current([other], NOW + timedelta(minutes=2), {})
+    state = store.databases()[0]
+    assert not state.proven
+    assert state.proven_at == NOW
+    assert state.current_at == NOW + timedelta(minutes=2)
+
+
+def test_a_look_is_not_a_commit(store: Store) -> None:
+    """That Heroku answered says nothing about what the clients hold."""
+    store.looked([SHOP], NOW)
+    state = store.databases()[0]
+    assert (state.looked_at, state.current_at, state.proven) == (NOW, None, False)
+
+
+def rotation(number: int, key: DatabaseKey = KEY) -> Rotation:
+    at = NOW + timedelta(minutes=number)
+    return Rotation(key, ("user", "password"), at, at, at, number)
+
+
+def test_history_gives_back_what_it_got(store: Store) -> None:
+    """History keeps every part of a rotation, newest first, of one database or of all."""
+    blog = DatabaseKey("default", "blog", "DATABASE")
+    store.add_rotation(rotation(1), "Shop", ("psql", "service file"))
+    store.add_rotation(rotation(2, blog), "Blog", ("psql",))
+    assert [record.rotation for record in store.history()] == [rotation(2, blog), rotation(1)]
+    (shop,) = store.history(key=KEY)
+    assert (shop.label, shop.clients) == ("Shop", ("psql", "service file"))
+    assert len(store.history(limit=1)) == 1
+
+
+def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest rotations go once there are too many."""
+    monkeypatch.setattr("pgherald.store.sqlite.HISTORY_LIMIT", 3)
+    for number in range(5):
+        store.add_rotation(rotation(number), "Shop", ())
+    assert [record.rotation.release for record in store.history()] == [4, 3, 2]
+
+
+TROUBLE = Trouble("account:default", "Heroku", "Unavailable", "503", "Wait.", NOW, told=False)
+
+
+def test_a_trouble_is_kept_whole(store: Store) -> None:
+    """What does not work comes back as it was put in; a later word on it takes its place."""
+    store.put_trouble(TROUBLE)
+    assert store.troubles() == [TROUBLE]
+    told = dataclasses.replace(TROUBLE, title="no DNS", told=True)
+    store.put_trouble(told)
+    assert store.troubles() == [told]
+
+
+def test_the_end_of_a_trouble_is_given_once(store: Store) -> None:
+    """Recovery is an edge too: who asks a second time gets nothing."""
+    store.put_trouble(TROUBLE)
+    assert store.clear_trouble("account:default") == TROUBLE
+    assert store.clear_trouble("account:default") is None
+    assert store.troubles() == []
+
+
+def test_a_blocked_commit_leaves_nothing_open(store: Store, path: Path) -> None:
+    """A transaction that another program blocks fails alone: the next one works."""
+    store._connection.execute("PRAGMA busy_timeout = 20")
+    reader = sqlite3.connect(path)
+    rows = reader.execute("SELECT * FROM sqlite_master")
+    rows.fetchone()
+    with pytest.raises(StoreError, match="locked"):
+        store.note("a", "1")
+    rows.close()
+    reader.close()
+    store.note("a", "2")
+    assert store.notes() == {"a": "2"}
+
+
+def test_a_row_that_says_nothing_is_passed_over(store: Store) -> None:
+    """A row that somebody has tampered with hides no other."""
+    store.looked([SHOP], NOW)
+    store._connection.execute("INSERT INTO database (key, label) VALUES ('no key', 'x')")
+    assert [state.key for state in store.databases()] == [KEY]
+
+
+def test_notes_are_kept_by_name(store: Store) -> None:
+    """The daemon's own notes overwrite each other by name and touch nothing else."""
+    store.note("notifications", "shown")
+    store.note("notifications", "no session bus")
+    assert store.notes() == {"notifications": "no session bus"}
+
+
+def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
+    """What happened stays known when a database is no longer wanted."""
+    store.current([ENTRY], NOW, {})
+    store.put_trouble(dataclasses.replace(TROUBLE, subject=f"database:{KEY}"))
+    store.add_rotation(rotation(1), "Shop", ())
+    store.forget(KEY)
+    assert (store.databases(), store.troubles()) == ([], [])
+    assert len(store.history()) == 1
+
+
+def test_state_survives_a_restart(path: Path, tmp_path: Path) -> None:
+    """What one run records the next one reads, the fingerprint key included."""
+    files = Files(tmp_path / "locks")
+    with Store.open(path, files) as first:
+        first.current([ENTRY], NOW, {KEY: NOW})
+    with Store.open(path, files) as second:
+        assert second.changed(KEY, LOGIN) == ()
+    reader = Store.read_only(path)
+    assert reader is not None
+    with reader:
+        assert reader.databases()[0].key == KEY
+
+
+def test_without_a_state_file_there_is_nothing_to_read(path: Path) -> None:
+    """Asking for status before the first run creates nothing."""
+    assert Store.read_only(path) is None
+    assert not path.exists()
+    path.touch()
+    assert Store.read_only(path) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 4080]
+)
+def test_a_damaged_state_file_is_set_aside(path: Path, tmp_path: Path, content: bytes) -> None:
+    """A damaged state file is named and kept beside its fresh successor, never deleted."""
+    path.write_bytes(content)
+    with Store.open(path, Files(tmp_path / "locks")) as store:
+        assert store.afresh is not None
+        assert "damaged" in store.afresh.title
+        assert str(path) in store.afresh.advice
+    assert path.with_name("state.db.damaged").read_bytes() == content
+
+
+def test_a_newer_state_file_is_left_alone(path: Path, store: Store, tmp_path: Path) -> None:
+    """An older pgherald does not touch what a newer one wrote."""
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="newer pgherald"):
+        Store.open(path, Files(tmp_path / "locks"))
+    assert path.read_bytes() == before
+
+
+def test_trouble_with_the_file_is_named(path: Path, store: Store) -> None:
+    """An error of the database engine comes out as ours and names the file."""
+    store.close()
+    with pytest.raises(StoreError, match=str(path)):
+        store.note("a", "b")
+    with pytest.raises(StoreError, match=str(path)):
+        store.history()
+    folder = path.with_name("folder")
+    folder.mkdir()
+    with pytest.raises(StoreError, match="folder"):
+        Store.open(folder, Files(path.parent / "locks"))
+    with pytest.raises(StoreError, match="folder"):
+        Store.read_only(folder)
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    """A transaction that fails in the middle leaves no half of it behind."""
+    other = DatabaseKey("default", "blog", "DATABASE")
+    broken = dataclasses.replace(SHOP, key=other, name=None)  # type: ignore[arg-type]  # refused by the table
+    with pytest.raises(StoreError, match="NOT NULL"):
+        store.current([ENTRY, Entry(broken, LOGIN)], NOW, {})
+    assert store.databases() == []
+
+
+def test_the_room_has_one_door() -> None:
+    """Other rooms need nothing but what the package offers."""
+    assert set(store_room.__all__) == {"DatabaseState", "Record", "Store", "Trouble"}
