@@ -1,0 +1,37 @@
+"""The configuration: one schema for reading it, checking it, and telling people about it.
+
+    config = load(None, os.environ)
+
+`schema` says what the file may hold; `load` reads it, by way of `structure` (each table
+by itself) and `build` (one against another); `lines` finds the line of a problem;
+`generate` writes the example file and the documents. `settings` is what comes out.
+"""
+
+from __future__ import annotations
+
+from pgherald.config.load import load, locate
+from pgherald.config.settings import (
+    Account,
+    ClientSetting,
+    Config,
+    DiscoverRule,
+    Notifications,
+    Rows,
+    TokenKind,
+    TokenSpec,
+    database_for,
+)
+
+__all__ = [
+    "Account",
+    "ClientSetting",
+    "Config",
+    "DiscoverRule",
+    "Notifications",
+    "Rows",
+    "TokenKind",
+    "TokenSpec",
+    "database_for",
+    "load",
+    "locate",
+]

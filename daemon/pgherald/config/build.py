@@ -1,0 +1,247 @@
+"""From the tables of `schema` to `Config`: what one key says about another."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pgherald.config import settings
+from pgherald.config.lines import Place
+from pgherald.config.meta import parts
+from pgherald.config.schema import (
+    ClientsTable,
+    ClientTable,
+    DatabaseTable,
+    DiscoverTable,
+    NotificationsTable,
+    Root,
+    ServersJsonTable,
+)
+from pgherald.config.settings import (
+    Account,
+    ClientSetting,
+    Config,
+    DiscoverRule,
+    Notifications,
+    Rows,
+    TokenKind,
+    TokenSpec,
+)
+from pgherald.config.structure import Problem
+from pgherald.config.surroundings import Surroundings
+from pgherald.config.values import quoted, suggestion
+from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey
+
+#: Seconds. Heroku allows each account 4,500 requests an hour.
+MIN_POLL: Final = 5.0
+#: Seconds; for a simulator on this machine.
+MIN_POLL_HERE: Final = 0.2
+#: Seconds; one day.
+MAX_POLL: Final = 86_400.0
+
+
+class Builder:
+    """Builds the configuration and notes what does not fit together.
+
+    Tables that are None had a problem of their own, and are left out.
+
+    Attributes:
+        problems: what was found so far.
+    """
+
+    def __init__(self, root: Root, data: Mapping[str, Any], here: Surroundings) -> None:
+        """Take the file's tables.
+
+        Args:
+            root: the tables.
+            data: what `tomllib` gave; tells what was written, be it right or wrong.
+            here: what paths and limits depend on.
+        """
+        self._root = root
+        self._data = data
+        self._here = here
+        self.problems: list[Problem] = []
+
+    def build(self) -> Config:
+        """The configuration; good for use only when there are no problems."""
+        self._check_presence()
+        accounts = self._accounts()
+        root = self._root
+        told = root.notifications or NotificationsTable()
+        return Config(
+            path=self._here.file,
+            poll_interval=self._poll_interval(),
+            state_dir=self._here.state_dir(root.state_dir),
+            log_level=root.log_level,
+            accounts=accounts,
+            databases=tuple(self._databases(accounts)),
+            discover=tuple(self._discover(accounts)),
+            clients=tuple(self._clients()),
+            notifications=Notifications(told.desktop, told.urls),
+        )
+
+    def _wrong(self, place: Place, message: str, other: Place | None = None) -> None:
+        self.problems.append(Problem(place, message, other))
+
+    def _check_presence(self) -> None:
+        """What has to be there, or must not be there together."""
+        data = self._data
+        if not data.get("databases") and not data.get("discover"):
+            self._wrong((), "there is no database: add [[databases]] or [[discover]]")
+        if not self._client_kinds():
+            self._wrong(
+                (),
+                "there is no client, so nothing would be kept up to date: "
+                "add [clients.service_file], for a start",
+            )
+        if "heroku" in data and data.get("accounts"):
+            self._wrong(
+                ("heroku",),
+                "[heroku] and [[accounts]] exclude each other: make this one of [[accounts]] too",
+                ("accounts",),
+            )
+
+    def _client_kinds(self) -> list[str]:
+        """The kinds of client that the file names, rightly or wrongly."""
+        written = self._data.get("clients", {})
+        if not isinstance(written, Mapping):
+            return ["?"]  # a problem of its own
+        return [kind for kind, tables in written.items() if tables != []]
+
+    def _poll_interval(self) -> float:
+        seconds = self._root.poll_interval
+        least = MIN_POLL_HERE if self._here.heroku_is_here else MIN_POLL
+        if not least <= seconds <= MAX_POLL:  # so that "nan" fails too
+            self._wrong(
+                ("poll_interval",),
+                f"poll_interval must be at least {least:g} seconds, to spare Heroku's hourly "
+                "allowance of requests, and at most 24 hours",
+            )
+        return seconds
+
+    def _accounts(self) -> tuple[Account, ...]:
+        if not self._data.get("accounts"):
+            token = self._root.heroku.token if self._root.heroku else TokenSpec()
+            return (Account(DEFAULT_ACCOUNT, self._token(token)),)
+        accounts: dict[str, Account] = {}
+        seen: dict[Hashable, Place] = {}
+        for index, table in enumerate(self._root.accounts):
+            if table is None:
+                continue
+            place = ("accounts", index, "name")
+            if table.name in seen:
+                self._wrong(place, f'there are two accounts named "{table.name}"', seen[table.name])
+            seen.setdefault(table.name, place)
+            accounts[table.name] = Account(table.name, self._token(table.token))
+        return tuple(accounts.values())
+
+    def _token(self, token: TokenSpec) -> TokenSpec:
+        """The same source, with a file's path as `TokenSpec` wants it."""
+        if token.kind is not TokenKind.FILE or self._here.is_credential(token.argument):
+            return token
+        return dataclasses.replace(token, argument=str(self._here.path(token.argument)))
+
+    def _account(
+        self, table: DatabaseTable | DiscoverTable, place: Place, accounts: tuple[Account, ...]
+    ) -> str:
+        """The account that a table belongs to."""
+        names = [account.name for account in accounts]
+        if "accounts" in self._data and (not accounts or None in self._root.accounts):
+            # Some names could not be read, so nothing certain can be said about this one.
+            return table.account or DEFAULT_ACCOUNT
+        if table.account is None and len(names) > 1:
+            self._wrong(place, f"account is missing: there are several, {quoted(names)}")
+        elif table.account is not None and table.account not in names:
+            self._wrong(
+                (*place, "account"),
+                f'there is no account "{table.account}"; it can be {quoted(names)}'
+                f"{suggestion(table.account, names)}",
+            )
+        return table.account or names[0]
+
+    def _databases(self, accounts: tuple[Account, ...]) -> Iterator[Database]:
+        keys: dict[Hashable, Place] = {}
+        services: dict[Hashable, Place] = {}
+        for index, table in enumerate(self._root.databases):
+            if table is None:
+                continue
+            place: Place = ("databases", index)
+            key = DatabaseKey(self._account(table, place, accounts), table.app, table.attachment)
+            service = table.service or settings.default_service(table.app, table.attachment)
+            if key in keys:
+                self._wrong(place, f"{key} is here twice", keys[key])
+            elif service in services:
+                self._wrong(
+                    (*place, "service"),
+                    f'the service name "{service}" is taken: give one of the two another `service`',
+                    services[service],
+                )
+            keys.setdefault(key, place)
+            services.setdefault(service, place)
+            yield Database(
+                key=key,
+                name=table.name or settings.default_name(table.app, table.attachment),
+                group=table.group,
+                service=service,
+                probe=table.probe,
+                sslmode=table.sslmode,
+            )
+
+    def _discover(self, accounts: tuple[Account, ...]) -> Iterator[DiscoverRule]:
+        for index, table in enumerate(self._root.discover):
+            if table is None:
+                continue
+            place: Place = ("discover", index)
+            account = self._account(table, place, accounts)
+            for name in ("include", "attachments"):
+                if not getattr(table, name):
+                    self._wrong((*place, name), f"{name} is empty, so that nothing can match")
+            yield DiscoverRule(
+                account=account,
+                include=table.include,
+                exclude=table.exclude,
+                team=table.team,
+                attachments=table.attachments,
+                group=table.group,
+                probe=table.probe,
+                sslmode=table.sslmode,
+            )
+
+    def _clients(self) -> Iterator[ClientSetting]:
+        files: dict[Hashable, Place] = {}
+        for place, kind, table in self._client_tables():
+            path = self._here.client(table)
+            same = os.path.normcase(os.path.realpath(path))
+            if same in files:
+                self._wrong((*place, "path"), f"two clients write to {path}", files[same])
+            files.setdefault(same, (*place, "path"))
+            if isinstance(table, ServersJsonTable):
+                yield self._servers_json(table, place, path)
+            else:
+                yield ClientSetting(kind, path)
+
+    def _client_tables(self) -> Iterator[tuple[Place, str, ClientTable]]:
+        for kind in parts(ClientsTable):
+            for index, table in enumerate(getattr(self._root.clients, kind)):
+                if table is not None:
+                    several = isinstance(self._data["clients"][kind], list)
+                    yield ("clients", kind, *([index] if several else [])), kind, table
+
+    def _servers_json(self, table: ServersJsonTable, place: Place, path: Path) -> ClientSetting:
+        service_rows = table.rows is Rows.SERVICE
+        if service_rows and "service_file" not in self._client_kinds():
+            self._wrong(
+                place,
+                'rows = "service" points into a service file: add [clients.service_file], '
+                'or write rows = "host"',
+            )
+        if service_rows and table.passfile is not None:
+            self._wrong(
+                (*place, "passfile"),
+                'passfile has a meaning only with rows = "host": a service holds its password',
+            )
+        passfile = None if table.passfile is None else self._here.expand(table.passfile)
+        return ClientSetting("servers_json", path, table.rows, passfile)

@@ -1,0 +1,313 @@
+"""The shape of the configuration file: the single source of truth.
+
+One frozen class per table, one field per key. The field's metadata says what the value
+may be, what it means, its default and an example; reading, checking, the example file,
+the documents' tables and completion all come from here.
+
+A new kind of client is one class here and one line in `ClientsTable`.
+"""
+
+# ruff: noqa: RUF009 – key() and section() make attrs fields, as attrs.field() would
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from pgherald.config import values
+from pgherald.config.meta import Form, key, section
+from pgherald.config.settings import DEFAULT_ATTACHMENT, DEFAULT_GROUP, DEFAULT_SSLMODE, Rows
+from pgherald.config.settings import TokenSpec as Token
+from pgherald.model import ProbePolicy
+from pgherald.secret import Secret
+
+
+@attrs.frozen
+class HerokuTable:
+    """`[heroku]`."""
+
+    token: Token = key(
+        values.TOKEN,
+        'Where the token comes from, never the token itself. "auto" takes $HEROKU_API_KEY, '
+        "else asks the Heroku CLI (`heroku auth:token`), else reads netrc. The others: "
+        '"env:NAME" (a variable), "file:PATH" (a file, or a systemd credential of that name), '
+        '"command:COMMAND" (what it prints; no shell), '
+        '"keyring:SERVICE" or "keyring:SERVICE/USER" (the system\'s password store), "netrc".',
+        default=Token(),
+        default_text='`"auto"`',
+        example="auto",
+    )
+
+
+@attrs.frozen
+class AccountTable:
+    """One of `[[accounts]]`."""
+
+    name: str = key(
+        values.ACCOUNT,
+        "A name of your choice, to refer to in `account`: letters, digits, dashes, underscores.",
+        example="work",
+    )
+    token: Token = key(
+        values.TOKEN,
+        "Where this account's token comes from, in the forms of [heroku].",
+        example="file:~/.config/pgherald/work.token",
+    )
+
+
+_ACCOUNT_ABOUT = "Which of [[accounts]] this belongs to. Needed when there are several."
+_PROBE_ABOUT = (
+    "What a login needs before it is written. "
+    '"require": it has opened a connection. '
+    '"prefer": that was tried; if it could not be done, it is written and called unproven. '
+    '"off": nothing; every login is called unproven.'
+)
+_SSLMODE_ABOUT = (
+    "libpq's sslmode, for the probe and in every client. Heroku refuses connections "
+    "without TLS, so nothing weaker than the default is of use with it."
+)
+
+
+@attrs.frozen
+class DatabaseTable:
+    """One of `[[databases]]`."""
+
+    app: str = key(values.APP, "The Heroku app's name.", example="shop-production")
+    attachment: str = key(
+        values.ATTACHMENT,
+        "The attachment's name, as `heroku addons` shows it. The app's config var is "
+        "<attachment>_URL; that form is understood too.",
+        default=DEFAULT_ATTACHMENT,
+    )
+    account: str | None = key(
+        values.ACCOUNT,
+        _ACCOUNT_ABOUT,
+        default=None,
+        default_text="the only account",
+        example="default",
+    )
+    name: str | None = key(
+        values.NAME,
+        "What pgAdmin shows.",
+        default=None,
+        default_text="`app (attachment)`",
+        example="shop-production (DATABASE)",
+    )
+    group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
+    service: str | None = key(
+        values.SERVICE,
+        "The section in the service file, for `psql service=…`; every database has its own.",
+        default=None,
+        default_text="`app`; for another attachment than DATABASE, `app-attachment` in lower case",
+        example="shop-production",
+    )
+    probe: ProbePolicy = key(values.PROBE, _PROBE_ABOUT, default=ProbePolicy.REQUIRE)
+    sslmode: str = key(values.SSLMODE, _SSLMODE_ABOUT, default=DEFAULT_SSLMODE)
+
+
+@attrs.frozen
+class DiscoverTable:
+    """One of `[[discover]]`."""
+
+    include: tuple[str, ...] = key(
+        values.APP_PATTERN,
+        "Apps to look at: patterns with * and ?.",
+        default=("*",),
+        example=["shop-*"],
+        many=True,
+    )
+    exclude: tuple[str, ...] = key(
+        values.APP_PATTERN,
+        "Apps to leave out, even if they are included.",
+        default=(),
+        example=["*-review", "*-pr-*"],
+        many=True,
+    )
+    team: str | None = key(
+        values.NAME,
+        "Only apps of this Heroku team.",
+        default=None,
+        default_text="every app the account can see",
+        example="acme",
+    )
+    attachments: tuple[str, ...] = key(
+        values.ATTACHMENT_PATTERN,
+        "Attachments to keep: patterns with * and ?. The default is each app's main "
+        'database, once; ["*"] adds followers, named credentials and second names of the '
+        "same database. Connection pools only where a pattern without * and ? names them.",
+        default=(DEFAULT_ATTACHMENT,),
+        many=True,
+    )
+    account: str | None = key(
+        values.ACCOUNT,
+        _ACCOUNT_ABOUT,
+        default=None,
+        default_text="the only account",
+        example="default",
+    )
+    group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
+    probe: ProbePolicy = key(values.PROBE, "As in [[databases]].", default=ProbePolicy.REQUIRE)
+    sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
+
+
+class ClientTable:
+    """What every table of a client offers beside its keys.
+
+    Attributes:
+        home: its default path below the home folder; empty when `path` is required.
+        appdata: the same on Windows, below %APPDATA%.
+        path: the path as written; None for the default.
+    """
+
+    __slots__ = ()
+
+    home: ClassVar[str] = ""
+    appdata: ClassVar[str] = ""
+    path: str | None
+
+
+@attrs.frozen
+class ServiceFileTable(ClientTable):
+    """`[clients.service_file]`. The places are libpq's own."""
+
+    home: ClassVar = ".pg_service.conf"
+    appdata: ClassVar = "postgresql/.pg_service.conf"
+
+    path: str | None = key(
+        values.PATH,
+        "The file. Set it if you use $PGSERVICEFILE.",
+        default=None,
+        default_text=r"`~/.pg_service.conf`; on Windows `%APPDATA%\postgresql\.pg_service.conf`",
+        example="~/.pg_service.conf",
+    )
+
+
+@attrs.frozen
+class PgpassTable(ClientTable):
+    """`[clients.pgpass]`. The places are libpq's own."""
+
+    home: ClassVar = ".pgpass"
+    appdata: ClassVar = "postgresql/pgpass.conf"
+
+    path: str | None = key(
+        values.PATH,
+        "The file. Set it if you use $PGPASSFILE.",
+        default=None,
+        default_text=r"`~/.pgpass`; on Windows `%APPDATA%\postgresql\pgpass.conf`",
+        example="~/.pgpass",
+    )
+
+
+@attrs.frozen
+class ServersJsonTable(ClientTable):
+    """`[clients.servers_json]`."""
+
+    path: str = key(values.PATH, "The file.", example="~/heroku-servers.json")
+    rows: Rows = key(
+        values.ROWS,
+        'How a server is named. "service": by its section in the service file, which needs '
+        '[clients.service_file]. "host": by host, port and user, for a pgAdmin that cannot '
+        "see the service file.",
+        default=Rows.SERVICE,
+    )
+    passfile: str | None = key(
+        values.TEXT,
+        'With rows = "host": the pgpass file as the pgAdmin that imports the servers will '
+        "see it. It is written as it stands, except that ~/ is expanded.",
+        default=None,
+        default_text="none",
+        example="/.pgpass",
+    )
+
+
+@attrs.frozen
+class ClientsTable:
+    """`[clients]`: one line per kind."""
+
+    service_file: tuple[ServiceFileTable | None, ...] = section(
+        ServiceFileTable,
+        Form.EITHER,
+        "The service file of libpq, password included. pgAdmin and psql read it again at "
+        "every connection, so that a running pgAdmin notices nothing of a rotation.",
+    )
+    pgpass: tuple[PgpassTable | None, ...] = section(
+        PgpassTable,
+        Form.EITHER,
+        "The password file of libpq, for programs that are given host and user: psql, "
+        "pgcli, DBeaver.",
+    )
+    servers_json: tuple[ServersJsonTable | None, ...] = section(
+        ServersJsonTable,
+        Form.EITHER,
+        "A list of servers for pgAdmin to import (Tools > Import/Export Servers), for new "
+        "installations, containers and colleagues. It holds no passwords.",
+    )
+
+
+@attrs.frozen
+class NotificationsTable:
+    """`[notifications]`."""
+
+    desktop: bool = key(values.FLAG, "Show desktop notifications.", default=True)
+    urls: tuple[Secret, ...] = key(
+        values.URL,
+        "Chat and mail too: addresses of Apprise (https://github.com/caronc/apprise), which "
+        "come with pgherald's extra `chat`. They hold tokens: keep this file private.",
+        default=(),
+        example=["slack://TokenA/TokenB/TokenC/#databases"],
+        many=True,
+    )
+
+
+@attrs.frozen
+class Root:
+    """The whole file."""
+
+    poll_interval: float = key(
+        values.DURATION,
+        'Pause between two looks at Heroku: seconds, or a text such as "90s", "5m" or "1h". '
+        "At least 5 seconds (0.2 where $HEROKU_HOST is this machine), at most 24 hours.",
+        default=60.0,
+        default_text='`"60s"`',
+        example="60s",
+    )
+    state_dir: str | None = key(
+        values.PATH,
+        "Folder of pgherald's own notes: history, backups, journal. $PGHERALD_STATE_DIR wins.",
+        default=None,
+        default_text="the platform's state folder; on Linux `~/.local/state/pgherald`",
+        example="~/.local/state/pgherald",
+    )
+    log_level: str = key(values.LOG_LEVEL, "How much is logged.", default="info")
+    heroku: HerokuTable | None = section(
+        HerokuTable, Form.ONE, "The Heroku account. May be left out."
+    )
+    accounts: tuple[AccountTable | None, ...] = section(
+        AccountTable,
+        Form.MANY,
+        "Several Heroku accounts, instead of [heroku].",
+        live=False,
+    )
+    databases: tuple[DatabaseTable | None, ...] = section(
+        DatabaseTable,
+        Form.MANY,
+        "The databases to keep working. Repeat the section for each one.",
+    )
+    discover: tuple[DiscoverTable | None, ...] = section(
+        DiscoverTable,
+        Form.MANY,
+        "Databases to find by themselves, instead of or beside [[databases]]; new apps are "
+        "picked up as they appear. Repeat the section for other apps or settings.",
+        live=False,
+    )
+    clients: ClientsTable = section(
+        ClientsTable,
+        Form.GROUP,
+        "The files to keep up to date. A client is on when its section is present, even "
+        "empty. For several files of one kind, repeat the section with double brackets: "
+        "[[clients.pgpass]].",
+    )
+    notifications: NotificationsTable | None = section(
+        NotificationsTable, Form.ONE, "How you are told of a rotation, or of trouble."
+    )

@@ -1,0 +1,94 @@
+"""Where the configuration is read: its file, the environment and the platform."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from pgherald.config.schema import ClientTable
+
+
+def default_path() -> Path:
+    """Where the configuration is when nobody says otherwise."""
+    return platformdirs.user_config_path("pgherald", appauthor=False) / "config.toml"
+
+
+def home(env: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """The person's home folder."""
+    named = env.get("USERPROFILE" if platform == "win32" else "HOME")
+    # Unlike Path.home(), this does not fail for a user without a home.
+    return Path(named or os.path.expanduser("~"))  # noqa: PTH111 – see above
+
+
+def expand(text: str, env: Mapping[str, str], platform: str = sys.platform) -> str:
+    """The text with a leading `~` expanded, and nothing else."""
+    if text == "~" or text.startswith(("~/", "~\\")):
+        return str(home(env, platform) / text[2:])
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What paths and limits depend on beside the file's text.
+
+    Attributes:
+        file: the configuration file, absolute.
+        env: the environment's variables.
+        platform: as in `sys.platform`.
+    """
+
+    file: Path
+    env: Mapping[str, str]
+    platform: str
+
+    def path(self, text: str) -> Path:
+        """A path as the file writes it: `~` expanded, relative to the file's folder."""
+        return self.file.parent / self.expand(text)
+
+    def expand(self, text: str) -> str:
+        """The text with a leading `~` expanded, and nothing else."""
+        return expand(text, self.env, self.platform)
+
+    def is_credential(self, name: str) -> bool:
+        """Whether systemd gave the service a credential of that name."""
+        folder = self.env.get("CREDENTIALS_DIRECTORY")
+        return bool(folder) and Path(name).name == name and Path(str(folder), name).is_file()
+
+    def state_dir(self, text: str | None) -> Path:
+        """The folder of pgherald's own state.
+
+        Args:
+            text: what the file says, if anything; $PGHERALD_STATE_DIR goes before it.
+        """
+        if named := self.env.get("PGHERALD_STATE_DIR"):
+            return Path(self.expand(named)).absolute()
+        if text is not None:
+            return self.path(text)
+        return platformdirs.user_state_path("pgherald", appauthor=False)
+
+    def client(self, table: ClientTable) -> Path:
+        """The file of a client."""
+        if table.path is not None:
+            return self.path(table.path)
+        if self.platform == "win32":
+            appdata = self.env.get("APPDATA")
+            return (
+                Path(appdata) if appdata else home(self.env, self.platform) / "AppData/Roaming"
+            ) / table.appdata
+        return home(self.env, self.platform) / table.home
+
+    @property
+    def heroku_is_here(self) -> bool:
+        """Whether $HEROKU_HOST is on this machine: a simulator, with no allowance to spare."""
+        try:
+            host = urlsplit(self.env.get("HEROKU_HOST", "")).hostname or ""
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False

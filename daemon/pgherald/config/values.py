@@ -1,0 +1,274 @@
+"""What a value in the configuration may be, and how it is read.
+
+A reader takes what `tomllib` gave and returns what the program uses. It raises `Wrong`
+with a message that goes on from the key's name: "must be …". Messages show a value only
+where it cannot be a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pgherald.config.settings import Rows, TokenKind, TokenSpec
+from pgherald.model import ProbePolicy
+from pgherald.secret import Secret
+
+#: A name's length in bytes; well inside libpq's 1,023 for a line of the service file.
+MAX_NAME: Final = 200
+#: libpq: the values of `sslmode`, weakest first.
+SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) *([smh])")
+_APP: Final = re.compile(r"[a-z][a-z0-9-]*")
+_ATTACHMENT: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_PATTERN_MARKS: Final = re.compile(r"[*?\[\]!]+")
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]+")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
+
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+#: A token of Heroku's: the form since 2024 anywhere; the older UUID only where it is all
+#: there is, since file names and password managers use UUIDs for other things.
+_TOKEN: Final = re.compile(rf"\s*HRKU-.*|.*HRKU-\S{{20,}}.*|(?:[a-z]+:)?\s*{_UUID}\s*", re.DOTALL)
+
+TOKEN_FORMS: Final = (
+    "auto",
+    "env:NAME",
+    "file:PATH",
+    "command:COMMAND",
+    "keyring:SERVICE",
+    "netrc",
+)
+
+
+class Wrong(ValueError):
+    """A value is not what it has to be; the message goes on from the key's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    Attributes:
+        word: what the documents call it.
+        read: turns what `tomllib` gave into what the program uses; raises `Wrong`.
+    """
+
+    word: str
+    read: Callable[[Any], Any]
+
+
+def quoted(items: Iterable[str]) -> str:
+    """`"a", "b" or "c"`."""
+    *first, last = [f'"{item}"' for item in items]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "…"?`, or nothing when no known word is near."""
+    by_case = {item.casefold(): item for item in known}
+    close = difflib.get_close_matches(word.casefold(), by_case, n=1)
+    return f'; did you mean "{by_case[close[0]]}"?' if close else ""
+
+
+def shown(value: Any) -> str:
+    """The value as a message may show it: cut out if it might hold a secret."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    if not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    might_be_secret = any(sign in value for sign in ("://", "@", "HRKU-")) or _TOKEN.fullmatch(
+        value
+    )
+    if might_be_secret or len(value) > 60:  # noqa: PLR2004 – longer is a paste, not a slip
+        return "what stands here"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Wrong(f"must be a text in quotes, not {shown(value)}")
+    if not value:
+        raise Wrong("must not be empty")
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+        raise Wrong("must not hold a line break or another control character")
+    return value
+
+
+def _name(value: Any) -> str:
+    text = _text(value)
+    if text != text.strip():
+        raise Wrong("must not start or end with a blank")
+    if len(text.encode()) > MAX_NAME:
+        raise Wrong(f"must be at most {MAX_NAME} bytes long")
+    return text
+
+
+def _service(value: Any) -> str:
+    text = _name(value)
+    if "]" in text:
+        raise Wrong('must not hold a "]", which ends a section\'s name in the service file')
+    return text
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"must be true or false, without quotes, not {shown(value)}")
+    return value
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(f'must be seconds, or a text such as "90s", "5m" or "1h", not {shown(value)}')
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _app(value: Any) -> str:
+    text = _text(value)
+    if not _APP.fullmatch(text):
+        lower = text.lower()
+        raise Wrong(
+            f"must be a Heroku app's name (lower-case letters, digits and dashes), "
+            f"not {shown(value)}" + (f'; did you mean "{lower}"?' if _APP.fullmatch(lower) else "")
+        )
+    return text
+
+
+def _attachment(value: Any) -> str:
+    text = _text(value).removesuffix("_URL")
+    if not _ATTACHMENT.fullmatch(text):
+        upper = text.upper().removesuffix("_URL").replace("-", "_")
+        raise Wrong(
+            f"must be an attachment's name (upper-case letters, digits and underscores), "
+            f"not {shown(value)}"
+            + (f'; did you mean "{upper}"?' if _ATTACHMENT.fullmatch(upper) else "")
+        )
+    return text
+
+
+def _app_pattern(value: Any) -> str:
+    text = _text(value)
+    # Any name that the pattern could match has to be possible.
+    if not _APP.fullmatch("a" + _PATTERN_MARKS.sub("", text)):
+        raise Wrong(
+            f'must be a pattern of app names such as "shop-*" '
+            f"(lower-case letters, digits, dashes, * and ?), not {shown(value)}"
+        )
+    return text
+
+
+def _attachment_pattern(value: Any) -> str:
+    text = _text(value).removesuffix("_URL")
+    if not _ATTACHMENT.fullmatch("A" + _PATTERN_MARKS.sub("", text)):
+        raise Wrong(
+            f'must be a pattern of attachment names such as "DATABASE" or "*_REPLICA" '
+            f"(upper-case letters, digits, underscores, * and ?), not {shown(value)}"
+        )
+    return text
+
+
+def _account(value: Any) -> str:
+    text = _text(value)
+    if not _ACCOUNT.fullmatch(text):
+        raise Wrong(f"must be letters, digits, dashes and underscores, not {shown(value)}")
+    return text
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    if text.startswith(("$", "%")):
+        raise Wrong('must not start with a variable: only "~/", the home folder, is expanded')
+    if text.startswith("~") and text[1:2] not in {"", "/", "\\"}:
+        raise Wrong('must not name another person\'s home: only "~/", your own, is expanded')
+    return text
+
+
+def _token(value: Any) -> TokenSpec:
+    """Never shows the value: whatever is wrong with it, it may be a token."""
+    if not isinstance(value, str):
+        raise Wrong(f"must be a text: {quoted(TOKEN_FORMS)}")
+    if _TOKEN.fullmatch(value):
+        raise Wrong(
+            "must not be the token itself: this file gets copied, shared and committed. "
+            'Put it into a file that only you can read and write token = "file:PATH", '
+            'or use "auto", "env:NAME", "command:COMMAND" or "keyring:SERVICE"'
+        )
+    word, colon, argument = value.partition(":")
+    if word not in {kind.value for kind in TokenKind}:
+        near = suggestion(word, TokenKind)
+        raise Wrong(f"must be {quoted(TOKEN_FORMS)}; what stands here is not shown{near}")
+    kind, argument = TokenKind(word), argument.strip()
+    if kind in {TokenKind.AUTO, TokenKind.NETRC}:
+        if colon:
+            raise Wrong(f'must be just "{kind}", with nothing after it')
+    elif not argument:
+        raise Wrong(f'says nothing after "{kind}:"')
+    else:
+        _check_argument(kind, argument)
+    return TokenSpec(kind, argument)
+
+
+def _check_argument(kind: TokenKind, argument: str) -> None:
+    if kind is TokenKind.ENV and not _VARIABLE.fullmatch(argument):
+        raise Wrong('must name an environment variable after "env:", without a $')
+    if kind is TokenKind.KEYRING and (argument.startswith("/") or argument.endswith("/")):
+        raise Wrong('must be "keyring:SERVICE" or "keyring:SERVICE/USER"')
+    if kind is TokenKind.FILE:
+        _path(argument)
+    if kind is TokenKind.COMMAND:
+        try:
+            shlex.split(argument)
+        except ValueError as exc:
+            raise Wrong(f"cannot be split into words: {str(exc).lower()}") from None
+
+
+def _url(value: Any) -> Secret:
+    """Never shows the value: such addresses hold tokens."""
+    if not isinstance(value, str) or not _URL.fullmatch(value.strip()):
+        raise Wrong('must be an address such as "slack://…" or "mailto://…" (not shown here)')
+    return Secret(value.strip())
+
+
+def choice(*allowed: str, of: Callable[[str], Any] = str) -> Kind:
+    """One of a few words, made into `of`."""
+
+    def read(value: Any) -> Any:
+        if value not in allowed:
+            near = suggestion(value, allowed) if isinstance(value, str) else ""
+            raise Wrong(f"must be {quoted(allowed)}, not {shown(value)}{near}")
+        return of(value)
+
+    return Kind(", ".join(f"`{word}`" for word in allowed), read)
+
+
+TEXT: Final = Kind("text", _text)
+NAME: Final = Kind("text", _name)
+SERVICE: Final = Kind("text without `]`", _service)
+FLAG: Final = Kind("`true` or `false`", _flag)
+DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
+APP: Final = Kind("app name", _app)
+ATTACHMENT: Final = Kind("attachment name", _attachment)
+APP_PATTERN: Final = Kind("pattern", _app_pattern)
+ATTACHMENT_PATTERN: Final = Kind("pattern", _attachment_pattern)
+ACCOUNT: Final = Kind("account name", _account)
+PATH: Final = Kind("path", _path)
+TOKEN: Final = Kind("token source", _token)
+URL: Final = Kind("URL", _url)
+LOG_LEVEL: Final = choice(*LOG_LEVELS)
+PROBE: Final = choice(*ProbePolicy, of=ProbePolicy)
+SSLMODE: Final = choice(*SSLMODES)
+ROWS: Final = choice(*Rows, of=Rows)

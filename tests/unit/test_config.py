@@ -1,0 +1,391 @@
+"""Reading a configuration that is right: defaults, forms, paths."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from pgherald.config import (
+    Account,
+    ClientSetting,
+    Config,
+    DiscoverRule,
+    Notifications,
+    Rows,
+    TokenKind,
+    TokenSpec,
+    database_for,
+    load,
+    locate,
+)
+from pgherald.errors import ConfigError
+from pgherald.model import Database, DatabaseKey, ProbePolicy
+from pgherald.secret import Secret
+from support.configs import CLIENTS, DATABASES, SMALLEST, load_text
+
+
+def test_smallest_file_gives_the_documented_defaults(tmp_path: Path) -> None:
+    """One database and one client are enough; everything else has its documented default."""
+    assert load_text(tmp_path, SMALLEST) == Config(
+        path=tmp_path / "config.toml",
+        poll_interval=60.0,
+        state_dir=platformdirs.user_state_path("pgherald", appauthor=False),
+        log_level="info",
+        accounts=(Account("default", TokenSpec(TokenKind.AUTO)),),
+        databases=(
+            Database(
+                key=DatabaseKey("default", "shop", "DATABASE"),
+                name="shop (DATABASE)",
+                group="Heroku",
+                service="shop",
+                probe=ProbePolicy.REQUIRE,
+                sslmode="require",
+            ),
+        ),
+        discover=(),
+        clients=(ClientSetting("pgpass", Path("/home/eve/.pgpass")),),
+        notifications=Notifications(desktop=True, urls=()),
+    )
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    """What the file says about anything is what the program gets."""
+    config = load_text(
+        tmp_path,
+        """
+        poll_interval = "5m"
+        state_dir = "state"
+        log_level = "debug"
+
+        [[accounts]]
+        name = "work"
+        token = "env:WORK_TOKEN"
+        [[accounts]]
+        name = "home"
+        token = "netrc"
+
+        [[databases]]
+        app = "shop"
+        attachment = "REPORTS"
+        account = "work"
+        name = "Reports"
+        group = "Shop"
+        service = "reports"
+        probe = "off"
+        sslmode = "verify-full"
+
+        [[discover]]
+        account = "home"
+        include = ["a-*", "b?"]
+        exclude = ["a-[xy]"]
+        team = "acme"
+        attachments = ["*", "DATABASE_URL"]
+        group = "Found"
+        probe = "prefer"
+        sslmode = "verify-ca"
+
+        [clients.servers_json]
+        path = "servers.json"
+        rows = "host"
+        passfile = "~/.pgpass"
+
+        [notifications]
+        desktop = false
+        urls = ["slack://CANARY-a", " mailto://CANARY-b "]
+        """,
+    )
+    assert config == Config(
+        path=tmp_path / "config.toml",
+        poll_interval=300.0,
+        state_dir=tmp_path / "state",
+        log_level="debug",
+        accounts=(
+            Account("work", TokenSpec(TokenKind.ENV, "WORK_TOKEN")),
+            Account("home", TokenSpec(TokenKind.NETRC)),
+        ),
+        databases=(
+            Database(
+                key=DatabaseKey("work", "shop", "REPORTS"),
+                name="Reports",
+                group="Shop",
+                service="reports",
+                probe=ProbePolicy.OFF,
+                sslmode="verify-full",
+            ),
+        ),
+        discover=(
+            DiscoverRule(
+                account="home",
+                include=("a-*", "b?"),
+                exclude=("a-[xy]",),
+                team="acme",
+                attachments=("*", "DATABASE"),
+                group="Found",
+                probe=ProbePolicy.PREFER,
+                sslmode="verify-ca",
+            ),
+        ),
+        clients=(
+            ClientSetting(
+                "servers_json", tmp_path / "servers.json", Rows.HOST, "/home/eve/.pgpass"
+            ),
+        ),
+        notifications=Notifications(
+            desktop=False, urls=(Secret("slack://CANARY-a"), Secret("mailto://CANARY-b"))
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("5", 5), ("7.5", 7.5), ('"90s"', 90), ('"1.5 m"', 90), ('"24h"', 86_400)],
+)
+def test_poll_interval_forms(tmp_path: Path, written: str, seconds: float) -> None:
+    """An interval is seconds, or a number with s, m or h."""
+    config = load_text(tmp_path, f"poll_interval = {written}\n{SMALLEST}")
+    assert config.poll_interval == seconds
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:5000", "http://localhost", "http://[::1]:1"])
+def test_a_simulator_may_be_asked_quickly(tmp_path: Path, host: str) -> None:
+    """Where Heroku is on this machine, there is no allowance to spare."""
+    config = load_text(tmp_path, f"poll_interval = 0.2\n{SMALLEST}", {"HEROKU_HOST": host})
+    assert config.poll_interval == 0.2
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "argument"),
+    [
+        ("auto", TokenKind.AUTO, ""),
+        ("netrc", TokenKind.NETRC, ""),
+        ("env:HEROKU_TOKEN", TokenKind.ENV, "HEROKU_TOKEN"),
+        ("command: pass show 'my heroku'", TokenKind.COMMAND, "pass show 'my heroku'"),
+        # Bitwarden names its items by UUID.
+        (
+            "command:bw get password 99ee88d2-6046-4ea7-92c2-acac464b1412",
+            TokenKind.COMMAND,
+            "bw get password 99ee88d2-6046-4ea7-92c2-acac464b1412",
+        ),
+        ("keyring:heroku", TokenKind.KEYRING, "heroku"),
+        ("keyring:heroku/eve", TokenKind.KEYRING, "heroku/eve"),
+        ("file:/run/token", TokenKind.FILE, "/run/token"),
+        ("file:~/token", TokenKind.FILE, "/home/eve/token"),
+    ],
+)
+def test_token_forms(tmp_path: Path, spec: str, kind: TokenKind, argument: str) -> None:
+    """A token's source is a word, and what stands behind its colon."""
+    config = load_text(tmp_path, f'[heroku]\ntoken = "{spec}"\n{SMALLEST}')
+    assert config.accounts == (Account("default", TokenSpec(kind, argument)),)
+
+
+def test_a_token_spec_shows_itself_as_written() -> None:
+    """A source is shown the way the file writes it."""
+    assert str(TokenSpec(TokenKind.ENV, "NAME")) == "env:NAME"
+    assert str(TokenSpec()) == "auto"
+
+
+def test_a_relative_token_file_is_beside_the_configuration(tmp_path: Path) -> None:
+    """A relative path starts at the configuration's folder, wherever pgherald is started."""
+    config = load_text(tmp_path, f'[heroku]\ntoken = "file:token"\n{SMALLEST}')
+    assert config.accounts[0].token.argument == str(tmp_path / "token")
+
+
+@pytest.mark.parametrize(
+    ("written", "argument"),
+    [
+        ("token", "token"),
+        ("missing", "{folder}/missing"),
+        ("../config.toml", "{folder}/../config.toml"),
+    ],
+)
+def test_a_token_file_may_be_a_systemd_credential(
+    tmp_path: Path, written: str, argument: str
+) -> None:
+    """A bare name stays as it is where systemd handed in a credential of that name."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "token").touch()
+    text = f'[heroku]\ntoken = "file:{written}"\n{SMALLEST}'
+    config = load_text(tmp_path, text, {"CREDENTIALS_DIRECTORY": str(credentials)})
+    assert config.accounts[0].token.argument == argument.format(folder=tmp_path)
+
+
+def test_a_single_named_account_is_everyones(tmp_path: Path) -> None:
+    """With one account, nobody has to name it."""
+    text = f'[[accounts]]\nname = "work"\ntoken = "auto"\n{SMALLEST}[[discover]]\n'
+    config = load_text(tmp_path, text)
+    assert config.databases[0].key.account == "work"
+    assert config.discover == (DiscoverRule(account="work"),)
+
+
+def test_discover_defaults(tmp_path: Path) -> None:
+    """An empty rule finds the main database of every app, once."""
+    config = load_text(tmp_path, f"[[discover]]\n{CLIENTS}")
+    assert config.discover == (DiscoverRule("default", include=("*",), attachments=("DATABASE",)),)
+
+
+@pytest.mark.parametrize(
+    ("attachment", "name", "service"),
+    [
+        ("DATABASE", "shop (DATABASE)", "shop"),
+        ("DATABASE_URL", "shop (DATABASE)", "shop"),
+        ("HEROKU_POSTGRESQL_NAVY", "shop (HEROKU_POSTGRESQL_NAVY)", "shop-heroku-postgresql-navy"),
+    ],
+)
+def test_names_follow_from_app_and_attachment(
+    tmp_path: Path, attachment: str, name: str, service: str
+) -> None:
+    """Without a name of its own, a database is called after its app and attachment."""
+    text = f'[[databases]]\napp = "shop"\nattachment = "{attachment}"\n{CLIENTS}'
+    database = load_text(tmp_path, text).databases[0]
+    assert (database.name, database.service) == (name, service)
+    assert database.key.var == f"{attachment.removesuffix('_URL')}_URL"
+
+
+def test_a_discovered_database_is_like_a_named_one(tmp_path: Path) -> None:
+    """A database that a rule found has the defaults it would have if the file named it."""
+    named = load_text(
+        tmp_path, f'[[databases]]\napp = "shop"\nattachment = "A_B"\n{CLIENTS}'
+    ).databases[0]
+    assert database_for(DiscoverRule("default"), "default", "shop", "A_B") == named
+    rule = DiscoverRule("work", group="G", probe=ProbePolicy.OFF, sslmode="verify-full")
+    found = database_for(rule, "work", "shop", "DATABASE")
+    assert (found.group, found.probe, found.sslmode) == ("G", ProbePolicy.OFF, "verify-full")
+
+
+def test_several_files_of_one_kind(tmp_path: Path) -> None:
+    """A client may come as one section or as several."""
+    text = f'{DATABASES}[[clients.pgpass]]\n[[clients.pgpass]]\npath = "/a"\n'
+    text += '[clients.service_file]\npath = "sub/b"\n'
+    assert load_text(tmp_path, text).clients == (
+        ClientSetting("service_file", tmp_path / "sub/b"),
+        ClientSetting("pgpass", Path("/home/eve/.pgpass")),
+        ClientSetting("pgpass", Path("/a")),
+    )
+
+
+def test_a_passfile_is_written_as_it_stands(tmp_path: Path) -> None:
+    """The passfile is for the pgAdmin that imports, maybe in a container; only ~ is ours."""
+    text = f'{DATABASES}[clients.servers_json]\npath = "s"\nrows = "host"\npassfile = ".pgpass"\n'
+    assert load_text(tmp_path, text).clients[0].passfile == ".pgpass"
+
+
+@pytest.mark.parametrize(
+    ("env", "folder"),
+    [
+        ({"APPDATA": "/appdata"}, "/appdata/postgresql"),
+        ({"USERPROFILE": "/users/eve"}, "/users/eve/AppData/Roaming/postgresql"),
+    ],
+)
+def test_windows_has_other_places(tmp_path: Path, env: dict[str, str], folder: str) -> None:
+    """On Windows libpq looks below %APPDATA%, and for other names."""
+    text = f"{DATABASES}[clients.pgpass]\n[clients.service_file]\n"
+    clients = load_text(tmp_path, text, env, platform="win32").clients
+    assert {client.kind: client.path for client in clients} == {
+        "pgpass": Path(folder, "pgpass.conf"),
+        "service_file": Path(folder, ".pg_service.conf"),
+    }
+
+
+def test_macos_has_the_places_of_unix(tmp_path: Path) -> None:
+    """On macOS libpq looks in the home folder."""
+    config = load_text(tmp_path, SMALLEST, platform="darwin")
+    assert config.clients[0].path == Path("/home/eve/.pgpass")
+
+
+@pytest.mark.parametrize("written", ["~", "~/", "~\\\\"])
+def test_a_lone_tilde_is_the_home_folder(tmp_path: Path, written: str) -> None:
+    """`~` and `~/` are the home folder."""
+    config = load_text(tmp_path, f'state_dir = "{written}"\n{SMALLEST}')
+    assert config.state_dir == Path("/home/eve")
+
+
+def test_home_is_found_without_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment names no home, the system is asked."""
+    monkeypatch.setenv("HOME", "/home/other")
+    config = load_text(tmp_path, SMALLEST, {})
+    assert config.clients[0].path == Path("/home/other/.pgpass")
+
+
+def test_the_state_folder_of_the_environment_wins(tmp_path: Path) -> None:
+    """$PGHERALD_STATE_DIR goes before the file's `state_dir`."""
+    text = f'state_dir = "/from/file"\n{SMALLEST}'
+    env = {"HOME": "/home/eve", "PGHERALD_STATE_DIR": "~/state"}
+    assert load_text(tmp_path, text, env).state_dir == Path("/home/eve/state")
+    assert load_text(tmp_path, text).state_dir == Path("/from/file")
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument comes first, then $PGHERALD_CONFIG, then the platform's folder."""
+    env = {"HOME": "/home/eve", "PGHERALD_CONFIG": "~/named.toml"}
+    monkeypatch.chdir(tmp_path)
+    default = platformdirs.user_config_path("pgherald", appauthor=False) / "config.toml"
+    assert locate(Path("given.toml"), env) == tmp_path / "given.toml"
+    assert locate(None, env) == Path("/home/eve/named.toml")
+    assert locate(None, {"PGHERALD_CONFIG": ""}) == default
+
+
+def test_load_follows_the_environment(tmp_path: Path) -> None:
+    """Without an argument, the file that $PGHERALD_CONFIG names is the one that is read."""
+    file = tmp_path / "named.toml"
+    file.write_text(SMALLEST)
+    assert load(None, {"PGHERALD_CONFIG": str(file)}).path == file
+
+
+def test_a_bom_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+    """What Notepad saves is understood."""
+    config = load_text(tmp_path, "\ufeff" + SMALLEST.replace("\n", "\r\n"))
+    assert config.databases[0].key.app == "shop"
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    """Whoever starts pgherald for the first time is told where to put what."""
+    file = tmp_path / "sub" / "config.toml"
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert str(caught.value).splitlines() == [
+        "There is no configuration file",
+        f"Looked for {file}",
+        (
+            f'Start from the example, and edit it: mkdir -p "{file.parent}" && '
+            f'pgherald config example > "{file}"'
+        ),
+    ]
+    file.parent.mkdir()
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert "mkdir" not in caught.value.advice
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    """A file that cannot be read is named, with the system's reason."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {})
+    assert caught.value.problems == (f"{tmp_path}: Is a directory",)
+
+
+def test_other_encodings_are_refused_with_their_line(tmp_path: Path) -> None:
+    """TOML is UTF-8; the line that is not is named."""
+    file = tmp_path / "config.toml"
+    file.write_bytes(b'[[databases]]\napp = "shop"\nname = "K\xfcche"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert caught.value.problems == (f"{file}:3: this is not UTF-8 text",)
+
+
+def test_loading_never_imports_tomlkit(tmp_path: Path) -> None:
+    """A quick command stays quick: reading the configuration loads nothing heavy."""
+    (tmp_path / "config.toml").write_text(SMALLEST)
+    script = (
+        "import pathlib, sys, pgherald.config as c; c.load(pathlib.Path(sys.argv[1]), {}); "
+        "print([m for m in ('tomlkit', 'httpx', 'psycopg', 'rich', 'keyring') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "config.toml"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,190 @@
+"""Finding the line of a key in a TOML file."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgherald.config.lines import Lines, Place
+
+
+def places(data: Any, place: Place = ()) -> Iterator[Place]:
+    """Every place in what `tomllib` gives."""
+    yield place
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from places(value, (*place, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from places(value, (*place, index))
+
+
+#: Each line of a document, with the places that begin on it.
+DOCUMENT: list[tuple[str, list[Place]]] = [
+    ("# nothing = 0", []),
+    ("top = 1  # [comment]", [("top",)]),
+    ("", []),
+    (r'"quoted # \u0061" = "a \" ] # b"', [("quoted # a",)]),
+    ("dotted . \"one\" . 'two' = 1.5", [("dotted",), ("dotted", "one"), ("dotted", "one", "two")]),
+    ("dotted.three = 1979-05-27 07:32:00.5", [("dotted", "three")]),
+    ('basic = """', [("basic",)]),
+    ("[not.a.table]", []),
+    ('not = "a key" \\""" still', []),
+    ('two quotes end it: """""', []),
+    ("literal = '''", [("literal",)]),
+    ("# no comment '' \\'''''", []),
+    ("empty = ''", [("empty",)]),
+    ('empties = ["", """""", \'\', \'\'\'\'\'\']', [("empties",), *[("empties", i) for i in range(4)]]),
+    ("array = [  # brackets ] in a comment", [("array",)]),
+    ("  1, [2,", [("array", 0), ("array", 1), ("array", 1, 0)]),
+    (
+        "   3], { a = -1.5e3, b.c = [",
+        [("array", 1, 1), ("array", 2), ("array", 2, "a"), ("array", 2, "b"), ("array", 2, "b", "c")],
+    ),
+    ("    4 ] },", [("array", 2, "b", "c", 0)]),
+    ("]", []),
+    ("[table]", [("table",)]),
+    ("key = true", [("table", "key")]),
+    ('[ table . "sub table" ] # comment', [("table", "sub table")]),
+    ("none = []", [("table", "sub table", "none")]),
+    ("[[many]]", [("many",), ("many", 0)]),
+    ("a = 1", [("many", 0, "a")]),
+    ("[many.sub]", [("many", 0, "sub")]),
+    ("[[many.deep]]", [("many", 0, "deep"), ("many", 0, "deep", 0)]),
+    ("[other]", [("other",)]),
+    ("nothing = {}", [("other", "nothing")]),
+    ("[[many]]", [("many", 1)]),
+    ("a = 1", [("many", 1, "a")]),
+    ("[many.sub]", [("many", 1, "sub")]),
+    ("[[many.deep]]", [("many", 1, "deep"), ("many", 1, "deep", 0)]),
+    ("  [[ many.deep ]]", [("many", 1, "deep", 1)]),
+    ("c = 1_000", [("many", 1, "deep", 1, "c")]),
+    ("[table.late]", [("table", "late")]),
+    ("[above.all]", [("above",), ("above", "all")]),
+    ("[above]", []),
+]  # fmt: skip
+
+
+def test_every_form_of_toml() -> None:
+    """Each key is found on the line it begins, in whatever form TOML allows."""
+    text = "\n".join(line for line, _ in DOCUMENT)
+    wanted: dict[Place, int] = {(): 1}
+    for number, (_, begun) in enumerate(DOCUMENT, start=1):
+        wanted |= dict.fromkeys(begun, number)
+    assert Lines(text).known == wanted
+    assert Lines(text.replace("\n", "\r\n")).known == wanted
+    assert set(wanted) == set(places(tomllib.loads(text)))
+
+
+def test_the_nearest_place_stands_in() -> None:
+    """What is missing is missing where it should have been: in the table around it."""
+    lines = Lines("a = 1\n\n[[b]]\nc = 2\n")
+    assert lines.of(("b", 0, "missing", 5)) == 3
+    assert lines.of(("missing",)) == 1
+    assert lines.of(()) == 1
+
+
+def test_a_table_between_two_of_one_array() -> None:
+    """Tables of one array need not stand together; each keeps its own line."""
+    lines = Lines("[[a]]\nx = 1\n[b]\n[[a]]\nx = 2\n")
+    assert (lines.of(("a", 0, "x")), lines.of(("a", 1, "x"))) == (2, 5)
+
+
+class _Writer:
+    """Writes a random document, and notes the line of everything in it."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+        self.text = ""
+        self.lines: dict[Place, int] = {(): 1}
+        self._names = 0
+        self._arrays: dict[str, int] = {}
+        self._table: Place = ()
+        for _ in range(draw(st.integers(0, 12))):
+            self._statement()
+
+    def _pick(self, *choices: str) -> str:
+        return self._draw(st.sampled_from(choices))
+
+    def _note(self, place: Place) -> None:
+        self.lines[place] = self.text.count("\n") + 1
+
+    def _name(self) -> tuple[str, str]:
+        """A new key, and one way to write it."""
+        self._names += 1
+        plain = f"k{self._names}"
+        odd = self._pick("é", "#", "[", " = ", ".", '"') + str(self._names)
+        return self._draw(
+            st.sampled_from(
+                [(plain, plain), (plain, f"'{plain}'"), (odd, json.dumps(odd, ensure_ascii=False))]
+            )
+        )
+
+    def _statement(self) -> None:
+        self.text += self._pick("", "", "\n", "# x = [\n", "  \t")
+        form = self._pick("pair", "pair", "table", "array", "again")
+        if form == "pair":
+            self._pair(self._table)
+        elif form == "table":
+            key, written = self._name()
+            self._table = (key,)
+            self._note(self._table)
+            self.text += f"[ {written} ]"
+        else:
+            name = self._pick("m", "n") if form == "again" else self._name()[0]
+            index = self._arrays.get(name, 0)
+            self._arrays[name] = index + 1
+            if index == 0:
+                self._note((name,))
+            self._table = (name, index)
+            self._note(self._table)
+            self.text += f"[[{json.dumps(name, ensure_ascii=False)}]]"
+        self.text += self._pick("\n", " # ]\n")
+
+    def _pair(self, table: Place, depth: int = 0) -> None:
+        place = table
+        parts = []
+        for _ in range(self._draw(st.integers(1, 3))):
+            key, written = self._name()
+            place = (*place, key)
+            self._note(place)
+            parts.append(written)
+        self.text += self._pick(".", " . ").join(parts) + self._pick("=", " = ")
+        self._value(place, depth)
+
+    def _value(self, place: Place, depth: int) -> None:
+        form = self._pick("plain", "plain", "array", "table") if depth < 3 else "plain"
+        if form == "plain":
+            self.text += self._pick(
+                "1", "-1.5e+3", "true", "nan", "1979-05-27T07:32:00.5-07:00", '"# \\" ]"', "'\\'",
+                '"""a\n\n[b] # \\"""\n""c"""""', "'''\n]\\'''''",
+            )  # fmt: skip
+        elif form == "array":
+            gap = self._pick("", " ", "\n", " # ],\n ")
+            self.text += "[" + gap
+            for index in range(self._draw(st.integers(0, 3))):
+                self._note((*place, index))
+                self._value((*place, index), depth + 1)
+                self.text += gap + "," + gap
+            self.text += "]"
+        else:
+            self.text += "{"
+            for index in range(self._draw(st.integers(0, 3))):
+                self.text += ", " if index else " "
+                self._pair(place, depth + 1)
+            self.text += " }"
+
+
+@given(st.data())
+def test_any_layout(data: st.DataObject) -> None:
+    """In any document, the line reported is the line of the key; nothing else is reported."""
+    writer = data.draw(st.composite(_Writer)())
+    newline = data.draw(st.sampled_from(["\n", "\r\n"]))
+    text = writer.text.replace("\n", newline)
+    assert Lines(text).known == writer.lines
+    assert set(writer.lines) == set(places(tomllib.loads(text)))
