@@ -1,0 +1,17 @@
+"""Where logins come from: Heroku, and nowhere else.
+
+    host        which Heroku is asked, and the rule where a token may go
+    tokens      where the token comes from; token_reading and token_programs are the kinds
+                of sources, netrc and child help them
+    getter      one GET request: time limit, size limit, no redirects
+    answers     what a status and its error body mean, as one of our errors
+    shapes      JSON in, frozen types out
+    api         the questions: config vars, apps, attachments, releases
+    url         a Postgres URL, taken apart
+    gate        who may be asked again, and when: a broken Heroku is asked less often
+    account     an account's databases: sightings, or why there is none
+    discovery   databases nobody had to list
+
+The order is also the direction of the imports: each module knows those above it only.
+`host`, `tokens` and `url` do without httpx, so quick commands may import them.
+"""

@@ -1,0 +1,183 @@
+"""An account's databases: for each a sighting, or why there is none."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pgherald.errors import BadUrl, HerokuError, NotVisible, PgheraldError
+from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.gate import LONGEST, Gate, Pause
+from pgherald.heroku.shapes import VarsSeen
+from pgherald.heroku.url import parse_postgres_url
+from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.secret import Secret
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_NAMED_AT_MOST: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A database without a sighting.
+
+    Attributes:
+        key: which database.
+        error: why; its advice says what to do.
+    """
+
+    key: DatabaseKey
+    error: PgheraldError
+
+
+class Account:
+    """Asks one Heroku account, and asks it less often when that does not go well.
+
+    Attributes:
+        name: its name in the configuration.
+        api: what is asked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api: HerokuApi,
+        *,
+        interval: float = 60.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Make an account.
+
+        Args:
+            name: its name in the configuration.
+            api: what is asked; brings the clock.
+            interval: seconds between two sweeps; pauses begin with that.
+            jitter: gives numbers from 0 to 1, by which pauses are made unequal.
+        """
+        self.name = name
+        self.api = api
+        self._gate = Gate(api.clock, interval, jitter)
+        self._recheck: Pause | None = None
+        self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
+
+    @property
+    def stopped(self) -> HerokuError | None:
+        """Why nothing is asked until the token changes; None while all is well."""
+        return self._gate.stopped
+
+    def retry(self) -> None:
+        """Somebody did something about it: ask again, with a token read afresh."""
+        self._gate.reopen()
+        self._recheck = None
+        self.api.tokens.forget()
+
+    async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
+        """Look at databases of one app.
+
+        Args:
+            databases: all of the same app.
+
+        Returns:
+            One item for each database, in the same order. What concerns this app alone
+            (gone, forbidden, broken while others work) is there as `Missing`.
+
+        Raises:
+            HerokuError: what concerns the account, or may. While the account rests it is
+                the error that began the rest, and nothing is sent.
+            MissingTool: the token source, or the way to Heroku, lacks something.
+        """
+        if not databases:
+            return []
+        app = databases[0].key.app
+        if any(database.key.app != app for database in databases):
+            raise ValueError("databases of one app, please")
+        attachments = [database.key.attachment for database in databases]
+        try:
+            seen = await self.ask(app, lambda: self.api.config_vars(app, attachments))
+        except HerokuError as exc:
+            if not self._gate.is_own(app, exc):
+                raise
+            return [Missing(database.key, exc) for database in databases]
+        release = await self._release(app, seen)
+        return [_sighting(database, seen, release) for database in databases]
+
+    async def ask(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
+        """Put a question, if now is the time for it, and remember how that went.
+
+        Args:
+            subject: the app that it is about; None when about no single one.
+            question: sends the requests.
+
+        Raises:
+            HerokuError: as in `look`.
+            MissingTool: likewise.
+        """
+        if self.stopped is not None and await self._has_other_token():
+            self._gate.reopen()
+        began = self._gate.admit(subject)
+        try:
+            answer = await question()
+        except HerokuError as exc:
+            self._gate.failed(subject, exc, began)
+            if self.stopped is exc:
+                self._recheck = Pause(self.api.clock, LONGEST)
+            raise
+        self._gate.worked(subject, began)
+        return answer
+
+    async def _has_other_token(self) -> bool:
+        """Whether the source gives a token that Heroku has not refused yet.
+
+        A source that only reads is read each time. Others start a program, and the Heroku
+        CLI even asks Heroku: that is done every 15 minutes.
+        """
+        tokens = self.api.tokens
+        if not tokens.cheap:
+            if self._recheck is not None and not self._recheck.is_over:
+                return False
+            self._recheck = Pause(self.api.clock, LONGEST)
+            tokens.forget()
+        try:
+            return await tokens.get() != self.api.refused
+        except PgheraldError:
+            return False
+
+    async def _release(self, app: str, seen: VarsSeen) -> int | None:
+        """The release that showed these logins; asked for only when they are new."""
+        logins, release = self._releases.get(app, (None, None))
+        if logins == seen.logins:
+            return release
+        try:
+            latest = await self.api.latest_release(app)
+        except PgheraldError as exc:  # it only adorns the sighting
+            log.debug("release of %s: %s", app, exc.title)
+            return None
+        release = latest.version if latest else None
+        self._releases[app] = (seen.logins, release)
+        return release
+
+
+def _sighting(database: Database, seen: VarsSeen, release: int | None) -> Sighting | Missing:
+    key = database.key
+    url = seen.logins.get(key.attachment)
+    if url is None:
+        return Missing(key, _no_such_var(key, seen.names))
+    try:
+        login = parse_postgres_url(url, database.sslmode, name=f"{key.var} of {key.app}")
+    except BadUrl as exc:
+        return Missing(key, exc)
+    return Sighting(key, login, seen.seen_at, release)
+
+
+def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
+    if others:
+        advice = f"It has {', '.join(others[:_NAMED_AT_MOST])}: was the database replaced?"
+    else:
+        advice = f"Is a database attached? Look with: heroku addons --app {key.app}"
+    return NotVisible(f"{key.app} has no {key.var}", advice)

@@ -1,0 +1,266 @@
+"""What Heroku is asked. Reads only.
+
+    api = HerokuApi(host, tokens, clock=SystemClock())
+    seen = await api.config_vars("shop-production", ["DATABASE"])
+
+What was answered is remembered by its ETag, in memory alone and only the part that was
+picked out of it. Nothing changed means an empty 304, and the picked part again.
+
+Facts: Heroku's Platform API reference; where the paths, headers and variants that only
+the Heroku CLI uses are meant (`version=3.sdk`, `Accept-Inclusion`), its source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from pgherald.clock import Clock
+from pgherald.errors import LoginRequired, NotHeroku
+from pgherald.heroku import shapes
+from pgherald.heroku.answers import decoded, error_of, needs_other_token
+from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter
+from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.shapes import App, Attachment, Release, VarsSeen
+from pgherald.heroku.tokens import TokenSource
+from pgherald.secret import Secret
+
+T = TypeVar("T")
+
+_ACCEPT: Final = "application/vnd.heroku+json; version=3"
+#: The variant that names an attachment's plan (heroku CLI: addons, pg resolver).
+_WITH_PLAN: Final = {
+    "Accept": f"{_ACCEPT}.sdk",
+    "Accept-Inclusion": "addon:plan,config_vars",
+}
+_ALL: Final = "id ..; max=1000"
+_NEWEST: Final = "version ..; max=1, order=desc"
+_MOST_PAGES: Final = 100
+#: Answers remembered; more than the apps of a large company, at under a kilobyte each.
+_MOST_REMEMBERED: Final = 4096
+#: What we are willing to send back in a header: visible ASCII and spaces.
+_ECHOED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_GOOD: Final = frozenset({200, 206})
+_NOT_MODIFIED: Final = 304
+_UNAUTHORIZED: Final = 401
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    etag: str
+    picked: Any = field(repr=False)
+
+
+class HerokuApi:
+    """The questions, each one or more GET requests.
+
+    Every method raises the errors of `pgherald.errors.HerokuError`, and what the token
+    source raises.
+
+    Attributes:
+        tokens: where the token comes from.
+        clock: tells the time.
+        remaining: requests that the account had left after the last answer, if known.
+        refused: the token that Heroku refused last, if any.
+    """
+
+    def __init__(
+        self,
+        host: HerokuHost,
+        tokens: TokenSource,
+        *,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        self.tokens = tokens
+        self.clock = clock
+        self.remaining: int | None = None
+        self.refused: Secret | None = None
+        self._getter = Getter(host, transport=transport, time_limit=time_limit)
+        self._renewing = asyncio.Lock()
+        self._memory: OrderedDict[object, _Remembered] = OrderedDict()
+
+    @property
+    def requests(self) -> int:
+        """How many requests have been sent."""
+        return self._getter.requests
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._getter.aclose()
+
+    async def config_vars(self, app: str, attachments: Collection[str]) -> VarsSeen:
+        """The URLs of these attachments; every other value is dropped at once.
+
+        Args:
+            app: the app's name.
+            attachments: their names, without `_URL`.
+        """
+        names = frozenset(attachments)
+        read = shapes.vars_seen(names, self.clock.now)
+        seen, unchanged = await self._one(f"/apps/{_segment(app)}/config-vars", read, app, names)
+        return replace(seen, seen_at=self.clock.now(), unchanged=True) if unchanged else seen
+
+    async def apps(self) -> list[App]:
+        """All apps that the token may see, those of teams included."""
+        return await self._list("/apps", shapes.app, "The account's apps")
+
+    async def team_apps(self, team: str) -> list[App]:
+        """A team's apps."""
+        return await self._list(f"/teams/{_segment(team)}/apps", shapes.app, f"Team {team}")
+
+    async def attachments(self, app: str) -> list[Attachment]:
+        """What is attached to an app."""
+        path = f"/apps/{_segment(app)}/addon-attachments"
+        return await self._list(path, shapes.attachment, app, _WITH_PLAN)
+
+    async def all_attachments(self) -> list[Attachment]:
+        """What is attached to any app that the token may see."""
+        what = "The account's attachments"
+        return await self._list("/addon-attachments", shapes.attachment, what, _WITH_PLAN)
+
+    async def addon_plans(self) -> dict[str, str]:
+        """The plan's name of every add-on that the token may see, by the add-on's name."""
+        return dict(await self._list("/addons", shapes.addon_plan, "The account's add-ons"))
+
+    async def latest_release(self, app: str) -> Release | None:
+        """The newest release; None when there is none."""
+        path = f"/apps/{_segment(app)}/releases"
+        answer = await self._ask(path, app, {"Range": _NEWEST})
+        releases = _each(shapes.release, decoded(answer))
+        return max(releases, key=lambda release: release.version, default=None)
+
+    async def account(self) -> str:
+        """The e-mail address of the account."""
+        return (await self._one("/account", shapes.email, "The account"))[0]
+
+    async def rate_limit(self) -> int:
+        """How many requests are left. This one is free."""
+        path, what = "/account/rate-limits", "The account"
+        self.remaining = (await self._one(path, shapes.remaining, what))[0]
+        return self.remaining
+
+    async def _one(
+        self, path: str, pick: Callable[[Any], T], what: str, chosen: object = None
+    ) -> tuple[T, bool]:
+        """What `pick` finds in the answer, and whether it is the remembered one."""
+        remembered = self._memory.get((path, chosen))
+        answer = await self._ask(path, what, {}, remembered)
+        if remembered and answer.status == _NOT_MODIFIED:
+            return remembered.picked, True
+        picked = pick(decoded(answer))
+        self._remember((path, chosen), answer, picked)
+        return picked, False
+
+    async def _list(
+        self,
+        path: str,
+        pick: Callable[[Any], T],
+        what: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[T]:
+        """All pages of a list. Only a list of one page is remembered: its ETag covers all."""
+        remembered = self._memory.get(path)
+        headers = headers or {}
+        answer = await self._ask(path, what, {"Range": _ALL, **headers}, remembered)
+        if remembered and answer.status == _NOT_MODIFIED:
+            return list(remembered.picked)
+        found = _each(pick, decoded(answer))
+        seen: set[str] = set()
+        while following := answer.headers.get("Next-Range"):
+            if following in seen or len(seen) == _MOST_PAGES or not _ECHOED.fullmatch(following):
+                raise NotHeroku("What answers is not Heroku: its list has no end")
+            seen.add(following)
+            answer = await self._ask(path, what, {"Range": following, **headers})
+            found += _each(pick, decoded(answer))
+        if not seen:
+            self._remember(path, answer, tuple(found))
+        return found
+
+    async def _ask(
+        self,
+        path: str,
+        what: str,
+        headers: Mapping[str, str],
+        remembered: _Remembered | None = None,
+    ) -> Answer:
+        """One question: one request, or two when the first token had expired."""
+        if remembered:
+            headers = {**headers, "If-None-Match": remembered.etag}
+        token = await self.tokens.get()
+        answer = await self._get(path, token, headers)
+        if self._is_refusal(answer, what):
+            token = await self._other_than(token)
+            answer = await self._get(path, token, headers)
+            if self._is_refusal(answer, what):
+                raise self._refuse(token)
+        if answer.status not in _GOOD and not (remembered and answer.status == _NOT_MODIFIED):
+            error = error_of(answer, what, self.clock.now())
+            if needs_other_token(error):
+                self.refused = token
+            raise error
+        if token == self.refused:
+            self.refused = None
+        return answer
+
+    async def _get(self, path: str, token: Secret, headers: Mapping[str, str]) -> Answer:
+        answer = await self._getter.get(path, token, {"Accept": _ACCEPT, **headers})
+        left = answer.headers.get("RateLimit-Remaining", "")
+        if left.isascii() and left.isdigit():
+            self.remaining = int(left)
+        return answer
+
+    def _is_refusal(self, answer: Answer, what: str) -> bool:
+        return answer.status == _UNAUTHORIZED and isinstance(
+            error_of(answer, what, self.clock.now()), LoginRequired
+        )
+
+    async def _other_than(self, token: Secret) -> Secret:
+        """A token that is not the refused one. Of many askers only the first renews it.
+
+        Raises:
+            LoginRequired: there is no other.
+        """
+        async with self._renewing:
+            other = await self.tokens.get()
+            if other == token and token != self.refused:
+                self.refused = token
+                self.tokens.forget()
+                other = await self.tokens.get()
+            if other == token:
+                raise self._refuse(token)
+            return other
+
+    def _refuse(self, token: Secret) -> LoginRequired:
+        self.refused = token
+        return LoginRequired(
+            "Heroku does not accept the token",
+            f"It came from {self.tokens.name}. {LoginRequired.default_advice}",
+        )
+
+    def _remember(self, key: object, answer: Answer, picked: object) -> None:
+        self._memory.pop(key, None)
+        etag = answer.headers.get("ETag", "")
+        if _ECHOED.fullmatch(etag):
+            self._memory[key] = _Remembered(etag, picked)
+        if len(self._memory) > _MOST_REMEMBERED:
+            self._memory.popitem(last=False)
+
+
+def _each(pick: Callable[[Any], T], body: Any) -> list[T]:
+    if not isinstance(body, list):
+        raise NotHeroku("What answers is not Heroku: a list has an odd shape")
+    return [pick(item) for item in body]
+
+
+def _segment(name: str) -> str:
+    """One segment of a path. Dots are quoted too, since a library may resolve `..`."""
+    return quote(name, safe="").replace(".", "%2E")

@@ -1,0 +1,181 @@
+"""Databases that nobody had to list, found by rules.
+
+All attachments that the token may see come in one list, usually as an empty 304. Of it
+stay those
+
+- whose add-on is Heroku Postgres,
+- whose app a rule includes and does not exclude, and belongs to the rule's team if it has one,
+- whose name matches the rule's attachment patterns; `DATABASE` alone unless told otherwise.
+
+Attachments of a connection pooler are left out unless a pattern is their very name: a
+pooler cannot do all that pgAdmin asks of Postgres. Where wildcards match several names for
+the same database and credential in one app, one stays: `DATABASE`, else the first by name.
+
+Patterns are those of `fnmatch`, and upper and lower case differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Final
+
+from pgherald.errors import NotVisible
+from pgherald.heroku.account import Account
+from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.shapes import Attachment
+
+_SERVICE: Final = "heroku-postgresql"
+_USUAL: Final = "DATABASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to look for.
+
+    Attributes:
+        include: patterns of app names.
+        exclude: patterns of app names that are left out all the same.
+        team: only apps of this team, if given.
+        attachments: patterns of attachment names.
+    """
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    team: str | None = None
+    attachments: tuple[str, ...] = (_USUAL,)
+
+    def wants_app(self, app: str) -> bool:
+        """Whether the name of an app fits."""
+        return _matches(app, self.include) and not _matches(app, self.exclude)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attachment that leads to a database.
+
+    Attributes:
+        app: the app's name.
+        attachment: the attachment's name.
+        namespace: which of the database's credentials; empty for the default one.
+        plan: such as `heroku-postgresql:standard-0`.
+        rule: the first rule that found it.
+    """
+
+    app: str
+    attachment: str
+    namespace: str
+    plan: str
+    rule: Rule
+
+
+class Discovery:
+    """Applies rules again and again, and does not believe in sudden emptiness.
+
+    Attributes:
+        rules: what to look for.
+        found: what was found last, sorted.
+    """
+
+    def __init__(self, account: Account, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.found: tuple[Found, ...] = ()
+        self._account = account
+        self._by_rule: list[list[Found]] = [[] for _ in self.rules]
+
+    async def discover(self) -> tuple[Found, ...]:
+        """Look again.
+
+        Raises:
+            NotVisible: a rule that had found something now finds nothing. `found` stays;
+                after this the question rests for 15 minutes.
+            HerokuError: Heroku could not be asked; `found` stays.
+        """
+        return await self._account.ask(None, self._discover)
+
+    async def _discover(self) -> tuple[Found, ...]:
+        by_rule = await _find(self._account.api, self.rules)
+        emptied = [i for i, now in enumerate(by_rule) if self._by_rule[i] and not now]
+        for i in emptied:
+            by_rule[i] = self._by_rule[i]
+        self._by_rule = by_rule
+        self.found = _merged(by_rule)
+        if emptied:
+            patterns = ", ".join(self.rules[emptied[0]].include)
+            raise NotVisible(
+                f"Heroku shows no more databases for {patterns}",
+                "What was found before is kept. Has the token lost access? `heroku apps --all`",
+            )
+        return self.found
+
+
+async def discover(api: HerokuApi, rules: Sequence[Rule]) -> list[Found]:
+    """Look once, without memory; for `config` and `init`.
+
+    Raises:
+        HerokuError: Heroku could not be asked.
+    """
+    return list(_merged(await _find(api, rules)))
+
+
+async def _find(api: HerokuApi, rules: Sequence[Rule]) -> list[list[Found]]:
+    """What each rule finds now."""
+    attachments = await _postgres(api)
+    teams: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.team is not None and rule.team not in teams:
+            teams[rule.team] = {app.name for app in await api.team_apps(rule.team)}
+    return [
+        [
+            Found(each.app, each.name, each.namespace or "", each.plan or "", rule)
+            for each in _chosen(rule, attachments)
+            if rule.team is None or each.app in teams[rule.team]
+        ]
+        for rule in rules
+    ]
+
+
+async def _postgres(api: HerokuApi) -> list[Attachment]:
+    """All attachments of Heroku Postgres, with their plan.
+
+    The plan is an extra that Heroku's CLI asks for. Where it does not come, the add-ons
+    are asked for it.
+    """
+    attachments = await api.all_attachments()
+    if any(each.plan is None for each in attachments):
+        plans = await api.addon_plans()
+        attachments = [replace(a, plan=a.plan or plans.get(a.addon)) for a in attachments]
+    return [a for a in attachments if (a.plan or "").partition(":")[0] == _SERVICE]
+
+
+def _chosen(rule: Rule, attachments: Iterable[Attachment]) -> list[Attachment]:
+    """Those of the rule, one for each database and credential of an app."""
+    named: list[Attachment] = []
+    matched: dict[tuple[str, str, str | None], Attachment] = {}
+    for each in sorted(attachments, key=lambda a: (a.app, a.name != _USUAL, a.name)):
+        if not rule.wants_app(each.app):
+            continue
+        if each.name in rule.attachments:
+            named.append(each)
+        elif not each.is_pooled and _matches(each.name, rule.attachments):
+            matched.setdefault(_what(each), each)
+    taken = {_what(each) for each in named}
+    return named + [each for what, each in matched.items() if what not in taken]
+
+
+def _what(attachment: Attachment) -> tuple[str, str, str | None]:
+    return attachment.app, attachment.addon, attachment.namespace
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _merged(by_rule: Iterable[Iterable[Found]]) -> tuple[Found, ...]:
+    """All of them sorted, each once, by the first rule that found it."""
+    merged: dict[tuple[str, str], Found] = {}
+    for each in chain.from_iterable(by_rule):
+        merged.setdefault((each.app, each.attachment), each)
+    return tuple(merged[key] for key in sorted(merged))

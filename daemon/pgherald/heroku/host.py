@@ -1,0 +1,140 @@
+"""Which Heroku is asked, and the one rule where a token may go.
+
+`HEROKU_HOST` means what it means to the Heroku CLI (@heroku-cli/command: src/vars.ts):
+
+    (unset or empty)           https://api.heroku.com
+    http://127.0.0.1:5000      a full URL: a simulator on this machine
+    https://api.heroku.com     a full URL below one of Heroku's own domains
+    herokudev.com              a bare domain: https://api.<domain>
+
+The CLI checks the *text* of the URL and, when that fails, warns and talks to the real
+Heroku. Here the parts are checked, by a list of what is allowed, and anything else is
+refused: no user part, no path, no trailing dot, no letters outside ASCII, no address
+in an unusual notation.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pgherald.errors import UnsafeHost
+
+#: @heroku-cli/command, src/api-client.ts: the domains it sends its token to.
+HEROKU_DOMAINS: Final = ("heroku.com", "herokai.com", "herokuspace.com", "herokudev.com")
+
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME: Final = rf"{_LABEL}(?:\.{_LABEL})*"
+_ORIGIN: Final = re.compile(rf"(https?)://({_NAME}|\[::1\])(?::([0-9]{{1,5}}))?")
+_BARE: Final = re.compile(_NAME)
+_PORTS: Final = {"https": 443, "http": 80}
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HerokuHost:
+    """One Heroku: scheme, host and port, already found safe.
+
+    Attributes:
+        scheme: `https`, or `http` for loopback.
+        name: host name or address, lower case; IPv6 in brackets.
+        port: TCP port.
+    """
+
+    scheme: str
+    name: str
+    port: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """The host that `HEROKU_HOST` names, or Heroku's own.
+
+        Raises:
+            UnsafeHost: it is neither Heroku's nor this machine.
+        """
+        text = env.get("HEROKU_HOST", "")
+        if not text:
+            return cls("https", "api.heroku.com", 443)
+        url = text if "://" in text or not _BARE.fullmatch(text.lower()) else f"https://api.{text}"
+        # Lower case last: the Kelvin sign's lower case is a plain k.
+        host = cls._parse(url.lower().removesuffix("/")) if text.isascii() else None
+        if host is None or not host.is_safe:
+            raise UnsafeHost(
+                f"Refused: HEROKU_HOST names {_shown(text)}",
+                "A token goes to Heroku's own domains over https or to this machine, nowhere "
+                "else. Unset HEROKU_HOST, or set it to a URL such as http://127.0.0.1:5000.",
+            )
+        return host
+
+    @classmethod
+    def _parse(cls, origin: str) -> Self | None:
+        found = _ORIGIN.fullmatch(origin)
+        if not found:
+            return None
+        scheme, name, port = found.groups()
+        number = int(port) if port else _PORTS[scheme]
+        return cls(scheme, name, number) if 0 < number < 2**16 else None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine: localhost, 127.0.0.0/8 or ::1."""
+        if self.name in {"localhost", "[::1]"}:
+            return True
+        try:
+            return ipaddress.IPv4Address(self.name).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether a token may go there."""
+        if self.is_loopback:
+            return True
+        return self.scheme == "https" and any(
+            self.name == domain or self.name.endswith(f".{domain}") for domain in HEROKU_DOMAINS
+        )
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is Heroku itself, not a simulator and not another of its clouds."""
+        return self.url == "https://api.heroku.com"
+
+    @property
+    def is_known_to_cli(self) -> bool:
+        """Whether the Heroku CLI takes it for safe as well.
+
+        Where it does not, it asks the real Heroku instead, so it must not be run.
+        It knows no other loopback than these two, and no port behind a domain.
+        """
+        if self.is_loopback:
+            return self.name in {"localhost", "127.0.0.1"}
+        return self.port == _PORTS[self.scheme]
+
+    @property
+    def netrc_machine(self) -> str:
+        """Under which machine the Heroku CLI keeps its login: the port belongs to it."""
+        return self.url.partition("://")[2]
+
+    @property
+    def url(self) -> str:
+        """The URL that every path is appended to; no slash at the end."""
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.name}{port}"
+
+    def allows(self, url: str) -> bool:
+        """Whether a request to this URL may carry the token: same scheme, host and port.
+
+        Asked for every request, with the URL as the HTTP library is going to use it.
+        """
+        scheme, _, rest = url.partition("://")
+        origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
+        return origin == self and self.is_safe
+
+
+def _shown(text: str) -> str:
+    """The host as it may be shown: without a user part, in visible ASCII, not too long."""
+    host = ascii(text.rpartition("@")[2])[1:-1]
+    return host if len(host) <= _SHOWN else f"{host[:_SHOWN]}…"

@@ -1,0 +1,234 @@
+"""JSON in, frozen types out: only what is needed, and only when it has the right shape.
+
+Names from Heroku end up in file names, section names and on the screen, so they are held
+to Heroku's own alphabet here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from pgherald.errors import NotHeroku
+from pgherald.heroku.url import looks_like_postgres
+from pgherald.secret import Secret
+
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_LONGEST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class VarsSeen:
+    """What an app's config vars hold of interest. Every other value is gone.
+
+    Attributes:
+        seen_at: when, UTC.
+        logins: the URLs of the attachments asked for, by attachment; without those that
+            have no config var.
+        names: config vars that were not asked for and hold a Postgres URL, sorted.
+        unchanged: whether Heroku said that nothing changed since the last time.
+    """
+
+    seen_at: datetime
+    logins: Mapping[str, Secret]
+    names: tuple[str, ...] = ()
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app.
+
+    Attributes:
+        id: never changes.
+        name: may be changed by its owner.
+        team: name of the team that owns it, if one does.
+        released_at: when its code or a config var last changed, UTC; the cheap sign of
+            a rotation.
+        updated_at: moves with nearly everything, UTC.
+    """
+
+    id: str
+    name: str
+    team: str | None
+    released_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An add-on attached to an app under a name.
+
+    Attributes:
+        id: never changes.
+        app: the app that it is attached to.
+        name: its config var is `<name>_URL`.
+        addon: name of the add-on.
+        namespace: which of the add-on's credentials or pools; None is the default one.
+        plan: `service:plan`, such as `heroku-postgresql:standard-0`; None where Heroku
+            did not say.
+    """
+
+    id: str
+    app: str
+    name: str
+    addon: str
+    namespace: str | None
+    plan: str | None
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it leads to a connection pooler and not to Postgres itself."""
+        if self.namespace is None:
+            return False
+        return self.namespace.startswith(("connection-pooling:", "pool:")) or (
+            "proxy:true" in self.namespace.split("|")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of an app: new code, or a changed config var.
+
+    Attributes:
+        version: counts up from 1.
+        description: Heroku's text, such as `Update DATABASE by heroku-postgresql`.
+        created_at: when, UTC.
+    """
+
+    version: int
+    description: str
+    created_at: datetime | None
+
+
+def vars_seen(
+    attachments: Collection[str], now: Callable[[], datetime]
+) -> Callable[[Any], VarsSeen]:
+    """Makes the reader of config vars that keeps these attachments' URLs only."""
+    wanted = {f"{name}_URL": name for name in attachments}
+
+    def read(body: Any) -> VarsSeen:
+        if not isinstance(body, dict) or not all(
+            isinstance(value, str | None) for value in body.values()
+        ):
+            raise _wrong("config vars")
+        return VarsSeen(
+            seen_at=now(),
+            logins={
+                wanted[var]: Secret(value)
+                for var, value in body.items()
+                if var in wanted and value is not None
+            },
+            names=tuple(sorted(v for v in body if v not in wanted and _is_url(v, body[v]))),
+        )
+
+    return read
+
+
+def app(body: Any) -> App:
+    """An app.
+
+    Raises:
+        NotHeroku: it has not the shape of one; likewise below.
+    """
+    owner = body.get("team") if isinstance(body, dict) else None
+    return App(
+        id=_name(body, "id"),
+        name=_name(body, "name"),
+        team=None if owner is None else _name(owner, "name"),
+        released_at=_time(body, "released_at"),
+        updated_at=_time(body, "updated_at"),
+    )
+
+
+def attachment(body: Any) -> Attachment:
+    """An attachment."""
+    addon = _field(body, "addon", dict)
+    namespace = body.get("namespace")
+    plan = addon.get("plan")
+    return Attachment(
+        id=_name(body, "id"),
+        app=_name(_field(body, "app", dict), "name"),
+        name=_name(body, "name"),
+        addon=_name(addon, "name"),
+        namespace=None if namespace is None else _text(body, "namespace"),
+        plan=None if plan is None else _text(plan, "name"),
+    )
+
+
+def addon_plan(body: Any) -> tuple[str, str]:
+    """An add-on's name and its plan's."""
+    return _name(body, "name"), _text(_field(body, "plan", dict), "name")
+
+
+def release(body: Any) -> Release:
+    """A release."""
+    return Release(
+        version=_count(body, "version"),
+        description=_text(body, "description"),
+        created_at=_time(body, "created_at"),
+    )
+
+
+def email(body: Any) -> str:
+    """Whose account it is."""
+    return _text(body, "email")
+
+
+def remaining(body: Any) -> int:
+    """How many requests are left."""
+    return _count(body, "remaining")
+
+
+def _is_url(var: str, value: str | None) -> bool:
+    return var.endswith("_URL") and value is not None and looks_like_postgres(value)
+
+
+def _field(body: Any, key: str, kind: type[T]) -> T:
+    value = body.get(key) if isinstance(body, dict) else None
+    if not isinstance(value, kind):
+        raise _wrong(key)
+    return value
+
+
+def _text(body: Any, key: str) -> str:
+    text = _field(body, key, str)
+    if len(text) > _LONGEST or not text.isprintable():
+        raise _wrong(key)
+    return text
+
+
+def _name(body: Any, key: str) -> str:
+    name = _field(body, key, str)
+    if not _NAME.fullmatch(name):
+        raise _wrong(key)
+    return name
+
+
+def _count(body: Any, key: str) -> int:
+    number = _field(body, key, int)
+    if isinstance(number, bool) or number < 0:
+        raise _wrong(key)
+    return number
+
+
+def _time(body: Any, key: str) -> datetime | None:
+    """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None where there is none."""
+    if isinstance(body, dict) and body.get(key) is None:
+        return None
+    try:
+        at = datetime.fromisoformat(_field(body, key, str))
+    except ValueError:
+        raise _wrong(key) from None
+    if at.tzinfo is None:
+        raise _wrong(key)
+    return at
+
+
+def _wrong(what: str) -> NotHeroku:
+    return NotHeroku(f"What answers is not Heroku: {what} has an odd shape")

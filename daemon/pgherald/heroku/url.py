@@ -1,0 +1,143 @@
+"""A Postgres URL, taken apart.
+
+    postgres://user:password@host:5432/dbname?ignored=yes
+
+What is accepted, beyond the plain form:
+
+- `postgres` and `postgresql`, in any case.
+- Percent-encoding in every part, UTF-8 inside; `+` stays `+`. A `%` without two
+  hexadecimal digits is refused, as libpq does.
+- A missing or empty port is 5432. IPv6 addresses stand in brackets.
+- Everything after `?` or `#` behind the database's name is ignored, `sslmode` included:
+  the database's own `sslmode` rules.
+- Passwords in which somebody forgot to encode `@`, `/`, `?`, `#` or `:`. The user part ends
+  at the first `@` that has a whole `host:port/database` behind it, up to the end of the
+  URL or to a `?` or `#`. For a URL without such a slip that is what RFC 3986 says.
+
+No message holds any part of the URL, since a misread part may be the password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from pgherald.errors import BadUrl
+from pgherald.model import Login
+from pgherald.secret import Secret
+
+DEFAULT_PORT: Final = 5432
+
+_SCHEME: Final = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+_PLACE: Final = re.compile(
+    r"(?P<host>\[[^\]@/?#]*\]|[^@/?#:\[\]]*)(?P<port>:[^@/?#]*)?/(?P<dbname>[^@/?#]*)(?:[?#].*)?",
+    re.DOTALL,
+)
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: Control characters, and half surrogates, which no encoding can hold.
+_UNWRITABLE: Final = frozenset({"Cc", "Cs"})
+
+
+def looks_like_postgres(text: str) -> bool:
+    """Whether it begins as a Postgres URL does."""
+    return _SCHEME.match(text) is not None
+
+
+def parse_postgres_url(
+    text: Secret, sslmode: str = "require", *, name: str = "The config var"
+) -> Login:
+    """Take a URL apart.
+
+    Args:
+        text: the URL.
+        sslmode: libpq's `sslmode` that the login gets.
+        name: what the URL is called in the error's title.
+
+    Raises:
+        BadUrl: it is not a whole Postgres URL. Holds no part of it.
+    """
+    try:
+        return _read(text.reveal(), sslmode)
+    except _Refused as exc:
+        why = str(exc)
+    # Raised here, so that no frame with a piece of the URL lives on in the error.
+    raise BadUrl(
+        f"{name} is not a Postgres URL",
+        f"{why} Compare it with the one on the database's page at data.heroku.com.",
+    )
+
+
+class _Refused(Exception):
+    """A sentence that says what is wrong, without any part of the URL."""
+
+
+def _read(value: str, sslmode: str) -> Login:
+    scheme = _SCHEME.match(value)
+    if not scheme:
+        raise _Refused("It does not begin with postgres://.")
+    userinfo, place = _split(_writable(value[scheme.end() :]))
+    user, _, password = userinfo.partition(":")
+    return Login(
+        host=_host(place["host"]),
+        port=_port(place["port"]),
+        dbname=_present(place["dbname"], "database name"),
+        user=_present(user, "user"),
+        password=Secret(_present(password, "password")),
+        sslmode=sslmode,
+    )
+
+
+def _split(rest: str) -> tuple[str, re.Match[str]]:
+    """User part, and the match of what follows."""
+    for at in (at for at, letter in enumerate(rest) if letter == "@"):
+        if place := _PLACE.fullmatch(rest, at + 1):
+            return rest[:at], place
+    raise _Refused("It has not the form user:password@host:port/database.")
+
+
+def _host(raw: str) -> str:
+    """Host name or address; an IPv6 address without its brackets."""
+    if not raw.startswith("["):
+        host = _present(raw, "host")
+        if _HOST.fullmatch(host):
+            return host
+        raise _Refused("Its host is not one host name or address.")
+    try:
+        return str(ipaddress.IPv6Address(_decode(raw[1:-1])))
+    except ValueError:
+        raise _Refused("Its host is in brackets, but is no IPv6 address.") from None
+
+
+def _port(raw: str | None) -> int:
+    if raw is None or raw == ":":
+        return DEFAULT_PORT
+    port = int(raw[1:]) if _PORT.fullmatch(raw, 1) else 0
+    if not 0 < port < 2**16:
+        raise _Refused("Its port is not a number from 1 to 65535.")
+    return port
+
+
+def _present(raw: str, what: str) -> str:
+    if not raw:
+        raise _Refused(f"It has no {what}.")
+    return _decode(raw)
+
+
+def _decode(part: str) -> str:
+    if _BAD_ESCAPE.search(part):
+        raise _Refused("A % in it is not followed by two hexadecimal digits.")
+    try:
+        return _writable(unquote_to_bytes(part).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _Refused("What is percent-encoded in it is not UTF-8 text.") from None
+
+
+def _writable(text: str) -> str:
+    if any(unicodedata.category(c) in _UNWRITABLE for c in text):
+        raise _Refused("There is a control character in it.")
+    return text

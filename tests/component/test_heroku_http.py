@@ -1,0 +1,284 @@
+"""HTTP over real sockets: slow, endless, broken and foreign answers."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gzip
+import ipaddress
+import logging
+import ssl
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pgherald.clock import SystemClock
+from pgherald.errors import HerokuError, NotHeroku, Unavailable
+from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.getter import Getter
+from pgherald.heroku.host import HerokuHost
+from pgherald.secret import Secret
+from support.heroku_answers import HOST, TOKEN, URL, FakeTokens
+from support.http_server import Script, answer, bytes_then_close, flood, serve, silence
+
+#: Seconds that a question may take where nothing is slow, and where the limit itself is tested.
+LIMIT = 10.0
+SHORT = 1.0
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxies the machine has, these tests have none."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def api(url: str, time_limit: float = LIMIT) -> HerokuApi:
+    host = HerokuHost.from_env({"HEROKU_HOST": url})
+    return HerokuApi(host, FakeTokens(), clock=SystemClock(), time_limit=time_limit)
+
+
+async def outcome(heroku: HerokuApi) -> HerokuError:
+    """The error of one question, which came in time and shows no secret."""
+    start = time.monotonic()
+    with pytest.raises(HerokuError) as caught:
+        await heroku.config_vars("shop", ["DATABASE"])
+    await heroku.aclose()
+    assert time.monotonic() - start < LIMIT
+    assert "CANARY" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+    return caught.value
+
+
+async def test_a_real_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Over a real socket the token arrives, the connection is kept, and the log stays clean."""
+    caplog.set_level(logging.DEBUG)
+    async with serve(answer(200, f'{{"DATABASE_URL": "{URL}"}}', {"X-Echo": "x"})) as server:
+        heroku = api(server.url)
+        for _ in range(2):
+            seen = await heroku.config_vars("shop", ["DATABASE"])
+            assert seen.logins == {"DATABASE": Secret(URL)}
+        await heroku.aclose()
+        assert server.connections == 1
+    assert server.heads[0].startswith("GET /apps/shop/config-vars HTTP/1.1\r\n")
+    assert f"\r\nAuthorization: Bearer {TOKEN}\r\n" in server.heads[0]
+    assert caplog.records
+    assert "CANARY" not in caplog.text
+
+
+HTML = {"Content-Type": "text/html"}
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+#: Thirty megabytes that travel as thirty kilobytes.
+BOMB = gzip.compress(b'"' + b" " * 30_000_000 + b'"')
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [
+        (silence, Unavailable, "does not answer in time"),
+        (flood(b" ", pause=0.02), Unavailable, "does not answer in time"),
+        (flood(b" " * 1_000_000), NotHeroku, "does not stop sending"),
+        (bytes_then_close(b""), Unavailable, "broke off"),
+        (bytes_then_close(b"HTTP/1.1 200 OK\r\nConte"), Unavailable, "broke off"),
+        (bytes_then_close(JSON + b"Content-Length: 99\r\n\r\n{"), Unavailable, "broke off"),
+        (
+            bytes_then_close(JSON + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+            Unavailable,
+            "broke off",
+        ),
+        (bytes_then_close(b"220 CANARY ESMTP\r\n\r\n"), NotHeroku, "does not speak HTTP"),
+        (bytes_then_close(b"\x00\xff" * 5000), NotHeroku, "does not speak HTTP"),
+        (bytes_then_close(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000), NotHeroku, "speak HTTP"),
+        (
+            bytes_then_close(JSON + b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nCANARY!"),
+            NotHeroku,
+            "damaged",
+        ),
+        (
+            bytes_then_close(
+                JSON + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB
+            ),
+            NotHeroku,
+            "does not stop sending",
+        ),
+        (answer(200, "<html>Sign in, CANARY</html>", HTML), NotHeroku, "a page, not data"),
+        (answer(200, "<html>Sign in, CANARY</html>"), NotHeroku, "cannot be read"),
+        (answer(404, "<h1>Not Found</h1>"), NotHeroku, "status 404"),
+        (answer(511, "<html>Sign in</html>", HTML), Unavailable, "(511)"),
+    ],
+)
+async def test_odd_answers(script: Script, kind: type[HerokuError], words: str) -> None:
+    """Whatever a server does, the question ends in time, with an error in plain words."""
+    async with serve(script) as server:
+        problem = await outcome(api(server.url, SHORT if "in time" in words else LIMIT))
+    assert type(problem) is kind
+    assert words in problem.title
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(status: int) -> None:
+    """A redirect is an error; the server that it points to is never even connected to."""
+    async with (
+        serve(answer(200, "{}")) as stranger,
+        serve(answer(status, "", {"Location": f"{stranger.url}/apps/shop/config-vars"})) as server,
+    ):
+        problem = await outcome(api(server.url))
+        await asyncio.sleep(0.02)
+        assert stranger.connections == 0
+        assert len(server.heads) == 1
+    assert isinstance(problem, NotHeroku)
+
+
+async def test_nobody_listens() -> None:
+    """A closed port is a refused connection."""
+    async with serve(silence) as server:
+        pass
+    assert "the connection is refused" in (await outcome(api(server.url))).title
+
+
+async def test_a_size_limit_of_its_own() -> None:
+    """The size limit counts what has come in, whatever the header promised."""
+    async with serve(answer(200, "[" + " " * 1000 + "]")) as server:
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        for limit, fits in ((1002, True), (1001, False)):
+            getter = Getter(host, size_limit=limit)
+            try:
+                assert len((await getter.get("/", Secret(TOKEN), {})).body) == 1002
+                assert fits
+            except NotHeroku:
+                assert not fits
+            await getter.aclose()
+
+
+async def test_an_abandoned_question_leaves_no_connection() -> None:
+    """A question that is cancelled in the middle hangs up."""
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def script(writer: asyncio.StreamWriter, head: str) -> None:
+        asked.set()
+        try:
+            await flood(b" ", pause=0.01)(writer, head)
+        except OSError:
+            hung_up.set()
+            raise
+
+    async with serve(script) as server:
+        heroku = api(server.url)
+        task = asyncio.create_task(heroku.account())
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(hung_up.wait(), 5)
+        await heroku.aclose()
+
+
+# --- proxies ---------------------------------------------------------------------------
+
+
+async def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every proxy variable set, a question to this machine goes straight there."""
+    async with serve(silence) as proxy, serve(answer(200, '{"email": "e"}')) as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        heroku = api(server.url)
+        assert await heroku.account() == "e"
+        await heroku.aclose()
+        assert proxy.connections == 0
+
+
+async def test_heroku_is_asked_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to Heroku leads through HTTPS_PROXY, which never gets to see the token."""
+    async with serve(answer(407, "CANARY")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        heroku = HerokuApi(HOST, FakeTokens(), clock=SystemClock(), time_limit=LIMIT)
+        problem = await outcome(heroku)
+    assert problem.title == "Heroku cannot be reached: the proxy refuses"
+    assert proxy.heads[0].startswith("CONNECT api.heroku.com:443 HTTP/1.1")
+    assert TOKEN not in "".join(proxy.heads)
+
+
+async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is switched off is a refused connection."""
+    async with serve(silence) as proxy:
+        pass
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    problem = await outcome(HerokuApi(HOST, FakeTokens(), clock=SystemClock(), time_limit=LIMIT))
+    assert "refused" in problem.title
+
+
+# --- TLS -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for(tls: ssl.SSLContext) -> None:
+    """An unknown certificate ends it before the request: the token is never sent."""
+    async with serve(answer(200, "{}"), tls=tls) as server:
+        problem = await outcome(api(server.url.replace("http:", "https:")))
+        assert server.heads == []
+    assert "the certificate is not trusted" in problem.title
+    assert "SSL_CERT_FILE" in problem.advice
+
+
+async def test_a_certificate_that_the_person_vouches_for(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE is honoured, for this machine too."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with serve(answer(200, '{"email": "e"}'), tls=tls) as server:
+        heroku = api(server.url.replace("http:", "https:"))
+        assert await heroku.account() == "e"
+        await heroku.aclose()
+
+
+async def test_no_tls_where_tls_was_expected() -> None:
+    """A server that speaks plain HTTP on an https port gets no request."""
+    async with serve(silence, greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        problem = await outcome(api(server.url.replace("http:", "https:")))
+        assert server.heads == []
+    assert "no secure connection" in problem.title

@@ -1,0 +1,151 @@
+"""Postgres URLs, as config vars hold them."""
+
+from __future__ import annotations
+
+import traceback
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pgherald.errors import BadUrl
+from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.model import Login
+from pgherald.secret import Secret
+
+
+def parse(text: str) -> tuple[str, int, str, str, str]:
+    login = parse_postgres_url(Secret(text))
+    return login.host, login.port, login.dbname, login.user, login.password.reveal()
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("postgres://u:p@h:6543/d", ("h", 6543, "d", "u", "p")),
+        ("postgresql://u:p@h/d", ("h", 5432, "d", "u", "p")),
+        ("POSTGRES://u:p@H.example/d", ("H.example", 5432, "d", "u", "p")),
+        ("postgres://u:p@h:/d", ("h", 5432, "d", "u", "p")),
+        ("postgres://u:p@[2001:db8::1]:1/d", ("2001:db8::1", 1, "d", "u", "p")),
+        ("postgres://u:p@[fe80::1%25eth0]/d", ("fe80::1%eth0", 5432, "d", "u", "p")),
+        ("postgres://u:p@h/d?sslmode=disable&x=a@b/c#f", ("h", 5432, "d", "u", "p")),
+        ("postgres://u:p@h/d#f", ("h", 5432, "d", "u", "p")),
+        ("postgres://%C3%BC:%40%2F%3F%23%3A%25@h/d%2Fe", ("h", 5432, "d/e", "ü", "@/?#:%")),
+        ("postgres://u:a+b%20c@h%2Dx/d", ("h-x", 5432, "d", "u", "a+b c")),
+        ("postgres://u:ü@h/ä", ("h", 5432, "ä", "u", "ü")),
+    ],
+)
+def test_parts(url: str, parts: tuple[str, int, str, str, str]) -> None:
+    """Every part is taken out and decoded; the query is ignored; a plus sign stays."""
+    assert parse(url) == parts
+
+
+@pytest.mark.parametrize(
+    "password", ["a@b", "a/b", "a?b", "a#b", "a:b", "@x/y@z", "a@b:c/d", "#?/@"]
+)
+def test_passwords_that_nobody_encoded(password: str) -> None:
+    """A password with raw delimiters is understood where only one reading has a whole place."""
+    assert parse(f"postgres://u:{password}@h:1/d") == ("h", 1, "d", "u", password)
+
+
+@given(
+    user=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1),
+    password=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1),
+    dbname=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1),
+    port=st.integers(1, 65535),
+)
+@example(user="%", password="+", dbname="?", port=1)
+def test_what_is_encoded_comes_back(user: str, password: str, dbname: str, port: int) -> None:
+    """Any text that is properly encoded comes back as it was."""
+    url = f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@h:{port}/{quote(dbname, safe='')}"
+    assert parse(url) == ("h", port, dbname, user, password)
+
+
+@given(st.text())
+@example("postgres://u:\ud800@h/d")
+@example("postgres://[@]/[")
+def test_any_text_gives_a_login_or_bad_url(rest: str) -> None:
+    """Whatever stands in a config var, the outcome is a whole login or BadUrl."""
+    for text in (rest, f"postgres://{rest}", f"postgres://u:{rest}@h/d"):
+        try:
+            login = parse_postgres_url(Secret(text))
+        except BadUrl:
+            continue
+        assert all((login.host, login.user, login.password, login.dbname))
+        assert 0 < login.port < 2**16
+
+
+BAD = [
+    "",
+    "CANARY",
+    "mysql://u:CANARY@h/d",
+    "postgres:u:CANARY@h/d",
+    "postgres://CANARY",
+    "postgres://u:CANARY@h",
+    "postgres://u:CANARY@h/",
+    "postgres://:CANARY@h/d",
+    "postgres://CANARY@h/d",
+    "postgres://CANARY:@h/d",
+    "postgres://u:CANARY@/d",
+    "postgres://u:CANARY@:5432/d",
+    "postgres://u:CANARY@h:0/d",
+    "postgres://u:CANARY@h:65536/d",
+    "postgres://u:CANARY@h:-1/d",
+    "postgres://u:CANARY@h:٥٤٣٢/d",
+    "postgres://u:CANARY@h:CANARY/d",
+    "postgres://u:CANARY@h1,h2/d",
+    "postgres://u:CANARY@h1:1,h2:2/d",
+    "postgres://u:CANARY@h h/d",
+    "postgres://u:CANARY@-h/d",
+    "postgres://u:CANARY@höst/d",
+    "postgres://u:CANARY@%2Ftmp/d",
+    "postgres://u:CANARY@[::1/d",
+    "postgres://u:CANARY@[h]/d",
+    "postgres://u:CANARY@[127.0.0.1]/d",
+    "postgres://u:CANARY%zz@h/d",
+    "postgres://u:CANARY%@h/d",
+    "postgres://u:CANARY%ff@h/d",
+    "postgres://u:CANARY%00@h/d",
+    "postgres://u:CANARY%0A@h/d",
+    "postgres://u:CANARY\n@h/d",
+    "postgres://u:CANARY@h/d\n",
+    "postgres://u:CANARY\x85@h/d",
+    "postgres://u:CANARY\ud800@h/d",
+    "postgres://u:p@h/CANARY/d",
+]
+
+
+@pytest.mark.parametrize("url", BAD)
+def test_bad_urls_are_refused_without_quoting_them(url: str) -> None:
+    """No part of a bad URL is in the error, its traceback, or an exception behind it."""
+    with pytest.raises(BadUrl) as caught:
+        parse_postgres_url(Secret(url), name="DATABASE_URL of shop")
+    error = caught.value
+    assert error.title == "DATABASE_URL of shop is not a Postgres URL"
+    assert error.advice
+    assert "CANARY" not in "".join([str(error), repr(error), *traceback.format_exception(error)])
+    assert error.__cause__ is None
+    assert error.__context__ is None
+
+
+def test_no_frame_of_the_error_holds_the_url() -> None:
+    """A traceback printed with local variables shows no piece of the URL."""
+    with pytest.raises(BadUrl) as caught:
+        parse_postgres_url(Secret("postgres://u:CANARY-pw-1@h:x/d"))
+    frames = list(traceback.walk_tb(caught.value.__traceback__))[1:]
+    assert frames
+    assert "CANARY" not in repr([frame.f_locals for frame, _ in frames])
+
+
+def test_the_sslmode_is_the_databases_own() -> None:
+    """What the URL says about TLS does not count."""
+    url = Secret("postgres://u:p@h/d?sslmode=disable")
+    wanted = Login("h", 5432, "d", "u", Secret("p"), "verify-full")
+    assert parse_postgres_url(url, "verify-full") == wanted
+
+
+def test_what_looks_like_a_postgres_url() -> None:
+    """Only the beginning decides, so that any of them is named as a suggestion."""
+    assert looks_like_postgres("postgresql://")
+    assert not looks_like_postgres("redis://u:p@h")
