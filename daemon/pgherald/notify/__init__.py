@@ -1,0 +1,1 @@
+"""Tells the person: desktop notifications with receipts, and chat services if wanted."""

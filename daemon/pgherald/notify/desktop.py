@@ -1,0 +1,181 @@
+"""What every desktop back end offers: a notice goes in, a receipt comes out.
+
+`show` never raises and never takes longer than its time limit, whatever the desktop
+does. The receipt says whether the notice was really shown and, if not, why, in words
+that fit into `pgherald status`.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import enum
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from pgherald.clock import Clock
+
+log = logging.getLogger(__name__)
+
+#: Seconds that one notice may take. A person waits for no notification.
+TIME_LIMIT: Final = 5.0
+
+
+class Urgency(enum.StrEnum):
+    """How much a notice may disturb (the levels of the desktop notifications standard)."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    CRITICAL = "critical"
+    """Something is to be done. Desktops keep such a notice until it is dismissed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notification, without any secret in it.
+
+    Attributes:
+        title: one line.
+        body: plain text, lines separated by line feeds; may be empty.
+        urgency: how much it may disturb.
+        replaces: a stable key; a later notice with the same key takes the earlier one's
+            place on the screen where the desktop can do that. None: always a new one.
+    """
+
+    title: str
+    body: str = ""
+    urgency: Urgency = Urgency.NORMAL
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a notice.
+
+    Attributes:
+        shown: whether the desktop confirmed it.
+        backend: who was asked: `dbus`, `osascript`, `powershell`, `none`.
+        why: why it was not shown, in plain words; empty when it was.
+        at: when this was known, UTC.
+    """
+
+    shown: bool
+    backend: str
+    why: str
+    at: datetime
+
+
+class NotShown(Exception):
+    """Raised inside a back end: the notice was not shown; `str()` says why."""
+
+
+class Desktop(Protocol):
+    """A place where notices are shown."""
+
+    async def show(self, notice: Notice) -> Receipt:
+        """Show one notice. Never raises; takes at most its time limit."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is open. Never raises."""
+        ...
+
+
+class Backend(abc.ABC):
+    """The frame of every back end: the time limit, the clean text and the receipt.
+
+    Args:
+        clock: stamps the receipts.
+        limit: seconds that one notice may take.
+    """
+
+    name: str
+    #: Why a notice was not shown when the time was up.
+    too_slow: str
+
+    def __init__(self, clock: Clock, *, limit: float = TIME_LIMIT) -> None:
+        self._clock = clock
+        self._limit = limit
+
+    async def show(self, notice: Notice) -> Receipt:
+        """Show one notice. Never raises; takes at most the time limit."""
+        why = ""
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._send(clean(notice))
+        except NotShown as problem:
+            why = str(problem)
+        except TimeoutError:
+            why = self.too_slow
+        except Exception as problem:  # noqa: BLE001 – the desktop is no reason to fail
+            # Only the type: the text of a stranger's exception may hold anything.
+            why = f"unexpected trouble ({type(problem).__name__})"
+        return Receipt(not why, self.name, why, self._clock.now())
+
+    async def close(self) -> None:
+        """Let go of what is open. Most back ends hold nothing."""
+        return
+
+    @abc.abstractmethod
+    async def _send(self, notice: Notice) -> None:
+        """Show it.
+
+        Raises:
+            NotShown: it was not shown; the text says why.
+            TimeoutError: the desktop did not answer in time.
+        """
+
+
+class NoDesktop(Backend):
+    """A platform without notifications, or one that pgherald does not know."""
+
+    name = "none"
+    too_slow = "the platform does not answer"
+
+    async def _send(self, notice: Notice) -> None:  # noqa: ARG002 – there is nobody to show it
+        raise NotShown("this platform has no notifications that pgherald knows")
+
+
+def clean(notice: Notice) -> Notice:
+    """The same notice, safe for every desktop.
+
+    D-Bus hangs up on a client that sends a NUL or text that is not UTF-8, and a label may
+    come from a file name, which can hold both.
+    """
+    return Notice(
+        _clean(notice.title).replace("\n", " "),
+        _clean(notice.body),
+        notice.urgency,
+        notice.replaces,
+    )
+
+
+def _clean(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode()
+    return "".join(c if c == "\n" or c.isprintable() else " " for c in text)
+
+
+def desktop_for(platform: str, *, environ: Mapping[str, str], clock: Clock) -> Desktop:
+    """The back end of a platform.
+
+    Args:
+        platform: `sys.platform`.
+        environ: the process's environment: where the session bus is, where programs are.
+        clock: stamps the receipts.
+    """
+    if platform == "darwin":
+        from pgherald.notify.macos import MacDesktop  # noqa: PLC0415 – only this platform needs it
+
+        return MacDesktop(clock, environ=environ)
+    if platform == "win32":
+        from pgherald.notify.windows import WindowsDesktop  # noqa: PLC0415 – only this platform needs it
+
+        return WindowsDesktop(clock, environ=environ)
+    if platform == "linux":
+        from pgherald.notify.linux import LinuxDesktop  # noqa: PLC0415 – only this platform needs it
+
+        return LinuxDesktop(clock, environ=environ)
+    return NoDesktop(clock)

@@ -1,0 +1,139 @@
+"""Tells the person: gathers news for a moment, so that forty rotations become one notice.
+
+The log has every piece of news at once, whatever becomes of the notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.model import News
+from pgherald.notify.chat import Chat
+from pgherald.notify.desktop import Desktop, Notice, Receipt
+from pgherald.notify.texts import is_warning, line_for, notice_for
+
+#: Seconds that news is gathered for before it is shown.
+WINDOW: Final = 0.5
+
+
+class Teller:
+    """Where news goes. Used on the loop's own thread.
+
+    Args:
+        desktop: shows notices; None when the person wants none.
+        chat: sends them to chat services; None when there are none.
+        clock: times the gathering.
+        log: gets one line for each piece of news.
+        window: seconds that news is gathered for.
+        on_receipt: hears after each notice why it was not shown, for `status`; an empty text
+            when it was.
+
+    Attributes:
+        last_receipt: what became of the latest notice on the desktop, for `status`.
+        last_chat_receipt: likewise for the chat services.
+    """
+
+    def __init__(
+        self,
+        desktop: Desktop | None,
+        chat: Chat | None,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        window: float = WINDOW,
+        on_receipt: Callable[[str], None] | None = None,
+    ) -> None:
+        self._desktop = desktop
+        self._chat = chat
+        self._clock = clock
+        self._log = log
+        self._window = window
+        self._on_receipt = on_receipt
+        self._pending: list[News] = []
+        self._gathering: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._complaints: dict[str, str] = {}  # backend -> why it showed nothing
+        self.last_receipt: Receipt | None = None
+        self.last_chat_receipt: Receipt | None = None
+
+    async def tell(self, news: Sequence[News]) -> None:
+        """Log the news now and show it in a moment. Never raises, never waits."""
+        for item in news:
+            self.post(item)
+
+    def post(self, news: News) -> None:
+        """Like `tell`, for one piece of news and for callers that cannot await."""
+        self._log.log(logging.WARNING if is_warning(news) else logging.INFO, "%s", line_for(news))
+        self._pending.append(news)
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().create_task(self._gather())
+
+    async def close(self, within: float = 1.0) -> None:
+        """Show at once what is still pending, then let go of the desktop.
+
+        Args:
+            within: seconds this may take; what is not shown by then is only in the log.
+        """
+        self._hurry.set()
+        if self._gathering is not None:
+            await asyncio.wait({self._gathering}, timeout=within)
+        if self._gathering is not None:
+            self._gathering.cancel()
+            await asyncio.wait({self._gathering})
+        if self._desktop is not None:
+            await self._desktop.close()
+
+    async def _gather(self) -> None:
+        try:
+            while self._pending:
+                await self._pause()
+                news, self._pending = self._pending, []
+                for notice in notice_for(news):
+                    await self._show(notice)
+        except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
+            # No traceback: it could hold more than it should.
+            self._log.error("A notice could not be made (%s).", type(exc).__name__)
+        finally:
+            self._gathering = None
+
+    async def _pause(self) -> None:
+        """Wait for the window to pass, or for `close`."""
+        window = asyncio.ensure_future(self._clock.sleep(self._window))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({window, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            window.cancel()
+            hurry.cancel()
+
+    async def _show(self, notice: Notice) -> None:
+        desktop, chat = await asyncio.gather(
+            self._desktop.show(notice) if self._desktop else _nothing(),
+            self._chat.show(notice) if self._chat else _nothing(),
+        )
+        if desktop is not None:
+            self.last_receipt = desktop
+            self._note(desktop)
+        if chat is not None:
+            self.last_chat_receipt = chat
+            self._note(chat)
+        if self._on_receipt is not None:
+            self._on_receipt("; ".join(self._complaints.values()))
+
+    def _note(self, receipt: Receipt) -> None:
+        """Complain once about each reason, and say when it is over."""
+        before = self._complaints.pop(receipt.backend, "")
+        if not receipt.shown:
+            self._complaints[receipt.backend] = receipt.why
+            if receipt.why != before:
+                self._log.warning("The notice could not be shown: %s.", receipt.why)
+        elif before:
+            self._log.info("Notices are shown again.")
+
+
+async def _nothing() -> None:
+    return

@@ -1,0 +1,269 @@
+"""Desktop notifications over a real session bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from jeepney.low_level import (  # type: ignore[import-untyped]  # jeepney ships no types
+    Endianness,
+    Header,
+    HeaderFields,
+    Message,
+    MessageType,
+)
+
+from pgherald.clock import SystemClock
+from pgherald.notify.desktop import Notice, Urgency
+from pgherald.notify.linux import LinuxDesktop
+from support.dbus import Bus, NotificationServer, notification_server, session_bus
+
+LIMIT = 5.0
+SHORT = 0.3
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    async with session_bus(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def server(bus: Bus) -> AsyncIterator[NotificationServer]:
+    async with notification_server(bus) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def desktop_on(environ: dict[str, str], limit: float = LIMIT) -> AsyncIterator[LinuxDesktop]:
+    desktop = LinuxDesktop(SystemClock(), environ=environ, limit=limit)
+    try:
+        yield desktop
+    finally:
+        await desktop.close()
+
+
+async def test_a_notice_is_shown(bus: Bus, server: NotificationServer) -> None:
+    """The server receives title, body, urgency and our name, and the receipt says "shown"."""
+    async with desktop_on(bus.environ) as desktop:
+        receipt = await desktop.show(Notice("Heroku rotated Shop", "psql is up to date."))
+    assert (receipt.shown, receipt.backend, receipt.why) == (True, "dbus", "")
+    (shown,) = server.shown
+    assert (shown.app, shown.title, shown.body) == (
+        "pgherald",
+        "Heroku rotated Shop",
+        "psql is up to date.",
+    )
+    assert shown.hints == {"urgency": 1, "desktop-entry": "pgherald"}
+    assert (shown.replaces, shown.icon, shown.timeout) == (0, "", -1)
+
+
+@pytest.mark.parametrize(("urgency", "byte"), [(Urgency.LOW, 0), (Urgency.CRITICAL, 2)])
+async def test_urgency(bus: Bus, server: NotificationServer, urgency: Urgency, byte: int) -> None:
+    """Urgency arrives as the standard's number."""
+    async with desktop_on(bus.environ) as desktop:
+        await desktop.show(Notice("x", urgency=urgency))
+    assert server.shown[0].hints["urgency"] == byte
+
+
+async def test_the_same_key_replaces(bus: Bus, server: NotificationServer) -> None:
+    """A notice with a known key takes the earlier one's place; others get their own."""
+    async with desktop_on(bus.environ) as desktop:
+        for key in ("a", "b", "a", None, None):
+            await desktop.show(Notice("x", replaces=key))
+    assert [shown.replaces for shown in server.shown] == [0, 0, 1, 0, 0]
+
+
+async def test_few_notices_are_remembered(
+    bus: Bus, server: NotificationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may be replaced is a bounded number of the latest notices."""
+    monkeypatch.setattr("pgherald.notify.linux.REMEMBERED", 2)
+    async with desktop_on(bus.environ) as desktop:
+        for key in ("a", "b", "c", "a"):
+            await desktop.show(Notice("x", replaces=key))
+    assert [shown.replaces for shown in server.shown] == [0, 0, 0, 0]
+
+
+async def test_another_servers_numbers_are_forgotten(bus: Bus) -> None:
+    """A restarted server is never asked to replace a notice that could be somebody else's."""
+    async with desktop_on(bus.environ) as desktop:
+        async with notification_server(bus) as first:
+            await desktop.show(Notice("x", replaces="a"))
+        async with notification_server(bus) as second:
+            receipt = await desktop.show(Notice("x", replaces="a"))
+    assert receipt.shown
+    assert [s.replaces for s in (*first.shown, *second.shown)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [(["body", "body-markup"], "a &lt;b&gt; &amp; c"), (["body"], "a <b> & c")],
+)
+async def test_markup_is_escaped_where_it_is_understood(
+    bus: Bus, server: NotificationServer, capabilities: list[str], expected: str
+) -> None:
+    """A body is text: escaped for a server that reads markup, and left alone for others."""
+    server.behaviour.capabilities = capabilities
+    async with desktop_on(bus.environ) as desktop:
+        await desktop.show(Notice("<t> & t", "a <b> & c"))
+    assert server.shown[0].body == expected
+    assert server.shown[0].title == "<t> & t"  # the standard: titles have no markup
+
+
+async def test_text_that_dbus_cannot_carry(bus: Bus, server: NotificationServer) -> None:
+    """A NUL or a half character in a label neither hangs up the bus nor hides the notice."""
+    async with desktop_on(bus.environ) as desktop:
+        receipt = await desktop.show(Notice("a\0b\nc", "file \udcff.json\nline two"))
+    assert receipt.shown
+    assert (server.shown[0].title, server.shown[0].body) == ("a b c", "file ?.json\nline two")
+
+
+async def test_a_server_that_hangs(bus: Bus, server: NotificationServer) -> None:
+    """A server that never answers costs the time limit; once it answers, notices are shown."""
+    server.behaviour.hang = True
+    async with desktop_on(bus.environ, SHORT) as desktop:
+        async with asyncio.timeout(LIMIT):
+            receipt = await desktop.show(Notice("x"))
+        assert (receipt.shown, receipt.why) == (False, "the notification server does not answer")
+        server.behaviour.hang = False
+        assert (await desktop.show(Notice("y"))).shown
+
+
+async def test_a_server_that_dies_meanwhile(bus: Bus) -> None:
+    """A server that ends without an answer does not cost the whole time limit."""
+    async with desktop_on(bus.environ) as desktop, notification_server(bus) as server:
+        server.behaviour.hang = True
+        showing = asyncio.create_task(desktop.show(Notice("x")))
+        await asyncio.wait({showing}, timeout=SHORT)
+        assert not showing.done()
+        await server.stop()
+        receipt = await asyncio.wait_for(showing, LIMIT / 2)
+    assert (receipt.shown, receipt.why) == (False, "the notification server does not answer")
+
+
+async def test_a_server_that_refuses(bus: Bus, server: NotificationServer) -> None:
+    """An error of the server is told by its kind, not by its text."""
+    server.behaviour.refuse = True
+    async with desktop_on(bus.environ) as desktop:
+        receipt = await desktop.show(Notice("x"))
+    assert not receipt.shown
+    assert receipt.why.startswith("the notification server refused (")
+    assert "not today" not in receipt.why
+
+
+async def test_no_server(bus: Bus) -> None:
+    """A bus without a notification server is told apart from a missing bus."""
+    async with desktop_on(bus.environ) as desktop:
+        receipt = await desktop.show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, "no notification server")
+
+
+async def test_the_bus_restarts(bus: Bus) -> None:
+    """After the bus has gone and come back, notices are shown again."""
+    async with desktop_on(bus.environ) as desktop:
+        async with notification_server(bus):
+            assert (await desktop.show(Notice("before", replaces="a"))).shown
+        await bus.stop()
+        assert (await desktop.show(Notice("meanwhile"))).why == "no session bus"
+        await bus.start()
+        async with notification_server(bus) as server:
+            assert (await desktop.show(Notice("after", replaces="a"))).shown
+            assert [(s.title, s.replaces) for s in server.shown] == [("after", 0)]
+
+
+async def test_the_bus_restarts_unnoticed(bus: Bus) -> None:
+    """A bus that was replaced between two notices costs no notice."""
+    async with desktop_on(bus.environ) as desktop:
+        async with notification_server(bus):
+            assert (await desktop.show(Notice("before"))).shown
+        await bus.stop()
+        await bus.start()
+        async with notification_server(bus) as server:
+            assert (await desktop.show(Notice("after"))).shown
+            assert [s.title for s in server.shown] == ["after"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [None, "", "unix:path=/nowhere/at/all", "tcp:host=127.0.0.1,port=9", "nonsense", "unix:=;x"],
+)
+async def test_no_bus(address: str | None, tmp_path: Path) -> None:
+    """Without a bus, or with an address that leads nowhere, the receipt says so."""
+    environ = {} if address is None else {"DBUS_SESSION_BUS_ADDRESS": address}
+    async with desktop_on(environ) as desktop:
+        receipt = await desktop.show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, "no session bus")
+
+
+async def test_the_bus_that_systemd_starts(bus: Bus, server: NotificationServer) -> None:
+    """Without an address, the bus in the runtime folder is used."""
+    async with desktop_on({"XDG_RUNTIME_DIR": str(bus.socket.parent)}) as desktop:
+        assert (await desktop.show(Notice("x"))).shown
+    assert len(server.shown) == 1
+
+
+async def test_the_second_address_is_tried(bus: Bus, server: NotificationServer) -> None:
+    """Of several addresses the first that answers is used."""
+    address = f"unix:path=/nowhere/at/all;{bus.address}"
+    async with desktop_on({"DBUS_SESSION_BUS_ADDRESS": address}) as desktop:
+        assert (await desktop.show(Notice("x"))).shown
+
+
+#: A bus's answer to the first call that it gets.
+HELLO = Message(
+    Header(
+        Endianness.little,
+        MessageType.method_return,
+        flags=0,
+        protocol_version=1,
+        body_length=0,
+        serial=1,
+        fields={HeaderFields.reply_serial: 1, HeaderFields.signature: "s"},
+    ),
+    (":1.1",),
+).serialise(1)
+
+
+@contextlib.asynccontextmanager
+async def strange_bus(folder: Path, answers: list[bytes | None]) -> AsyncIterator[dict[str, str]]:
+    """Something that listens where a bus should: gives these answers, None to hang up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for answer in answers:
+                await reader.read(1024)
+                if answer is None:
+                    return
+                writer.write(answer)
+            await reader.read()
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_unix_server(serve, folder / "strange")
+    try:
+        yield {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={folder / 'strange'}"}
+    finally:
+        listening.close()
+        await listening.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([], "the session bus does not answer"),
+        ([None], "the session bus hung up"),
+        ([b"REJECTED EXTERNAL\r\n"], "the session bus refuses this user"),
+        ([b"OK 0123\r\n", None], "the session bus hung up"),
+        ([b"OK 0123\r\n", HELLO, None], "the session bus hung up"),
+    ],
+)
+async def test_a_bus_that_is_none(tmp_path: Path, answers: list[bytes | None], why: str) -> None:
+    """Whatever listens in the bus's place, `show` ends in time and says what it met."""
+    async with strange_bus(tmp_path, answers) as environ, desktop_on(environ, SHORT) as desktop:
+        async with asyncio.timeout(LIMIT):
+            receipt = await desktop.show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, why)

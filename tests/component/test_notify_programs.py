@@ -1,0 +1,189 @@
+"""The back ends that run a program, with a stand-in for the program on PATH."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.notify import outside
+from pgherald.notify.desktop import Backend, Notice, Urgency
+from pgherald.notify.macos import SCRIPT, MacDesktop
+from pgherald.notify.windows import WindowsDesktop, script_for, toast_for
+
+NASTY = Notice('-e "it\'s" $(id) `id` \\', "two\nlines & <b>; 'quoted' \u2018smart\u2019 %PATH%")
+
+RECORDER = """\
+#!{python}
+import json, os, sys
+json.dump(
+    {{"argv": sys.argv[1:], "stdin": sys.stdin.read(), "environ": dict(os.environ)}},
+    open({out!r}, "w"),
+)
+sys.exit({code})
+"""
+
+
+def stand_in(folder: Path, name: str, *, code: int = 0) -> dict[str, str]:
+    """Put a program there that notes how it was called; return an environment that finds it."""
+    program = folder / name
+    program.write_text(
+        RECORDER.format(python=sys.executable, out=str(folder / "called.json"), code=code)
+    )
+    program.chmod(0o755)
+    return {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "HOME": str(folder),
+        "HEROKU_API_KEY": "CANARY-token-1",
+        "NOTIFY_SOCKET": "/run/CANARY",
+    }
+
+
+def called(folder: Path) -> dict[str, object]:
+    call: dict[str, object] = json.loads((folder / "called.json").read_text())
+    return call
+
+
+async def test_macos(tmp_path: Path) -> None:
+    """Texts reach `osascript` as arguments after the script, unchanged, whatever is in them."""
+    environ = stand_in(tmp_path, "osascript")
+    receipt = await MacDesktop(SystemClock(), environ=environ).show(NASTY)
+    assert (receipt.shown, receipt.backend, receipt.why) == (True, "osascript", "")
+    call = called(tmp_path)
+    assert call["argv"] == ["-", NASTY.title, NASTY.body]
+    assert call["stdin"] == SCRIPT
+
+
+async def test_windows(tmp_path: Path) -> None:
+    """PowerShell gets one encoded script, and no text of ours outside it."""
+    environ = stand_in(tmp_path, "powershell.exe")
+    receipt = await WindowsDesktop(SystemClock(), environ=environ).show(NASTY)
+    assert (receipt.shown, receipt.backend) == (True, "powershell")
+    argv = called(tmp_path)["argv"]
+    assert isinstance(argv, list)
+    assert argv[:-1] == ["-NoProfile", "-NonInteractive", "-EncodedCommand"]
+    assert base64.b64decode(argv[-1]).decode("utf-16-le") == script_for(NASTY)
+
+
+def test_a_toast_holds_the_text_and_nothing_else() -> None:
+    """The texts come back out of the script letter for letter, and never leave their quotes."""
+    script = script_for(NASTY)
+    (encoded,) = re.findall(r"FromBase64String\('([A-Za-z0-9+/=]+)'\)", script)
+    toast = ET.fromstring(base64.b64decode(encoded).decode())  # noqa: S314 – our own text
+    assert [text.text for text in toast.iter("text")] == [NASTY.title, NASTY.body]
+    assert script.isascii()
+
+
+def test_toasts_of_one_key_share_a_tag() -> None:
+    """The same key replaces the toast; notices without one stand for themselves."""
+
+    def tag(notice: Notice) -> str:
+        (found,) = re.findall(r"Tag = '([0-9a-f]{16})'", script_for(notice))
+        return str(found)
+
+    assert tag(Notice("a", replaces="k")) == tag(Notice("b", replaces="k"))
+    assert tag(Notice("a", replaces="k")) != tag(Notice("a", replaces="l"))
+    assert tag(Notice("a")) != tag(Notice("b"))
+
+
+def test_urgency_of_a_toast() -> None:
+    """A critical toast stays longer, a quiet one makes no sound."""
+    assert 'duration="long"' in toast_for(Notice("x", urgency=Urgency.CRITICAL))
+    assert "silent" in toast_for(Notice("x", urgency=Urgency.LOW))
+    normal = toast_for(Notice("x"))
+    assert "silent" not in normal
+    assert "long" not in normal
+
+
+@pytest.mark.parametrize("backend", [MacDesktop, WindowsDesktop])
+async def test_programs_get_no_secret(
+    backend: type[MacDesktop | WindowsDesktop], tmp_path: Path
+) -> None:
+    """Of our environment a child sees what it needs, and no token."""
+    name = {"osascript": "osascript", "powershell": "powershell.exe"}[backend.name]
+    environ = stand_in(tmp_path, name)
+    await backend(SystemClock(), environ=environ).show(Notice("x"))
+    seen = called(tmp_path)["environ"]
+    assert isinstance(seen, dict)
+    assert seen["HOME"] == str(tmp_path)
+    assert "CANARY" not in json.dumps(seen)
+
+
+async def test_a_program_that_fails(tmp_path: Path) -> None:
+    """The exit code of a program that fails is in the receipt."""
+    environ = stand_in(tmp_path, "osascript", code=3)
+    receipt = await MacDesktop(SystemClock(), environ=environ).show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, "osascript failed with exit code 3")
+
+
+async def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    """A missing program is named."""
+    desktop: Backend = MacDesktop(SystemClock(), environ={"PATH": str(tmp_path)})
+    receipt = await desktop.show(Notice("x"))
+    assert not receipt.shown
+    assert receipt.why == "osascript cannot be run: No such file or directory"
+
+
+async def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    """When the time is up, the program and what it has started are ended."""
+    program = tmp_path / "osascript"
+    program.write_text(f"#!/bin/sh\nsleep 60 &\necho $! $$ > {tmp_path}/pids\nwait\n")
+    program.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    started = time.monotonic()
+    receipt = await MacDesktop(SystemClock(), environ=environ, limit=0.5).show(Notice("x"))
+    assert time.monotonic() - started < 5
+    assert (receipt.shown, receipt.why) == (False, "osascript does not answer")
+    async with asyncio.timeout(5):
+        for pid in (tmp_path / "pids").read_text().split():
+            while running(int(pid)):  # noqa: ASYNC110 – a process sets no event
+                await asyncio.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether the process lives; a zombie does not."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+async def test_killing_on_a_platform_without_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no process groups, at least the program itself is ended."""
+    monkeypatch.delattr(os, "killpg")
+    running = asyncio.create_task(
+        outside.run(["sleep", "60"], stdin="", environ={"PATH": "/usr/bin:/bin"})
+    )
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_thread_that_outlives_its_caller() -> None:
+    """Blocking work whose caller has gone ends quietly."""
+    working = asyncio.create_task(outside.in_thread(lambda: time.sleep(0.05)))
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    await asyncio.sleep(0.1)
+
+
+async def test_a_thread_that_fails() -> None:
+    """The exception of blocking work reaches whoever waits for it."""
+
+    def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await outside.in_thread(fail)

@@ -1,0 +1,112 @@
+"""The frame of every desktop back end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pgherald.notify.desktop import (
+    Backend,
+    NoDesktop,
+    Notice,
+    NotShown,
+    Urgency,
+    clean,
+    desktop_for,
+)
+from pgherald.notify.linux import LinuxDesktop
+from pgherald.notify.macos import MacDesktop
+from pgherald.notify.windows import WindowsDesktop
+from support.fake_clock import START, FakeClock
+
+
+class Scripted(Backend):
+    """A back end that does what the test says."""
+
+    name = "scripted"
+    too_slow = "it does not answer"
+
+    def __init__(self, does: Exception | float | None, *, limit: float = 5.0) -> None:
+        super().__init__(FakeClock(), limit=limit)
+        self._does = does
+        self.sent: list[Notice] = []
+
+    async def _send(self, notice: Notice) -> None:
+        self.sent.append(notice)
+        if isinstance(self._does, Exception):
+            raise self._does
+        if self._does is not None:
+            await asyncio.sleep(self._does)
+
+
+async def test_shown() -> None:
+    """A notice that went through gives a receipt with the time and no complaint."""
+    receipt = await Scripted(None).show(Notice("x"))
+    assert (receipt.shown, receipt.backend, receipt.why, receipt.at) == (
+        True,
+        "scripted",
+        "",
+        START,
+    )
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        (NotShown("nobody is there"), "nobody is there"),
+        (TimeoutError(), "it does not answer"),
+        (KeyError("postgres://u:CANARY-pw-1@h/d"), "unexpected trouble (KeyError)"),
+    ],
+)
+async def test_never_raises(does: Exception, why: str) -> None:
+    """Whatever a back end meets becomes a receipt, without the text of a stranger's exception."""
+    receipt = await Scripted(does).show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, why)
+
+
+async def test_never_waits_longer_than_the_limit() -> None:
+    """A back end that hangs is given up when the time is up."""
+    receipt = await Scripted(3600.0, limit=0.01).show(Notice("x"))
+    assert (receipt.shown, receipt.why) == (False, "it does not answer")
+
+
+async def test_being_cancelled_is_not_swallowed() -> None:
+    """A daemon that ends is not held up by a notice."""
+    showing = asyncio.create_task(Scripted(3600.0).show(Notice("x")))
+    await asyncio.sleep(0)
+    showing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await showing
+
+
+async def test_every_back_end_gets_clean_text() -> None:
+    """Control characters and broken Unicode never reach a back end; line breaks in a body do."""
+    desktop = Scripted(None)
+    await desktop.show(Notice("a\0b\nc", "d\x1be\nf\udcff", Urgency.LOW, "key"))
+    assert desktop.sent == [Notice("a b c", "d e\nf?", Urgency.LOW, "key")]
+
+
+def test_clean_keeps_letters() -> None:
+    """Ordinary text, accents and emoji included, stays as it is."""
+    notice = Notice("Žluťoučký 🐘", "日本語\n“quoted” & <b>")
+    assert clean(notice) == notice
+
+
+async def test_no_desktop_says_so() -> None:
+    """An unknown platform shows nothing, and the receipt says why."""
+    desktop = desktop_for("plan9", environ={}, clock=FakeClock())
+    assert isinstance(desktop, NoDesktop)
+    receipt = await desktop.show(Notice("x"))
+    await desktop.close()
+    assert (receipt.shown, receipt.backend) == (False, "none")
+    assert "platform" in receipt.why
+
+
+@pytest.mark.parametrize(
+    ("platform", "backend"),
+    [("linux", LinuxDesktop), ("darwin", MacDesktop), ("win32", WindowsDesktop)],
+)
+def test_each_platform_has_its_own(platform: str, backend: type[Backend]) -> None:
+    """The back end follows from the platform that is handed in."""
+    assert type(desktop_for(platform, environ={}, clock=FakeClock())) is backend
