@@ -1,0 +1,1 @@
+"""How the operating system runs the daemon: unit files, and talking to the service manager."""

@@ -1,0 +1,120 @@
+"""Talking to a service manager: a datagram socket that stands for systemd."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.service.sd_notify import Manager, watchdog_interval
+from support.fake_clock import FakeClock
+
+
+class Systemd:
+    """The far side of `$NOTIFY_SOCKET`."""
+
+    def __init__(self, address: str) -> None:
+        self.wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.wire.settimeout(5)
+        self.wire.bind(address)
+
+    def receive(self) -> tuple[list[str], int]:
+        """The next message's lines, and the sender's process id."""
+        data, credentials, _, _ = self.wire.recvmsg(4096, socket.CMSG_SPACE(12))
+        pid, _, _ = struct.unpack("3i", credentials[0][2])
+        return data.decode().split("\n"), pid
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Systemd, str]]:
+    """A manager, and how `$NOTIFY_SOCKET` names it."""
+    if request.param == "path":
+        name = str(tmp_path / "notify")
+        far = Systemd(name)
+    else:
+        name = f"@pgherald-test-{os.getpid()}"
+        far = Systemd("\0" + name[1:])
+    with far.wire:
+        yield far, name
+
+
+def test_everything_arrives(systemd: tuple[Systemd, str]) -> None:
+    """Each message has systemd's own words and comes from our process."""
+    far, name = systemd
+    clock = FakeClock()
+    manager = Manager({"NOTIFY_SOCKET": name}, clock)
+    assert manager.listens
+    messages: list[tuple[Callable[[], bool], list[str]]] = [
+        (manager.ready, ["READY=1"]),
+        (lambda: manager.ready("2 databases"), ["READY=1", "STATUS=2 databases"]),
+        (lambda: manager.status("asking"), ["STATUS=asking"]),
+        (lambda: manager.status(""), ["STATUS="]),
+        (manager.watchdog, ["WATCHDOG=1"]),
+        (manager.reloading, ["RELOADING=1", "MONOTONIC_USEC=1000000000"]),
+        (manager.stopping, ["STOPPING=1"]),
+    ]
+    for send, lines in messages:
+        assert send()
+        assert far.receive() == (lines, os.getpid())
+
+
+def test_a_status_is_one_line(systemd: tuple[Systemd, str]) -> None:
+    """A line break in a status never becomes an assignment of its own."""
+    far, name = systemd
+    Manager({"NOTIFY_SOCKET": name}, FakeClock()).status("one\nSTOPPING=1\n")
+    assert far.receive()[0] == ["STATUS=one STOPPING=1"]
+
+
+def test_the_reload_stamp_is_systemds_own_clock(systemd: tuple[Systemd, str]) -> None:
+    """The stamp is microseconds of CLOCK_MONOTONIC, or systemd would ignore the reload."""
+    far, name = systemd
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    Manager({"NOTIFY_SOCKET": name}, SystemClock()).reloading()
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    stamp = int(far.receive()[0][1].removeprefix("MONOTONIC_USEC="))
+    assert before - 1 <= stamp <= after
+
+
+@pytest.mark.parametrize("name", ["", "relative", "vsock:2:1234", "/nowhere/at/all", "@nobody"])
+def test_without_a_manager_nothing_happens(name: str) -> None:
+    """Started by hand, or by something else, the daemon says the same and nobody hears it."""
+    manager = Manager({"NOTIFY_SOCKET": name} if name else {}, FakeClock())
+    assert not manager.ready("up")
+    assert not manager.status("")
+
+
+def test_a_full_queue_does_not_hold_us_up(
+    systemd: tuple[Systemd, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When systemd does not read, a message is dropped after a moment."""
+    monkeypatch.setattr("pgherald.service.sd_notify.SEND_LIMIT", 0.01)
+    _, name = systemd
+    manager = Manager({"NOTIFY_SOCKET": name}, FakeClock())
+    sent = itertools.takewhile(bool, (manager.watchdog() for _ in range(10_000)))
+    assert sum(sent) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "42"}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "43"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "me"}, None),
+    ],
+)
+def test_the_watchdog_interval(environ: dict[str, str], seconds: float | None) -> None:
+    """A sign of life comes twice as often as asked for, if it is us who were asked."""
+    assert watchdog_interval(environ, 42) == seconds
