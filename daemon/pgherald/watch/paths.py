@@ -1,0 +1,177 @@
+"""Notices when somebody else writes one of a few files: configuration, tokens, clients.
+
+An event only makes us look; whether a file has changed is decided by comparing inode, time
+and size with what they were. So an editor's dance of temporary files is one change,
+and our own writes are none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pgherald.clock import Clock
+
+if TYPE_CHECKING:
+    from pgherald.watch.folders import OnEvent
+
+log = logging.getLogger(__name__)
+
+#: Seconds between the first event and the look: an editor has moved its files by then.
+DEBOUNCE: Final = 0.2
+
+#: Links that are followed from one path, as in the kernel.
+MOST_LINKS: Final = 40
+
+#: Inode, time of change in nanoseconds, and size; None when there is no such file.
+Look = tuple[int, int, int] | None
+
+
+class WatchedFolders(Protocol):
+    """What is needed of `folders.Folders`."""
+
+    def keep(self, wanted: Iterable[str]) -> bool:
+        """Watch exactly these folders; tells whether one was added."""
+        ...
+
+    def stop(self) -> None:
+        """End all watching."""
+        ...
+
+
+def _watchdog(on_event: OnEvent) -> WatchedFolders:
+    from pgherald.watch.folders import Folders  # noqa: PLC0415 – watchdog is for the daemon alone
+
+    return Folders(on_event)
+
+
+class PathWatch:
+    """Watches a few paths, whose files need not exist. Used on the loop's thread.
+
+    Args:
+        on_change: called on the loop with a path, as it was given, whose file changed,
+            appeared or went away.
+        clock: times the debounce.
+        debounce: seconds between the first event and the look.
+        folders: makes the folder watch.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[Path], None],
+        clock: Clock,
+        *,
+        debounce: float = DEBOUNCE,
+        folders: Callable[[OnEvent], WatchedFolders] = _watchdog,
+    ) -> None:
+        self._on_change = on_change
+        self._clock = clock
+        self._debounce = debounce
+        self._make_folders = folders
+        self._folders: WatchedFolders | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._looks: dict[Path, Look] = {}
+        self._looking: asyncio.Task[None] | None = None
+        # Read by watchdog's thread; always replaced as a whole.
+        self._interesting: frozenset[str] = frozenset()
+
+    def watch(self, paths: Iterable[Path]) -> None:
+        """Watch these paths from now on, and no others.
+
+        Paths that were watched before keep what is known of them, so no change is lost.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._looks = {p: self._looks[p] if p in self._looks else look(p) for p in paths}
+        self.check_health()
+
+    def seen(self, path: Path) -> None:
+        """Take the file as it is now for known. To be called after our own write."""
+        if path in self._looks:
+            self._looks[path] = look(path)
+
+    def check_health(self) -> None:
+        """Watch again what was lost: folders that came, went or were replaced.
+
+        To be called now and then. A change that went unseen meanwhile is noticed here.
+        """
+        if self._loop is not None and self._keep_folders():
+            self._look_soon()
+
+    def stop(self) -> None:
+        """End all watching; takes less than a second."""
+        self._loop = None
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._folders is not None:
+            self._folders.stop()
+            self._folders = None
+
+    def _keep_folders(self) -> bool:
+        if self._folders is None:
+            self._folders = self._make_folders(self._touched)
+        steps = {step for path in self._looks for step in steps_to(path)}
+        folders = {str(step.parent) for step in steps}
+        self._interesting = frozenset(folders.union(map(str, steps)))
+        return self._folders.keep(folders)
+
+    def _touched(self, path: str) -> None:
+        """An event, in watchdog's thread."""
+        loop = self._loop
+        if path in self._interesting and loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._look_soon)
+            except RuntimeError:  # the loop has closed under us: the program is ending
+                self._loop = None
+
+    def _look_soon(self) -> None:
+        if self._looking is None and self._loop is not None:
+            self._looking = self._loop.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            await self._clock.sleep(self._debounce)
+        finally:
+            # An event during the look asks for another one.
+            self._looking = None
+        # A link may lead elsewhere now, and a folder may have come or gone.
+        self._keep_folders()
+        for path, before in list(self._looks.items()):
+            now = look(path)
+            if now != before and path in self._looks:
+                self._looks[path] = now
+                self._call(path)
+
+    def _call(self, path: Path) -> None:
+        try:
+            self._on_change(path)
+        except Exception as exc:  # noqa: BLE001 – the next change must be noticed all the same
+            log.error("%s changed, and that could not be handled (%s).", path, type(exc).__name__)  # noqa: TRY400 – a traceback could hold more than it should
+
+
+def look(path: Path) -> Look:
+    """What tells one content of a file from another, symbolic links followed."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def steps_to(path: Path) -> list[Path]:
+    """The path and every link on the way to its file, each in its folder's real path.
+
+    A file that is reached through a link changes where the link points to, and when the
+    link itself is made anew: both folders have to be watched.
+    """
+    steps: list[Path] = []
+    for _ in range(MOST_LINKS):
+        try:
+            step = path.parent.resolve() / path.name
+            steps.append(step)
+            path = step.parent / step.readlink()
+        except (OSError, ValueError, RuntimeError):  # no link, a NUL, links in a circle
+            break
+    return steps

@@ -1,0 +1,354 @@
+"""Watching files with the real watchdog on the real kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from pgherald.clock import SystemClock
+from pgherald.watch.folders import Folders, interesting
+from pgherald.watch.paths import PathWatch
+
+#: A shorter wait than in earnest, so that the tests are quick.
+DEBOUNCE = 0.05
+
+#: How long the absence of a call is awaited.
+SILENCE = 0.2
+
+LIMIT = 5.0
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/sys/fs/inotify").exists(), reason="these tests are about inotify"
+)
+
+
+class Home:
+    """A folder, a watch, and what it called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "home"
+        self.folder.mkdir()
+        self.path = self.folder / "f"
+        self.path.write_text("one")
+        self.changed: asyncio.Queue[Path] = asyncio.Queue()
+        self.watch = PathWatch(self.changed.put_nowait, SystemClock(), debounce=DEBOUNCE)
+
+    async def watching(self, *paths: Path) -> None:
+        self.watch.watch(paths or [self.path])
+        await self.silence()
+
+    async def change(self) -> Path:
+        """The one change that is told."""
+        path = await asyncio.wait_for(self.changed.get(), LIMIT)
+        await self.silence()
+        return path
+
+    async def silence(self) -> None:
+        await asyncio.sleep(SILENCE)
+        assert self.changed.empty(), self.changed.get_nowait()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path)
+    yield made
+    made.watch.stop()
+
+
+async def test_a_file_moved_into_place(home: Home) -> None:
+    """A temporary file in the same folder, renamed onto ours, is one change."""
+    await home.watching()
+    temporary = home.folder / "f.tmp"
+    temporary.write_text("two!")
+    temporary.replace(home.path)
+    assert await home.change() == home.path
+
+
+async def test_a_file_moved_in_from_elsewhere(home: Home, tmp_path: Path) -> None:
+    """A file that comes from a folder that is not watched is one change."""
+    await home.watching()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("two!")
+    elsewhere.replace(home.path)
+    assert await home.change() == home.path
+
+
+async def test_the_way_vim_writes(home: Home) -> None:
+    """The old file moved aside and a new one written is one change."""
+    await home.watching()
+    backup = home.folder / "f~"
+    home.path.rename(backup)
+    home.path.write_text("two!")
+    backup.unlink()
+    assert await home.change() == home.path
+
+
+async def test_written_in_place(home: Home) -> None:
+    """A file that is opened, written and closed is one change."""
+    await home.watching()
+    with home.path.open("a") as file:
+        for _ in range(100):
+            file.write("more\n")
+            file.flush()
+    assert await home.change() == home.path
+
+
+async def test_deleted_and_made_anew(home: Home) -> None:
+    """A file that goes away and comes back is two changes."""
+    await home.watching()
+    home.path.unlink()
+    assert await home.change() == home.path
+    home.path.write_text("two")
+    assert await home.change() == home.path
+
+
+async def test_a_link_whose_target_is_written_elsewhere(home: Home, tmp_path: Path) -> None:
+    """Writing the file behind a link is a change of the link's path."""
+    target = tmp_path / "dotfiles" / "f"
+    target.parent.mkdir()
+    target.write_text("one")
+    link = home.folder / "link"
+    link.symlink_to(target)
+    await home.watching(link)
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text("two!")
+    temporary.replace(target)
+    assert await home.change() == link
+
+
+async def test_a_folder_that_is_a_link(home: Home, tmp_path: Path) -> None:
+    """A path through a linked folder is watched where the folder really is."""
+    linked = tmp_path / "linked"
+    linked.symlink_to(home.folder)
+    await home.watching(linked / "f")
+    home.path.write_text("two!")
+    assert await home.change() == linked / "f"
+
+
+async def test_reading_wakes_nobody(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is only read, however often, does not even make us look."""
+    await home.watching()
+    looks: list[None] = []
+    monkeypatch.setattr(home.watch, "_look_soon", lambda: looks.append(None))
+    for _ in range(50):
+        home.path.read_bytes()
+    list(home.folder.iterdir())
+    await home.silence()
+    assert looks == []
+
+
+async def test_our_own_write_is_silent(home: Home) -> None:
+    """A file that we have written ourselves is no change."""
+    await home.watching()
+    temporary = home.folder / "f.tmp"
+    temporary.write_text("two!")
+    temporary.replace(home.path)
+    home.watch.seen(home.path)
+    await home.silence()
+
+
+async def test_a_folder_that_is_deleted_and_comes_back(home: Home) -> None:
+    """After the folder has gone and come back, its files are watched again."""
+    await home.watching()
+    shutil.rmtree(home.folder)
+    assert await home.change() == home.path
+    home.folder.mkdir()
+    home.watch.check_health()
+    await home.silence()
+    home.path.write_text("two")
+    assert await home.change() == home.path
+
+
+async def test_a_folder_that_is_replaced_at_once(home: Home) -> None:
+    """A folder that is deleted and made anew in one go is noticed without a health check."""
+    path = home.folder / "sub" / "f"
+    path.parent.mkdir()
+    await home.watching(path)
+    path.parent.rmdir()
+    path.parent.mkdir()
+    path.write_text("one")
+    assert await home.change() == path
+
+
+async def test_a_folder_that_looks_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead emitter is noticed even when the new folder got the old one's inode."""
+    monkeypatch.setattr("pgherald.watch.folders._identity", lambda _: (1, 1))
+    folder = tmp_path / "d"
+    folder.mkdir()
+    folders = Folders(lambda _: None)
+    assert folders.keep([str(folder)])
+    assert not folders.keep([str(folder)])
+    folder.rmdir()
+    folder.mkdir()
+    async with asyncio.timeout(LIMIT):
+        while not folders.keep([str(folder)]):  # noqa: ASYNC110 – watchdog sets no event
+            await asyncio.sleep(0.01)
+    folders.stop()
+
+
+async def test_a_folder_that_is_renamed_away(home: Home, tmp_path: Path) -> None:
+    """The health check notices that another folder stands in the old one's place."""
+    await home.watching()
+    home.folder.rename(tmp_path / "old home")
+    home.folder.mkdir()
+    home.path.write_text("two")
+    home.watch.check_health()
+    assert await home.change() == home.path
+    home.path.write_text("three")
+    assert await home.change() == home.path
+
+
+async def test_a_folder_that_is_not_there_yet(home: Home, tmp_path: Path) -> None:
+    """A folder that appears later is watched from the next health check on."""
+    path = tmp_path / "later" / "f"
+    await home.watching(path)
+    path.parent.mkdir()
+    path.write_text("one")
+    home.watch.check_health()
+    assert await home.change() == path
+    path.write_text("two!")
+    assert await home.change() == path
+
+
+async def test_one_emitter_for_each_folder(home: Home, tmp_path: Path) -> None:
+    """Many paths in a folder need one emitter, and what is no longer needed ends."""
+    before = threading.active_count()
+    paths = [home.folder / f"file {n}" for n in range(50)]
+    await home.watching(*paths, tmp_path / "other")
+    watcher = threading.active_count()
+    assert watcher - before <= 5
+    await home.watching(*paths)
+    assert threading.active_count() == watcher - 1
+
+
+async def test_the_end(home: Home) -> None:
+    """Stopping takes less than a second and leaves no thread and no open file."""
+    gc.collect()
+    threads, files = threading.active_count(), open_files()
+    await home.watching()
+    started = time.monotonic()
+    home.watch.stop()
+    assert time.monotonic() - started < 1
+    assert threading.active_count() == threads
+    assert open_files() == files
+    home.path.write_text("two!")
+    await home.silence()
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_importing_costs_no_watchdog() -> None:
+    """Quick commands can import this room without loading watchdog."""
+    code = "import sys, pgherald.watch.paths; sys.exit('watchdog' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+class Trouble:
+    """Makes observers that fail as the kernel would."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+
+    def __call__(self) -> BaseObserver:
+        if self.codes:
+            code = self.codes.pop(0)
+            raise OSError(code, os.strerror(code))
+        return Observer()
+
+
+def test_the_limit_of_watches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the kernel allows no more watches this is said once, and tried again quietly."""
+    folders = Folders(
+        lambda _: None, observer=Trouble(errno.EMFILE, errno.EMFILE, errno.ENOSPC, errno.EPERM)
+    )
+    for _ in range(4):
+        assert not folders.keep([str(tmp_path)])
+    assert folders.keep([str(tmp_path)])
+    folders.stop()
+    told = [record.message.partition(" Changes")[0] for record in caplog.records]
+    assert told == [
+        "This user's limit of watched files is reached (inotify).",
+        "Files cannot be watched: Operation not permitted.",
+    ]
+
+
+def test_a_folder_that_may_not_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be watched is named once, and the others are watched."""
+    locked, open_ = tmp_path / "locked", tmp_path / "open"
+    locked.mkdir()
+    open_.mkdir()
+    # Root may read everything, so a real mode would prove nothing here.
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: p != str(locked) and may(p, mode))
+    folders = Folders(lambda _: None)
+    for _ in range(2):
+        folders.keep([str(locked), str(open_)])
+    assert folders.watched == {str(open_)}
+    folders.stop()
+    assert [str(locked) in record.message for record in caplog.records] == [True]
+
+
+def test_an_observer_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopping does not wait for threads that do not end."""
+    monkeypatch.setattr("pgherald.watch.folders.STOP_LIMIT", 0.05)
+    release = threading.Event()
+    observers: list[BaseObserver] = []
+
+    def make() -> BaseObserver:
+        observer = Observer()
+        end = observer.stop
+
+        def hang(*args: Any) -> None:
+            release.wait(LIMIT)
+            end(*args)
+
+        monkeypatch.setattr(observer, "stop", hang)
+        observers.append(observer)
+        return observer
+
+    folders = Folders(lambda _: None, observer=make)
+    folders.keep([str(tmp_path)])
+    started = time.monotonic()
+    folders.stop()
+    assert time.monotonic() - started < 1
+    release.set()
+    observers[0].join(LIMIT)
+
+
+def test_watchdog_has_forgotten_a_folder(tmp_path: Path) -> None:
+    """A watch that is gone already is dropped all the same."""
+    folders = Folders(lambda _: None)
+    folders.keep([str(tmp_path)])
+    assert folders._observer is not None
+    folders._observer.unschedule_all()
+    folders.keep([])
+    assert folders.watched == frozenset()
+    folders.stop()
+    folders.stop()
+
+
+def test_what_is_interesting_depends_on_the_platform() -> None:
+    """Only Linux says when a file was closed; elsewhere each write counts."""
+    linux, mac = ({event.__name__ for event in interesting(p)} for p in ("linux", "darwin"))
+    assert linux - mac == {"FileClosedEvent"}
+    assert mac - linux == {"FileModifiedEvent"}

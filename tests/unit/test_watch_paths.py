@@ -1,0 +1,295 @@
+"""Which events make us look, and what counts as a change. The folder watch is a stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pgherald.watch.folders import OnEvent
+from pgherald.watch.paths import PathWatch, look, steps_to
+from support.fake_clock import FakeClock, settle
+
+
+class FakeFolders:
+    """Notes what it shall watch."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.on_event = on_event
+        self.kept: frozenset[str] = frozenset()
+        self.stopped = False
+
+    def keep(self, wanted: Iterable[str]) -> bool:
+        before, self.kept = self.kept, frozenset(wanted)
+        return bool(self.kept - before)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class House:
+    """A path watch with its neighbours."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.clock = FakeClock()
+        self.changed: list[str] = []
+        self.fakes: list[FakeFolders] = []
+        self.fails = False
+        self.watch = PathWatch(self.on_change, self.clock, folders=self.make)
+
+    def make(self, on_event: OnEvent) -> FakeFolders:
+        self.fakes.append(FakeFolders(on_event))
+        return self.fakes[-1]
+
+    def on_change(self, path: Path) -> None:
+        self.changed.append(path.name)
+        if self.fails:
+            raise RuntimeError("CANARY-pw-1")
+
+    def file(self, name: str, text: str = "one") -> Path:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    async def event(self, path: Path) -> None:
+        self.fakes[-1].on_event(str(path))
+        await settle()
+
+    async def quiet(self) -> None:
+        """Let the debounce pass."""
+        await self.clock.advance(0.2)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+async def watching(house: House, *paths: Path) -> None:
+    house.watch.watch(paths)
+    await house.quiet()
+    assert house.changed == []
+
+
+async def test_a_change_is_told_once(house: House) -> None:
+    """Many events for one change are one call, a moment later."""
+    path = house.file("a")
+    await watching(house, path)
+    path.write_text("another")
+    for _ in range(5):
+        await house.event(path)
+    assert house.changed == []
+    await house.quiet()
+    await house.quiet()
+    assert house.changed == ["a"]
+
+
+async def test_an_event_without_a_change(house: House) -> None:
+    """An event makes us look, and no more."""
+    path = house.file("a")
+    await watching(house, path)
+    await house.event(path)
+    await house.quiet()
+    assert house.changed == []
+
+
+async def test_other_files_do_not_even_make_us_look(house: House) -> None:
+    """A busy home folder does not wake the daemon."""
+    await watching(house, house.file("a"))
+    await house.event(house.home / "b")
+    assert house.clock.sleepers == 0
+
+
+async def test_our_own_write(house: House) -> None:
+    """A file that we wrote is known, so the events of the writing change nothing."""
+    path = house.file("a")
+    await watching(house, path)
+    path.write_text("written by us")
+    house.watch.seen(path)
+    house.watch.seen(house.home / "never heard of")
+    await house.event(path)
+    await house.quiet()
+    assert house.changed == []
+    path.write_text("written by another")
+    await house.event(path)
+    await house.quiet()
+    assert house.changed == ["a"]
+
+
+async def test_files_come_and_go(house: House) -> None:
+    """A file that appears or disappears has changed."""
+    path = house.home / "a"
+    await watching(house, path)
+    house.file("a")
+    await house.event(path)
+    await house.quiet()
+    path.unlink()
+    await house.event(path)
+    await house.quiet()
+    assert house.changed == ["a", "a"]
+
+
+async def test_a_change_during_the_look_is_seen(house: House) -> None:
+    """An event that comes while a callback runs is looked at afterwards."""
+    path = house.file("a")
+    await watching(house, path)
+    path.write_text("two!")
+    await house.event(path)
+    await house.clock.advance(0.1)
+    path.write_text("three")
+    await house.event(path)
+    await house.quiet()
+    path.write_text("four four")
+    await house.event(path)
+    await house.quiet()
+    assert house.changed == ["a", "a"]
+
+
+async def test_a_failing_callback(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """A change that cannot be handled does not hide the next one, nor show its secret."""
+    paths = [house.file("a"), house.file("b")]
+    await watching(house, *paths)
+    house.fails = True
+    for path in paths:
+        path.write_text("another")
+    await house.event(paths[0])
+    await house.quiet()
+    assert sorted(house.changed) == ["a", "b"]
+    assert "CANARY" not in caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+async def test_a_callback_may_change_what_is_watched(house: House) -> None:
+    """A reload in the middle of a look drops paths without a word about them."""
+    paths = [house.file("a"), house.file("b")]
+
+    def reload(path: Path) -> None:
+        house.changed.append(path.name)
+        house.watch.watch([path])
+
+    house.watch = PathWatch(reload, house.clock, folders=house.make)
+    house.watch.watch(paths)
+    await house.quiet()
+    for path in paths:
+        path.write_text("another")
+    await house.event(paths[0])
+    await house.quiet()
+    assert len(house.changed) == 1
+
+
+async def test_links_are_followed(house: House) -> None:
+    """Behind a link, both the link's folder and the target's are watched."""
+    target = house.file("dotfiles/pgpass")
+    link = house.home / "home" / ".pgpass"
+    link.parent.mkdir()
+    link.symlink_to("../dotfiles/pgpass")
+    await watching(house, link)
+    assert house.fakes[-1].kept == {str(target.parent), str(link.parent)}
+    target.write_text("another")
+    await house.event(target)
+    await house.quiet()
+    assert house.changed == [".pgpass"]
+
+
+async def test_a_link_that_leads_elsewhere(house: House) -> None:
+    """A link made anew is a change, and from then on the new target's folder is watched."""
+    house.file("old/f")
+    new = house.file("new/f", "other")
+    link = house.home / "l"
+    link.symlink_to("old/f")
+    await watching(house, link)
+    link.unlink()
+    link.symlink_to("new/f")
+    await house.event(link)
+    await house.quiet()
+    assert house.changed == ["l"]
+    assert house.fakes[-1].kept == {str(house.home), str(new.parent)}
+
+
+async def test_a_folder_that_comes_later(house: House) -> None:
+    """What appeared while its folder was not watched is noticed at the health check."""
+    path = house.home / "later" / "a"
+    await watching(house, path)
+    house.fakes[-1].kept = frozenset()  # as if it could not be watched
+    house.file("later/a")
+    house.watch.check_health()
+    await house.quiet()
+    assert house.changed == ["a"]
+
+
+async def test_watching_again_loses_no_change(house: House) -> None:
+    """A path that stays on the list keeps what is known of it."""
+    path = house.file("a")
+    await watching(house, path)
+    path.write_text("another")
+    house.watch.watch([path, house.file("b/b")])
+    await house.quiet()
+    assert house.changed == ["a"]
+
+
+async def test_stop(house: House) -> None:
+    """After the end nothing is called, whatever still comes in."""
+    path = house.file("a")
+    await watching(house, path)
+    path.write_text("another")
+    await house.event(path)
+    house.watch.stop()
+    assert house.fakes[-1].stopped
+    await house.event(path)
+    house.watch.check_health()
+    await house.quiet()
+    assert house.changed == []
+    assert len(house.fakes) == 1
+    PathWatch(house.on_change, house.clock).stop()
+
+
+def test_events_after_the_loop_has_closed(tmp_path: Path) -> None:
+    """The thread of watchdog may be faster than the end of the program."""
+    kept: list[FakeFolders] = []
+
+    def make(on_event: OnEvent) -> FakeFolders:
+        kept.append(FakeFolders(on_event))
+        return kept[-1]
+
+    async def briefly() -> None:
+        PathWatch(lambda _: None, FakeClock(), folders=make).watch([tmp_path / "a"])
+
+    asyncio.run(briefly())
+    for _ in range(2):
+        kept[0].on_event(str(tmp_path / "a"))
+
+
+def test_steps(tmp_path: Path) -> None:
+    """Each hop of a link counts, links in folders are resolved, circles and nonsense end."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "f").touch()
+    (tmp_path / "dir").symlink_to("real")
+    (tmp_path / "one").symlink_to("dir/two")
+    (real / "two").symlink_to(real / "f")
+    (tmp_path / "loop").symlink_to("loop")
+    assert steps_to(tmp_path / "dir" / "f") == [real / "f"]
+    assert steps_to(tmp_path / "one") == [tmp_path / "one", real / "two", real / "f"]
+    assert set(steps_to(tmp_path / "loop")) == {tmp_path / "loop"}
+    assert steps_to(tmp_path / "loop" / "f") == []
+    assert steps_to(tmp_path / "a\0b") == [tmp_path / "a\0b"]
+
+
+def test_look(tmp_path: Path) -> None:
+    """Inode, time and size tell contents apart; a path without a file has none of them."""
+    path = tmp_path / "a"
+    assert look(path) is None
+    assert look(tmp_path / "a\0b") is None
+    path.write_text("one")
+    first = look(path)
+    os.utime(path, ns=(1, 1))
+    assert look(path) != first
+    other = tmp_path / "b"
+    other.write_text("one")
+    os.utime(other, ns=(1, 1))
+    assert look(other) != look(path)
