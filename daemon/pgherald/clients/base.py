@@ -1,0 +1,132 @@
+"""What every editor of a text file offers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+
+#: What stands in a redacted line where a secret was.
+MASK = "••••••"
+
+
+class Action(enum.StrEnum):
+    """What an edit does to the entry of one database."""
+
+    ADD = "add"
+    UPDATE = "update"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an edit does to one database's entry.
+
+    Attributes:
+        key: which database.
+        action: added, updated or removed.
+        fields: for an update, what changes, in the client's own names for it
+            (`host`, `password`, `DBRestriction`, `order` …).
+    """
+
+    key: DatabaseKey
+    action: Action
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The outcome of planning.
+
+    Attributes:
+        new: the file's new bytes; equal to the old ones when there is nothing to do.
+        changes: what was done, one per database touched. Empty if and only if
+            `new` equals the old bytes.
+        warnings: sentences for the person that ask for no change, such as a section
+            of their own that ours hides. They hold no secret.
+    """
+
+    new: bytes = field(repr=False)
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a client holds for one database.
+
+    None where the format has no such field, or where what stands there cannot be read.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    dbname: str | None = None
+    user: str | None = None
+    password: Secret | None = None
+    sslmode: str | None = None
+    service: str | None = None
+
+
+class TextClient(Protocol):
+    """A pure editor of one file format."""
+
+    @property
+    def kind(self) -> str:
+        """The configuration's name for it: `pgpass`, `service_file`, `servers_json`."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What a person calls it, in one or two words."""
+        ...
+
+    @property
+    def private(self) -> bool:
+        """Whether the file holds passwords, so that its mode must be 0600."""
+        ...
+
+    def plan(
+        self,
+        current: bytes | None,
+        wanted: Sequence[Entry],
+        *,
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,
+        remove: Collection[DatabaseKey] = (),
+    ) -> Edit:
+        """Work out the file's new bytes.
+
+        Entries of ours that are neither wanted nor removed stay as they are, and so
+        does every byte that is not ours.
+
+        Args:
+            current: the file's bytes; None when there is no file.
+            wanted: what the file should hold.
+            also: logins that must stay readable beside the wanted one while a commit is
+                under way. A format that holds one login per entry ignores it.
+            remove: databases whose entry goes away.
+
+        Raises:
+            Unparsable: the file cannot be understood; carries the line and the reason.
+            Inexpressible: the format has no way to hold one of the logins.
+        """
+        ...
+
+    def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
+        """What the file holds of ours.
+
+        Raises:
+            Unparsable: the file cannot be understood.
+        """
+        ...
+
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines for showing, without line ends, every secret in them masked.
+
+        Ours, other people's, and those in comments. One item per line of `text`, split
+        at line feeds. Never raises, whatever the bytes.
+        """
+        ...

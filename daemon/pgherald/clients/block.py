@@ -1,0 +1,293 @@
+"""The marked block: pgherald's part of a text file that other people write too.
+
+    # >>> pgherald: this part is rewritten, put your own lines below it >>>
+    # pgherald: shop-production/DATABASE
+    (what the client reads)
+    # <<< pgherald: end of the part that is rewritten, your own lines go below <<<
+    (everything else, byte for byte)
+
+The block stands at the top, because in both of libpq's formats the first match wins.
+What belongs to a database is found by the comment that names its key, whatever else in it
+may have changed. The three comments are a stable format: files written by one version are
+read by every later one. A marker is known by its beginning, so that its words may improve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, Protocol, TypeVar
+
+from pgherald.clients import lines
+from pgherald.clients.base import Action, Change, Edit
+from pgherald.errors import Unparsable
+from pgherald.model import DatabaseKey, Entry
+
+BEGIN: Final = b"# >>> pgherald: this part is rewritten, put your own lines below it >>>"
+END: Final = b"# <<< pgherald: end of the part that is rewritten, your own lines go below <<<"
+
+_BEGIN_MARK: Final = b"# >>> pgherald:"
+_END_MARK: Final = b"# <<< pgherald:"
+_KEY_MARK: Final = b"# pgherald:"
+
+#: Bytes of a key comment. Far below the 1,023 of libpq's service file.
+_LONGEST_COMMENT: Final = 500
+
+#: The field of a change in which only the place or the form of lines changes, not what
+#: the client reads from them.
+ORDER: Final = "order"
+
+_ADVICE: Final = (
+    "Delete the lines that begin with `# >>> pgherald:` or `# <<< pgherald:` and what "
+    "pgherald wrote between them; it is written again."
+)
+
+
+class Present(Protocol):
+    """What the block holds for one database, in some format."""
+
+    @property
+    def raw(self) -> tuple[bytes, ...]:
+        """The lines as they stand, key comments included."""
+        ...
+
+
+P = TypeVar("P", bound=Present)
+W = TypeVar("W")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What stands beneath one key comment, up to the next one or the end of the block.
+
+    Attributes:
+        key: the database that the comment names.
+        comment: the key comment, with its line end.
+        body: the lines beneath it, with their line ends. Not all need be ours.
+    """
+
+    key: DatabaseKey
+    comment: bytes
+    body: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A file taken apart at the block's markers. All lines keep their line ends.
+
+    Attributes:
+        current: the file's bytes; None when there is no file.
+        bom: the byte order mark; stays the first bytes of the file.
+        eol: line end for new lines, as the block's or else the file's first line has it.
+        above: lines above the block; there should be none.
+        begin: the block's first line, as it will be written.
+        loose: lines in the block above the first key comment; there should be none.
+        slots: the rest of the block. A key may have several.
+        end: the block's last line, as it will be written.
+        below: lines below the block; the whole file when there is no block.
+    """
+
+    current: bytes | None = field(repr=False)
+    bom: bytes
+    eol: bytes
+    above: tuple[bytes, ...] = field(repr=False)
+    begin: bytes
+    loose: tuple[bytes, ...] = field(repr=False)
+    slots: tuple[Slot, ...]
+    end: bytes
+    below: tuple[bytes, ...] = field(repr=False)
+
+    def edit(
+        self,
+        pieces: Mapping[DatabaseKey, Sequence[bytes]],
+        foreign: Sequence[bytes],
+        changes: Sequence[Change],
+        *,
+        moved: Sequence[bytes] = (),
+        warnings: Iterable[str] = (),
+        closing: Sequence[bytes] = (),
+    ) -> Edit:
+        """Put the file together again.
+
+        A block that held nothing and shall hold nothing is left alone with all around it:
+        there is nothing of ours to put in order.
+
+        Args:
+            pieces: per database its lines in the block, key comments included, in order.
+            foreign: all lines that are not ours, in order.
+            changes: what was done. When the bytes differ and this is empty, the place or
+                form of lines changed, which is reported as `ORDER` of the first database.
+            moved: those of `foreign` that stood in the block, which the person is told.
+            warnings: what else the person should know.
+            closing: further lines of ours at the end of the block.
+        """
+        current = self.current or b""
+        if not pieces and not self.slots:
+            return Edit(current, (), tuple(warnings))
+        block = [self.begin, *chain(*pieces.values()), *closing, self.end] if pieces else []
+        new = self.bom + lines.join(chain(block, foreign), self.eol)
+        if new == current:
+            return Edit(current, (), tuple(warnings))
+        if not changes:
+            changes = (Change(next(iter(pieces)), Action.UPDATE, (ORDER,)),)
+        return Edit(new, tuple(changes), (*_moved_warning(moved), *warnings))
+
+
+def split(current: bytes | None) -> Parts:
+    """Take a file apart.
+
+    Raises:
+        Unparsable: it is not text, or the block's markers are damaged.
+    """
+    text = current or b""
+    lines.refuse_binary(text)
+    bom = lines.BOM if text.startswith(lines.BOM) else b""
+    rows = lines.split(text[len(bom) :])
+    markers = _markers(rows)
+    if markers is None:
+        eol = _eol(rows[0]) if rows else b"\n"
+        return Parts(current, bom, eol, (), BEGIN + eol, (), (), END + eol, tuple(rows))
+    first, last = markers
+    # The marker's own, not that of a line above it: the block will stand at the top.
+    eol = _eol(rows[first])
+    loose, slots = _slots(rows[first + 1 : last])
+    return Parts(
+        current=current,
+        bom=bom,
+        eol=eol,
+        above=tuple(rows[:first]),
+        begin=_kept(rows[first], BEGIN, eol),
+        loose=loose,
+        slots=slots,
+        end=_kept(rows[last], END, eol),
+        below=tuple(rows[last + 1 :]),
+    )
+
+
+def comment(key: DatabaseKey) -> bytes:
+    """The comment that names a database, without line end.
+
+    Raises:
+        ValueError: such a key could not be read back; the configuration forbids it.
+    """
+    text = _KEY_MARK + b" " + str(key).encode("utf-8", "surrogateescape")
+    if b"\n" in text or key_of(text) != key:
+        raise ValueError(f"not a key that a comment can carry: {str(key)!r}")
+    return text
+
+
+def key_of(line: bytes) -> DatabaseKey | None:
+    """The database that a key comment names; None when the line is none."""
+    text = line.strip()
+    if not text.startswith(_KEY_MARK) or len(line) > _LONGEST_COMMENT or text.count(b"/") != 1:
+        return None
+    try:
+        return DatabaseKey.parse(lines.decode(text.removeprefix(_KEY_MARK).strip()))
+    except ValueError:
+        return None
+
+
+def is_ours(line: bytes) -> bool:
+    """Whether the line is one of the block's own comments."""
+    return line.strip() in (BEGIN, END) or key_of(line) is not None
+
+
+def merge(
+    present: Mapping[DatabaseKey, P],
+    wanted: Mapping[DatabaseKey, W],
+    leaving: Collection[DatabaseKey],
+    *,
+    changed: Callable[[DatabaseKey, P, W], tuple[str, ...]],
+    written: Callable[[DatabaseKey, W, P | None], tuple[bytes, ...]],
+) -> tuple[dict[DatabaseKey, tuple[bytes, ...]], list[Change]]:
+    """Work out each database's lines in the block.
+
+    What is present keeps its place, and its bytes unless something changed; what is new
+    comes after it.
+
+    Args:
+        present: what the block holds.
+        wanted: what it should hold.
+        leaving: databases whose lines go; one that is wanted stays.
+        changed: names the fields that differ.
+        written: gives the new lines, with what was there before.
+    """
+    pieces: dict[DatabaseKey, tuple[bytes, ...]] = {}
+    changes: list[Change] = []
+    for key, old in present.items():
+        if key not in wanted:
+            if key in leaving:
+                changes.append(Change(key, Action.REMOVE))
+            else:
+                pieces[key] = old.raw
+        elif fields := changed(key, old, wanted[key]):
+            changes.append(Change(key, Action.UPDATE, fields))
+            pieces[key] = written(key, wanted[key], old)
+        else:
+            pieces[key] = old.raw
+    for key, new in wanted.items():
+        if key not in present:
+            changes.append(Change(key, Action.ADD))
+            pieces[key] = written(key, new, None)
+    return pieces, changes
+
+
+def by_key(wanted: Sequence[Entry]) -> dict[DatabaseKey, Entry]:
+    """The wanted entries, by database.
+
+    Raises:
+        ValueError: a database is wanted twice.
+    """
+    entries = {entry.key: entry for entry in wanted}
+    if len(entries) < len(wanted):
+        raise ValueError("a database is wanted twice")
+    return entries
+
+
+def _markers(rows: Sequence[bytes]) -> tuple[int, int] | None:
+    """Where the block begins and ends; None when there is no block."""
+    found: list[int] = []
+    for index, row in enumerate(rows):
+        text = row.lstrip()
+        if text.startswith(_BEGIN_MARK):
+            if found:
+                raise Unparsable("pgherald's part begins a second time", _ADVICE, line=index + 1)
+        elif text.startswith(_END_MARK):
+            if len(found) != 1:
+                reason = "pgherald's part ends here without having begun"
+                raise Unparsable(reason, _ADVICE, line=index + 1)
+        else:
+            continue
+        found.append(index)
+    if len(found) == 1:
+        raise Unparsable("pgherald's part begins here and never ends", _ADVICE, line=found[0] + 1)
+    return (found[0], found[1]) if found else None
+
+
+def _slots(inner: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[Slot, ...]]:
+    """The lines above the first key comment, and the slots."""
+    named = [(index, key) for index, row in enumerate(inner) if (key := key_of(row)) is not None]
+    stops = [index for index, _ in named[1:]] + [len(inner)]
+    slots = tuple(
+        Slot(key, inner[index], tuple(inner[index + 1 : stop]))
+        for (index, key), stop in zip(named, stops, strict=False)
+    )
+    return tuple(inner[: named[0][0]] if named else inner), slots
+
+
+def _eol(row: bytes) -> bytes:
+    return b"\r\n" if row.endswith(b"\r\n") else b"\n"
+
+
+def _kept(row: bytes, marker: bytes, eol: bytes) -> bytes:
+    """The marker as it stands, line end included, if its words are right."""
+    return row if lines.bare(row) == marker else marker + eol
+
+
+def _moved_warning(moved: Sequence[bytes]) -> Iterator[str]:
+    """The sentence for the person whose lines had to leave the block, if any had."""
+    count = sum(1 for row in moved if row.strip())
+    if count:
+        what = "A line of your own" if count == 1 else f"{count} lines of your own"
+        yield f"{what} inside pgherald's part moved to below it, since that part is rewritten."

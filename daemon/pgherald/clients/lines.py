@@ -1,0 +1,154 @@
+"""Lines of a text file as bytes: taken apart without loss, shown without a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pgherald.clients.base import MASK
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login
+
+BOM: Final = b"\xef\xbb\xbf"
+
+_LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
+_FOUR_FIELDS: Final = re.compile(r"(?:(?:[^\\:]|\\.)*:){4}")
+_SECRET_FOLLOWS: Final = (
+    re.compile(
+        r"(?:pass(?:word|wd|phrase)|pwd|secret|token|scram)\w*(?:\s*[:=]|\s)\s*", re.IGNORECASE
+    ),
+    re.compile(r"://(?=.*@)"),
+    re.compile(r"^" + _FOUR_FIELDS.pattern),
+    re.compile(r"(?=\b(?=[a-zA-Z]*\d)[0-9a-zA-Z]{20,})"),
+)
+
+
+def split(text: bytes) -> list[bytes]:
+    """The lines of `text`, each with its line end; joined again they give `text`.
+
+    Only a line feed ends a line, as for libpq.
+    """
+    return _LINE.findall(text)
+
+
+def bare(line: bytes) -> bytes:
+    """The line without its end. libpq drops any run of CR and LF from a pgpass line."""
+    return line.rstrip(b"\r\n")
+
+
+def join(rows: Iterable[bytes], eol: bytes) -> bytes:
+    """Put lines together. One that had no line end gets one, unless it comes last."""
+    ended: list[bytes] = []
+    for row in rows:
+        if ended and not ended[-1].endswith(b"\n"):
+            ended.append(eol)
+        ended.append(row)
+    return b"".join(ended)
+
+
+def refuse_binary(text: bytes) -> None:
+    """Make sure that the bytes are lines of text in an encoding that contains ASCII.
+
+    Raises:
+        Unparsable: they are UTF-16 or hold a NUL byte, at which libpq would stop reading.
+    """
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unparsable("the file is UTF-16", "Save it as UTF-8.", line=1)
+    nul = text.find(b"\0")
+    if nul >= 0:
+        line = text.count(b"\n", 0, nul) + 1
+        raise Unparsable("the line holds a NUL byte", "Save the file as UTF-8 text.", line=line)
+
+
+def raw(value: str) -> bytes:
+    """The bytes of a text; what stands for undecodable bytes becomes those bytes again.
+
+    Raises:
+        UnicodeEncodeError: the text has no UTF-8 form.
+    """
+    return value.encode("utf-8", "surrogateescape")
+
+
+def decode(value: bytes) -> str:
+    """The text of some bytes, whatever they are; `raw` gives them back."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def encoded(login: Login, key: DatabaseKey) -> dict[str, bytes]:
+    """A login's fields by name, as bytes that fit on one line.
+
+    Raises:
+        Inexpressible: a field holds a line break or a NUL, or cannot be UTF-8; there is no
+            host or user; the host is not one host.
+    """
+    fields = {name: getattr(login, name) for name in LOGIN_FIELDS}
+    texts = fields | {"port": str(login.port), "password": login.password.reveal()}
+    values = {name: _encoded(text, name, key) for name, text in texts.items()}
+    for name in ("host", "user"):
+        if not values[name]:
+            raise inexpressible(f"the {name} of {key} is empty", key)
+    # libpq takes a comma for the next host of a list.
+    if b"," in values["host"] or values["host"] != values["host"].strip():
+        raise inexpressible(f"the host of {key} is not the name of one host", key)
+    return values
+
+
+def inexpressible(reason: str, key: DatabaseKey) -> Inexpressible:
+    """The error for a login that the format cannot hold, with what to do about it."""
+    return Inexpressible(
+        reason,
+        "Let Heroku make a new login: "
+        f"`heroku pg:credentials:rotate {key.attachment} --app {key.app}`.",
+    )
+
+
+def number(value: bytes | None) -> int | None:
+    """A port as libpq reads it, with white space around it allowed; None if it is none."""
+    digits = (value or b"").strip()
+    return int(digits) if digits.isdigit() and len(digits) <= len("65535") else None
+
+
+def for_show(text: bytes) -> Iterator[str]:
+    """Lines without their ends, safe for a terminal: what cannot be printed is escaped."""
+    for line in split(text):
+        shown = bare(line).decode("utf-8", "backslashreplace")
+        yield "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in shown)
+
+
+def fifth_field(text: str) -> int | None:
+    """Where the password of a pgpass line begins; None when it has fewer than five fields.
+
+    libpq may see an unescaped colon as part of a field; the password is then further right.
+    """
+    match = _FOUR_FIELDS.match(text)
+    return match.end() if match else None
+
+
+def secret_at(text: str) -> int:
+    """Where a secret may begin in a line of free text; the line's length when nowhere.
+
+    That is behind a word for a secret, behind the scheme of a URL that names a user, in the
+    fifth field of what looks like a pgpass line, and at a long run of letters and digits
+    such as Heroku makes. Rather too early than too late.
+    """
+    found = [match.end() for rule in _SECRET_FOLLOWS if (match := rule.search(text))]
+    return min(found, default=len(text))
+
+
+def mask_from(text: str, cut: int) -> str:
+    """The line up to `cut`, and dots for the rest if there is any."""
+    return text[:cut] + MASK if cut < len(text) else text
+
+
+def _encoded(text: str, what: str, key: DatabaseKey) -> bytes:
+    try:
+        value = raw(text)
+    except UnicodeEncodeError:
+        # `from None`: the original error quotes the value.
+        raise inexpressible(f"the {what} of {key} holds what UTF-8 cannot express", key) from None
+    if b"\n" in value or b"\r" in value:
+        raise inexpressible(f"the {what} of {key} holds a line break", key)
+    if b"\0" in value:
+        raise inexpressible(f"the {what} of {key} holds a NUL byte", key)
+    return value

@@ -1,0 +1,229 @@
+"""libpq's service file: `[service]` sections of `key=value` lines.
+
+libpq reads it again at every attempt to connect, which is why a running pgAdmin picks up a
+rotation from here by itself. The first section of a name wins, and in it the first line
+for a key. A value is raw: no quotes, no escapes, white space at its end dropped. A line
+libpq cannot read spoils its section, and one of 1,023 bytes or more, line end included, all
+sections from there on.
+
+Ours in a section are host, port, dbname, user, password and sslmode. Further keys, such as
+`application_name`, are the person's: they stay in the section while it stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgherald.clients import block, keywords, lines, sections
+from pgherald.clients.base import Edit, Held
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+
+#: What can stand between a header's brackets and be found by libpq.
+_SERVICE: Final = re.compile(r"(?!\s)[^\]\r\n\0\ud800-\udfff]+(?<!\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Want:
+    """What a section should hold: its header, and our keys with their values, in order."""
+
+    header: bytes
+    values: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFile:
+    """The editor of `~/.pg_service.conf`, in the shape of `base.TextClient`."""
+
+    kind: str = field(default="service_file", init=False)
+    label: str = field(default="service file", init=False)
+    private: bool = field(default=True, init=False)
+
+    def plan(
+        self,
+        current: bytes | None,
+        wanted: Sequence[Entry],
+        *,
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # noqa: ARG002 – a section holds one login
+        remove: Collection[DatabaseKey] = (),
+    ) -> Edit:
+        """Work out the file's new bytes; see `base.TextClient.plan`.
+
+        A section of ours that nobody wants now, but whose name a wanted one takes, goes: it
+        would hide the wanted one. Lines that the person had added to a section that goes
+        stay in the file, where libpq ignores them.
+
+        Line numbers in warnings are those of the new bytes.
+
+        Raises:
+            Unparsable: the file is not text, or the block's markers are damaged.
+            Inexpressible: a wanted login has no form in this file.
+            ValueError: a database or a service is wanted twice.
+        """
+        parts = block.split(current)
+        wants = _wants(wanted)
+        headers = {key: want.header for key, want in wants.items()}
+        going = sections.leaving(parts, headers, frozenset(remove))
+        found = sections.sort(parts, headers, going)
+        pieces, changes = block.merge(
+            found.sections,
+            wants,
+            going,
+            changed=_changed,
+            written=lambda key, want, old: _written(key, want, old.kept if old else (), parts.eol),
+        )
+        for key, section in found.sections.items():
+            if key in going:
+                found.stray.extend(section.kept)
+        # Above the first header libpq passes over lines that have lost theirs.
+        first = [key for key in pieces if key not in wants and found.sections[key].headless]
+        pieces = {key: pieces[key] for key in dict.fromkeys((*first, *pieces))}
+        foreign = sections.arranged(parts, found)
+        closing = [sections.CLOSING + parts.eol] if sections.is_loose(foreign) else []
+        above = sum(map(len, pieces.values())) + len(closing) + 2
+        return parts.edit(
+            pieces,
+            foreign,
+            changes,
+            moved=[*found.stray, *found.foreign],
+            warnings=[*_hidden(foreign, headers.values(), above), *_doubts(found.sections, wants)],
+            closing=closing,
+        )
+
+    def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
+        """What the file holds of ours; see `base.TextClient.read`."""
+        found = sections.sort(block.split(current), {}).sections
+        return {key: _held(section.header, section.values) for key, section in found.items()}
+
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines for showing; see `base.TextClient.redact`.
+
+        The value is shown for keywords that are known to hold no secret, and for no others.
+        """
+        return [keywords.redacted(line) for line in lines.for_show(text)]
+
+
+def lookup(text: bytes, service: str) -> Held | None:
+    """What libpq reads for a service; None when the file does not define it.
+
+    libpq: `parseServiceFile`. All sections count, ours and foreign ones. LDAP lines are
+    passed over, and so are keywords that some libpq might know.
+
+    Raises:
+        Unparsable: the file is not text, or libpq refuses the service because of a line.
+    """
+    lines.refuse_binary(text)
+    header = b"[" + lines.raw(service) + b"]"
+    values: dict[str, bytes] | None = None
+    for number, row in enumerate(lines.split(text), 1):
+        line = row.strip()
+        if len(row) >= sections.TOO_LONG:
+            raise Unparsable("the line is longer than libpq can read", line=number)
+        if not line or line.startswith(b"#"):
+            continue
+        if line.startswith(b"["):
+            if values is not None:
+                break
+            values = {} if line.startswith(header) else None
+        elif values is not None and not line.startswith(b"ldap"):
+            key, equals, value = line.partition(b"=")
+            if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
+                raise Unparsable("the line is none that libpq accepts in a section", line=number)
+            values.setdefault(key.decode(), value)
+    return None if values is None else _held(header, values)
+
+
+def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
+    """Per wanted database what its section should hold.
+
+    Raises:
+        Inexpressible: a login has no form in this file.
+        ValueError: a database or a service is wanted twice.
+    """
+    wants = {key: _want(entry) for key, entry in block.by_key(wanted).items()}
+    if len({want.header for want in wants.values()}) < len(wants):
+        raise ValueError("a service is wanted twice")
+    return wants
+
+
+def _want(entry: Entry) -> _Want:
+    key, service = entry.key, entry.database.service
+    values = lines.encoded(entry.login, key)
+    for name, value in values.items():
+        if value != value.rstrip():
+            raise lines.inexpressible(f"the {name} of {key} ends in white space", key)
+        # As if the line ended in CR LF, so that the answer does not hang on the file.
+        if len(name) + len(value) + len("=\r\n") >= sections.TOO_LONG:
+            raise lines.inexpressible(f"the {name} of {key} is too long for libpq", key)
+    if not _SERVICE.fullmatch(service):
+        raise Inexpressible(
+            f"the service name of {key} cannot stand in a service file",
+            "Give this database another `service` in the configuration.",
+        )
+    return _Want(b"[" + lines.raw(service) + b"]", values)
+
+
+def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:
+    """What differs, for the person; empty when nothing does."""
+    fields = [] if old.header == new.header else ["service"]
+    fields += [name for name, value in new.values.items() if old.values.get(name) != value]
+    neat = len(old.ours) == len(new.values) and not old.headless
+    if not fields and not (neat and lines.bare(old.raw[0]) == block.comment(key)):
+        return (block.ORDER,)
+    return tuple(fields)
+
+
+def _written(key: DatabaseKey, want: _Want, kept: Sequence[bytes], eol: bytes) -> tuple[bytes, ...]:
+    """A section: the key comment, the header, our keys, then the person's own lines."""
+    pairs = (name.encode() + b"=" + value for name, value in want.values.items())
+    return (*(row + eol for row in (block.comment(key), want.header, *pairs)), *kept)
+
+
+def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> Iterator[str]:
+    """A sentence for each section of the person's that a wanted one hides.
+
+    `above` counts the lines of the new file that come before `foreign`.
+    """
+    names = {sections.service(header) for header in headers}
+    for number, row in enumerate(foreign, above + 1):
+        name = sections.service(row.strip())
+        if name is not None and name in names:
+            shown = lines.decode(name)
+            yield (
+                f"Your own section [{shown}] on line {number} is hidden by pgherald's section "
+                "of the same name."
+            )
+
+
+def _doubts(
+    found: Mapping[DatabaseKey, sections.Section], wants: Mapping[DatabaseKey, _Want]
+) -> Iterator[str]:
+    """A sentence for each section of ours in which a line of the person's may do harm."""
+    for key, section in found.items():
+        if key not in wants:
+            continue
+        name = lines.decode(wants[key].header)
+        own = (row.strip() for row in section.kept if sections.counts(row))
+        used = {text.partition(b"=")[0].decode() for text in own}
+        if "hostaddr" in used:
+            yield f"Your line `hostaddr=` in {name} sends libpq there, whatever the host is."
+        if used - keywords.PUBLIC - keywords.SECRET:
+            yield f"Your own lines in {name} hold a keyword that libpq may refuse."
+
+
+def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
+    texts = {name: lines.decode(value) for name, value in values.items()}
+    password, service = texts.get("password"), sections.service(header)
+    return Held(
+        host=texts.get("host"),
+        port=lines.number(values.get("port")),
+        dbname=texts.get("dbname"),
+        user=texts.get("user"),
+        password=None if password is None else Secret(password),
+        sslmode=texts.get("sslmode"),
+        service=None if service is None else lines.decode(service),
+    )

@@ -1,0 +1,477 @@
+"""The service file: what libpq must read, and what must not change for other services."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from psycopg import pq
+
+from pgherald.clients import block, keywords, lines, service_file
+from pgherald.clients.base import MASK, Action, Change, Held, TextClient
+from pgherald.clients.sections import CLOSING
+from pgherald.clients.service_file import ServiceFile
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+from support import strategies
+
+EDITOR: TextClient = ServiceFile()
+SHOP = DatabaseKey("default", "shop", "DATABASE")
+BLOG = DatabaseKey("default", "blog", "DATABASE")
+LOGIN = Login("db.example.com", 5432, "d1", "u1", Secret("CANARY-pw-1"))
+ENTRY = strategies.entry(SHOP, LOGIN, "shop")
+SECOND = strategies.entry(BLOG, LOGIN, "blog")
+
+BLOCK = b"""\
+# >>> pgherald: this part is rewritten, put your own lines below it >>>
+# pgherald: shop/DATABASE
+[shop]
+host=db.example.com
+port=5432
+dbname=d1
+user=u1
+password=CANARY-pw-1
+sslmode=require
+# <<< pgherald: end of the part that is rewritten, your own lines go below <<<
+"""
+END = BLOCK.splitlines(keepends=True)[-1]
+
+
+def entry(**fields: object) -> Entry:
+    """The shop's entry with some fields of its login changed."""
+    return dataclasses.replace(ENTRY, login=dataclasses.replace(LOGIN, **fields))  # type: ignore[arg-type]  # the fields are the test's to choose
+
+
+def typed(row: bytes, before: bytes = END) -> bytes:
+    """The block with a line typed into it."""
+    return BLOCK.replace(before, row + before)
+
+
+def looked_up(text: bytes, service: str) -> Held | str | None:
+    """What libpq makes of a service; `refused` when it refuses it."""
+    try:
+        return service_file.lookup(text, service)
+    except Unparsable:
+        return "refused"
+
+
+def test_format_is_stable() -> None:
+    """The bytes of a written block are a format that later versions must still read."""
+    assert EDITOR.plan(None, [ENTRY]).new == BLOCK
+    held = Held("db.example.com", 5432, "d1", "u1", LOGIN.password, "require", "shop")
+    assert EDITOR.read(BLOCK) == {SHOP: held}
+    assert (EDITOR.kind, EDITOR.label, EDITOR.private) == ("service_file", "service file", True)
+
+
+@given(data=st.data())
+def test_libpq_finds_what_was_wanted(data: st.DataObject) -> None:
+    """In any file, after an edit, a look-up by libpq's rules gives each wanted login."""
+    before = EDITOR.plan(
+        data.draw(strategies.service_files()), data.draw(strategies.entry_lists())
+    ).new
+    file = data.draw(
+        st.one_of(st.just(before), strategies.mangled(before, strategies.service_rows()))
+    )
+    entries = data.draw(strategies.entry_lists())
+    try:
+        new = EDITOR.plan(file, entries).new
+    except Unparsable:
+        return
+    for each in entries:
+        login, service = each.login, each.database.service
+        found = service_file.lookup(new, service)
+        assert found == Held(
+            login.host, login.port, login.dbname, login.user, login.password, login.sslmode, service
+        )
+
+
+@given(data=st.data())
+def test_other_services_mean_what_they_meant(data: st.DataObject) -> None:
+    """No edit changes what libpq reads for a service of the person's, wherever it stands."""
+    file = data.draw(strategies.service_files())
+    # Behind a byte order mark libpq does not see the first line; that is not kept.
+    assume(not file.startswith(strategies.BOM))
+    before = EDITOR.plan(file, data.draw(strategies.entry_lists())).new
+    if data.draw(st.booleans()):
+        before = data.draw(strategies.mangled(before, strategies.service_rows()))
+    # A line too long spoils what follows it, so that moving the block may mend or break.
+    assume(all(len(row) < 1000 for row in lines.split(before)))
+    entries = data.draw(strategies.entry_lists())
+    others = {SHOP, BLOG} | {slot.key for slot in _slots(before)} - {e.key for e in entries}
+    try:
+        after = EDITOR.plan(before, entries, remove=others).new
+    except Unparsable:
+        return
+    for name in ("mine", "a", "a]b"):
+        old = looked_up(before, name)
+        if old != "refused":
+            assert looked_up(after, name) == old
+
+
+def _slots(text: bytes) -> tuple[block.Slot, ...]:
+    try:
+        return block.split(text).slots
+    except Unparsable:
+        return ()
+
+
+@pytest.mark.parametrize("field", ["host", "port", "dbname", "user", "password", "sslmode"])
+def test_a_changed_field_is_named(field: str) -> None:
+    """An update names the fields that differ, and nothing else changes."""
+    new: object = Secret("CANARY-pw-2") if field == "password" else 5433 if field == "port" else "x"
+    edit = EDITOR.plan(BLOCK, [entry(**{field: new})])
+    assert edit.changes == (Change(SHOP, Action.UPDATE, (field,)),)
+    differing = set(BLOCK.split(b"\n")) ^ set(edit.new.split(b"\n"))
+    assert {row.split(b"=")[0].decode() for row in differing} == {field}
+
+
+def test_a_renamed_service_keeps_its_entry() -> None:
+    """A new service name replaces the section's, since the key is what names the entry."""
+    edit = EDITOR.plan(BLOCK, [strategies.entry(SHOP, LOGIN, "shop-eu")])
+    assert edit.new == BLOCK.replace(b"[shop]", b"[shop-eu]")
+    assert edit.changes == (Change(SHOP, Action.UPDATE, ("service",)),)
+
+
+def test_own_keys_in_our_section_stay() -> None:
+    """`application_name` and the like, comments and blank lines stay where the person put them."""
+    own = b"  application_name=psql\n\n# for certificates\nsslrootcert=/etc/ca.pem\n"
+    current = typed(own)
+    assert EDITOR.plan(current, [ENTRY]).new is current
+    edit = EDITOR.plan(current, [entry(user="u2")])
+    assert edit.new == current.replace(b"u1", b"u2")
+    assert edit.warnings == ()
+
+
+def test_order_and_space_that_libpq_accepts_are_left_alone() -> None:
+    """A section that libpq reads as wanted is not rewritten for its looks."""
+    current = BLOCK.replace(
+        b"host=db.example.com\nport=5432\n", b" port=5432 \n\thost=db.example.com\n"
+    )
+    assert EDITOR.plan(current, [ENTRY]).new is current
+
+
+@pytest.mark.parametrize(
+    ("damage", "fields"),
+    [
+        (typed(b"user=someone\n"), (block.ORDER,)),
+        (typed(b"user=someone\n", b"user="), ("user",)),
+        (BLOCK.replace(b"user=u1", b"user = u1"), ("user",)),
+        (BLOCK.replace(b"password=", b"Password="), ("password",)),
+        (BLOCK.replace(b"[shop]\n", b""), ("service",)),
+        (BLOCK.replace(b"[shop]", b"[shop"), ("service",)),
+        (
+            BLOCK.replace(b"[shop]\nhost=db.example.com\n", b"host=db.example.com\n[shop]\n"),
+            (block.ORDER,),
+        ),
+        (BLOCK.replace(b"port=5432\n", b"").replace(b"u1", b"u2"), ("port", "user")),
+        (BLOCK.replace(b"# pgherald: shop", b"#  pgherald: shop").replace(b"#  ", b"# "), ()),
+        (
+            BLOCK.replace(b"# pgherald: shop/DATABASE", b"  # pgherald: shop/DATABASE"),
+            (block.ORDER,),
+        ),
+    ],
+)
+def test_damage_to_our_lines_is_mended(damage: bytes, fields: tuple[str, ...]) -> None:
+    """Our own lines are put right, whatever happened to them, and the change names them."""
+    edit = EDITOR.plan(damage, [ENTRY])
+    assert edit.new == BLOCK
+    assert edit.changes == ((Change(SHOP, Action.UPDATE, fields),) if fields else ())
+
+
+@pytest.mark.parametrize(
+    "row", [b"?\n", b"service=x\n", b"ldapserver=x\n", b"App=x\n", b"#" + b"x" * 1022 + b"\n"]
+)
+def test_lines_that_spoil_our_section_move_out(row: bytes) -> None:
+    """What libpq would refuse in our section goes below the block, cut off from our section."""
+    edit = EDITOR.plan(typed(row), [ENTRY])
+    closed = typed(CLOSING + b"\n")
+    assert edit.new == closed + row
+    assert edit.changes == (Change(SHOP, Action.UPDATE, (block.ORDER,)),)
+    assert len(edit.warnings) == 1
+    assert EDITOR.plan(edit.new, [ENTRY]).new is edit.new
+    assert looked_up(typed(row), "shop") in ("refused", looked_up(BLOCK, "shop"))
+    assert looked_up(edit.new, "shop") == looked_up(BLOCK, "shop")
+
+
+def test_a_section_typed_into_the_block_moves_out() -> None:
+    """A section of the person's between ours keeps its bytes, below the block."""
+    own = b"[mine]\nhost=h\nuser=me\n"
+    for place in (b"# pgherald: shop", b"[shop]", END):
+        edit = EDITOR.plan(typed(own, place), [ENTRY])
+        assert edit.new == BLOCK + own
+        assert edit.warnings == (
+            (
+                "3 lines of your own inside pgherald's part moved to below it, "
+                "since that part is rewritten."
+            ),
+        )
+
+
+def test_unknown_sections_beneath_our_comment_are_not_taken_for_ours() -> None:
+    """When it is not clear which section is ours, both are kept below a new one."""
+    current = typed(b"[mine]\nuser=me\n", b"[shop]")
+    wanted = strategies.entry(SHOP, LOGIN, "renamed")
+    new = EDITOR.plan(current, [wanted]).new
+    assert new.startswith(BLOCK.replace(b"[shop]", b"[renamed]"))
+    assert new.endswith(b"[mine]\nuser=me\n" + BLOCK[BLOCK.index(b"[shop]") : BLOCK.index(END)])
+
+
+def test_a_copied_comment_does_not_make_a_second_entry() -> None:
+    """A section that someone copied with our comment is theirs: it moves below, whole."""
+    copy = b"# pgherald: shop/DATABASE\n[copy]\nuser=me\n"
+    edit = EDITOR.plan(typed(copy), [ENTRY])
+    assert (
+        edit.new == BLOCK.replace(END, CLOSING + b"\n" + END).replace(CLOSING + b"\n", b"") + copy
+    )
+
+
+def test_lines_before_the_first_header_do_not_join_our_section() -> None:
+    """Stray lines, which libpq passed over before, are cut off by a section of their own."""
+    stray = b"# mine\n\nuser=someone\n[mine]\nuser=me\n"
+    edit = EDITOR.plan(stray, [ENTRY])
+    assert edit.new == typed(CLOSING + b"\n") + stray
+    assert looked_up(edit.new, "shop") == looked_up(BLOCK, "shop")
+    assert looked_up(edit.new, "mine") == looked_up(stray, "mine")
+    tidied = edit.new.replace(b"user=someone\n", b"")
+    assert EDITOR.plan(tidied, [ENTRY]).new == BLOCK + stray.replace(b"user=someone\n", b"")
+
+
+def test_stray_lines_do_not_join_a_section_from_above() -> None:
+    """When the block moves to the top, lines from below it join no section from above it."""
+    above, stray, rest = b"[mine]\nuser=me\n", b"port=1", b"\n[a]\n"
+    new = EDITOR.plan(above + BLOCK + stray + rest, [ENTRY]).new
+    assert new == typed(CLOSING + b"\n") + stray + b"\n" + above + b"[a]\n"
+    cut = EDITOR.plan(above + BLOCK + stray, [ENTRY]).new
+    assert cut == typed(CLOSING + b"\n") + stray + b"\n" + above
+
+
+def test_lines_below_the_closing_header_stay_below() -> None:
+    """What someone typed under our closing header leaves the block as a stray line."""
+    current = typed(CLOSING + b"\nuser=x\n")
+    new = EDITOR.plan(current, [ENTRY]).new
+    assert new == typed(CLOSING + b"\n") + b"user=x\n"
+    assert EDITOR.plan(current, []).new == new
+    loose = current.replace(BLOCK[BLOCK.index(b"# pgherald: ") : BLOCK.index(END)], b"")
+    assert EDITOR.plan(loose, [ENTRY]).new == new
+    above = b"[mine]\n"
+    assert EDITOR.plan(above + loose, [ENTRY]).new == new + above
+
+
+def test_stray_lines_do_not_join_a_section_typed_into_the_block() -> None:
+    """What stood below the block and under no header of its own stays under none."""
+    new = EDITOR.plan(typed(b"[mine]\nuser=me\n") + b"port=1\n", [ENTRY]).new
+    assert new == typed(CLOSING + b"\n") + b"port=1\n[mine]\nuser=me\n"
+
+
+def test_removing_a_section_keeps_what_the_person_added() -> None:
+    """The person's own keys stay in the file when their section goes; libpq ignores them."""
+    current = EDITOR.plan(typed(b"application_name=x\n"), [ENTRY, SECOND]).new
+    edit = EDITOR.plan(current, [SECOND], remove=[SHOP])
+    assert edit.new.endswith(CLOSING + b"\n" + END + b"application_name=x\n")
+    assert edit.changes == (Change(SHOP, Action.REMOVE),)
+    assert edit.warnings
+    assert EDITOR.plan(current, [], remove=[SHOP, BLOG]).new == b"application_name=x\n"
+
+
+def test_a_wanted_service_takes_the_name_of_a_left_over_one() -> None:
+    """A section of ours that nobody wants any more cannot hide a wanted one of its name."""
+    edit = EDITOR.plan(BLOCK, [strategies.entry(BLOG, LOGIN, "shop")])
+    assert edit.changes == (Change(SHOP, Action.REMOVE), Change(BLOG, Action.ADD))
+    assert edit.new == BLOCK.replace(b"shop/DATABASE", b"blog/DATABASE")
+
+
+def test_an_unwanted_section_without_header_cannot_reach_another() -> None:
+    """A section that lost its header stands first, where libpq passes over its lines."""
+    both = EDITOR.plan(None, [ENTRY, SECOND]).new
+    broken = both.replace(b"[blog]\n", b"app.name=x\nhostaddr=192.0.2.1\n")
+    new = EDITOR.plan(broken, [ENTRY]).new
+    assert new.index(b"blog/DATABASE") < new.index(b"shop/DATABASE")
+    assert looked_up(new, "shop") == looked_up(BLOCK, "shop")
+    assert EDITOR.plan(new, [ENTRY]).new is new
+
+
+def test_an_unwanted_slot_is_left_together() -> None:
+    """What stands under the comment of a database that nobody asks about is not sorted."""
+    current = typed(b"[mine]\nanything\n", b"[shop]")
+    assert EDITOR.plan(current, []).new is current
+
+
+def test_a_hidden_section_is_named_with_its_line() -> None:
+    """The person learns that a section of their own is hidden by ours, and where it stands."""
+    own = b"# mine\n  [shop] x\nhost=h\n[other\n"
+    edit = EDITOR.plan(own, [ENTRY])
+    assert edit.warnings == (
+        "Your own section [shop] on line 12 is hidden by pgherald's section of the same name.",
+    )
+    assert edit.new.split(b"\n")[11] == b"  [shop] x"
+    again = EDITOR.plan(edit.new, [ENTRY])
+    assert (again.changes, again.warnings) == ((), edit.warnings)
+
+
+def test_lines_that_may_break_our_section_are_pointed_out() -> None:
+    """A line of the person's in our section that libpq may refuse or that overrides the host."""
+    edit = EDITOR.plan(typed(b"hostaddr=192.0.2.1\nhots=x\n"), [ENTRY, SECOND])
+    assert edit.warnings == (
+        "Your line `hostaddr=` in [shop] sends libpq there, whatever the host is.",
+        "Your own lines in [shop] hold a keyword that libpq may refuse.",
+    )
+    assert EDITOR.plan(typed(b"hots=x\n"), []).warnings == ()
+
+
+def test_one_service_for_two_databases_is_a_programming_error() -> None:
+    """The configuration forbids it, since one would hide the other."""
+    with pytest.raises(ValueError, match="service is wanted twice"):
+        EDITOR.plan(None, [ENTRY, strategies.entry(BLOG, LOGIN, "shop")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"password": Secret("CANARY\n")}, "the password of shop/DATABASE holds a line break"),
+        ({"password": Secret("CANARY\rx")}, "holds a line break"),
+        ({"password": Secret("CANARY\0")}, "holds a NUL byte"),
+        ({"password": Secret("CANARY\ud800")}, "holds what UTF-8 cannot express"),
+        ({"password": Secret("CANARY ")}, "the password of shop/DATABASE ends in white space"),
+        ({"dbname": "d\x0b"}, "the dbname of shop/DATABASE ends in white space"),
+        ({"password": Secret("CANARY" * 200)}, "is too long for libpq"),
+        ({"user": ""}, "the user of shop/DATABASE is empty"),
+        ({"host": ""}, "the host of shop/DATABASE is empty"),
+        ({"host": "a,b"}, "the host of shop/DATABASE is not the name of one host"),
+        ({"host": " a"}, "is not the name of one host"),
+    ],
+)
+def test_what_the_format_cannot_hold_is_refused(fields: dict[str, object], reason: str) -> None:
+    """A login without a form in this file is refused by name, with advice and no secret."""
+    with pytest.raises(Inexpressible, match=reason) as caught:
+        EDITOR.plan(None, [entry(**fields)])
+    assert "heroku pg:credentials:rotate DATABASE --app shop" in caught.value.advice
+    assert (
+        "CANARY"
+        not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}".replace(
+            "UnicodeEncodeError", ""
+        )
+        or caught.value.__suppress_context__
+    )
+
+
+def test_the_longest_line_that_libpq_reads_is_written() -> None:
+    """A line may have 1,022 bytes with its line end, whichever end the file uses."""
+    longest = Secret("x" * (1022 - len("password=\r\n")))
+    for current in (b"\n", b"\r\n"):
+        new = EDITOR.plan(current, [entry(password=longest)]).new
+        found = service_file.lookup(new, "shop")
+        assert found is not None
+        assert found.password == longest
+        with pytest.raises(Inexpressible):
+            EDITOR.plan(current, [entry(password=Secret(longest.reveal() + "x"))])
+
+
+@pytest.mark.parametrize("service", ["", "a]b", "a\nb", " a", "a ", "a\0", "\ud800"])
+def test_a_service_name_that_cannot_be_found_is_refused(service: str) -> None:
+    """Names that a header cannot carry are the configuration's to change."""
+    with pytest.raises(Inexpressible, match="service name of shop/DATABASE") as caught:
+        EDITOR.plan(None, [strategies.entry(SHOP, LOGIN, service or " ")])
+    assert "`service` in the configuration" in caught.value.advice
+
+
+def test_logins_kept_readable_are_ignored() -> None:
+    """A section holds one login, so there is no place for another one."""
+    other = dataclasses.replace(LOGIN, user="old")
+    assert EDITOR.plan(None, [ENTRY], also={SHOP: [other]}).new == BLOCK
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"[a]\nhost=h\nhost=i\n[a]\nuser=u\n", Held(host="h", service="a")),
+        (b"user=x\n# [a]\n [a]x\r\n\n#\n password= p=q \r\nport= 5 \n", Held(password=Secret(" p=q"), port=5, service="a")),
+        (b"[b]\n?\n[a]\nport=x\nldap://\nnew_word=1\n", Held(service="a")),
+        (b"[aa]\nhost=h\n", None),
+        (b"[a\nhost=h\n", None),
+        (b"", None),
+        (b"[a]\nhost=h\n[b]\n" + b"x" * 1023, Held(host="h", service="a")),
+        (b"[a]\n#" + b"x" * 1021 + b"\n", "refused"),
+        (b"[a]\nhost\n", "refused"),
+        (b"[a]\nhost = h\n", "refused"),
+        (b"[a]\nservice=h\n", "refused"),
+    ],
+)  # fmt: skip
+def test_lookup_follows_libpq(text: bytes, expected: Held | str | None) -> None:
+    """The first section wins, in it the first line of a key; a bad line spoils its section."""
+    assert looked_up(text, "a") == expected
+
+
+@pytest.mark.parametrize("port", [b"", b"x", b"-1", b"5_4", "٣".encode(), b"123456"])
+def test_a_port_that_is_none_is_held_as_none(port: bytes) -> None:
+    """What cannot be read is not guessed."""
+    assert EDITOR.read(BLOCK.replace(b"5432", port))[SHOP].port is None
+
+
+def test_a_section_without_lines_holds_nothing() -> None:
+    """A key comment alone still names its database, so that the entry is mended there."""
+    emptied = BLOCK[: BLOCK.index(b"[shop]")] + END
+    assert EDITOR.read(emptied) == {SHOP: Held()}
+    assert EDITOR.plan(emptied, []).new is emptied
+    assert EDITOR.plan(emptied, [ENTRY]).new == BLOCK
+
+
+def test_the_known_keywords_cover_libpq() -> None:
+    """Each keyword of the libpq at hand is known, so that its value is shown or masked aright."""
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    assert known <= keywords.PUBLIC | keywords.SECRET
+    assert not keywords.PUBLIC & keywords.SECRET
+    dispchar = {o.keyword.decode() for o in pq.Conninfo.get_defaults() if o.dispchar == b"*"}
+    assert dispchar <= keywords.SECRET
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("host=db.example.com", "host=db.example.com"),
+        ("[mine]", "[mine]"),
+        ("  # plain words", "  # plain words"),
+        ("# host=h", "# host=h"),
+        ("password=", "password="),
+        ("password=CANARY", "password=" + MASK),
+        ("#password=CANARY", "#password=" + MASK),
+        ("## PassWord = CANARY", "## PassWord = " + MASK),
+        ("password = CANARY", "password = " + MASK),
+        ("# password CANARY", "# password " + MASK),
+        ("# the Password: CANARY", "# the Password: " + MASK),
+        ("my secret CANARY = x", "my secret " + MASK),
+        ("sslpassword=CANARY", "sslpassword=" + MASK),
+        ("oauth_client_secret=CANARY", "oauth_client_secret=" + MASK),
+        ("scram_client_key=CANARY", "scram_client_key=" + MASK),
+        ("old_password_2=CANARY", "old_password_2=" + MASK),
+        ("dbname=postgres://u:CANARY@h/d", "dbname=postgres://" + MASK),
+        ("dbname=host=h password=CANARY", "dbname=host=h password=" + MASK),
+        ("# was h:5432:d:u:CANARY", "# was h:5432:d:u:" + MASK),
+        ("# p0123456789abcdef0123 CANARY", "# " + MASK),
+        ("# x = CANARY", "# x = " + MASK),
+        ("unknown=CANARY", MASK),
+        ("CANARY", MASK),
+        ("[a] CANARY", MASK),
+    ],
+)
+def test_redacted_line(line: str, shown: str) -> None:
+    """A value is shown only where it is known to be no secret, whatever the spelling."""
+    assert EDITOR.redact(line.encode()) == [shown]
+
+
+def test_our_own_comments_are_shown() -> None:
+    """Markers and key comments hold no secret, whatever an app is called."""
+    new = EDITOR.plan(None, [strategies.entry(DatabaseKey("token", "secret", "PWD"), LOGIN, "x")])
+    shown = EDITOR.redact(new.new)
+    assert shown[:3] == [block.BEGIN.decode(), "# pgherald: token:secret/PWD", "[x]"]
+
+
+def test_what_cannot_be_printed_is_escaped() -> None:
+    """A line cannot move the cursor, change colours or break in two when it is shown."""
+    assert EDITOR.redact("# \x1b[31m\tä\u2028\r\n# \n".encode() + b"\xff\n") == [
+        "# \\x1b[31m\tä\\u2028",
+        "# ",
+        MASK,
+    ]
