@@ -1,0 +1,395 @@
+"""pgAdmin's servers.json: what its import, and `setup.py load-servers`, read.
+
+The file is `{"Servers": {"1": {...}, "2": {...}}}`; the numbers mean nothing. A server of ours
+carries a mark, a key that pgAdmin ignores, whose value is the database's key. Its fields are
+edited one by one; everything else in the file stays byte for byte.
+
+No password is ever written here: pgAdmin's import reads none. A service row gets it from the
+service file, a host row from its passfile.
+
+Facts are those of pgAdmin 9.18 (`pgadmin/utils/__init__.py`, `load_database_servers`), and hold
+for every version since 6.20, where `ConnectionParameters` came.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pgherald.clients import lines
+from pgherald.clients.base import MASK, Action, Change, Edit, Held
+from pgherald.clients.json_text import (
+    BOM,
+    Array,
+    Document,
+    Json,
+    Member,
+    Node,
+    Object,
+    Splice,
+    splice,
+    unparsable,
+)
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import DatabaseKey, Entry, Login
+
+#: The key that makes a server ours; its value is `str(DatabaseKey)`.
+MARK: Final = "pgherald"
+
+_PARAMETERS: Final = "ConnectionParameters"
+
+#: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
+#: and waits 130 seconds without it.
+_CONNECT_TIMEOUT: Final = 10
+
+#: What a server of the other kind has, and what would beat the service file.
+_NOT_IN_SERVICE_ROWS: Final = ("Host", "Port", "Username", "HostAddr")
+_NOT_IN_HOST_ROWS: Final = ("Service",)
+
+#: pgAdmin hands every connection parameter to libpq, where these would beat the login.
+_LOGIN_PARAMETERS: Final = ("host", "hostaddr", "port", "user", "password", "dbname", "service")
+
+#: pgAdmin, and libpq, take a comma in these for the end of a name and the start of another.
+_LISTS: Final = frozenset({"DBRestriction", "Host"})
+
+#: Set only where a server has none: from then on they are the person's.
+_DEFAULTS: Final = frozenset({"connect_timeout"})
+
+#: In a copy of our server these are the person's.
+_COPY: Final = frozenset({"Name", "Group"})
+
+# No program can hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+_TELLING = re.compile(r"passw(?:or)?d?|pwd|secret|token|key|credential", re.IGNORECASE)
+_SPOKEN = re.compile(r"passw(?:or)?d[\s=:'\"]", re.IGNORECASE)
+_NEXT_MEMBER = re.compile(r'\s*(?:"[^"]*"\s*:|[}\]])')
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server of ours: its member of `Servers`, and that member's value."""
+
+    member: Member
+    body: Object
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The parsed file.
+
+    Attributes:
+        servers: the value of `Servers`; empty, too, when the file has none yet.
+        ours: our servers by database, each in the file's order. There are several for one
+            database when a person has copied ours.
+    """
+
+    document: Document
+    root: Object
+    servers: Object
+    ours: Mapping[DatabaseKey, Sequence[_Server]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServersJson:
+    """The editor of servers.json, in the shape of `base.TextClient`.
+
+    Attributes:
+        rows: `service` makes servers that name only their service; `host` makes servers
+            that name host, port and user.
+        passfile: for host rows, the password file that pgAdmin shall use; in server mode
+            its path is relative to the user's storage folder.
+    """
+
+    rows: Literal["service", "host"] = "service"
+    passfile: str | None = None
+
+    kind: str = field(default="servers_json", init=False)
+    label: str = field(default="servers.json", init=False)
+    private: bool = field(default=False, init=False)
+
+    def plan(
+        self,
+        current: bytes | None,
+        wanted: Sequence[Entry],
+        *,
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # noqa: ARG002 – the protocol's; a server holds one login
+        remove: Collection[DatabaseKey] = (),
+    ) -> Edit:
+        """Work out the file's new bytes; see `TextClient.plan`.
+
+        A server that is removed leaves no trace, except that `"Servers": {}` stays even
+        where we had added it.
+
+        Raises:
+            Unparsable: the file is not JSON, or not of pgAdmin's form.
+            Inexpressible: pgAdmin's import could not hold a name or a login.
+            ValueError: a database is wanted twice.
+        """
+        entries = {entry.key: entry for entry in wanted}
+        if len(entries) < len(wanted):
+            raise ValueError("a database is wanted twice")
+        file = _open(current)
+        changes: list[Change] = []
+        new: list[Json] = []
+        for key, entry in entries.items():
+            fields, parameters = self._fields(entry), self._parameters(entry)
+            if key not in file.ours:
+                new.append({**fields, _PARAMETERS: parameters, MARK: str(key)})
+                changes.append(Change(key, Action.ADD))
+            elif changed := self._update(file, key, fields, parameters):
+                changes.append(Change(key, Action.UPDATE, changed))
+        for key in remove:
+            if key in file.ours and key not in entries:
+                for server in file.ours[key]:
+                    file.document.drop(file.servers, server.member)
+                changes.append(Change(key, Action.REMOVE))
+        _add(file, new)
+        text = file.document.spliced() if changes else current or b""
+        return Edit(text, tuple(changes), tuple(_warnings(file, entries.values())))
+
+    def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
+        """What the file holds of ours; of several copies, the first.
+
+        Raises:
+            Unparsable: the file is not JSON, or not of pgAdmin's form.
+        """
+        return {key: _held(servers[0].body) for key, servers in _open(current).ours.items()}
+
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines with every secret masked; see `TextClient.redact`."""
+        if b"\0" in text:  # UTF-16 perhaps: no pattern would see a word in it
+            return [MASK for _ in lines.split(text)]
+        try:
+            document = Document.parse(text)
+        except Unparsable:
+            return list(_redact_broken(lines.for_show(text)))
+        return list(lines.for_show(splice(document.text, _secrets(document.root)).encode()))
+
+    def _fields(self, entry: Entry) -> dict[str, Json]:
+        """A server's own fields, in the order in which a new one has them."""
+        database, login = entry.database, entry.login
+        fields: dict[str, Json] = {"Name": database.name, "Group": database.group}
+        if self.rows == "service":
+            fields |= {"Service": database.service}
+        else:
+            fields |= {"Host": login.host, "Port": login.port, "Username": login.user}
+        fields |= {"MaintenanceDB": login.dbname, "DBRestriction": login.dbname}
+        for name, value in fields.items():
+            if value == "" or (isinstance(value, str) and _UNSTORABLE.search(value)):
+                raise _inexpressible(f"{name} of {entry.key} is empty or holds a NUL")
+            if name in _LISTS and "," in str(value):
+                raise _inexpressible(f"{name} of {entry.key} holds a comma, which would part it")
+        return fields
+
+    def _parameters(self, entry: Entry) -> dict[str, Json]:
+        """The server's connection parameters, which pgAdmin hands to libpq."""
+        parameters: dict[str, Json] = {
+            "sslmode": entry.login.sslmode,
+            "connect_timeout": _CONNECT_TIMEOUT,
+        }
+        if self.rows == "host" and self.passfile is not None:
+            parameters["passfile"] = self.passfile
+        return parameters
+
+    def _update(
+        self,
+        file: _File,
+        key: DatabaseKey,
+        fields: Mapping[str, Json],
+        parameters: Mapping[str, Json],
+    ) -> tuple[str, ...]:
+        """Bring every server of one database up to date; gives the names of what changed."""
+        servers = file.ours[key]
+        # The one that pgAdmin shows under the wanted name, or else the first, is ours;
+        # any other is a person's copy, and keeps the name and group that they gave it.
+        named = [s for s in servers if _text(s.body, "Name") == fields["Name"]]
+        own = (named or servers)[0]
+        others = _NOT_IN_SERVICE_ROWS if self.rows == "service" else _NOT_IN_HOST_ROWS
+        changed: list[str] = []
+        for server in servers:
+            keep = frozenset() if server is own else _COPY
+            changed += _put(file.document, server.body, fields, keep)
+            changed += _drop(file.document, server.body, others)
+            if server.body.get("DBRestrictionType"):
+                # As "sql", it would make pgAdmin read the database's name as a condition.
+                kind = {"DBRestrictionType": "databases"}
+                changed += _put(file.document, server.body, kind)
+            changed += self._update_parameters(file.document, server.body, parameters)
+        return tuple(dict.fromkeys(changed))
+
+    def _update_parameters(
+        self, document: Document, server: Object, wanted: Mapping[str, Json]
+    ) -> list[str]:
+        member = server.get(_PARAMETERS)
+        if member is None or not isinstance(member.node, Object) or not member.node.members:
+            document.put(server, _PARAMETERS, wanted)
+            return [_PARAMETERS]
+        passfile = ("passfile",) if self.rows == "service" else ()
+        return [
+            *_put(document, member.node, wanted, _DEFAULTS),
+            *_drop(document, member.node, (*_LOGIN_PARAMETERS, *passfile)),
+        ]
+
+
+def _open(current: bytes | None) -> _File:
+    """Parse the file; none, or nothing but white space, counts as `{}`."""
+    content = current or b""
+    blank = not content.removeprefix(BOM.encode()).strip(b" \t\r\n")
+    document = Document("{}\n") if blank else Document.parse(content)
+    root = document.root
+    if not isinstance(root, Object):
+        raise unparsable(document.text, "the file holds no JSON object", root.start)
+    _refuse_twins(document, root)
+    member = root.get("Servers")
+    if member is None:
+        return _File(document, root, Object(document.text, 0, 0, ()), {})
+    servers = member.node
+    if not isinstance(servers, Object):
+        raise unparsable(document.text, '"Servers" is not an object', member.start)
+    _refuse_twins(document, servers)
+    ours: dict[DatabaseKey, list[_Server]] = {}
+    for each in servers.members:
+        if isinstance(each.node, Object) and (key := _marked(each.node)) is not None:
+            _refuse_twins(document, each.node)
+            parameters = each.node.get(_PARAMETERS)
+            if parameters is not None and isinstance(parameters.node, Object):
+                _refuse_twins(document, parameters.node)
+            ours.setdefault(key, []).append(_Server(each, each.node))
+    return _File(document, root, servers, ours)
+
+
+def _refuse_twins(document: Document, owner: Object) -> None:
+    """Refuse equal keys: programs differ on which of them counts."""
+    seen: set[str] = set()
+    for member in owner.members:
+        if member.key in seen:
+            raise unparsable(document.text, "a key stands twice in one object", member.start)
+        seen.add(member.key)
+
+
+def _marked(server: Object) -> DatabaseKey | None:
+    """The database a server is marked with; a mark that we did not write is foreign."""
+    mark = _text(server, MARK)
+    if mark is None or not mark.isprintable():
+        return None
+    try:
+        return DatabaseKey.parse(mark)
+    except ValueError:
+        return None
+
+
+def _text(owner: Object, key: str) -> str | None:
+    """A member's value, when it is a text that any program can hold."""
+    member = owner.get(key)
+    if member is None or not member.node.raw.startswith('"'):
+        return None
+    value: str = member.node.value
+    return None if _UNSTORABLE.search(value) else value
+
+
+def _inexpressible(reason: str) -> Inexpressible:
+    return Inexpressible(reason, "Enter this server in pgAdmin by hand.")
+
+
+def _held(server: Object) -> Held:
+    port = server.get("Port")
+    number = port.node.value if port else None
+    parameters = server.get(_PARAMETERS)
+    return Held(
+        host=_text(server, "Host"),
+        port=number if type(number) is int else None,
+        dbname=_text(server, "MaintenanceDB"),
+        user=_text(server, "Username"),
+        sslmode=_text(parameters.node, "sslmode")
+        if parameters and isinstance(parameters.node, Object)
+        else None,
+        service=_text(server, "Service"),
+    )
+
+
+def _put(
+    document: Document,
+    owner: Object,
+    wanted: Mapping[str, Json],
+    keep: Collection[str] = frozenset(),
+) -> list[str]:
+    """Set members, except those in `keep` that are there; gives the names of what changed."""
+    return [
+        name
+        for name, value in wanted.items()
+        if not (name in keep and owner.get(name)) and document.put(owner, name, value)
+    ]
+
+
+def _drop(document: Document, owner: Object, names: Sequence[str]) -> list[str]:
+    """Take members away; gives the names of those that were there."""
+    members = [member for name in names if (member := owner.get(name))]
+    for member in members:
+        document.drop(owner, member)
+    return [member.key for member in members]
+
+
+def _add(file: _File, new: Sequence[Json]) -> None:
+    """Put new servers behind the others, under the numbers that follow the highest."""
+    if not new:
+        return
+    taken = {member.key for member in file.servers.members}
+    highest = max((int(key) for key in taken if re.fullmatch("[0-9]{1,9}", key)), default=0)
+    free = (key for key in map(str, itertools.count(highest + 1)) if key not in taken)
+    numbered = dict(zip(free, new, strict=False))
+    if not file.servers.members:
+        file.document.put(file.root, "Servers", numbered)
+        return
+    for number, server in numbered.items():
+        file.document.put(file.servers, number, server)
+
+
+def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
+    if file.document.text.startswith(BOM):
+        yield "The file begins with a byte order mark, at which pgAdmin's import gives up."
+    names = {(entry.database.name, entry.database.group) for entry in entries}
+    for member in file.servers.members:
+        server = member.node
+        if isinstance(server, Object) and _marked(server) is None:
+            name = (_text(server, "Name"), _text(server, "Group"))
+            if name in names:
+                yield (
+                    f"Server {json.dumps(member.key)} is not pgherald's and has the name and "
+                    "group of one that is; pgAdmin will show both."
+                )
+
+
+def _secrets(root: Node) -> Iterator[Splice]:
+    """Masks for every text and number that is, or speaks of, a secret."""
+    todo = [(root, False)]
+    while todo:
+        node, secret = todo.pop()
+        if isinstance(node, Object):
+            todo += [(m.node, secret or bool(_TELLING.search(m.key))) for m in node.members]
+        elif isinstance(node, Array):
+            todo += [(item, secret) for item in node.items]
+        elif node.raw not in ("true", "false", "null") and (secret or _speaks(node)):
+            yield Splice(node.start, node.end, f'"{MASK}"')
+
+
+def _speaks(node: Node) -> bool:
+    """Whether a text, such as a comment or SQL, may quote a password."""
+    text = str(node.value)
+    return bool(_SPOKEN.search(text)) or ("://" in text and "@" in text)
+
+
+def _redact_broken(shown: Iterable[str]) -> Iterator[str]:
+    """Show nothing from a telling word up to the next line that begins another member."""
+    secret = False
+    for line in shown:
+        found = _TELLING.search(line)
+        secret = bool(found) or (secret and not _NEXT_MEMBER.match(line))
+        if "@" in line or (secret and not found):
+            yield MASK
+        else:
+            yield line[: found.end()] + MASK if found else line

@@ -1,0 +1,183 @@
+"""What the real pgAdmin makes of our servers.json: `setup.py load-servers` and its database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.clients.servers_json import ServersJson
+from pgherald.model import Database, DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+from support.pgadmin_setup import PgAdmin, Refused, Unavailable, install
+
+SERVICE = ServersJson()
+HOST = ServersJson("host", "/.pgpass")
+
+#: A locale without any letter outside ASCII: pgAdmin opens the file in the machine's encoding.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+#: Names that a careless writer or reader would damage.
+NAMES = (
+    "Shop (production)",
+    'Quo"te \\ back/slash',
+    "Ünï ☃ 🐘 \u2028",
+    "%HOSTNAME% {x} ${y} '; --",
+    " spaces\tand\nlines ",
+    "\\u0041 \\n",
+)
+
+#: Columns of pgAdmin's table that a wrong import would fill.
+EMPTY = ("host", "port", "username", "service", "password", "role", "passexec_cmd", "comment")
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> PgAdmin:
+    """One pgAdmin for all tests here, since making its database takes seconds."""
+    try:
+        program = install()
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+    return PgAdmin.fresh(program, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def pgadmin(used: PgAdmin) -> PgAdmin:
+    """A pgAdmin without servers."""
+    used.forget()
+    return used
+
+
+def entry(name: str, number: int = 1, group: str = "Heroku") -> Entry:
+    """A database of that name; its other settings follow from the number."""
+    key = DatabaseKey("default", f"app-{number}", "DATABASE")
+    login = Login(
+        host=f"ec2-{number}.compute.example",
+        port=5432 + number,
+        dbname=f'd{number} "é" %s',
+        user=f"u{number}'",
+        password=Secret(f"CANARY-pw-{number}"),
+    )
+    return Entry(Database(key, name, group, service=f"service {number} ü"), login)
+
+
+ENTRIES = [entry(name, number, f"Group {number % 2} é") for number, name in enumerate(NAMES)]
+
+
+def rotated(old: Entry) -> Entry:
+    """The same database after everything about its login has changed."""
+    login = Login("new.example", 6543, "new", "new", Secret("CANARY-new"), "verify-full")
+    return dataclasses.replace(old, login=login)
+
+
+def row(client: ServersJson, wanted: Entry) -> dict[str, Any]:
+    """The columns that pgAdmin should have stored for an entry."""
+    database, login = wanted.database, wanted.login
+    columns: dict[str, Any] = dict.fromkeys(EMPTY) | {
+        "name": database.name,
+        "group": database.group,
+        "maintenance_db": login.dbname,
+        "db_res": login.dbname,
+        "db_res_type": "databases",
+        "connection_params": {"sslmode": login.sslmode, "connect_timeout": 10},
+    }
+    if client.rows == "service":
+        return columns | {"service": database.service}
+    columns["connection_params"]["passfile"] = client.passfile
+    return columns | {"host": login.host, "port": login.port, "username": login.user}
+
+
+def stored(pgadmin: PgAdmin, like: dict[str, Any]) -> dict[str, Any]:
+    """The row of that name, as far as it can be compared."""
+    found = pgadmin.servers()[like["name"]]
+    assert not found["save_password"]
+    return {column: found[column] for column in like}
+
+
+def write(folder: Path, content: bytes, name: str = "servers.json") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("client", [SERVICE, HOST], ids=["service rows", "host rows"])
+def test_a_new_file_means_what_was_meant(
+    pgadmin: PgAdmin, tmp_path: Path, client: ServersJson
+) -> None:
+    """Every setting arrives in pgAdmin's table as it was meant, in any locale; no password does."""
+    file = write(tmp_path, client.plan(None, ENTRIES).new)
+    assert pgadmin.load(file, **ASCII)[1] == len(ENTRIES)
+    assert len(pgadmin.servers()) == len(ENTRIES)
+    assert b"CANARY" not in pgadmin.database.read_bytes()
+    for each in ENTRIES:
+        wanted = row(client, each)
+        assert stored(pgadmin, wanted) == wanted
+
+
+def test_foreign_servers_arrive_as_before(pgadmin: PgAdmin, tmp_path: Path) -> None:
+    """Ours come in beside the person's own servers, which mean what they meant without ours."""
+    theirs = (
+        b'{"Servers": {"7": {"Name": "Theirs", "Group": "Mine", "Host": "h", "Port": 1,\r\n'
+        b'  "Username": "u", "MaintenanceDB": "m", "SSLMode": "prefer", "Comment": "caf\\u00e9"}}}'
+    )
+    pgadmin.load(write(tmp_path, theirs))
+    alone = pgadmin.servers()["Theirs"]
+    pgadmin.forget()
+    file = write(tmp_path, SERVICE.plan(theirs, [entry("Ours")]).new)
+    assert pgadmin.load(file)[1] == 2
+    assert pgadmin.servers()["Theirs"] | {"id": 0} == alone | {"id": 0}
+    assert stored(pgadmin, row(SERVICE, entry("Ours"))) == row(SERVICE, entry("Ours"))
+
+
+def test_edits_of_what_pgadmin_dumped(pgadmin: PgAdmin, tmp_path: Path) -> None:
+    """A file that pgAdmin wrote is edited in pgAdmin's own style, and comes back whole."""
+    theirs = (
+        b'{"Servers": {"1": {"Name": "T", "Group": "G", "Service": "s", "MaintenanceDB": "m"}}}'
+    )
+    pgadmin.load(write(tmp_path, theirs))
+    dumped = tmp_path / "dumped.json"
+    pgadmin.dump(dumped)
+    before = pgadmin.servers()["T"]
+    pgadmin.forget()
+
+    new = HOST.plan(dumped.read_bytes(), [entry("Ours")]).new
+    assert new.decode() == json.dumps(json.loads(new), indent=4)
+    pgadmin.load(write(tmp_path, new))
+    assert pgadmin.servers()["T"] | {"id": 0} == before | {"id": 0}
+    assert stored(pgadmin, row(HOST, entry("Ours"))) == row(HOST, entry("Ours"))
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(HOST, HOST), (HOST, SERVICE), (SERVICE, HOST)], ids=lambda c: c.rows
+)
+def test_a_rotation_means_what_was_meant(
+    pgadmin: PgAdmin, tmp_path: Path, first: ServersJson, then: ServersJson
+) -> None:
+    """A file edited after a rotation imports as the new login, with nothing left of the old."""
+    old = first.plan(None, ENTRIES).new
+    new = then.plan(old, [rotated(each) for each in ENTRIES]).new
+    pgadmin.load(write(tmp_path, new))
+    for each in ENTRIES:
+        wanted = row(then, rotated(each))
+        assert stored(pgadmin, wanted) == wanted
+
+
+def test_the_byte_order_mark_is_worth_its_warning(pgadmin: PgAdmin, tmp_path: Path) -> None:
+    """PgAdmin's import does give up at a byte order mark, as our warning says."""
+    edit = SERVICE.plan(b"\xef\xbb\xbf{}", [entry("Ours")])
+    assert edit.warnings
+    with pytest.raises(Refused, match="BOM"):
+        pgadmin.load(write(tmp_path, edit.new), LC_ALL="C.UTF-8")
+    assert pgadmin.servers() == {}
+
+
+def test_what_is_refused_for_good_reason(pgadmin: PgAdmin, tmp_path: Path) -> None:
+    """A port that is no integer does stop the import, so such a value is rewritten."""
+    broken = HOST.plan(None, [entry("Ours")]).new.replace(b": 5433", b": 5433.0")
+    with pytest.raises(Refused, match="Port must be integer"):
+        pgadmin.load(write(tmp_path, broken))
+    pgadmin.load(write(tmp_path, HOST.plan(broken, [entry("Ours")]).new))
+    assert stored(pgadmin, row(HOST, entry("Ours"))) == row(HOST, entry("Ours"))

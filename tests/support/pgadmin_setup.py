@@ -1,0 +1,196 @@
+"""The real pgAdmin, for tests: installed on demand, run in a home of its own.
+
+    program = install()                       # half a minute the first time, nothing later
+    pgadmin = PgAdmin.fresh(program, tmp_path)
+    assert pgadmin.load(file) == (1, 3)       # what `setup.py load-servers` said it added
+    pgadmin.servers()                         # what it really stored
+
+It lives in `.cache/pgadmin-venv` and comes from `requirements/pgadmin.txt`, every file checked
+against its hash; it is made anew when those requirements change. PGHERALD_PGADMIN_VENV names
+another place; a virtual environment that is already there is used as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+REQUIREMENTS: Final = REPOSITORY / "requirements" / "pgadmin.txt"
+
+#: Seconds. An installation loads 150 MB; a command takes about two.
+INSTALL_LIMIT: Final = 900
+COMMAND_LIMIT: Final = 60
+
+#: The user that pgAdmin's desktop mode makes for itself.
+USER: Final = "pgadmin4@pgadmin.org"
+
+_ADDED = re.compile(r"Added (\d+) Server Group\(s\) and (\d+) Server\(s\)\.")
+
+
+class Unavailable(Exception):
+    """pgAdmin cannot be installed here; says why in one line."""
+
+
+class Refused(Exception):
+    """pgAdmin did not import the file; holds what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An installed pgAdmin.
+
+    Attributes:
+        python: the interpreter of its virtual environment.
+        setup: its command line, `setup.py`.
+    """
+
+    python: Path
+    setup: Path
+
+
+def install() -> Program:
+    """Give the installed pgAdmin; install it first where it is missing or another version.
+
+    Raises:
+        Unavailable: it cannot be installed.
+    """
+    chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
+    venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    stamp = venv / "pgherald-requirements.sha256"
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{venv}.lock", timeout=INSTALL_LIMIT):
+        current = stamp.is_file() and stamp.read_text() == wanted
+        if not current and not (chosen and python.exists()):
+            _run([sys.executable, "-m", "venv", "--clear", str(venv)])
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            _run([*pip, "--require-hashes", "--requirement", str(REQUIREMENTS)])
+            stamp.write_text(wanted)
+    where = (
+        "import importlib.util as u; print(u.find_spec('pgadmin4').submodule_search_locations[0])"
+    )
+    return Program(python, Path(_run([str(python), "-c", where]).strip()) / "setup.py")
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=True
+        )
+    except subprocess.CalledProcessError as exc:
+        said = [line for line in exc.stderr.splitlines() if line.strip()] or ["no reason given"]
+        raise Unavailable(f"pgAdmin cannot be installed: {said[-1]}") from None
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise Unavailable(f"pgAdmin cannot be installed: {exc}") from None
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class PgAdmin:
+    """One person's pgAdmin: configuration database, log, sessions, all below one folder.
+
+    Nothing is written outside that folder: `CONFIG_DISTRO_FILE_PATH` names a configuration
+    whose DATA_DIR moves everything, and HOME points there as well.
+    """
+
+    program: Program
+    home: Path
+
+    @classmethod
+    def fresh(cls, program: Program, folder: Path) -> PgAdmin:
+        """A pgAdmin that was never used, with its configuration database made."""
+        pgadmin = cls(program, folder / "pgadmin")
+        pgadmin.home.mkdir()
+        settings = {
+            "DATA_DIR": str(pgadmin.home),
+            "SERVER_MODE": False,
+            "MASTER_PASSWORD_REQUIRED": False,
+            "USE_OS_SECRET_STORAGE": False,
+        }
+        lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
+        (pgadmin.home / "config.py").write_text("".join(lines))
+        pgadmin.command("setup-db")
+        return pgadmin
+
+    @property
+    def database(self) -> Path:
+        """Its configuration database."""
+        return self.home / "pgadmin4.db"
+
+    def load(self, file: Path, **environment: str) -> tuple[int, int]:
+        """Import a servers.json; gives how many groups and servers pgAdmin said it added.
+
+        Raises:
+            Refused: it said something else. Its exit code may be 0 all the same.
+        """
+        said = self.command("load-servers", str(file), *self._as_user(), environment=environment)
+        # After a mistake it says first how many it added, then what was wrong.
+        added = _ADDED.fullmatch(said.strip().rpartition("\n")[2])
+        if not added:
+            raise Refused(said)
+        return int(added[1]), int(added[2])
+
+    def dump(self, file: Path) -> None:
+        """Export all servers into a servers.json."""
+        said = self.command("dump-servers", str(file), *self._as_user())
+        if not file.is_file():
+            raise Refused(said)
+
+    def servers(self) -> dict[str, dict[str, Any]]:
+        """What the configuration database holds: rows of `server` by name.
+
+        Each with its group's name as `group`, and `connection_params` parsed.
+        """
+        query = (
+            'SELECT server.*, servergroup.name AS "group" FROM server'
+            " JOIN servergroup ON servergroup.id = servergroup_id ORDER BY server.id"
+        )
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute(query)]
+        for row in rows:
+            row["connection_params"] = json.loads(row["connection_params"])
+        return {row["name"]: row for row in rows}
+
+    def forget(self) -> None:
+        """Delete all servers, as if nothing had been imported."""
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute("DELETE FROM server")
+
+    def command(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
+        """Run a command of setup.py; gives all it said."""
+        done = subprocess.run(
+            [str(self.program.python), str(self.program.setup), *words],
+            cwd=self.home,
+            env={
+                "HOME": str(self.home),
+                "PATH": os.defpath,
+                "CONFIG_DISTRO_FILE_PATH": str(self.home / "config.py"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "COLUMNS": "1000",
+                **(environment or {}),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_LIMIT,
+            check=False,
+        )
+        return done.stdout
+
+    def _as_user(self) -> tuple[str, ...]:
+        return ("--user", USER, "--sqlite-path", str(self.database))

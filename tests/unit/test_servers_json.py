@@ -1,0 +1,725 @@
+"""The editor of servers.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgherald.clients.base import MASK, Action, Change, Held, TextClient
+from pgherald.clients.servers_json import MARK, ServersJson
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import Database, DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+
+SERVICE = ServersJson()
+HOST = ServersJson("host", "/.pgpass")
+
+
+def entry(app: str = "shop", **changes: Any) -> Entry:
+    """A database with settings worth telling apart; `changes` name fields of either part."""
+    fields: dict[str, Any] = {
+        "host": f"{app}.example",
+        "port": 5432,
+        "dbname": f"db-{app}",
+        "user": f"u-{app}",
+        "password": Secret("CANARY-pw"),
+        "sslmode": "require",
+        "name": app.title(),
+        "group": "Heroku",
+        "service": app,
+    } | changes
+    database = {name: fields.pop(name) for name in ("name", "group", "service")}
+    return Entry(Database(DatabaseKey("default", app, "DATABASE"), **database), Login(**fields))
+
+
+SHOP = entry()
+
+
+def server(**changes: Any) -> dict[str, Any]:
+    """Our service row of `SHOP`; a change to `...` takes a field away."""
+    fields = {
+        "Name": "Shop",
+        "Group": "Heroku",
+        "Service": "shop",
+        "MaintenanceDB": "db-shop",
+        "DBRestriction": "db-shop",
+        "ConnectionParameters": {"sslmode": "require", "connect_timeout": 10},
+        MARK: "shop/DATABASE",
+    } | changes
+    return {key: value for key, value in fields.items() if value is not ...}
+
+
+def file(*servers: Any, **top: Any) -> bytes:
+    """A file with these servers, numbered from 1."""
+    numbered = {str(number): each for number, each in enumerate(servers, 1)}
+    return json.dumps({**top, "Servers": numbered}, indent=2).encode()
+
+
+def servers_of(data: bytes) -> dict[str, Any]:
+    servers: dict[str, Any] = json.loads(data)["Servers"]
+    return servers
+
+
+def planned(client: ServersJson, current: bytes | None, *wanted: Entry) -> dict[str, Any]:
+    return servers_of(client.plan(current, wanted).new)
+
+
+def fields_of(client: ServersJson, current: bytes, *wanted: Entry) -> tuple[str, ...]:
+    """Fields of the one update; none when nothing changes."""
+    changes = client.plan(current, wanted or [SHOP]).changes
+    assert all(change.action is Action.UPDATE for change in changes)
+    return changes[0].fields if changes else ()
+
+
+# --- what is written ---------------------------------------------------------------------
+
+
+def test_is_a_text_client() -> None:
+    """The editor has the protocol's shape, and says that the file holds no password."""
+    client: TextClient = SERVICE
+    assert (client.kind, client.label, client.private) == ("servers_json", "servers.json", False)
+
+
+def test_a_new_file_of_service_rows() -> None:
+    """A new file is pgAdmin's format with four spaces, and names the service only."""
+    edit = SERVICE.plan(None, [SHOP])
+    assert edit.changes == (Change(SHOP.key, Action.ADD),)
+    assert edit.warnings == ()
+    assert edit.new.decode() == (
+        "{\n"
+        '    "Servers": {\n'
+        '        "1": {\n'
+        '            "Name": "Shop",\n'
+        '            "Group": "Heroku",\n'
+        '            "Service": "shop",\n'
+        '            "MaintenanceDB": "db-shop",\n'
+        '            "DBRestriction": "db-shop",\n'
+        '            "ConnectionParameters": {\n'
+        '                "sslmode": "require",\n'
+        '                "connect_timeout": 10\n'
+        "            },\n"
+        '            "pgherald": "shop/DATABASE"\n'
+        "        }\n"
+        "    }\n"
+        "}\n"
+    )
+
+
+def test_a_new_file_of_host_rows() -> None:
+    """A host row names host, integer port, user and passfile, and no service."""
+    assert planned(HOST, None, SHOP) == {
+        "1": {
+            "Name": "Shop",
+            "Group": "Heroku",
+            "Host": "shop.example",
+            "Port": 5432,
+            "Username": "u-shop",
+            "MaintenanceDB": "db-shop",
+            "DBRestriction": "db-shop",
+            "ConnectionParameters": {
+                "sslmode": "require",
+                "connect_timeout": 10,
+                "passfile": "/.pgpass",
+            },
+            MARK: "shop/DATABASE",
+        }
+    }
+    assert "passfile" not in planned(ServersJson("host"), None, SHOP)["1"]["ConnectionParameters"]
+
+
+@pytest.mark.parametrize("client", [SERVICE, HOST])
+def test_no_password_is_written(client: ServersJson) -> None:
+    """The password never enters the file: pgAdmin's import would not read it."""
+    first = client.plan(None, [SHOP])
+    second = client.plan(first.new, [entry(password=Secret("CANARY-new"))])
+    assert b"CANARY" not in first.new
+    assert second.changes == ()
+
+
+@pytest.mark.parametrize("current", [None, b"", b" \r\n\t", b"\xef\xbb\xbf", b"{}", b"{}\n"])
+def test_nothing_to_do_leaves_every_byte(current: bytes | None) -> None:
+    """Without wanted entries even an empty or blank file stays as it is."""
+    edit = SERVICE.plan(current, [], remove=[SHOP.key])
+    assert edit.new == (current or b"")
+    assert edit.changes == ()
+    assert SERVICE.read(current) == {}
+
+
+@pytest.mark.parametrize("current", [b"", b" \r\n\t", b"\xef\xbb\xbf\n"])
+def test_a_blank_file_is_a_new_file(current: bytes) -> None:
+    """An empty file, or one of white space, is filled like one that does not exist."""
+    assert SERVICE.plan(current, [SHOP]).new == SERVICE.plan(None, [SHOP]).new
+
+
+def test_servers_is_added_to_a_foreign_object() -> None:
+    """A file with other top-level keys and no servers gets "Servers" and keeps the rest."""
+    new = SERVICE.plan(b'{"theirs":1.50}', [SHOP]).new
+    assert new.startswith(b'{"theirs":1.50,"Servers":{"1":{"Name":"Shop",')
+    assert servers_of(new) == {"1": server()}
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        (["1", "2"], "3"),
+        (["7", "3", "x", ""], "8"),
+        (["-5", "1.5", "٣"], "1"),
+        (["007"], "8"),
+        (["999999999", "1000000000", "9" * 5000], "1000000001"),
+    ],
+)
+def test_a_new_server_gets_a_free_number(taken: list[str], expected: str) -> None:
+    """A new server is numbered behind the highest number, and never in another's place."""
+    old = json.dumps({"Servers": {key: {"Name": "x"} for key in taken}}).encode()
+    servers = planned(SERVICE, old, SHOP)
+    assert list(servers) == [*taken, expected]
+
+
+def test_several_new_servers_keep_their_order() -> None:
+    """New servers are numbered in the order in which they are wanted."""
+    servers = planned(SERVICE, file({"Name": "x"}), entry("b"), entry("a"))
+    assert [(number, each["Name"]) for number, each in servers.items()] == [
+        ("1", "x"),
+        ("2", "B"),
+        ("3", "A"),
+    ]
+
+
+# --- what is updated ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "change", "fields"),
+    [
+        (SERVICE, {"host": "new", "port": 6000, "user": "new"}, ()),
+        (SERVICE, {"dbname": "new"}, ("MaintenanceDB", "DBRestriction")),
+        (SERVICE, {"sslmode": "verify-full"}, ("sslmode",)),
+        (SERVICE, {"name": "N", "group": "G", "service": "s"}, ("Name", "Group", "Service")),
+        (HOST, {"host": "new", "port": 6000, "user": "new"}, ("Host", "Port", "Username")),
+        (HOST, {"service": "new"}, ()),
+    ],
+)
+def test_an_update_touches_what_changed(
+    client: ServersJson, change: Mapping[str, Any], fields: tuple[str, ...]
+) -> None:
+    """Only the fields that differ are written, and they are named."""
+    old = client.plan(None, [SHOP]).new
+    edit = client.plan(old, [entry(**change)])
+    assert edit.changes == ((Change(SHOP.key, Action.UPDATE, fields),) if fields else ())
+    assert edit.new == old or fields
+    assert client.plan(None, [entry(**change)]).new == edit.new
+
+
+def test_an_update_changes_values_in_place() -> None:
+    """A changed value is replaced where it stands; the rest of the file keeps its bytes."""
+    old = b'{"Servers":{"1":{"pgherald":"shop/DATABASE", "Port" :5432,"Host":"old" , \n"Theirs":1e1}}}'
+    new = ServersJson("host").plan(old, [SHOP]).new
+    assert new.startswith(
+        b'{"Servers":{"1":{"pgherald":"shop/DATABASE", "Port" :5432,"Host":"shop.example" , \n'
+        b'"Theirs":1e1,'
+    )
+
+
+@pytest.mark.parametrize(
+    ("spelling", "fields"),
+    [
+        ('"Port": 5432, "Name": "\\u0053hop"', ()),
+        ('"Port": 5432.0, "Name": "Shop"', ("Port",)),
+        ('"Port": "5432", "Name": "shop"', ("Name", "Port")),
+        ('"Port": true, "Name": ["Shop"]', ("Name", "Port")),
+        ('"Port": null, "Name": null', ("Name", "Port")),
+    ],
+)
+def test_a_value_is_rewritten_when_pgadmin_would_read_another(
+    spelling: str, fields: tuple[str, ...]
+) -> None:
+    """Another spelling of the same value stays; another JSON type does not."""
+    rest = {k: v for k, v in planned(HOST, None, SHOP)["1"].items() if k not in {"Port", "Name"}}
+    old = f'{{"Servers": {{"1": {{{spelling}, {json.dumps(rest)[1:]}}}}}'
+    assert fields_of(HOST, old.encode()) == fields
+
+
+def test_from_host_rows_to_service_rows() -> None:
+    """In a service row nothing is left that would beat the service file."""
+    old = planned(HOST, None, SHOP)["1"] | {"HostAddr": "192.0.2.1", "Role": "r"}
+    edit = SERVICE.plan(file(old), [SHOP])
+    assert servers_of(edit.new) == {"1": server(Role="r")}
+    assert edit.changes[0].fields == ("Service", "Host", "Port", "Username", "HostAddr", "passfile")
+
+
+def test_from_service_rows_to_host_rows() -> None:
+    """In a host row no service is left."""
+    edit = HOST.plan(file(server(Role="r")), [SHOP])
+    assert servers_of(edit.new)["1"] == planned(HOST, None, SHOP)["1"] | {"Role": "r"}
+    assert edit.changes[0].fields == ("Host", "Port", "Username", "Service", "passfile")
+
+
+@pytest.mark.parametrize("client", [SERVICE, HOST])
+@pytest.mark.parametrize(
+    "name", ["host", "hostaddr", "port", "user", "password", "dbname", "service"]
+)
+def test_connection_parameters_never_beat_the_login(client: ServersJson, name: str) -> None:
+    """Every connection parameter reaches libpq, so one that names a login's part has to go."""
+    old = servers_of(client.plan(None, [SHOP]).new)["1"]
+    old["ConnectionParameters"] = {name: "old", "sslrootcert": "/c"} | old["ConnectionParameters"]
+    edit = client.plan(file(old), [SHOP])
+    assert edit.changes[0].fields == (name,)
+    assert servers_of(edit.new)["1"]["ConnectionParameters"] == {
+        k: v for k, v in old["ConnectionParameters"].items() if k != name
+    }
+
+
+def test_a_passfile_of_theirs_stays_in_host_rows() -> None:
+    """Where we are given no passfile, a host row may keep the person's own."""
+    old = planned(HOST, None, SHOP)["1"]
+    assert fields_of(ServersJson("host"), file(old)) == ()
+
+
+@pytest.mark.parametrize("theirs", [0, 3, "30", None])
+def test_a_connect_timeout_of_theirs_stays(theirs: Any) -> None:
+    """The time limit is set where there is none, and from then on it is the person's."""
+    given_one = {"sslmode": "require", "connect_timeout": theirs}
+    assert fields_of(SERVICE, file(server(ConnectionParameters=given_one))) == ()
+    given_none = server(ConnectionParameters={"sslmode": "require"})
+    assert fields_of(SERVICE, file(given_none)) == ("connect_timeout",)
+
+
+@pytest.mark.parametrize("broken", [..., None, [], {}, "x", 7])
+def test_connection_parameters_are_an_object(broken: Any) -> None:
+    """With parameters that are null or no object pgAdmin cannot connect; they become one."""
+    edit = SERVICE.plan(file(server(ConnectionParameters=broken)), [SHOP])
+    assert servers_of(edit.new) == {"1": server()}
+    assert edit.changes[0].fields == ("ConnectionParameters",)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "fields"),
+    [("databases", ()), ("sql", ("DBRestrictionType",)), (None, ("DBRestrictionType",))],
+)
+def test_the_restriction_is_a_list_of_names(theirs: Any, fields: tuple[str, ...]) -> None:
+    """The DB restriction is never left to be read as SQL."""
+    edit = SERVICE.plan(file(server(DBRestrictionType=theirs)), [SHOP])
+    assert servers_of(edit.new) == {"1": server(DBRestrictionType="databases")}
+    assert (edit.changes[0].fields if edit.changes else ()) == fields
+
+
+def test_fields_of_theirs_stay_in_our_server() -> None:
+    """Whatever else a person puts into a server of ours stays: colours, roles, passwords."""
+    theirs = {"BGColor": "#fff", "Comment": "mine", "Password": "x", "SSLMode": "disable"}
+    assert fields_of(SERVICE, file(server(**theirs))) == ()
+
+
+def test_copies_are_kept_current() -> None:
+    """A person's copy of our server keeps its own name and group, and gets the login."""
+    copy = server(Name="Mine", Group="Private", Service="old")
+    nameless = server(Name=..., MaintenanceDB="old")
+    edit = SERVICE.plan(file(copy, server(), nameless), [SHOP])
+    assert servers_of(edit.new) == {
+        "1": server(Name="Mine", Group="Private"),
+        "2": server(),
+        "3": server(),
+    }
+    assert edit.changes == (Change(SHOP.key, Action.UPDATE, ("Service", "Name", "MaintenanceDB")),)
+    assert SERVICE.plan(edit.new, [SHOP]).changes == ()
+
+
+def test_of_copies_the_first_is_renamed() -> None:
+    """When the database's name changes, one server of several follows it."""
+    edit = SERVICE.plan(file(server(), server(Name="Mine")), [entry(name="New")])
+    assert [each["Name"] for each in servers_of(edit.new).values()] == ["New", "Mine"]
+
+
+def test_also_is_ignored() -> None:
+    """A server holds one login, so logins that are to stay readable change nothing."""
+    also = {SHOP.key: [entry(host="old").login]}
+    assert HOST.plan(None, [SHOP], also=also) == HOST.plan(None, [SHOP])
+
+
+def test_a_database_is_wanted_once() -> None:
+    """Two wishes for one database are the caller's mistake."""
+    with pytest.raises(ValueError, match="twice"):
+        SERVICE.plan(None, [SHOP, SHOP])
+
+
+# --- what is ours, and what goes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mark", [None, 7, True, ["shop/DATABASE"], "", "shop", "a/b/c", "shop/\n", "shop/\ud800"]
+)
+def test_a_mark_that_we_did_not_write_is_foreign(mark: Any) -> None:
+    """A server whose mark is no database's key belongs to the person."""
+    old = file(server(pgherald=mark))
+    assert SERVICE.read(old) == {}
+    assert servers_of(SERVICE.plan(old, [SHOP]).new) == {
+        "1": server(pgherald=mark),
+        "2": server(),
+    }
+
+
+def test_ours_that_nobody_asks_for_stay() -> None:
+    """A server of ours that is neither wanted nor removed is left as it is."""
+    old = file(server(Service="stale"))
+    edit = SERVICE.plan(old, [entry("other")])
+    assert edit.changes == (Change(entry("other").key, Action.ADD),)
+    assert servers_of(edit.new)["1"] == server(Service="stale")
+
+
+def test_removing_takes_every_copy() -> None:
+    """What is removed goes with all its copies; its neighbours keep their bytes."""
+    edit = SERVICE.plan(file(server(), {"Name": "x"}, server(Name="Mine")), [], remove=[SHOP.key])
+    assert edit.changes == (Change(SHOP.key, Action.REMOVE),)
+    expected = {"Servers": {"2": {"Name": "x"}}}
+    assert edit.new.decode() == json.dumps(expected, indent=2)
+
+
+def test_wanted_beats_removed() -> None:
+    """A database that is wanted is not removed."""
+    old = SERVICE.plan(None, [SHOP]).new
+    assert SERVICE.plan(old, [SHOP], remove=[SHOP.key]).new == old
+
+
+def test_one_goes_and_one_comes() -> None:
+    """Servers can be removed and added in one edit."""
+    old = SERVICE.plan(None, [SHOP]).new
+    edit = SERVICE.plan(old, [entry("b")], remove=[SHOP.key])
+    assert edit.changes == (
+        Change(entry("b").key, Action.ADD),
+        Change(SHOP.key, Action.REMOVE),
+    )
+    assert edit.new == SERVICE.plan(None, [entry("b")]).new.replace(b'"1"', b'"2"')
+
+
+# --- what is refused and warned of -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ('{\n"Servers": {}', 2, "missing"),
+        ("[]", 1, "no JSON object"),
+        ('\n"Servers"', 2, "no JSON object"),
+        ('{\n"Servers": []}', 2, "not an object"),
+        ('{"Servers": null}', 1, "not an object"),
+        ('{"Servers": {},\n "Servers": {}}', 2, "twice"),
+        ('{"x": 1,\n "x": 2}', 2, "twice"),
+        ('{"Servers": {"1": {},\n "1": {}}}', 2, "twice"),
+        ('{"Servers": {"1": {"pgherald": "a/B", "Name": "x",\n "N\\u0061me": "y"}}}', 2, "twice"),
+        ('{"Servers": {"1": {"pgherald": 7,\n "pgherald": "a/B"}}}', 2, "twice"),
+        (
+            '{"Servers": {"1": {"pgherald": "a/B", "ConnectionParameters": {"a": 1,\n"a": 2}}}}',
+            2,
+            "twice",
+        ),
+        ('{"Servers": {"1": {"Port": NaN}}}', 1, "NaN"),
+    ],
+)
+def test_refuses_what_it_does_not_understand(text: str, line: int, reason: str) -> None:
+    """A file that is not pgAdmin's, or whose meaning is unsure, is named and not touched."""
+    for use in (SERVICE.read, lambda data: SERVICE.plan(data, [SHOP])):
+        with pytest.raises(Unparsable, match=reason) as caught:
+            use(text.encode())
+        assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["null", "7", '{"Name": 1, "Name": 2}', '{"ConnectionParameters": {"a": 1, "a": 2}}'],
+)
+def test_odd_servers_of_theirs_are_not_judged(foreign: str) -> None:
+    """Whatever stands in a foreign server, it is not ours to refuse."""
+    old = f'{{"Servers": {{"1": {foreign}}}}}'
+    new = SERVICE.plan(old.encode(), [SHOP]).new.decode()
+    assert new.startswith(f'{{"Servers": {{"1": {foreign}, "2": {{"Name"')
+
+
+@pytest.mark.parametrize(
+    ("client", "change"),
+    [
+        (SERVICE, {"dbname": "a,b"}),
+        (SERVICE, {"dbname": ""}),
+        (SERVICE, {"name": ""}),
+        (SERVICE, {"group": ""}),
+        (SERVICE, {"service": ""}),
+        (SERVICE, {"name": "a\0b"}),
+        (SERVICE, {"name": "\ud800"}),
+        (HOST, {"host": "a,b"}),
+        (HOST, {"user": ""}),
+        (HOST, {"host": ""}),
+    ],
+)
+def test_refuses_what_pgadmin_cannot_hold(client: ServersJson, change: Mapping[str, Any]) -> None:
+    """What the import would refuse or misread is refused first, by the field's name."""
+    with pytest.raises(Inexpressible) as caught:
+        client.plan(None, [entry("fine"), entry(**change)])
+    assert "of shop/DATABASE" in caught.value.reason
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("change", [{"host": "a,b"}, {"user": ""}, {"name": "a,b"}])
+def test_refuses_only_what_is_written(change: Mapping[str, Any]) -> None:
+    """A service row does not name host and user, so it does not mind them."""
+    assert SERVICE.plan(None, [entry(**change)]).changes
+
+
+def test_warns_of_a_byte_order_mark() -> None:
+    """A byte order mark is kept, and the person is told that pgAdmin stumbles over it."""
+    edit = SERVICE.plan(b"\xef\xbb\xbf{}", [SHOP])
+    assert edit.new.startswith(b"\xef\xbb\xbf{")
+    assert any("byte order mark" in warning for warning in edit.warnings)
+
+
+def test_warns_of_a_foreign_twin() -> None:
+    """A foreign server with our server's name and group is kept, and named."""
+    old = file("x", {"Name": "Shop", "Group": "Heroku"}, {"Name": "Shop", "Group": "Mine"})
+    edit = SERVICE.plan(old, [SHOP])
+    assert len(edit.warnings) == 1
+    assert 'Server "2" ' in edit.warnings[0]
+    assert SERVICE.plan(old, []).warnings == ()
+    odd = old.replace(b'"2"', b'"\\ud800\\u001b"')
+    assert SERVICE.plan(odd, [SHOP]).warnings[0].isprintable()
+
+
+# --- what is read ------------------------------------------------------------------------
+
+
+def test_reads_what_a_server_holds() -> None:
+    """Reading gives the login as far as the row names it, and never a password."""
+    assert SERVICE.read(SERVICE.plan(None, [SHOP]).new) == {
+        SHOP.key: Held(dbname="db-shop", sslmode="require", service="shop")
+    }
+    assert SERVICE.read(HOST.plan(None, [SHOP]).new) == {
+        SHOP.key: Held(
+            host="shop.example", port=5432, dbname="db-shop", user="u-shop", sslmode="require"
+        )
+    }
+
+
+@pytest.mark.parametrize("odd", [7.0, True, None, [], {}, "\ud800"])
+def test_reads_none_where_a_value_makes_no_sense(odd: Any) -> None:
+    """A field that no program could use counts as not held."""
+    names = ("Host", "Port", "Username", "MaintenanceDB", "Service", "ConnectionParameters")
+    assert SERVICE.read(file(server(**dict.fromkeys(names, odd)))) == {SHOP.key: Held()}
+
+
+def test_reads_the_first_of_copies() -> None:
+    """Of several servers for one database the first is what the file holds."""
+    old = file(server(Service="first"), server(Service="second"))
+    assert SERVICE.read(old)[SHOP.key].service == "first"
+
+
+# --- what is shown -----------------------------------------------------------------------
+
+SECRET = "CANARY-pw"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"Password": "CANARY-pw"',
+        '"P\\u0061ssword":"CANARY-pw \\" CANARY"',
+        '"TunnelPassword": \n "CANARY-pw"',
+        '"PasswordExecCommand": "echo CANARY-pw"',
+        '"apiToken": ["CANARY-pw", {"a": "CANARY-pw"}]',
+        '"x": {"clientSecret": {"a": {"b": "CANARY-pw"}}}',
+        '"Comment": "postgres://u:CANARY-pw@host/db"',
+        '"Comment": "postgres:\\/\\/u:CANARY-pw@host"',
+        '"PostConnectionSQL": "ALTER ROLE x PASSWORD \'CANARY-pw\'"',
+        '"Comment": "password=CANARY-pw"',
+    ],
+)
+@pytest.mark.parametrize("broken", ["", "}", "\n,"])
+def test_secrets_are_masked(member: str, broken: str) -> None:
+    """No secret is shown, ours or theirs, even when the file cannot be parsed."""
+    member = member if not broken else member.replace("\\u0061", "a")
+    text = f'{{"Servers": {{\n"1": {{"Name": "shown",\n{member}\n}}}}}}{broken}\n'
+    shown = SERVICE.redact(text.encode())
+    assert not any("CANARY" in line for line in shown)
+    assert any(MASK in line for line in shown)
+    assert '"Name": "shown",' in shown[1]
+    assert len(shown) == text.count("\n")
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    """Everything else is shown as it is, line by line, without line ends."""
+    text = '{\r\n  "SavePassword": true,\r\n  "Port": 5432, "Password": 7, "Host": "é"\r\n}'
+    assert SERVICE.redact(text.encode()) == [
+        "{",
+        '  "SavePassword": true,',
+        f'  "Port": 5432, "Password": "{MASK}", "Host": "é"',
+        "}",
+    ]
+    ours = SERVICE.plan(None, [SHOP]).new
+    assert SERVICE.redact(ours) == ours.decode().splitlines()
+
+
+def test_a_broken_file_is_shown_where_it_is_safe() -> None:
+    """In a broken file all is hidden from a telling word to the next member, no more."""
+    text = b'{\n"Password": "a\nCANARY-pw",\n"Name": "x",\n"y": "u@h"\n'
+    assert SERVICE.redact(text) == ["{", f'"Password{MASK}', MASK, '"Name": "x",', MASK]
+
+
+def test_utf16_is_not_shown() -> None:
+    """In UTF-16 no word can be told from another, so no line is shown."""
+    assert set(SERVICE.redact('{\n"Password": "CANARY"}\n'.encode("utf-16"))) == {MASK}
+
+
+@given(st.binary() | st.text('{}[]":,pasword@/\n\r\0\\').map(str.encode))
+def test_showing_never_fails(text: bytes) -> None:
+    """Whatever the bytes, there is one shown line per line."""
+    assert len(SERVICE.redact(text)) == text.count(b"\n") + (
+        not text.endswith(b"\n") and text != b""
+    )
+
+
+# --- what holds for every file -----------------------------------------------------------
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0,"), min_size=1)
+SLUGS = st.text("abc-019", min_size=1, max_size=4)
+KEYS = st.builds(DatabaseKey, st.sampled_from(["default", "work"]), SLUGS, st.sampled_from("AB"))
+LOGINS = st.builds(
+    Login,
+    host=WORDS,
+    port=st.integers(1, 65535),
+    dbname=WORDS,
+    user=WORDS,
+    password=st.just(Secret("CANARY-pw")),
+    sslmode=st.sampled_from(["require", "verify-full"]),
+)
+ENTRIES = st.lists(
+    st.builds(Entry, st.builds(Database, KEYS, name=WORDS, group=WORDS, service=WORDS), LOGINS),
+    max_size=4,
+    unique_by=lambda each: each.key,
+)
+CLIENTS = st.builds(ServersJson, st.sampled_from(["service", "host"]), st.none() | st.just("/p"))
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+FOREIGN = st.dictionaries(
+    st.text(max_size=3) | st.integers(0, 12).map(str),
+    JUNK | st.fixed_dictionaries({"Name": WORDS, "Group": WORDS, "Port": st.just(1.50)}),
+    max_size=4,
+)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """A servers.json with foreign servers and some of ours, set in any way."""
+    top: dict[str, Any] = draw(st.dictionaries(st.text(max_size=2), JUNK, max_size=2))
+    top["Servers"] = draw(FOREIGN)
+    top |= draw(st.dictionaries(st.text(max_size=2), JUNK, max_size=2))
+    style: dict[str, Any] = draw(
+        st.sampled_from([{"indent": 4}, {"indent": "\t"}, {}, {"separators": (",", ":")}])
+    )
+    text = json.dumps(top, ensure_ascii=draw(st.booleans()), **style)
+    text = text.replace("\n", draw(st.sampled_from(["\n", "\r\n", "\n\n"])))
+    frame = draw(st.sampled_from([("", ""), ("\ufeff", "\n"), ("\n ", "\r\n")]))
+    data = (frame[0] + text + frame[1]).encode()
+    return draw(CLIENTS).plan(data, draw(ENTRIES)).new
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """Such a file in which one place was overwritten."""
+    data = draw(files())
+    start = draw(st.integers(0, len(data)))
+    end = draw(st.integers(start, min(start + 3, len(data))))
+    return data[:start] + draw(st.binary(max_size=3)) + data[end:]
+
+
+def without_ours(data: bytes) -> bytes:
+    return SERVICE.plan(data, [], remove=SERVICE.read(data)).new
+
+
+def foreign(data: bytes) -> Any:
+    """The file's value without our servers, worked out without the editor's help."""
+    top = json.loads(data)
+    ours = {str(key) for key in SERVICE.read(data)}
+    top["Servers"] = {
+        number: each
+        for number, each in top.get("Servers", {}).items()
+        if not (isinstance(each, dict) and str(each.get(MARK)) in ours)
+    }
+    return top
+
+
+@given(files(), CLIENTS, ENTRIES)
+def test_what_is_not_ours_stays_byte_for_byte(
+    old: bytes, client: ServersJson, wanted: list[Entry]
+) -> None:
+    """Foreign keys, servers, order and spelling survive every edit, as values and as bytes."""
+    new = client.plan(old, wanted).new
+    assert json.dumps(foreign(new)) == json.dumps(foreign(old))
+    assert without_ours(new) == without_ours(old)
+
+
+@given(files(), CLIENTS, ENTRIES)
+def test_a_second_edit_changes_nothing(
+    old: bytes, client: ServersJson, wanted: list[Entry]
+) -> None:
+    """Edit twice is edit once, and changes are reported when and only when there are any."""
+    first = client.plan(old, wanted)
+    assert bool(first.changes) is (first.new != old)
+    second = client.plan(first.new, wanted)
+    assert (second.new, second.changes) == (first.new, ())
+    assert second.warnings == first.warnings
+
+
+@given(files(), CLIENTS, ENTRIES)
+def test_what_was_written_is_read_back(
+    old: bytes, client: ServersJson, wanted: list[Entry]
+) -> None:
+    """Reading gives every wanted entry as it was meant."""
+    held = client.read(client.plan(old, wanted).new)
+    for each in wanted:
+        login = each.login
+        assert held[each.key] == (
+            Held(dbname=login.dbname, sslmode=login.sslmode, service=each.database.service)
+            if client.rows == "service"
+            else Held(login.host, login.port, login.dbname, login.user, None, login.sslmode)
+        )
+
+
+@given(files(), CLIENTS, ENTRIES)
+def test_added_then_removed_is_as_before(
+    old: bytes, client: ServersJson, wanted: list[Entry]
+) -> None:
+    """A database that is added and removed again leaves the old bytes."""
+    old = without_ours(old)
+    new = client.plan(old, wanted).new
+    assert client.plan(new, [], remove=[each.key for each in wanted]).new == old
+
+
+@given(damaged() | st.binary(max_size=12), CLIENTS, ENTRIES)
+def test_any_bytes_are_edited_or_refused(
+    old: bytes, client: ServersJson, wanted: list[Entry]
+) -> None:
+    """Whatever the bytes: `Unparsable`, or a valid file that keeps what was foreign."""
+    try:
+        edit = client.plan(old, wanted)
+    except Unparsable:
+        return
+    if not edit.changes:
+        assert edit.new == old
+        return
+    new = json.loads(edit.new)
+    assert len(new["Servers"]) >= len(wanted)
+    if old.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"):
+        assert json.dumps(foreign(edit.new)) == json.dumps(foreign(old))
+
+
+Rows = Literal["service", "host"]
+
+
+@pytest.mark.parametrize(("first", "then"), [("service", "host"), ("host", "service")])
+def test_changing_the_kind_of_row_forgets_the_old_kind(first: Rows, then: Rows) -> None:
+    """A file that was changed from one kind of row to the other equals one made anew."""
+    path = ServersJson(then, "/p").plan(ServersJson(first, "/p").plan(None, [SHOP]).new, [SHOP])
+    assert servers_of(path.new) == planned(ServersJson(then, "/p"), None, SHOP)
