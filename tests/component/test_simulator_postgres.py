@@ -1,0 +1,202 @@
+"""Simulated rotations and failovers, with a real Postgres behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from pgherald.model import Login
+from pgherald.simulator.data_plane import Manner
+from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.seed import READER, seed_world
+from pgherald.simulator.state import Addon, Data, postgres_of
+from pgherald.simulator.world import World
+from support.fake_clock import FakeClock
+from support.simulator import connect, works
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster.start(tmp_path_factory.mktemp("postgres"))
+    yield made
+    made.stop()
+
+
+@dataclass
+class Shop:
+    """The database of the first app in a seeded world."""
+
+    world: World
+    clock: FakeClock
+
+    @property
+    def addon(self) -> Addon:
+        return self.world.addons[0]
+
+    @property
+    def data(self) -> Data:
+        return postgres_of(self.addon).data
+
+    def login(self, name: str = "DATABASE") -> Login:
+        """What the config var shows."""
+        shown = self.world.attachment(self.world.app("shop-production"), name).shown
+        assert shown is not None
+        return shown
+
+    async def end(self) -> None:
+        """Let the time pass that everything under way takes."""
+        await self.clock.run(self.world.quiet())
+
+    async def rotate(self, name: str = "default", *, manner: Manner | None = None) -> None:
+        await self.world.data.rotate(self.data, name, manner=manner)
+
+
+@pytest_asyncio.fixture
+async def shop(cluster: Cluster) -> AsyncIterator[Shop]:
+    clock = FakeClock()
+    world = await seed_world(cluster, clock=clock, mark="CANARY")
+    yield Shop(world, clock)
+    await world.data.clear()
+    await world.close()
+
+
+async def test_every_seeded_login_works(shop: Shop) -> None:
+    """Whatever a seeded config var shows, Postgres takes: pool, follower and named one too."""
+    logins = [a.shown for a in shop.world.attachments if a.shown is not None]
+    assert len(logins) == 8
+    assert [login.user for login in logins if not await works(login)] == []
+
+
+async def test_clear_leaves_nothing(cluster: Cluster) -> None:
+    """A world that is cleared leaves Postgres as it was."""
+    world = await seed_world(cluster)
+    await world.data.clear()
+    await world.close()
+    users = await cluster.execute("SELECT usename FROM pg_user WHERE NOT usesuper")
+    databases = await cluster.execute("SELECT datname FROM pg_database WHERE datname ~ '^d'")
+    assert (users, databases) == ([], [])
+
+
+async def test_rotation_ends_the_old_login(shop: Shop) -> None:
+    """After a rotation the old login is refused, its open connections are cut, the new one works."""
+    old = shop.login()
+    connection = await connect(old)
+    await shop.rotate()
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("SELECT 1")
+    await connection.close()
+    assert not await works(old)
+    assert await works(shop.login())
+
+
+async def test_tables_survive_a_rotation(shop: Shop) -> None:
+    """What the old user made, the new one owns: reads, changes, and drops it."""
+    async with await connect(shop.login()) as before:
+        await before.execute("CREATE TABLE orders (id int)")
+        await before.execute("INSERT INTO orders VALUES (1)")
+    await shop.rotate()
+    async with await connect(shop.login()) as after:
+        found = await (await after.execute("SELECT id FROM orders")).fetchall()
+        await after.execute("ALTER TABLE orders ADD COLUMN total int")
+        await after.execute("DROP TABLE orders")
+        owner = await (
+            await after.execute(
+                "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+            )
+        ).fetchone()
+    assert found == [(1,)]
+    assert owner == (shop.login().user,)
+
+
+async def test_both_logins_work_in_the_overlap(shop: Shop) -> None:
+    """During an overlap the old login works beside the new one, with the same rights."""
+    old = shop.login()
+    async with await connect(old) as before:
+        await before.execute("CREATE TABLE orders (id int)")
+    await shop.rotate(manner=Manner(overlap=30))
+    assert await works(old)
+    async with await connect(shop.login()) as after:
+        await after.execute("INSERT INTO orders VALUES (1)")
+    await shop.end()
+    assert not await works(old)
+    assert await works(shop.login())
+
+
+async def test_password_alone(shop: Shop) -> None:
+    """A rotation that keeps the user refuses the old password."""
+    old = shop.login()
+    await shop.rotate(manner=Manner(user=False))
+    assert shop.login().user == old.user
+    assert not await works(old)
+    assert await works(shop.login())
+
+
+async def test_named_rotation_in_two_steps(shop: Shop) -> None:
+    """Each login that a named rotation shows works while it is shown; in the end only one is left."""
+    name = READER.upper()
+    old = shop.login(name)
+    await shop.rotate(READER, manner=Manner(step=30))
+    between = shop.login(name)
+    assert between.user == f"{READER}-rotating"
+    assert await works(between)
+    await shop.end()
+    assert shop.login(name).user == READER
+    assert await works(shop.login(name))
+    assert not await works(between)
+    assert not await works(old)
+
+
+async def test_early_and_late(shop: Shop) -> None:
+    """Shown early, the new login is refused for a while; shown late, the old one is."""
+    await shop.rotate(manner=Manner(early=30))
+    assert not await works(shop.login())
+    await shop.end()
+    assert await works(shop.login())
+    await shop.rotate(manner=Manner(late=30))
+    assert not await works(shop.login())
+    await shop.end()
+    assert await works(shop.login())
+
+
+async def test_failover(shop: Shop) -> None:
+    """After a failover nobody listens at the old address, and open connections are cut."""
+    old = shop.login()
+    connection = await connect(old)
+    await shop.world.data.failover(shop.addon, host="localhost", dbname=True, login=True)
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("SELECT 1")
+    await connection.close()
+    new = shop.login()
+    assert new.changed(old) == ("host", "port", "dbname", "user", "password")
+    with pytest.raises(psycopg.OperationalError, match=r"refused"):
+        await connect(old)
+    assert await works(new)
+
+
+async def test_renamed_database(shop: Shop) -> None:
+    """A database is renamed although somebody is connected; the old name is unknown then."""
+    old = shop.login()
+    connection = await connect(old)
+    await shop.world.data.rename_database(shop.addon)
+    await connection.close()
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        await connect(old)
+    assert await works(shop.login())
+
+
+async def test_destroyed_credential_leaves_its_tables(shop: Shop) -> None:
+    """What a destroyed credential made goes to the default one."""
+    await shop.world.data.create_credential(shop.data, "report")
+    login = shop.world.login(shop.addon, "credential:report")
+    async with await connect(shop.login()) as owner:
+        await owner.execute("GRANT CREATE ON SCHEMA public TO report")
+    async with await connect(login) as report:
+        await report.execute("CREATE TABLE notes (id int)")
+    await shop.world.data.destroy_credential(shop.data, "report")
+    assert not await works(login)
+    async with await connect(shop.login()) as owner:
+        await owner.execute("DROP TABLE notes")

@@ -1,0 +1,198 @@
+"""A simulated Heroku behind a real port: streams, broken connections, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from pgherald.errors import ConfigError, MissingTool, PgheraldError
+from pgherald.secret import Secret
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.seed import seed_world
+from pgherald.simulator.server import Simulator, serve
+from pgherald.simulator.world import World
+from support.simulator import ACCEPT, FakeDoor, FakePostgres
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    made = await seed_world(FakePostgres(), open_door=FakeDoor.opener())
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def simulator(world: World) -> AsyncIterator[Simulator]:
+    async with Simulator.running(world) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+    token = simulator.world.tokens[0].value.reveal()
+    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+    async with httpx.AsyncClient(base_url=simulator.url, headers=headers, timeout=5) as made:
+        yield made
+
+
+async def test_says_what_it_is(client: httpx.AsyncClient) -> None:
+    """Every answer says that it comes from a simulator."""
+    assert (await client.get("/apps")).headers["Server"] == "pgherald-simulator"
+    assert (await client.get("/nothing")).headers["Server"] == "pgherald-simulator"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])  # noqa: S104 – the point is that it is refused
+async def test_listens_on_loopback_alone(world: World, host: str) -> None:
+    """The simulator refuses to be reachable from another machine."""
+    with pytest.raises(ConfigError, match="does not listen on"):
+        async with Simulator.running(world, host=host):
+            pass
+
+
+async def test_port_taken(world: World) -> None:
+    """A port in use is named, with a way out."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PgheraldError, match=f"cannot listen on port {port}"):
+            async with Simulator.running(world, port=port):
+                pass
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "pgherald.simulator.application"])
+async def test_without_the_extra(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """Where the demo's packages are missing, the error says how to get them."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingTool, match="extra `demo`"):
+        async with Simulator.running(world):
+            pass
+
+
+def test_light_to_import() -> None:
+    """Importing the simulator's server needs none of the demo's packages."""
+    code = "import sys, pgherald.simulator.server as s; print({'starlette', 'uvicorn'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+async def test_tail(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    """An open tail hears of a release at once, and each line once."""
+    body = {"source": "app", "dyno": "api", "lines": 1, "tail": True}
+    session = (await client.post("/apps/blog/log-sessions", json=body)).json()
+    app = simulator.world.app("blog")
+    async with client.stream("GET", session["logplex_url"], headers=EVENTS) as stream:
+        lines = (line async for line in stream.aiter_lines() if line.startswith("data: "))
+        await anext(lines)
+        app.log.write(simulator.world.now(), "app", "web.1", "not for us")
+        simulator.world.release(app, "Deploy 1234567", "dev@example.com")
+        first, second = await anext(lines), await anext(lines)
+    assert first.endswith("app[api]: Deploy 1234567 by user dev@example.com")
+    assert second.endswith(
+        f"app[api]: Release v{len(app.releases)} created by user dev@example.com"
+    )
+
+
+async def test_ended_session_ends_its_tail(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    """When Heroku ends a log session, the open tail ends and the address is gone."""
+    session = (await client.post("/apps/blog/log-sessions", json={"tail": True})).json()
+    async with client.stream("GET", session["logplex_url"]) as stream:
+        chunks = stream.aiter_text()
+        await anext(chunks)
+        simulator.app.sessions.end_all()
+        async for _ in chunks:
+            pass
+    assert (await client.get(session["logplex_url"])).status_code == 404
+
+
+async def test_closed_connection(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    """The connection may end without a word."""
+    simulator.app.faults.add(Fault("close", count=1))
+    with pytest.raises(httpx.TransportError):
+        await client.get("/apps")
+    assert (await client.get("/apps")).status_code == 200
+
+
+async def test_cut_answer(simulator: Simulator, client: httpx.AsyncClient) -> None:
+    """An answer may end before its promised length."""
+    simulator.app.faults.add(Fault("cut", count=1))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.get("/apps")
+
+
+@pytest.mark.parametrize("kind", ["hang", "never-ending"])
+async def test_caller_may_leave(simulator: Simulator, client: httpx.AsyncClient, kind: str) -> None:
+    """Who has waited enough may leave, and the simulator goes on serving others."""
+    simulator.app.faults.add(Fault(kind, count=1))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await client.get("/apps")
+    assert (await client.get("/apps")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["hang", "never-ending", "tail", "slow"])
+async def test_stops_within_a_second(world: World, kind: str) -> None:
+    """Whatever is open, the simulator stops within a second."""
+    token = world.tokens[0].value.reveal()
+    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+    async with httpx.AsyncClient(headers=headers) as client:
+        async with Simulator.running(world) as simulator:
+            url = f"{simulator.url}/apps"
+            if kind == "tail":
+                opened = await client.post(f"{url}/blog/log-sessions", json={"tail": True})
+                url = opened.json()["logplex_url"]
+            else:
+                simulator.app.faults.add(Fault(kind, seconds=60))
+            reading = asyncio.create_task(client.get(url))
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+        assert time.monotonic() - began < 1
+        await asyncio.wait({reading}, timeout=1)
+        assert reading.done()
+        reading.exception()
+
+
+async def test_environment_leads_nowhere_else(simulator: Simulator, tmp_path: Path) -> None:
+    """The environment for the CLI names the simulator for every host that the CLI talks to."""
+    token = Secret("CANARY-token")
+    environment = simulator.environment(token, tmp_path)
+    assert environment["HEROKU_HOST"] == environment["HEROKU_PARTICLEBOARD_URL"] == simulator.url
+    assert environment["HEROKU_DATA_HOST"] == "127.0.0.1"
+    assert environment["HOME"] == str(tmp_path)
+    assert environment["GIT_CONFIG_GLOBAL"] == str(tmp_path / ".gitconfig")
+    assert environment["XDG_DATA_HOME"] == str(tmp_path / ".local/share")
+    shell = simulator.shell_environment(token)
+    forgotten, *exports = shell.splitlines()
+    assert forgotten.startswith("unset PGHERALD_CONFIG PGHERALD_STATE_DIR PGPASSFILE")
+    assert {line.split("=")[0].removeprefix("export ") for line in exports} == set(environment)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_serve_until_a_signal(number: signal.Signals) -> None:
+    """In the foreground the simulator tells how to use it, and stops at a signal."""
+    told: list[str] = []
+
+    def announce(text: str) -> None:
+        told.append(text)
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), number)
+
+    began = time.monotonic()
+    async with asyncio.timeout(5):
+        await serve(FakePostgres(), port=0, announce=announce, token=Secret("CANARY-token"))
+    assert time.monotonic() - began < 1
+    assert told[0].startswith("This is a simulator.")
+    assert "export HEROKU_API_KEY=CANARY-token" in told[0]
+    assert "X-Simulator-Token: " in told[0]

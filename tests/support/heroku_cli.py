@@ -1,0 +1,131 @@
+"""The real Heroku CLI, kept to a simulator.
+
+    cli = HerokuCli.find()                                   # skips the test without node
+    done = await cli.run(simulator, home, "apps")
+    assert done.ok and "blog" in done.out
+
+The CLI is installed once, by the lock file in `tests/heroku-cli`, below the
+repository's `.cache`; `PGHERALD_HEROKU_CLI` names a copy that is there already.
+It runs in a home of its own, and a guard ends it before it reaches any other machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pgherald.secret import Secret
+from pgherald.simulator.server import Simulator
+
+REPOSITORY = Path(__file__).parents[2]
+LOCKED = REPOSITORY / "tests" / "heroku-cli"
+CACHE = REPOSITORY / ".cache" / "heroku-cli"
+GUARD = LOCKED / "only-loopback.cjs"
+
+#: Seconds that one command may take; about one on an idle machine.
+LIMIT = 60.0
+
+#: Seconds that npm may take to install it.
+INSTALL_LIMIT = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class HerokuCli:
+    """An installed Heroku CLI.
+
+    Attributes:
+        node: the program that runs it.
+        script: its `bin/run.js`.
+    """
+
+    node: str
+    script: Path
+
+    @classmethod
+    def find(cls) -> HerokuCli:
+        """The installed CLI; installs it on first use. Skips the test when it cannot be had."""
+        node = shutil.which("node")
+        if node is None:
+            pytest.skip("the Heroku CLI needs node")
+        given = os.environ.get("PGHERALD_HEROKU_CLI")
+        package = Path(given) if given else _install() / "node_modules" / "heroku"
+        return cls(node, package / "bin" / "run.js")
+
+    async def start(
+        self, simulator: Simulator, home: Path, *args: str, token: Secret | None = None
+    ) -> asyncio.subprocess.Process:
+        """Start a command; the caller ends it."""
+        token = token or simulator.world.tokens[0].value
+        environment = simulator.environment(token, home)
+        environment["PATH"] = os.environ["PATH"]
+        environment["NODE_OPTIONS"] = f'--require "{GUARD}"'
+        return await asyncio.create_subprocess_exec(
+            self.node,
+            self.script,
+            *args,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            cwd=home,
+        )
+
+    async def run(
+        self, simulator: Simulator, home: Path, *args: str, token: Secret | None = None
+    ) -> Done:
+        """Run a command to its end, within `LIMIT`."""
+        process = await self.start(simulator, home, *args, token=token)
+        try:
+            async with asyncio.timeout(LIMIT):
+                out, err = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+
+def _install() -> Path:
+    """Install the locked CLI unless it is there; the folder it is in."""
+    lock = CACHE / "package-lock.json"
+    if lock.exists() and filecmp.cmp(lock, LOCKED / "package-lock.json", shallow=False):
+        return CACHE
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("the Heroku CLI needs npm")
+    shutil.rmtree(CACHE, ignore_errors=True)
+    CACHE.mkdir(parents=True)
+    shutil.copy(LOCKED / "package.json", CACHE)
+    # npm wants the lock file by this name; until it is done, ours must not be there.
+    shutil.copy(LOCKED / "package-lock.json", CACHE / "npm-shrinkwrap.json")
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(
+        command, cwd=CACHE, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=False
+    )
+    if done.returncode:
+        reason = f"npm could not install the Heroku CLI: {done.stderr.strip().splitlines()[-1:]}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    shutil.copy(LOCKED / "package-lock.json", lock)
+    return CACHE

@@ -1,0 +1,184 @@
+"""A stand-in for Postgres, and a simulated Heroku in front of it without any socket.
+
+postgres = FakePostgres()
+world = await seed_world(postgres, open_door=FakeDoor.opener())
+client = browse(world)               # httpx, straight into the application
+postgres.accepts(login)              # would Postgres take it?
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+
+from pgherald.model import Login
+from pgherald.secret import Secret
+from pgherald.simulator.application import Application, build
+from pgherald.simulator.backend import Backend
+from pgherald.simulator.control import HEADER
+from pgherald.simulator.world import World
+
+ACCEPT = "application/vnd.heroku+json; version=3"
+CONTROL_TOKEN = Secret("CANARY-control")
+
+
+def dice(seed: int) -> random.Random:
+    """Randomness that falls the same way each time."""
+    return random.Random(seed)  # noqa: S311 – names and passwords of a test are no secrets
+
+
+@dataclass
+class FakePostgres:
+    """Roles and databases in memory, in the shape of `simulator.backend.Backend`.
+
+    Attributes:
+        passwords: of each role.
+        locked: roles that may not log in.
+        owners: of each database.
+        ended: roles whose connections were ended, in order.
+        statements: SQL that was run, with the database it was run in.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5432
+    passwords: dict[str, Secret] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
+    owners: dict[str, str] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    statements: list[tuple[str, str]] = field(default_factory=list)
+
+    def accepts(self, login: Login) -> bool:
+        """Whether a connection with that login would work."""
+        known = self.passwords.get(login.user) == login.password
+        return known and login.user not in self.locked and login.dbname in self.owners
+
+    async def execute(self, sql: str, *, dbname: str = "postgres") -> list[tuple[Any, ...]]:
+        """Answer the few questions the simulator has."""
+        assert dbname == "postgres" or dbname in self.owners, f"no database {dbname}"
+        self.statements.append((dbname, sql))
+        if "server_version" in sql:
+            return [("17.2", 8_000_000)]
+        if "pg_stat_activity" in sql:
+            return [(3,)]
+        if match := re.search(r"rolname = '(.*)'", sql):
+            return [(1,)] if match[1] in self.passwords else []
+        if match := re.match(r'DROP DATABASE "(.*)"', sql):
+            del self.owners[match[1]]
+        if match := re.match(r'DROP ROLE IF EXISTS "(.*)"', sql):
+            assert match[1] not in self.owners.values(), f"role {match[1]} owns a database"
+            self.passwords.pop(match[1], None)
+        if match := re.match(r'REASSIGN OWNED BY "(.*)" TO "(.*)"', sql):
+            mine = [name for name, owner in self.owners.items() if owner == match[1]]
+            self.owners.update(dict.fromkeys(mine, match[2]))
+        return []
+
+    async def create_role(self, name: str, password: Secret, *, login: bool = True) -> None:
+        """Make a role."""
+        assert name not in self.passwords, f"role {name} exists"
+        self.passwords[name] = password
+
+    async def set_password(self, name: str, password: Secret) -> None:
+        """Give a role another password."""
+        assert name in self.passwords, f"no role {name}"
+        self.passwords[name] = password
+
+    async def create_database(self, name: str, owner: str) -> None:
+        """Make a database."""
+        assert owner in self.passwords, f"no role {owner}"
+        self.owners[name] = owner
+
+    async def rename_database(self, old: str, new: str) -> None:
+        """Rename a database."""
+        self.owners[new] = self.owners.pop(old)
+
+    async def end_connections(self, role: str) -> None:
+        """Remember that they were ended."""
+        self.ended.append(role)
+
+    async def lock_role(self, name: str) -> None:
+        """Refuse a role."""
+        self.locked.add(name)
+
+
+@dataclass
+class FakeDoor:
+    """An address that leads nowhere."""
+
+    port: int
+    closed: bool = False
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+    @classmethod
+    def opener(cls) -> Callable[[Backend], FakeDoor]:
+        """Opens doors on ports 20001, 20002 and so on."""
+        ports = itertools.count(20001)
+        return lambda _backend: cls(next(ports))
+
+
+@dataclass
+class Browser:
+    """A client of a simulated Heroku, without sockets: straight into the application."""
+
+    app: Application
+    api: httpx.AsyncClient
+    data: httpx.AsyncClient
+    control: httpx.AsyncClient
+
+    async def close(self) -> None:
+        """Close the clients."""
+        for client in (self.api, self.data, self.control):
+            await client.aclose()
+
+
+def browse(world: World, token: Secret | None = None) -> Browser:
+    """Clients of a world: as the Platform API's, the Data API's and the control routes' callers."""
+    app = build(world, CONTROL_TOKEN)
+    transport = httpx.ASGITransport(app.front)
+    bearer = {"Authorization": f"Bearer {(token or world.tokens[0].value).reveal()}"}
+
+    def client(headers: dict[str, str]) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:5000", headers=headers
+        )
+
+    control = client({HEADER: CONTROL_TOKEN.reveal()})
+    control.base_url = httpx.URL("http://127.0.0.1:5000/_simulator/")
+    return Browser(app, client(bearer | {"Accept": ACCEPT}), client(bearer), control)
+
+
+async def connect(login: Login) -> psycopg.AsyncConnection[Any]:
+    """A real connection with a login, over TLS.
+
+    Raises:
+        psycopg.OperationalError: it is refused, or nobody is there.
+    """
+    return await psycopg.AsyncConnection.connect(
+        host=login.host,
+        port=login.port,
+        dbname=login.dbname,
+        user=login.user,
+        password=login.password.reveal(),
+        sslmode=login.sslmode,
+        connect_timeout=10,
+        autocommit=True,
+    )
+
+
+async def works(login: Login) -> bool:
+    """Whether a real Postgres takes a login. A password refused and a port closed are both no."""
+    try:
+        connection = await connect(login)
+    except psycopg.OperationalError:
+        return False
+    await connection.close()
+    return True
