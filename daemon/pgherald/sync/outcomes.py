@@ -1,0 +1,240 @@
+"""What comes of a probe, and how libpq's words are read. Pure.
+
+Postgres sends a five-letter SQLSTATE with every refusal, but libpq keeps the one of a failed
+connection to itself, and so psycopg has none to offer (psycopg issue 1188). What is left is
+the message. Its server's part is in the server's language, which at Heroku is English; a
+message in another one is `failed`, which is never wrong, only less helpful. libpq's own part
+is English, since Python leaves LC_MESSAGES alone.
+
+A message may repeat names that a stranger chose. So patterns are matched at its beginning
+only, and nothing of it goes any further: each detail is written in this file.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+
+class Outcome(enum.StrEnum):
+    """What came of a probe."""
+
+    WORKS = "works"
+    """The login opened a connection."""
+    REFUSED = "refused"
+    """The server refused user or password."""
+    DATABASE_MISSING = "database_missing"
+    """The server has no database of that name."""
+    HOST_UNKNOWN = "host_unknown"
+    """The host's name has no address."""
+    UNREACHABLE = "unreachable"
+    """Nobody answers at that address, or not in time."""
+    STARTING_UP = "starting_up"
+    """The server is there and not ready yet."""
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    """The server is full."""
+    TLS_REFUSED = "tls_refused"
+    """The connection cannot be encrypted as asked."""
+    FAILED = "failed"
+    """Something else."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is the server's own verdict on the login."""
+        return self in _ANSWERED
+
+    @property
+    def transient(self) -> bool:
+        """Whether it may be another one within minutes."""
+        return self not in (Outcome.WORKS, Outcome.TLS_REFUSED)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The title, with `{}` for the database's name, and what the person can do about it.
+
+        Where there is nothing to do but wait, the second is empty.
+        """
+        return _WORDS[self]
+
+
+_ANSWERED: Final = frozenset(
+    {
+        Outcome.WORKS,
+        Outcome.REFUSED,
+        Outcome.DATABASE_MISSING,
+        Outcome.STARTING_UP,
+        Outcome.TOO_MANY_CONNECTIONS,
+    }
+)
+
+_WORDS: Final = {
+    Outcome.WORKS: ("The login of {} works", ""),
+    Outcome.REFUSED: (
+        "Postgres refuses the login of {}",
+        "The clients keep the old one. If this lasts, make another: `heroku pg:credentials:rotate`.",
+    ),
+    Outcome.DATABASE_MISSING: (
+        "The server of {} has no such database",
+        "Heroku may still be moving it. If this lasts, look at `heroku pg:info`.",
+    ),
+    Outcome.HOST_UNKNOWN: (
+        "The host of {} is not known",
+        "Check the network and its DNS; a new server's name may take a minute to spread.",
+    ),
+    Outcome.UNREACHABLE: (
+        "The server of {} cannot be reached",
+        'Check the network. If a firewall is in the way for good, set `probe = "prefer"`.',
+    ),
+    Outcome.STARTING_UP: ("The server of {} is starting up", ""),
+    Outcome.TOO_MANY_CONNECTIONS: (
+        "The server of {} has no connection left",
+        "Close some connections: `heroku pg:ps` lists them, `heroku pg:killall` ends them.",
+    ),
+    Outcome.TLS_REFUSED: (
+        "{} cannot be reached by TLS as asked",
+        "Check `sslmode`: Heroku needs `require`; `verify-…` needs ~/.postgresql/root.crt too.",
+    ),
+    Outcome.FAILED: (
+        "The login of {} could not be tested",
+        "Connect with psql to see what the server says.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An outcome, and more about it in our own words."""
+
+    outcome: Outcome
+    detail: str = ""
+
+
+#: Postgres: appendix A, "PostgreSQL Error Codes".
+_SQLSTATES: Final = {
+    "28P01": Finding(Outcome.REFUSED, "the server refused the password or the user (28P01)"),
+    "28000": Finding(Outcome.REFUSED, "the server refused the user (28000)"),
+    "42501": Finding(Outcome.REFUSED, "the user may not enter this database (42501)"),
+    "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
+    "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
+    "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
+}
+
+_PLAIN: Final = Finding(Outcome.TLS_REFUSED, "the server demands TLS and was asked without")
+
+#: How a server's message begins, and the SQLSTATE that came with it. Postgres: auth.c,
+#: miscinit.c, postinit.c, proc.c, backend_startup.c. PgBouncer: client.c.
+_SERVER_SAYS: Final = (
+    (r"(no pg_hba\.conf entry|pg_hba\.conf rejects) .*(no encryption|SSL off)\s*$", _PLAIN),
+    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _SQLSTATES["28000"]),
+    (r"(password|SASL) authentication failed", _SQLSTATES["28P01"]),
+    (r"[\w-]+ authentication failed for user ", _SQLSTATES["28000"]),
+    (r'role ".*" (does not exist|is not permitted to log in)', _SQLSTATES["28000"]),
+    (r"no such user", _SQLSTATES["28000"]),
+    (r"permission denied for database ", _SQLSTATES["42501"]),
+    (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
+    (r"the database system is ", _SQLSTATES["57P03"]),
+    (r"sorry, too many clients already", _SQLSTATES["53300"]),
+    (r"remaining connection slots are reserved ", _SQLSTATES["53300"]),
+    (r"too many connections for |no more connections allowed", _SQLSTATES["53300"]),
+)
+
+_NO_WAY: Final = (
+    r".*(unreachable|No route to host|Host is down|assign requested address"
+    r"|Address family not supported)"  # the last two: IPv6 on a machine without it
+)
+
+_BROKEN_OFF: Final = (
+    r".*(Connection reset|Broken pipe|closed the connection|has been closed unexpectedly"
+    r"|SSL SYSCALL error|unexpected eof|connection abort|could not (receive|send) )"
+)
+
+#: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c,
+#: and the system's words for a network that fails.
+_LIBPQ_SAYS: Final = (
+    (r"server does not support SSL", Outcome.TLS_REFUSED, "the server does not offer TLS"),
+    (
+        r"SSL error: certificate verify failed",
+        Outcome.TLS_REFUSED,
+        "the server's certificate is not one to trust",
+    ),
+    (
+        r"server certificate for |could not get server's host name from ",
+        Outcome.TLS_REFUSED,
+        "the server's certificate is for another host",
+    ),
+    (
+        r"root certificate file |could not (read|get .*locate) root certificate",
+        Outcome.TLS_REFUSED,
+        "there is no root certificate to verify the server with",
+    ),
+    (r"Connection refused", Outcome.UNREACHABLE, "nothing listens there"),
+    (r".*(timed out|timeout expired)", Outcome.UNREACHABLE, "no answer in time"),
+    (_NO_WAY, Outcome.UNREACHABLE, "there is no way there"),
+    (_BROKEN_OFF, Outcome.UNREACHABLE, "the connection broke off"),
+    (r"SSL error: ", Outcome.TLS_REFUSED, "the TLS handshake failed"),
+    (r"fe_sendauth: no password", Outcome.REFUSED, "the login has no password"),
+    (r"authentication method requirement ", Outcome.FAILED, "the server asked for no password"),
+    (r"received invalid response to ", Outcome.FAILED, "what answers there is no Postgres"),
+    (r"expected authentication request ", Outcome.FAILED, "what answers there is no Postgres"),
+)
+
+#: libpq tells of each attempt: `prefer` and `allow` make two, with TLS and without.
+_ATTEMPT: Final = re.compile(
+    r'(?:^|\n)connection to server at "[^"\n]*"(?: \([^)\n]*\))?, port \d+ failed: '
+)
+
+#: What a server says begins with its word for FATAL and, unlike libpq's own words, two spaces.
+_SERVER: Final = re.compile(r"[^\s:]+:  (.*)", re.DOTALL)
+
+_UNKNOWN: Final = Finding(Outcome.FAILED, "the reason is not one that pgherald knows")
+
+
+def of_sqlstate(sqlstate: str) -> Finding:
+    """What a server's error means.
+
+    Args:
+        sqlstate: five letters and digits.
+    """
+    if not re.fullmatch(r"[0-9A-Z]{5}", sqlstate):
+        return _UNKNOWN
+    unknown = Finding(Outcome.FAILED, f"the server reported SQLSTATE {sqlstate}")
+    return _SQLSTATES.get(sqlstate, unknown)
+
+
+def of_message(message: bytes) -> Finding:
+    """What libpq's message about a failed connection means.
+
+    Of several attempts the one counts in which TLS came about.
+    """
+    attempts = [part for part in _ATTEMPT.split(message.decode("utf-8", "replace")) if part.strip()]
+    findings = [_of_attempt(attempt) for attempt in attempts] or [_UNKNOWN]
+    return next((f for f in findings if f.outcome is not Outcome.TLS_REFUSED), findings[0])
+
+
+def _of_attempt(text: str) -> Finding:
+    if server := _SERVER.match(text):
+        said = server[1]
+        for pattern, finding in _SERVER_SAYS:
+            if re.match(pattern, said, re.DOTALL):
+                return finding
+        return Finding(Outcome.FAILED, "the server refuses for another reason")
+    for pattern, outcome, detail in _LIBPQ_SAYS:
+        if re.match(pattern, text):
+            return Finding(outcome, detail)
+    return _UNKNOWN
+
+
+def of_look_up(problem: OSError | UnicodeError) -> Finding:
+    """What a failed look-up of the host's name means."""
+    if isinstance(problem, UnicodeError) or problem.errno in _NO_SUCH_NAME:
+        return Finding(Outcome.HOST_UNKNOWN, "its name has no address")
+    return Finding(Outcome.UNREACHABLE, "no name server answers")
+
+
+#: getaddrinfo(3). Not every system knows both.
+_NO_SUCH_NAME: Final = frozenset(
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+)

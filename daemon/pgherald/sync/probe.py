@@ -1,0 +1,275 @@
+"""One real connection that proves a login.
+
+Nothing but the login decides: see `pgherald.libpq`. The conversation is libpq's own, driven
+from here, because psycopg's connection objects do not let go at once: cancelled during a
+query they spend up to ten seconds telling the server so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pgherald import libpq
+from pgherald.clock import Clock
+from pgherald.errors import ProbeFailed
+from pgherald.model import Login
+from pgherald.sync.outcomes import Finding, Outcome, of_look_up, of_message, of_sqlstate
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
+
+__all__ = ["RETRY_PAUSES", "Outcome", "PostgresProber", "Prober", "Proof"]
+
+#: Seconds that one probe may take, look-up of the host and TLS included.
+TIME_LIMIT: Final = 10.0
+
+#: Probes at the same time.
+CONCURRENCY: Final = 16
+
+#: Pauses in seconds between the attempts to prove a new login: two minutes in all, since
+#: Heroku may show a login a moment before Postgres accepts it.
+RETRY_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+
+#: All that is asked. A pooler may accept a login by itself; this takes it to the server.
+_QUESTION: Final = b"SELECT current_user, current_database()"
+
+#: Seconds between two looks at a socket, where looking is all that can be done.
+_POLL: Final = 0.02
+
+_LATE: Final = Finding(Outcome.UNREACHABLE, "no answer in time")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one probe found.
+
+    Attributes:
+        outcome: the finding.
+        at: when, UTC.
+        seconds: how long it took.
+        detail: more about it, in our own words: no host, no user, nothing the server said.
+    """
+
+    outcome: Outcome
+    at: datetime
+    seconds: float
+    detail: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether the login is proven."""
+        return self.outcome is Outcome.WORKS
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server had the last word, and not something on the way to it."""
+        return self.outcome.answered
+
+    @property
+    def transient(self) -> bool:
+        """Whether it is worth trying again soon."""
+        return self.outcome.transient
+
+    def error(self, label: str) -> ProbeFailed:
+        """The finding as an error.
+
+        Args:
+            label: what a person calls the database.
+        """
+        title, advice = self.outcome.words
+        said = f"{self.detail[:1].upper()}{self.detail[1:]}. " if self.detail and advice else ""
+        return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
+
+
+class Prober(Protocol):
+    """Whatever proves logins."""
+
+    async def probe(self, login: Login) -> Proof:
+        """Try one login. Never raises but for cancellation."""
+        ...
+
+
+class PostgresProber:
+    """Proves logins by connecting to Postgres.
+
+    Takes the few variables that libpq always obeys out of this process's environment.
+
+    Args:
+        clock: stamps and times the proofs.
+        limit: seconds that one probe may take, once it is its turn.
+        concurrency: probes at the same time; the others wait their turn.
+        root_certificate: what `verify-ca` and `verify-full` verify against; libpq's usual
+            file by default.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        limit: float = TIME_LIMIT,
+        concurrency: int = CONCURRENCY,
+        *,
+        root_certificate: Path | None = None,
+    ) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._turn = asyncio.Semaphore(concurrency)
+        self._root_certificate = root_certificate
+        libpq.ignore_environment()
+
+    async def probe(self, login: Login) -> Proof:
+        """Try one login. Cancelled, it returns at once.
+
+        A look-up of the host's name that hangs may linger then, in a thread that nobody waits
+        for; all else ends with the probe.
+        """
+        async with self._turn:
+            began = self._clock.monotonic()
+            end = asyncio.get_running_loop().time() + self._limit
+            try:
+                async with asyncio.timeout_at(end):
+                    finding = await self._find(login, end)
+            except TimeoutError:
+                finding = _LATE
+            seconds = self._clock.monotonic() - began
+            return Proof(finding.outcome, self._clock.now(), seconds, finding.detail)
+
+    async def _find(self, login: Login, end: float) -> Finding:
+        try:
+            addresses = await _look_up(login.host, login.port)
+        except (OSError, UnicodeError) as exc:
+            return of_look_up(exc)
+        return await self._try_each(login, addresses, end)
+
+    async def _try_each(self, login: Login, addresses: Sequence[str], end: float) -> Finding:
+        """Try address after address until a server answers, or until `end` of the loop's time.
+
+        A dead one (IPv6 on a network without it) takes only its share of the time.
+        """
+        loop = asyncio.get_running_loop()
+        finding = Finding(Outcome.HOST_UNKNOWN)
+        for number, address in enumerate(addresses):
+            share = (end - loop.time()) / (len(addresses) - number)
+            try:
+                async with asyncio.timeout(share):
+                    finding = await self._try(login, address)
+            except TimeoutError:
+                finding = _LATE
+            if finding.outcome is not Outcome.UNREACHABLE:
+                break
+        return finding
+
+    async def _try(self, login: Login, address: str) -> Finding:
+        from psycopg import Error, pq  # noqa: PLC0415 – 100 ms that most commands do not need
+
+        try:
+            conninfo = libpq.conninfo(
+                login,
+                address=address,
+                timeout=self._limit,
+                root_certificate=self._root_certificate,
+            )
+            connection = pq.PGconn.connect_start(conninfo.encode())
+        except (ValueError, Error) as exc:
+            # What these say, and hold, may be the login itself.
+            return Finding(Outcome.FAILED, f"{type(exc).__name__} before connecting")
+        try:
+            return await _converse(connection)
+        except Error:
+            # libpq reports so what is not an answer: the connection is gone.
+            return of_message(connection.error_message)
+        finally:
+            connection.finish()
+
+
+async def _converse(connection: PGconn) -> Finding:
+    """Connect and ask. libpq: "Asynchronous Command Processing"."""
+    from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus  # noqa: PLC0415
+
+    # What `connect_start` does first counts as "wants to write".
+    state = PollingStatus.WRITING
+    while connection.status != ConnStatus.BAD and state != PollingStatus.OK:
+        await _ready(connection.socket, to_write=state == PollingStatus.WRITING)
+        state = PollingStatus(connection.connect_poll())
+    if connection.status == ConnStatus.BAD:
+        return of_message(connection.error_message)
+    connection.send_query(_QUESTION)
+    while connection.is_busy():
+        await _ready(connection.socket, to_write=False)
+        connection.consume_input()
+    result = connection.get_result()
+    if result is None or result.status != ExecStatus.TUPLES_OK:
+        sqlstate = result and result.error_field(DiagnosticField.SQLSTATE)
+        return of_sqlstate(sqlstate.decode()) if sqlstate else of_message(connection.error_message)
+    return Finding(Outcome.WORKS)
+
+
+async def _ready(fd: int, *, to_write: bool) -> None:
+    """Wait until a socket can be read, or written."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    add, remove = (
+        (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+    )
+    try:
+        add(fd, ready.set)
+    except NotImplementedError:
+        # Windows: the loop that can run programs, for the token, cannot watch a bare socket.
+        await _poll(fd, to_write=to_write)
+        return
+    try:
+        await ready.wait()
+    finally:
+        remove(fd)
+
+
+async def _poll(fd: int, *, to_write: bool) -> None:
+    """Look at a socket again and again; a probe is short enough for that."""
+    read, write = ([], [fd]) if to_write else ([fd], [])
+    # Windows tells of a refused connection in the third set alone.
+    while not any(select.select(read, write, [fd], 0)):  # noqa: ASYNC110 – nobody could set an event
+        await asyncio.sleep(_POLL)
+
+
+async def _look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host, each once, in the system's order.
+
+    Not in asyncio's own threads: those are few, and a resolver that hangs would take them
+    from everybody else, and then keep the program from ending.
+
+    Raises:
+        OSError: the name has no address, or nobody can be asked.
+        UnicodeError: it cannot be a name.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str], problem: Exception | None) -> None:
+        if answer.done():
+            return  # nobody waits any more
+        if problem is not None:
+            answer.set_exception(problem)
+        else:
+            answer.set_result(addresses)
+
+    def look_up() -> None:
+        addresses: list[str] = []
+        problem: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        except (OSError, UnicodeError) as exc:
+            problem = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, addresses, problem)
+
+    threading.Thread(target=look_up, name="pgherald-look-up", daemon=True).start()
+    return await answer

@@ -1,0 +1,565 @@
+"""The probe against a real Postgres, and against servers and networks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald import libpq
+from pgherald.clock import SystemClock
+from pgherald.model import Login
+from pgherald.secret import Secret
+from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.tls import make_certificate
+from pgherald.sync.probe import Outcome, PostgresProber, Proof
+from support.cluster import all_logged, new_login
+from support.fake_clock import START, FakeClock
+from support.fake_postgres import (
+    Behaviour,
+    answering,
+    error,
+    fake_postgres,
+    refusing,
+    silent,
+    trusting,
+)
+from support.proxy import Proxy
+
+#: Seconds for a probe that is meant to run into its limit.
+SHORT = 0.3
+#: Seconds that "at once" may take on a busy machine.
+AT_ONCE = 0.5
+
+CANARY = Secret("CANARY-probe-password")
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No probe of any test here logs a password, at any level."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert "CANARY" not in caplog.text
+
+
+@pytest.fixture
+async def login(cluster: Cluster) -> Login:
+    return await new_login(cluster)
+
+
+def somewhere(port: int, *, host: str = "127.0.0.1") -> Login:
+    return Login(host, port, "shop", "shop-user", CANARY)
+
+
+async def entered(cluster: Cluster) -> set[str]:
+    """The databases that somebody is connected to."""
+    return {row[0] for row in await cluster.execute("SELECT datname FROM pg_stat_activity")}
+
+
+async def probe(
+    login: Login, limit: float = 10.0, *, root_certificate: Path | None = None
+) -> Proof:
+    prober = PostgresProber(SystemClock(), limit, root_certificate=root_certificate)
+    proof = await prober.probe(login)
+    assert "CANARY" not in repr(proof)
+    if not proof.works:
+        assert "CANARY" not in str(proof.error("Shop"))
+    return proof
+
+
+# --- what the server says
+
+
+async def test_a_login_that_works(login: Login) -> None:
+    """A login that opens a connection is proven, at the clock's time, with nothing more to say."""
+    clock = FakeClock()
+    proof = await PostgresProber(clock).probe(login)
+    assert proof == Proof(Outcome.WORKS, START, 0.0, "")
+    assert proof.works
+
+
+async def test_what_the_server_sees(cluster: Cluster, login: Login) -> None:
+    """The server sees an encrypted connection by the name of pgherald, and none when it is over."""
+    async with all_logged(cluster):
+        before = len(cluster.log_file.read_text())
+        assert (await probe(login)).works
+        said = cluster.log_file.read_text()[before:]
+    (arrived,) = [line for line in said.splitlines() if f"database={login.dbname}" in line]
+    assert "application_name=pgherald SSL enabled" in arrived
+    assert said.count("SELECT current_user, current_database()") == 1
+    async with asyncio.timeout(5):
+        while login.dbname in await entered(cluster):
+            pass
+
+
+async def test_a_wrong_password(login: Login) -> None:
+    """A wrong password is told apart as `refused`."""
+    proof = await probe(dataclasses.replace(login, password=CANARY))
+    assert (proof.outcome, proof.transient, proof.answered) == (Outcome.REFUSED, True, True)
+    assert "28P01" in proof.detail
+
+
+@pytest.mark.parametrize("change", [{"user": "nobody-of-that-name"}, {"password": Secret("")}])
+async def test_a_wrong_user_or_no_password(login: Login, change: dict[str, Any]) -> None:
+    """A user that does not exist, and a login without a password, are `refused`."""
+    assert (await probe(dataclasses.replace(login, **change))).outcome is Outcome.REFUSED
+
+
+async def test_a_role_that_may_not_log_in(cluster: Cluster, login: Login) -> None:
+    """A role that Heroku has locked is `refused`, though its password is right."""
+    await cluster.lock_role(login.user)
+    proof = await probe(login)
+    assert proof.outcome is Outcome.REFUSED
+    assert "28000" in proof.detail
+
+
+async def test_a_database_that_may_not_be_entered(cluster: Cluster, login: Login) -> None:
+    """A database in which the user has no business is `refused`."""
+    other = await new_login(cluster)
+    await cluster.execute(f'REVOKE CONNECT ON DATABASE "{other.dbname}" FROM PUBLIC')
+    proof = await probe(dataclasses.replace(login, dbname=other.dbname))
+    assert proof.outcome is Outcome.REFUSED
+
+
+async def test_a_database_that_is_missing(login: Login) -> None:
+    """A database that is gone, as after a rename, is told apart from a refused login."""
+    proof = await probe(dataclasses.replace(login, dbname="gone"))
+    assert proof.outcome is Outcome.DATABASE_MISSING
+
+
+async def test_too_many_connections(cluster: Cluster, login: Login) -> None:
+    """A role that has used up its connections is told apart from a refused one."""
+    await cluster.execute(f'ALTER ROLE "{login.user}" CONNECTION LIMIT 0')
+    assert (await probe(login)).outcome is Outcome.TOO_MANY_CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    ("behave", "outcome"),
+    [
+        (refusing("57P03", "the database system is starting up"), Outcome.STARTING_UP),
+        (refusing("53300", "sorry, too many clients already"), Outcome.TOO_MANY_CONNECTIONS),
+        (refusing("28P01", "Passwort-Authentifizierung fehlgeschlagen"), Outcome.FAILED),
+        (trusting, Outcome.FAILED),
+        (answering(error("57P01", "terminating connection")), Outcome.FAILED),
+        (answering(error("57P03", "the database system is shutting down")), Outcome.STARTING_UP),
+        (answering(b""), Outcome.UNREACHABLE),
+        (answering(b"!!!!!!!!!"), Outcome.FAILED),
+    ],
+)
+async def test_what_other_servers_say(behave: Behaviour, outcome: Outcome) -> None:
+    """Whatever a server says, and whenever in the conversation, becomes an outcome."""
+    async with fake_postgres(behave) as port:
+        assert (await probe(somewhere(port))).outcome is outcome
+
+
+async def test_a_server_that_asks_for_no_password() -> None:
+    """A server that lets anybody in proves no login."""
+    async with fake_postgres(trusting) as port:
+        proof = await probe(somewhere(port))
+    assert proof.detail == "the server asked for no password"
+
+
+async def test_what_is_no_postgres() -> None:
+    """A web server behind the port is `failed`, in plain words."""
+    async with fake_postgres(trusting, tls=b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        proof = await probe(somewhere(port))
+    assert (proof.outcome, proof.detail) == (Outcome.FAILED, "what answers there is no Postgres")
+
+
+# --- TLS
+
+
+async def test_a_server_without_tls() -> None:
+    """A server that does not speak TLS is refused before it hears the password."""
+    async with fake_postgres(trusting, tls=b"N") as port:
+        proof = await probe(somewhere(port))
+    assert (proof.outcome, proof.transient) == (Outcome.TLS_REFUSED, False)
+
+
+async def test_a_server_that_demands_tls(login: Login) -> None:
+    """Asked without TLS, a server that demands it is `tls_refused`, not `refused`."""
+    proof = await probe(dataclasses.replace(login, sslmode="disable"))
+    assert proof.outcome is Outcome.TLS_REFUSED
+
+
+@pytest.mark.parametrize("sslmode", ["prefer", "allow"])
+async def test_two_attempts(login: Login, sslmode: str) -> None:
+    """Where libpq tries with and without TLS, the encrypted attempt tells what is wrong."""
+    wrong = dataclasses.replace(login, sslmode=sslmode, password=CANARY)
+    assert (await probe(wrong)).outcome is Outcome.REFUSED
+    assert (await probe(dataclasses.replace(login, sslmode=sslmode))).works
+
+
+@pytest.mark.parametrize("sslmode", ["verify-ca", "verify-full"])
+async def test_verifying_the_server(
+    cluster: Cluster, login: Login, tmp_path: Path, home: Path, sslmode: str
+) -> None:
+    """Where the person asks for it, the server is verified: by the file handed in, else by libpq's own, and without either nothing is proven."""
+    strict = dataclasses.replace(login, sslmode=sslmode)
+    assert (await probe(strict, root_certificate=cluster.ca_file)).works
+    stranger = tmp_path / "stranger.crt"
+    stranger.write_text(make_certificate(datetime.now(UTC)).pem)
+    proof = await probe(strict, root_certificate=stranger)
+    assert proof.outcome is Outcome.TLS_REFUSED
+    assert proof.detail == "the server's certificate is not one to trust"
+
+    proof = await probe(strict)
+    assert proof.outcome is Outcome.TLS_REFUSED
+    assert proof.detail == "there is no root certificate to verify the server with"
+    folder = home / ".postgresql"
+    folder.mkdir()
+    (folder / "root.crt").write_text(cluster.ca_file.read_text())
+    assert (await probe(strict)).works
+
+
+async def test_a_certificate_for_another_host(
+    cluster: Cluster, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With verify-full a trusted certificate must be for that very host."""
+    resolve_to(monkeypatch, "127.0.0.1", port=login.port)
+    other = dataclasses.replace(login, host="db.example.com", sslmode="verify-full")
+    proof = await probe(other, root_certificate=cluster.ca_file)
+    assert proof.detail == "the server's certificate is for another host"
+
+
+async def test_require_verifies_nothing(login: Login, home: Path) -> None:
+    """A root.crt that happens to be there, for some other server, does not fail a good login."""
+    folder = home / ".postgresql"
+    folder.mkdir()
+    (folder / "root.crt").write_text(make_certificate(datetime.now(UTC)).pem)
+    assert (await probe(login)).works
+
+
+# --- the network
+
+
+@pytest.mark.parametrize("host", ["", "a..b", "x" * 70])
+async def test_no_such_host(host: str) -> None:
+    """A name that no host can have is `host_unknown`."""
+    assert (await probe(somewhere(5432, host=host))).outcome is Outcome.HOST_UNKNOWN
+
+
+async def test_an_unknown_host() -> None:
+    """A name that the name server does not know is `host_unknown`, one that nobody could ask about is not."""
+    with pytest.raises(socket.gaierror) as caught:
+        socket.getaddrinfo("nonexistent.invalid", 5432)
+    asked = caught.value.errno == socket.EAI_NONAME
+    proof = await probe(somewhere(5432, host="nonexistent.invalid"))
+    assert proof.outcome is (Outcome.HOST_UNKNOWN if asked else Outcome.UNREACHABLE)
+
+
+async def test_a_closed_port() -> None:
+    """A port on which nobody listens is `unreachable`, and says nothing about the login."""
+    async with Proxy.to("127.0.0.1", 1) as proxy:
+        await proxy.refuse()
+        proof = await probe(somewhere(proxy.port))
+    assert (proof.outcome, proof.answered) == (Outcome.UNREACHABLE, False)
+
+
+async def test_a_black_hole(login: Login) -> None:
+    """A server that never answers is `unreachable` when the time is up, and not later."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        proof = await probe(dataclasses.replace(login, port=proxy.port), SHORT)
+    assert (proof.outcome, proof.detail) == (Outcome.UNREACHABLE, "no answer in time")
+    assert SHORT <= proof.seconds < SHORT + AT_ONCE
+
+
+async def test_a_server_that_falls_silent() -> None:
+    """The limit holds after the login too, while the query is under way."""
+    async with fake_postgres(silent) as port:
+        proof = await probe(somewhere(port), SHORT)
+    assert proof.outcome is Outcome.UNREACHABLE
+    assert proof.seconds < SHORT + AT_ONCE
+
+
+async def test_a_connection_that_breaks(login: Login) -> None:
+    """A connection that is cut in the middle is the network's fault."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        task = asyncio.create_task(probe(dataclasses.replace(login, port=proxy.port)))
+        await proxy.has_accepted(1)
+        proxy.cut()
+        proof = await task
+    assert (proof.outcome, proof.detail) == (Outcome.UNREACHABLE, "the connection broke off")
+
+
+async def test_through_the_proxy_again(login: Login) -> None:
+    """Once the network works again, so does the very login that was unreachable."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        there = dataclasses.replace(login, port=proxy.port)
+        await proxy.refuse()
+        assert not (await probe(there)).works
+        await proxy.restore()
+        assert (await probe(there)).works
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, port: int) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+async def test_several_addresses(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that refuses does not hide one that works."""
+    resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1", port=login.port)
+    assert (await probe(login)).works
+
+
+async def test_an_address_that_hangs(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that never answers takes only its share of the time, and is not the last word."""
+    resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1", port=login.port)
+    try:
+        hole = socket.create_server(("127.0.0.2", login.port))
+    except OSError:
+        pytest.skip("this system has one loopback address")
+    with hole:
+        proof = await probe(login, 2.0)
+    assert proof.works
+    assert proof.seconds >= 1.0
+
+
+async def test_a_verdict_is_a_verdict(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server says is not hidden by a dead address behind it."""
+    resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2", port=login.port)
+    proof = await probe(dataclasses.replace(login, dbname="gone"))
+    assert proof.outcome is Outcome.DATABASE_MISSING
+
+
+# --- the surroundings
+
+
+HOSTILE = {
+    "PGHOST": "192.0.2.1",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGPORT": "1",
+    "PGDATABASE": "gone",
+    "PGUSER": "stranger",
+    "PGPASSWORD": "CANARY-wrong",
+    "PGSERVICE": "not-defined",
+    "PGOPTIONS": "-c no_such_setting=1",
+    "PGAPPNAME": "x" * 500,
+    "PGSSLMODE": "disable",
+    "PGREQUIRESSL": "1",
+    "PGSSLCERT": "/dev/null",
+    "PGSSLKEY": "/dev/null",
+    "PGSSLROOTCERT": "system",
+    "PGSSLMINPROTOCOLVERSION": "nonsense",
+    "PGSSLNEGOTIATION": "nonsense",
+    "PGSSLCERTMODE": "require",
+    "PGCHANNELBINDING": "nonsense",
+    "PGREQUIREAUTH": "gss",
+    "PGGSSENCMODE": "require",
+    "PGCONNECT_TIMEOUT": "nonsense",
+    "PGCLIENTENCODING": "nonsense",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGLOADBALANCEHOSTS": "nonsense",
+    "PGMINPROTOCOLVERSION": "nonsense",
+    "PGTZ": "nonsense",
+    "PGDATESTYLE": "nonsense",
+    "PGGEQO": "nonsense",
+}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "all of them"])
+async def test_the_environment_decides_nothing(
+    login: Login, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """No variable that libpq reads makes a good login fail."""
+    for each in HOSTILE if name == "all of them" else [name]:
+        monkeypatch.setenv(each, HOSTILE[each])
+    assert (await probe(login)).works
+
+
+def test_every_variable_is_known() -> None:
+    """Whatever variables libpq may learn, each has its parameter set; PGSERVICE alone is taken away."""
+    from psycopg import pq
+    from psycopg.conninfo import conninfo_to_dict
+
+    given = conninfo_to_dict(libpq.conninfo(somewhere(1), address="127.0.0.1", timeout=10))
+    open_ = {o.keyword.decode() for o in pq.Conninfo.get_defaults() if o.envvar} - given.keys()
+    assert open_ == {"service"}
+
+
+async def test_files_decide_nothing(
+    login: Login, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a passfile nor a service file, however broken, has a say: a login without a password stays without."""
+    (home / ".pgpass").write_text(f"*:*:*:*:{login.password.reveal()}\n")
+    (home / ".pgpass").chmod(0o600)
+    (home / ".pg_service.conf").write_text("garbage\n")
+    monkeypatch.setenv("PGSERVICE", "shop")
+    assert (await probe(login)).works
+    bare = await probe(dataclasses.replace(login, password=Secret("")))
+    assert (bare.outcome, bare.detail) == (Outcome.REFUSED, "the login has no password")
+
+
+async def test_what_stays_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what no parameter outweighs is taken from the environment: pgherald's clients read the rest."""
+    monkeypatch.setenv("PGSERVICE", "shop")
+    monkeypatch.setenv("PGPASSFILE", "/elsewhere")
+    PostgresProber(SystemClock())
+    assert "PGSERVICE" not in os.environ
+    assert os.environ["PGPASSFILE"] == "/elsewhere"
+
+
+@pytest.mark.parametrize("password", ["CANARY\0rest", "CANARY\udc80"])
+async def test_a_login_that_cannot_be_sent(login: Login, password: str) -> None:
+    """A login that no Postgres can take is `failed`, and not quoted."""
+    proof = await probe(dataclasses.replace(login, password=Secret(password)))
+    assert proof.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("password", ["CANARY '\\ \" =%", "CANARY-ü€😀", " CANARY "])
+async def test_odd_passwords(cluster: Cluster, login: Login, password: str) -> None:
+    """Every character of a password reaches the server as it is."""
+    odd = dataclasses.replace(login, password=Secret(password))
+    await cluster.set_password(odd.user, odd.password)
+    assert (await probe(odd)).works
+
+
+# --- many at once, and the end
+
+
+async def test_no_more_at_once_than_allowed(login: Login) -> None:
+    """Probes beyond the limit wait for their turn, and their time starts with it."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        prober = PostgresProber(SystemClock(), 5.0, 2)
+        there = dataclasses.replace(login, port=proxy.port)
+        tasks = [asyncio.create_task(prober.probe(there)) for _ in range(5)]
+        await proxy.has_accepted(2)
+        await asyncio.sleep(0.05)
+        assert proxy.accepted == 2
+        await proxy.restore()
+        proofs = await asyncio.gather(*tasks)
+    assert all(proof.works for proof in proofs)
+    assert proxy.accepted == 5
+
+
+async def test_one_that_hangs_delays_no_other(login: Login) -> None:
+    """While one database hangs, another is proven."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        prober = PostgresProber(SystemClock())
+        hanging = asyncio.create_task(prober.probe(dataclasses.replace(login, port=proxy.port)))
+        await proxy.has_accepted(1)
+        assert (await prober.probe(login)).works
+        assert not hanging.done()
+        hanging.cancel()
+        await asyncio.wait({hanging})
+
+
+async def cancelled_at_once(task: asyncio.Task[Proof]) -> None:
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < AT_ONCE
+
+
+async def test_cancelled_while_connecting(login: Login) -> None:
+    """A probe that is cancelled while it connects ends at once and leaves no connection."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        task = asyncio.create_task(probe(dataclasses.replace(login, port=proxy.port)))
+        await proxy.has_accepted(1)
+        await cancelled_at_once(task)
+
+
+async def test_cancelled_while_asking() -> None:
+    """A probe that is cancelled during its query ends at once, and does not talk it over with the server."""
+    asked = asyncio.Event()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(b"")(reader, writer)
+        asked.set()
+        await reader.read()
+
+    async with fake_postgres(behave) as port:
+        task = asyncio.create_task(probe(somewhere(port)))
+        await asyncio.wait_for(asked.wait(), 5)
+        await cancelled_at_once(task)
+
+
+async def test_cancelled_while_waiting_for_a_turn(login: Login) -> None:
+    """A probe that is cancelled before its turn gives its place to nobody it does not have."""
+    async with Proxy.to("127.0.0.1", login.port) as proxy:
+        proxy.swallow()
+        prober = PostgresProber(SystemClock(), 5.0, 1)
+        there = dataclasses.replace(login, port=proxy.port)
+        first = asyncio.create_task(prober.probe(there))
+        await proxy.has_accepted(1)
+        second = asyncio.create_task(prober.probe(there))
+        await asyncio.sleep(0)
+        await cancelled_at_once(second)
+        await proxy.restore()
+        assert (await first).works
+        assert (await prober.probe(login)).works
+
+
+class Resolver:
+    """A name server that does not answer before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.over = threading.Event()
+        self.thread = threading.current_thread()
+
+    def getaddrinfo(self, *_: object, **__: object) -> list[object]:
+        self.thread = threading.current_thread()
+        self.asked.set()
+        self.over.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "canned")
+
+
+@pytest.fixture
+def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    resolver = Resolver()
+    monkeypatch.setattr(socket, "getaddrinfo", resolver.getaddrinfo)
+    yield resolver
+    resolver.over.set()
+    resolver.thread.join(5)
+
+
+async def test_cancelled_while_looking_up(hanging_resolver: Resolver) -> None:
+    """A probe that is cancelled while the name server hangs ends at once; an answer that comes later is nobody's."""
+    problems: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    task = asyncio.create_task(probe(somewhere(5432, host="db.example.com")))
+    await asyncio.to_thread(hanging_resolver.asked.wait, 5)
+    await cancelled_at_once(task)
+    hanging_resolver.over.set()
+    await asyncio.to_thread(hanging_resolver.thread.join, 5)
+    await asyncio.sleep(0)
+    assert problems == []
+
+
+def test_a_look_up_does_not_keep_the_program(hanging_resolver: Resolver) -> None:
+    """A name server that hangs is `unreachable` in time, and does not keep the program from ending."""
+    began = time.monotonic()
+    proof = asyncio.run(probe(somewhere(5432, host="db.example.com"), SHORT))
+    assert proof.outcome is Outcome.UNREACHABLE
+    assert time.monotonic() - began < SHORT + AT_ONCE
+    assert hanging_resolver.thread.is_alive()
+    assert hanging_resolver.thread.daemon
+
+
+async def test_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop without a network does not know whether the host exists: `unreachable`."""
+
+    def getaddrinfo(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_AGAIN, "canned")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    proof = await probe(somewhere(5432, host="db.example.com"))
+    assert (proof.outcome, proof.detail) == (Outcome.UNREACHABLE, "no name server answers")

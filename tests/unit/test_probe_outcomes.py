@@ -1,0 +1,242 @@
+"""How libpq's words become outcomes, and outcomes words for a person."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+
+import pytest
+
+from pgherald.sync.outcomes import Finding, Outcome, of_look_up, of_message, of_sqlstate
+from pgherald.sync.probe import RETRY_PAUSES, Proof
+
+AT = datetime(2026, 1, 5, tzinfo=UTC)
+
+#: As libpq 18 puts it in front of what an attempt came to.
+ATTEMPT = 'connection to server at "192.0.2.7", port 5432 failed: '
+
+
+def refusal(text: str, severity: str = "FATAL") -> bytes:
+    return f"{ATTEMPT}{severity}:  {text}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ('password authentication failed for user "u"', Outcome.REFUSED),
+        ("SASL authentication failed", Outcome.REFUSED),
+        ('Ident authentication failed for user "u"', Outcome.REFUSED),
+        ('role "u" does not exist', Outcome.REFUSED),
+        ('role "u" is not permitted to log in', Outcome.REFUSED),
+        ("no such user: u", Outcome.REFUSED),
+        ('permission denied for database "d"\nDETAIL:  …', Outcome.REFUSED),
+        (
+            'no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", SSL encryption',
+            Outcome.REFUSED,
+        ),
+        (
+            'no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", SSL on',
+            Outcome.REFUSED,
+        ),
+        (
+            'no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", no encryption',
+            Outcome.TLS_REFUSED,
+        ),
+        (
+            'pg_hba.conf rejects connection for host "192.0.2.1", user "u", database "d", SSL off',
+            Outcome.TLS_REFUSED,
+        ),
+        ('database "d" does not exist', Outcome.DATABASE_MISSING),
+        (
+            'database "d" does not exist\nDETAIL:  It seems to have just been dropped.',
+            Outcome.DATABASE_MISSING,
+        ),
+        ("no such database: d", Outcome.DATABASE_MISSING),
+        ("the database system is starting up", Outcome.STARTING_UP),
+        ("the database system is not yet accepting connections", Outcome.STARTING_UP),
+        ("the database system is in recovery mode", Outcome.STARTING_UP),
+        ("the database system is shutting down", Outcome.STARTING_UP),
+        ("sorry, too many clients already", Outcome.TOO_MANY_CONNECTIONS),
+        ('too many connections for role "u"', Outcome.TOO_MANY_CONNECTIONS),
+        ('too many connections for database "d"', Outcome.TOO_MANY_CONNECTIONS),
+        (
+            "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            Outcome.TOO_MANY_CONNECTIONS,
+        ),
+        ("no more connections allowed (max_client_conn)", Outcome.TOO_MANY_CONNECTIONS),
+        ("something else entirely", Outcome.FAILED),
+    ],
+)
+def test_what_the_server_says(text: str, outcome: Outcome) -> None:
+    """Each refusal of Postgres and PgBouncer has its outcome."""
+    assert of_message(refusal(text)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("Connection refused\n\tIs the server running on that host?", Outcome.UNREACHABLE),
+        ("Connection timed out", Outcome.UNREACHABLE),
+        ("timeout expired", Outcome.UNREACHABLE),
+        ("Network is unreachable", Outcome.UNREACHABLE),
+        ("could not receive data from server: No route to host", Outcome.UNREACHABLE),
+        ("Cannot assign requested address", Outcome.UNREACHABLE),
+        (
+            "could not create socket: Address family not supported by protocol",
+            Outcome.UNREACHABLE,
+        ),
+        ("server closed the connection unexpectedly\n\tThis probably", Outcome.UNREACHABLE),
+        ("SSL SYSCALL error: EOF detected", Outcome.UNREACHABLE),
+        ("SSL error: unexpected eof while reading", Outcome.UNREACHABLE),
+        ("SSL connection has been closed unexpectedly", Outcome.UNREACHABLE),
+        ("could not receive data from server: Connection reset by peer", Outcome.UNREACHABLE),
+        ("server does not support SSL, but SSL was required", Outcome.TLS_REFUSED),
+        ("SSL error: certificate verify failed", Outcome.TLS_REFUSED),
+        ("SSL error: tlsv1 alert protocol version", Outcome.TLS_REFUSED),
+        ('server certificate for "a" does not match host name "b"', Outcome.TLS_REFUSED),
+        ('root certificate file "/x" does not exist\nEither …', Outcome.TLS_REFUSED),
+        ('could not read root certificate file "/x": no start line', Outcome.TLS_REFUSED),
+        ("fe_sendauth: no password supplied", Outcome.REFUSED),
+        ("received invalid response to SSL negotiation: H", Outcome.FAILED),
+        ("expected authentication request from server, but received H", Outcome.FAILED),
+        ("could not create socket: Too many open files", Outcome.FAILED),
+    ],
+)
+def test_what_libpq_says(text: str, outcome: Outcome) -> None:
+    """What libpq reports of the way there is told apart from what a server says."""
+    assert of_message(f"{ATTEMPT}{text}\n".encode()).outcome is outcome
+    assert of_message(f"{text}\n".encode()).outcome is outcome, "once the connection was up"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'x" does not exist',
+        "the database system is starting up",
+        "sorry, too many clients already",
+        "x\nconnection refused",
+        'x", no encryption',
+    ],
+)
+def test_a_name_is_not_a_message(name: str) -> None:
+    """A role cannot be named so that its refusal reads like something else."""
+    message = refusal(f'password authentication failed for user "{name}"')
+    assert of_message(message).outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("severity", ["FATAL", "ВАЖНО", "致命错误", "ÖLÜMCÜL (FATAL)"])
+def test_another_language(severity: str) -> None:
+    """A server that refuses in another language is `failed`: tried again, and never taken for the network."""
+    finding = of_message(refusal("autenticação falhou: Connection refused", severity))
+    assert finding.outcome is Outcome.FAILED
+
+
+def test_a_database_name_is_not_a_message() -> None:
+    """A database cannot be named so that its absence reads like a refused login."""
+    message = refusal('database "password authentication failed" does not exist')
+    assert of_message(message).outcome is Outcome.DATABASE_MISSING
+
+
+REFUSED = refusal('password authentication failed for user "u"')
+PLAIN = refusal('pg_hba.conf rejects connection for host "h", user "u", no encryption')
+
+
+@pytest.mark.parametrize("message", [REFUSED + PLAIN, PLAIN + REFUSED])
+def test_two_attempts(message: bytes) -> None:
+    """Of an attempt with TLS and one without, the first decides, whichever comes first."""
+    assert of_message(message).outcome is Outcome.REFUSED
+
+
+def test_two_attempts_without_tls() -> None:
+    """Where no attempt got as far as TLS, that is what is wrong."""
+    assert of_message(PLAIN + PLAIN).outcome is Outcome.TLS_REFUSED
+
+
+@pytest.mark.parametrize("message", [b"", b"\n", b"\xff\xfe", b"connection to server"])
+def test_no_message_to_speak_of(message: bytes) -> None:
+    """A message that says nothing, or is no text, is `failed`."""
+    assert of_message(message).outcome is Outcome.FAILED
+
+
+def test_no_detail_quotes() -> None:
+    """A detail is made of our own words, so nothing that a server sends can get into one."""
+    secret = "CANARY-in-a-message"
+    for text in (f"{secret}", f'role "{secret}" does not exist', f"sorry, too many {secret}"):
+        assert "CANARY" not in of_message(refusal(text)).detail
+        assert "CANARY" not in of_message(text.encode()).detail
+    assert "CANARY" not in of_sqlstate("CANARY").detail
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "outcome"),
+    [
+        ("28P01", Outcome.REFUSED),
+        ("28000", Outcome.REFUSED),
+        ("3D000", Outcome.DATABASE_MISSING),
+        ("57P03", Outcome.STARTING_UP),
+        ("53300", Outcome.TOO_MANY_CONNECTIONS),
+        ("57P01", Outcome.FAILED),
+        ("", Outcome.FAILED),
+    ],
+)
+def test_sqlstates(sqlstate: str, outcome: Outcome) -> None:
+    """Where there is a SQLSTATE it decides, and an unknown one is named."""
+    finding = of_sqlstate(sqlstate)
+    assert finding.outcome is outcome
+    assert sqlstate in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("problem", "outcome"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "…"), Outcome.HOST_UNKNOWN),
+        (socket.gaierror(socket.EAI_AGAIN, "…"), Outcome.UNREACHABLE),
+        (socket.gaierror(socket.EAI_FAIL, "…"), Outcome.UNREACHABLE),
+        (OSError("no number"), Outcome.UNREACHABLE),
+        (UnicodeError("label too long"), Outcome.HOST_UNKNOWN),
+    ],
+)
+def test_look_ups(problem: OSError | UnicodeError, outcome: Outcome) -> None:
+    """A name that does not exist is told apart from a name server that does not answer."""
+    assert of_look_up(problem).outcome is outcome
+
+
+def proof(outcome: Outcome, detail: str = "") -> Proof:
+    return Proof(outcome, AT, 0.1, detail)
+
+
+def test_what_is_worth_another_try() -> None:
+    """Everything may pass within minutes but a server that does not do TLS as asked."""
+    assert {o for o in Outcome if not proof(o).transient} == {Outcome.WORKS, Outcome.TLS_REFUSED}
+
+
+def test_whose_verdict_it_is() -> None:
+    """Only what the server itself said about the login counts as answered."""
+    silent = {Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.TLS_REFUSED, Outcome.FAILED}
+    assert {o for o in Outcome if not proof(o).answered} == silent
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.WORKS])
+def test_words_for_a_person(outcome: Outcome) -> None:
+    """Each error names the database, fits a headline, and says what happened before what to do."""
+    error = proof(outcome, "the reason (12345)").error("Shop (production)")
+    assert "Shop (production)" in error.title
+    assert len(error.title) <= 60
+    assert error.outcome == outcome
+    if outcome is Outcome.STARTING_UP:
+        assert error.advice == "", "there is nothing to do but wait"
+    else:
+        assert error.advice.startswith("The reason (12345). ")
+        assert error.advice.endswith(".")
+        assert proof(outcome).error("Shop").advice[0].isupper()
+
+
+def test_the_pauses() -> None:
+    """A new login gets its second chances over two minutes, in growing pauses."""
+    assert sum(RETRY_PAUSES) == 120
+    assert list(RETRY_PAUSES) == sorted(set(RETRY_PAUSES))
+
+
+def test_a_finding_without_more() -> None:
+    """A finding needs no detail."""
+    assert Finding(Outcome.WORKS).detail == ""
