@@ -1,0 +1,428 @@
+"""The commit against a real disk that dies or fails at any of its operations.
+
+Three clients, as they are found in homes: a private file behind a link, which is expanded
+first; one that does not exist yet, in a folder that does not exist either; and one that
+others may read and that stays so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
+from pgherald.files import Disk, Files, errno_of
+from pgherald.sync.commit import Committer, Step
+from support.disks import (
+    Child,
+    FailingDisk,
+    KillingDisk,
+    QuickDisk,
+    SteppedDisk,
+    in_child,
+)
+
+FOREIGN = b"# mine, do not touch\r\nother:5432:*:me:foreign CANARY-foreign\n"
+OLD = FOREIGN + b"old CANARY-old\n"
+BOTH = FOREIGN + b"new CANARY-new\nold CANARY-old\n"
+NEW = FOREIGN + b"new CANARY-new\n"
+EDITED = OLD + b"saved in an editor CANARY-edit\n"
+
+#: More operations than a commit has: who gets there goes round in a circle.
+ENOUGH = 2000
+
+#: Errors that stop a disk from working, one by one.
+NUMBERS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EINTR)
+
+
+class Home:
+    """A home with three clients, and pgherald's state."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / "state"
+        self.pgpass = root / ".pgpass"
+        self.real_pgpass = root / "dotfiles" / "pgpass"
+        self.service = root / "config" / "deep" / "pg_service.conf"
+        self.servers = root / "servers.json"
+        for folder in (root, self.state, self.real_pgpass.parent):
+            folder.mkdir(0o700)
+        for path, its_mode in ((self.real_pgpass, 0o600), (self.servers, 0o640)):
+            path.write_bytes(OLD)
+            path.chmod(its_mode)
+        self.pgpass.symlink_to(self.real_pgpass)
+
+    def committer(self, disk: Disk) -> Committer:
+        files = Files(self.state / "locks", disk)
+        return Committer(files, self.state / "commits", SystemClock())
+
+    def steps(self, disk: Disk) -> list[Step]:
+        files = Files(self.state / "locks", disk)
+        return [
+            Step("pgpass", files.read(self.pgpass), NEW, private=True, expand=BOTH),
+            Step("service file", files.read(self.service), NEW, private=True),
+            Step("servers.json", files.read(self.servers), NEW, private=False),
+        ]
+
+    def commit(self, disk: Disk, *, proven: bool = True) -> None:
+        self.committer(disk).commit(self.steps(disk), proven=proven, note="test")
+
+    def try_commit(
+        self, disk: Disk, steps: list[Step] | None = None, *, proven: bool = True
+    ) -> ClientError | None:
+        """Commit; what went wrong, if anything."""
+        try:
+            steps = self.steps(disk) if steps is None else steps
+            self.committer(disk).commit(steps, proven=proven, note="test")
+        except ClientError as exc:
+            return exc
+        return None
+
+    def recover(self, disk: Disk) -> None:
+        self.committer(disk).recover()
+
+    def contents(self) -> list[bytes | None]:
+        return [
+            path.read_bytes() if path.exists() else None
+            for path in (self.pgpass, self.service, self.servers)
+        ]
+
+    def check_whole(self) -> None:
+        """Each file holds all of something that the commit gives it."""
+        pgpass, service, servers = self.contents()
+        assert pgpass in (OLD, BOTH, NEW)
+        assert service in (None, NEW)
+        assert servers in (OLD, NEW)
+
+    def check_agree(self) -> bool:
+        """All hold the same, with the right modes, behind the same link; whether the new."""
+        contents = self.contents()
+        assert contents in ([OLD, None, OLD], [NEW, NEW, NEW])
+        assert self.pgpass.is_symlink()
+        assert mode(self.real_pgpass) == 0o600
+        assert mode(self.servers) == 0o640
+        if new := contents[0] == NEW:
+            assert mode(self.service) == 0o600
+        return new
+
+    def check_nothing_left(self) -> None:
+        """No temporary file lies about, and the journals hold what a rollback needs, no more."""
+        assert not [path for path in self.root.rglob("*") if ".pgherald-" in path.name]
+        for place in (self.state / "commits").glob("**/*"):
+            assert place.suffix in ("", ".before", ".json"), place
+            assert mode(place) == (0o700 if place.is_dir() else 0o600), place
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def well(child: Child) -> Child:
+    assert child.report == ""
+    return child
+
+
+def homes(folder: Path) -> Iterator[tuple[int, Home]]:
+    """A fresh home for each operation of a commit, counted from 1."""
+    for at in range(1, ENOUGH):
+        yield at, Home(folder / str(at))
+    pytest.fail("the commit never ends")
+
+
+@pytest.mark.parametrize("proven", [True, False], ids=["proven", "unproven"])
+def test_after_a_kill_at_any_moment_all_clients_agree(tmp_path: Path, *, proven: bool) -> None:
+    """Killed anywhere, files are whole; the next start finishes what was proven, or undoes it."""
+    news: list[bool] = []
+    kills = 0
+    for at, home in homes(tmp_path):
+        child = well(in_child(partial(home.commit, KillingDisk(at), proven=proven)))
+        home.check_whole()
+        assert not well(in_child(partial(home.recover, QuickDisk()))).killed
+        home.check_nothing_left()
+        news.append(home.check_agree())
+        if not child.killed:
+            break
+        kills += 1
+    assert kills > 60
+    # The old state up to one moment, the new one from there on: where the journal is
+    # complete for what is proven, and where it is done for what is not.
+    assert news == sorted(news)
+    assert not news[0]
+    assert news[-1]
+    assert news[kills // 2] is proven
+
+
+@pytest.mark.parametrize("proven", [True, False], ids=["proven", "unproven"])
+def test_recovery_may_be_killed_at_any_moment_too(tmp_path: Path, *, proven: bool) -> None:
+    """A start that is killed while it recovers leaves work that the next one can finish."""
+    killed_at = 0
+    (tmp_path / "first").mkdir()
+    for at, home in homes(tmp_path / "first"):
+        killed_at = at
+        well(in_child(partial(home.commit, KillingDisk(at))))
+        if home.contents() == [BOTH, NEW, OLD]:
+            break
+    for at, home in homes(tmp_path):
+        well(in_child(partial(home.commit, KillingDisk(killed_at), proven=proven)))
+        assert home.contents() == [BOTH, NEW, OLD]
+        first = well(in_child(partial(home.recover, KillingDisk(at))))
+        home.check_whole()
+        well(in_child(partial(home.recover, QuickDisk())))
+        home.check_nothing_left()
+        assert home.check_agree() is proven
+        if not first.killed:
+            break
+
+
+@pytest.mark.parametrize(
+    ("number", "proven"),
+    [*((number, True) for number in NUMBERS), (errno.EIO, False)],
+    ids=lambda value: errno.errorcode[value] if value > 1 else "",
+)
+def test_any_operation_may_fail_once(tmp_path: Path, number: int, *, proven: bool) -> None:
+    """One failure anywhere is reported, and all is as before for good; or it does not matter."""
+    reported = 0
+    for at, home in homes(tmp_path):
+        disk = FailingDisk(at, number)
+        trouble = home.try_commit(disk, proven=proven)
+        new = home.check_agree()
+        assert new is (trouble is None), (at, disk.failed)
+        if trouble is not None:
+            assert isinstance(trouble, FileTrouble)
+            assert errno_of(trouble) == number
+            reported += 1
+        home.recover(QuickDisk())
+        assert home.check_agree() is new, (at, disk.failed)
+        home.check_nothing_left()
+        if disk.failed is None:
+            break
+    assert reported > 100
+
+
+def test_the_disk_may_die_at_any_moment(tmp_path: Path) -> None:
+    """When all fails from some moment on, the undo too, the next start settles it."""
+    undone = 0
+    for at, home in homes(tmp_path):
+        disk = FailingDisk(at, errno.EIO, times=ENOUGH)
+        trouble = home.try_commit(disk)
+        home.check_whole()
+        undone += "could not be taken back" in str(trouble)
+        home.recover(QuickDisk())
+        home.check_agree()
+        home.check_nothing_left()
+        if disk.failed is None:
+            break
+    assert undone > 10
+
+
+class EditorDisk(SteppedDisk):
+    """An editor saves a file just before the operation with that number."""
+
+    def __init__(self, at: int, save: Callable[[], None]) -> None:
+        self._at = at
+        self._count = 0
+        self._save = save
+        self.struck: str | None = None
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        self._count += 1
+        if self._count == self._at:
+            self.struck = name
+            self._save()
+
+
+def save_in_place(path: Path) -> None:
+    path.write_bytes(EDITED)
+
+
+def save_by_rename(path: Path) -> None:
+    new = path.with_name("editor's own")
+    new.write_bytes(EDITED)
+    new.replace(path)
+
+
+@pytest.mark.parametrize("save", [save_in_place, save_by_rename])
+@pytest.mark.parametrize("victim", ["real_pgpass", "servers"])
+def test_an_editor_that_saves_meanwhile_loses_nothing(
+    tmp_path: Path, victim: str, save: Callable[[Path], None]
+) -> None:
+    """An edit survives whenever it is saved, but for the instant from last look to rename."""
+    lost: list[str | None] = []
+    refused = 0
+    for at, home in homes(tmp_path):
+        path = getattr(home, victim)
+        disk = EditorDisk(at, partial(save, path))
+        trouble = home.try_commit(disk, home.steps(QuickDisk()))
+        if trouble is not None:
+            assert isinstance(trouble, ChangedMeanwhile)
+            assert trouble.path in (home.pgpass, home.servers)
+            others = {home.real_pgpass, home.servers} - {path}
+            assert {other.read_bytes() for other in others} == {OLD}
+            assert not home.service.exists()
+            refused += 1
+        if disk.struck is None:
+            break
+        if path.read_bytes() != EDITED:
+            lost.append(disk.struck)
+        home.check_nothing_left()
+    assert refused > 50
+    # Of a file without an expanded content one instant, of the other two: closing what was
+    # looked at, and the rename itself.
+    instants = 2 if victim == "real_pgpass" else 1
+    assert lost == ["close", "replace"] * instants
+
+
+class OrderDisk(Disk):
+    """Knows what a power cut would lose, and refuses to build on it."""
+
+    def __init__(self, home: Home) -> None:
+        self._commits = home.state / "commits"
+        self._state = home.state
+        self._paths: dict[int, Path] = {}
+        self.files: set[Path] = set()
+        self.folders: set[Path] = set()
+        self.renames: list[Path] = []
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        fd = super().open(path, flags, mode)
+        self._paths[fd] = path
+        if flags & os.O_CREAT:
+            assert mode == 0o600
+            assert flags & os.O_EXCL
+            assert flags & os.O_NOFOLLOW
+            self.folders.add(path.parent)
+        return fd
+
+    def write(self, fd: int, data: memoryview) -> int:
+        self.files.add(self._paths[fd])
+        return super().write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        self.files.discard(self._paths[fd])
+
+    def fsync_folder(self, path: Path) -> None:
+        self.folders.discard(path)
+
+    def mkdir(self, path: Path, mode: int) -> None:
+        assert mode == 0o700
+        super().mkdir(path, mode)
+        self.folders.add(path.parent)
+
+    def replace(self, source: Path, target: Path) -> None:
+        assert not [path for path in self.files if path == source or source in path.parents]
+        assert source not in self.folders
+        if self._state not in target.parents:
+            assert list(self._commits.glob("*.open"))
+            assert self._commits not in self.folders
+        elif target.parent == self._commits and not target.suffix:
+            assert all(folder.is_relative_to(self._state) for folder in self.folders)
+        super().replace(source, target)
+        self.folders.add(target.parent)
+        self.renames.append(target)
+
+
+def test_nothing_is_built_on_what_a_power_cut_would_lose(tmp_path: Path) -> None:
+    """A power cut finds the journal before a client, content before its name, names before done."""
+    home = Home(tmp_path / "home")
+    disk = OrderDisk(home)
+    home.commit(disk)
+    assert home.check_agree()
+    assert [path for path in disk.renames if home.state not in path.parents] == [
+        home.real_pgpass,
+        home.service,
+        home.servers,
+        home.real_pgpass,
+    ]
+    assert not disk.files
+    assert disk.folders <= {home.state, home.state / "commits"}
+
+
+class NosyDisk(SteppedDisk):
+    """Looks, before every operation, for a file of ours that others could read."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        for path in self._home.root.rglob("*"):
+            # The third client may be read by its group, and becomes so under its own name.
+            open_to_group = path == self._home.servers or (
+                path.name.startswith(".servers.json.") and mode(path) == 0o640
+            )
+            if not path.is_symlink() and not open_to_group:
+                assert mode(path) & 0o077 == 0, (name, path)
+
+
+def commit_without_umask(home: Home) -> None:
+    os.umask(0)
+    home.commit(NosyDisk(home))
+
+
+def test_no_file_is_ever_readable_by_others_whatever_the_umask(tmp_path: Path) -> None:
+    """Files and folders of ours are private from the moment they exist."""
+    home = Home(tmp_path / "home")
+    assert not well(in_child(partial(commit_without_umask, home))).killed
+    assert home.check_agree()
+
+
+def test_a_racing_reader_never_sees_a_torn_or_missing_file(tmp_path: Path) -> None:
+    """While a file is replaced two thousand times, each reading finds one whole content."""
+    path = tmp_path / "file"
+    contents = [bytes([letter]) * size for letter, size in ((97, 10), (98, 70_000), (99, 3))]
+    path.write_bytes(contents[0])
+
+    def write() -> None:
+        files = Files(tmp_path / "locks", QuickDisk())
+        snapshot = files.read(path)
+        for turn in range(2000):
+            snapshot = files.replace(snapshot, contents[turn % 3 - 1], private=True)
+
+    children: list[Child] = []
+    writer = threading.Thread(target=lambda: children.append(in_child(write)))
+    writer.start()
+    seen: set[bytes] = set()
+    while writer.is_alive():
+        seen.add(path.read_bytes())
+    writer.join()
+    well(children[0])
+    assert seen == set(contents)
+
+
+def test_two_committers_take_turns(tmp_path: Path) -> None:
+    """Two processes that commit to the same files never mix their contents."""
+    home = Home(tmp_path / "home")
+    paths = (home.real_pgpass, home.servers)
+
+    def write_often(who: bytes) -> None:
+        files = Files(home.state / "locks", QuickDisk())
+        committer = Committer(files, home.state / "commits", SystemClock())
+        for turn in range(40):
+            new = b"%s %d" % (who, turn)
+            with contextlib.suppress(ChangedMeanwhile):
+                steps = [Step("a file", files.read(path), new, private=False) for path in paths]
+                committer.commit(steps, proven=True, note="test")
+
+    children: list[Child] = []
+    threads = [
+        threading.Thread(
+            target=lambda who=who: children.append(in_child(partial(write_often, who)))
+        )
+        for who in (b"one", b"two")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [child.report for child in children] == ["", ""]
+    assert len({path.read_bytes() for path in paths}) == 1
+    home.check_nothing_left()
