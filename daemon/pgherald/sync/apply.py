@@ -1,0 +1,348 @@
+"""Plan, commit, record, tell: what happens once a login is cleared to be written."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pgherald.clients.base import Held
+from pgherald.clock import Clock
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
+from pgherald.files import Files
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Entry, Login, News, NewsKind, Rotation
+from pgherald.store import Store
+from pgherald.sync.commit import Committer, Step
+from pgherald.sync.journal import CommitRecord
+from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.troubles import Troubles
+
+log = logging.getLogger(__name__)
+
+#: How often a commit is planned anew because another program wrote one of the files.
+_ATTEMPTS: Final = 8
+
+#: How long one client's file may take to be read, in seconds.
+_READ_LIMIT: Final = 10.0
+
+#: Pause before planning anew, in seconds, times the number of the attempt.
+_PAUSE: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An entry that may be written.
+
+    Attributes:
+        entry: the database and its login.
+        seen_at: when Heroku showed the login, UTC.
+        release: the app's release that showed it, when known.
+        proven_at: when a connection proved it, UTC; None when the person chose otherwise.
+    """
+
+    entry: Entry
+    seen_at: datetime
+    release: int | None
+    proven_at: datetime | None
+
+    @property
+    def key(self) -> DatabaseKey:
+        """The database's key."""
+        return self.entry.key
+
+
+class Applier:
+    """Writes cleared entries into all clients, as one commit.
+
+    Args:
+        clients: every client's file.
+        files: the one reader and writer of files.
+        committer: makes several writes one.
+        store: keeps state and history.
+        clock: tells the time.
+        troubles: hears what does not work.
+        tell: takes news for the person; must not block.
+        wrote: hears which files were just written, so that a watcher can leave them alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        clients: Sequence[Client],
+        files: Files,
+        committer: Committer,
+        store: Store,
+        clock: Clock,
+        troubles: Troubles,
+        tell: Callable[[News], None],
+        wrote: Callable[[Path], None] | None = None,
+    ) -> None:
+        self._clients = tuple(clients)
+        self._files = files
+        self._committer = committer
+        self._store = store
+        self._clock = clock
+        self._troubles = troubles
+        self._tell = tell
+        self._wrote = wrote
+        self._committing: asyncio.Task[CommitRecord | None] | None = None
+        self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
+        #: Files that stay open to others whatever is done, by file and mode.
+        self._stubborn: set[tuple[Path, int | None]] = set()
+        #: Clients that could not be brought up to date at the latest attempt, and why.
+        self.broken: dict[Client, ClientError] = {}
+
+    async def plan(
+        self,
+        wanted: Sequence[Entry],
+        *,
+        without: Collection[Client] = (),
+        remove: Collection[DatabaseKey] = (),
+    ) -> Plan:
+        """Compare the clients with the wanted logins, all at the same time.
+
+        A file that does not answer, on a network folder that hangs, fails like any other.
+        """
+        clients = [client for client in self._clients if client not in without]
+        parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
+        plan = join_plans(parts)
+        if not self._stubborn:
+            return plan
+        return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
+
+    async def _plan_one(
+        self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
+    ) -> ClientPlan:
+        silent = FileTrouble(
+            "does not answer", "Is it on a network folder that is gone?", path=client.path
+        )
+        if client in self._hanging:
+            return ClientPlan(client, error=silent)
+        work = asyncio.to_thread(plan_client, self._files, client, wanted, remove=remove)
+        task = asyncio.create_task(work)
+        self._hanging[client] = task
+        task.add_done_callback(lambda _: self._hanging.pop(client, None))
+        done, _ = await asyncio.wait({task}, timeout=_READ_LIMIT)
+        return task.result() if done else ClientPlan(client, error=silent)
+
+    def _unless_stubborn(self, file: FilePlan) -> FilePlan:
+        known = (file.snapshot.target, file.snapshot.mode) in self._stubborn
+        return dataclasses.replace(file, loose=False) if known else file
+
+    async def apply(
+        self, cleared: Sequence[Cleared], *, remove: Collection[DatabaseKey] = ()
+    ) -> Plan:
+        """Write the entries into every client that can be written.
+
+        A client that fails is left out, named as a trouble, and hinders no other. Returns
+        the plan that was carried out; its `failed` and `refused` say what is behind.
+
+        Args:
+            cleared: what is to be written.
+            remove: databases whose entries go.
+
+        Raises:
+            FileTrouble: no undo could be written, so no client was touched.
+        """
+        wanted = [item.entry for item in cleared]
+        broken: dict[Client, ClientError] = {}
+        overtaken = 0
+        while True:
+            plan = await self.plan(wanted, without=broken, remove=remove)
+            try:
+                await self._commit(plan)
+            except ChangedMeanwhile as exc:
+                overtaken += 1
+                if overtaken == _ATTEMPTS:
+                    broken[_client_of(plan, exc)] = exc
+                log.info("%s; planning again", exc.title)
+                await self._clock.sleep(_PAUSE * overtaken)
+            except FileTrouble as exc:
+                broken[_client_of(plan, exc)] = exc
+            else:
+                break
+        for file in plan.files:
+            if file.edit.changes:
+                self._well(file.client)
+                if self._wrote is not None:
+                    self._wrote(file.client.path)
+        plan = dataclasses.replace(plan, failed=(*plan.failed, *broken.items()))
+        self._note_failed(plan)
+        # What nothing had to be written for is no news: a client that stays broken makes the
+        # others be looked at again and again.
+        self.record([item for item in cleared if item.key in plan.keys], plan)
+        return plan
+
+    async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
+        """Take databases out of every client, since the person no longer wants them kept."""
+        plan = await self.apply([], remove=keys)
+        try:
+            for key in keys:
+                self._store.forget(key)
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        return plan
+
+    async def tighten(self, plan: Plan) -> None:
+        """Take files with passwords from everyone but their owner.
+
+        Some file systems know no modes; that is said once, and then let be.
+        """
+        for file in plan.files:
+            if not file.loose or file.edit.changes:
+                continue
+            try:
+                after = await asyncio.to_thread(self._files.tighten, file.snapshot)
+            except ClientError as exc:
+                self.broken[file.client] = exc
+                self._troubles.arose(file.client.subject, file.client.label, exc)
+                continue
+            if after.loose:
+                self._stubborn.add((after.target, after.mode))
+                log.warning("%s can be read by others: its file system has no modes", after.path)
+            elif self._wrote is not None:
+                self._wrote(file.client.path)
+
+    async def _commit(self, plan: Plan) -> None:
+        steps = [
+            Step(
+                file.client.label,
+                file.snapshot,
+                file.edit.new,
+                file.client.editor.private,
+                expand=file.expand,
+            )
+            for file in plan.files
+            if file.edit.changes
+        ]
+        if not steps:
+            return
+        note = "; ".join(sorted({in_words(c) for file in plan.files for c in file.edit.changes}))
+        # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
+        # waits for it, and should it be killed, the journal ends its work at the next start.
+        # `proven` says so: the logins were, or the person chose that they need not be.
+        self._committing = asyncio.create_task(
+            asyncio.to_thread(self._committer.commit, steps, proven=True, note=note)
+        )
+        await asyncio.shield(self._committing)
+
+    async def finished(self, within: float) -> None:
+        """Wait until no commit is under way, but no longer than `within` seconds."""
+        if self._committing is not None:
+            await asyncio.wait({self._committing}, timeout=within)
+
+    def note_clients(self, plan: Plan) -> None:
+        """Tell of clients that cannot be planned, and of those that are well again.
+
+        Args:
+            plan: for all databases: that a file can be read does not mean that it can be
+                written, and only one with nothing at all left to do has shown that.
+        """
+        self._note_failed(plan)
+        for file in plan.files:
+            if file.idle:
+                self._well(file.client)
+
+    def _note_failed(self, plan: Plan) -> None:
+        for client, error in plan.failed:
+            self.broken[client] = error
+            self._troubles.arose(client.subject, client.label, error)
+
+    def _well(self, client: Client) -> None:
+        self.broken.pop(client, None)
+        self._troubles.ended(client.subject)
+
+    def record(self, cleared: Sequence[Cleared], plan: Plan, *, late: bool = False) -> None:
+        """Keep in the store what was written, and tell it.
+
+        Args:
+            cleared: what is now in the clients.
+            plan: how it got there.
+            late: it was written by a pgherald that ended before it could record it.
+        """
+        now = self._clock.now()
+        labels = tuple(file.client.label for file in plan.files)
+        behind = tuple((client.label, error.reason) for client, error in plan.failed)
+        for item in cleared:
+            proven = late or item.proven_at is not None
+            try:
+                kind, changed = self._kind(item.entry, None if late else plan.held.get(item.key))
+                if kind is NewsKind.ROTATED and labels:
+                    self._store.add_rotation(
+                        Rotation(
+                            item.key,
+                            changed,
+                            item.seen_at,
+                            item.proven_at,
+                            None if behind else now,
+                            item.release,
+                        ),
+                        item.entry.database.name,
+                        labels,
+                    )
+            except StoreError as exc:
+                # The clients are right, and that is what matters; status will lag behind.
+                log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+                held = plan.held.get(item.key)
+                changed = () if held is None else differs(held, item.entry.login)
+                kind = NewsKind.ROTATED if changed else NewsKind.MENDED
+            self._tell(
+                News(
+                    kind,
+                    f"database:{item.key}",
+                    now,
+                    item.entry.database.name,
+                    changed=changed,
+                    proven=proven,
+                    clients=labels,
+                    behind=behind,
+                )
+            )
+        self._store_current(cleared, plan, None if behind else now)
+
+    def _store_current(self, cleared: Sequence[Cleared], plan: Plan, at: datetime | None) -> None:
+        if not plan.files:
+            return
+        proofs = {item.key: item.proven_at for item in cleared if item.proven_at is not None}
+        try:
+            self._store.current([item.entry for item in cleared], at, proofs)
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+
+    def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
+        """Whether this is a rotation, a first entry, or a client that had lost its entry.
+
+        The store knows best. Without it (a new machine, a lost state folder) what the
+        clients held tells.
+        """
+        changed = self._store.changed(entry.key, entry.login)
+        if changed is None:
+            changed = None if held is None else differs(held, entry.login)
+            if changed is None:
+                return NewsKind.ADDED, LOGIN_FIELDS
+        if not changed or changed == ("sslmode",):
+            # The sslmode is the person's own setting; Heroku does not rotate it.
+            return NewsKind.MENDED, changed
+        return NewsKind.ROTATED, changed
+
+
+def _client_of(plan: Plan, exc: ClientError) -> Client:
+    """The client whose file failed; without one, nothing could be written at all."""
+    for file in plan.files:
+        if exc.path in (file.client.path, file.snapshot.target):
+            return file.client
+    raise exc
+
+
+def differs(held: Held, login: Login) -> tuple[str, ...]:
+    """Fields of the login that differ from what a client holds, as far as it holds them."""
+    return tuple(
+        name
+        for name in LOGIN_FIELDS
+        if getattr(held, name) is not None and getattr(held, name) != getattr(login, name)
+    )

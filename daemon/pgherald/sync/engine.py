@@ -1,0 +1,372 @@
+"""Reconcile: what Heroku shows against what the clients hold.
+
+Sightings come in, in any order and any number. Those that the clients already hold are
+noted; the others are proven, each for itself, and written together: everything that becomes
+ready within a breath goes into one commit, and a login that takes long to prove keeps no
+other waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.errors import ClientError, NotYetProven, PgheraldError, StoreError, safe_text
+from pgherald.model import Database, DatabaseKey, Entry, Login, ProbePolicy, Sighting
+from pgherald.store import Store
+from pgherald.sync.apply import Applier, Cleared
+from pgherald.sync.batch import Batch
+from pgherald.sync.plan import Plan
+from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
+from pgherald.sync.troubles import Troubles
+from pgherald.sync.verdict import Verdict, judge
+
+log = logging.getLogger(__name__)
+
+#: While more is on its way, a batch is closed once nothing has come for this long, in seconds.
+QUIET: Final = 0.25
+
+#: Sightings are compared, and their proofs begun, at the latest after this, in seconds …
+SEEN_LIMIT: Final = 1.0
+
+#: … and proven logins written after this, so that a mass rotation is one commit and yet ends.
+READY_LIMIT: Final = 30.0
+
+
+class Standing(enum.StrEnum):
+    """How a database stands after its last sighting."""
+
+    CURRENT = "current"
+    """Every client holds its login; nothing had to be written."""
+    WRITTEN = "written"
+    """Its login has just been written into every client."""
+    PROVING = "proving"
+    """Its new login is being proven."""
+    UNPROVEN = "unproven"
+    """Its new login could not be proven, so the clients still hold the old one."""
+    BEHIND = "behind"
+    """At least one client could not be brought up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    entry: Entry
+    seen_at: datetime
+    release: int | None
+
+    @property
+    def key(self) -> DatabaseKey:
+        return self.entry.key
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A login that is being proven."""
+
+    login: Login
+    task: asyncio.Task[None]
+
+
+class Engine:
+    """Decides what happens to each sighting.
+
+    Args:
+        applier: plans and commits.
+        prober: proves logins.
+        store: keeps state.
+        troubles: hears what does not work.
+        clock: tells the time and waits.
+        quiet: seconds to wait for more before a commit; only while more is expected.
+    """
+
+    def __init__(
+        self,
+        *,
+        applier: Applier,
+        prober: Prober,
+        store: Store,
+        troubles: Troubles,
+        clock: Clock,
+        quiet: float = QUIET,
+    ) -> None:
+        self._applier = applier
+        self._prober = prober
+        self._store = store
+        self._troubles = troubles
+        self._clock = clock
+        self._queue: asyncio.Queue[_Seen | Cleared] = asyncio.Queue()
+        self._seen: Batch[_Seen] = Batch(quiet, SEEN_LIMIT)
+        self._ready: Batch[Cleared] = Batch(quiet, READY_LIMIT)
+        self._latest: dict[DatabaseKey, _Seen] = {}
+        self._proven: dict[DatabaseKey, tuple[Login, datetime]] = {}
+        self._given_up: dict[DatabaseKey, Login] = {}
+        self._cases: dict[DatabaseKey, _Case] = {}
+        self._expected = 0
+        self._working = False
+        self._moved = asyncio.Event()
+        #: How each database stands after its latest sighting.
+        self.standing: dict[DatabaseKey, Standing] = {}
+        #: Why a database is not current, where the reason is its own.
+        self.problems: dict[DatabaseKey, PgheraldError] = {}
+        #: Why nothing at all could be written, if that is so.
+        self.broken: PgheraldError | None = None
+
+    # --- what comes in -----------------------------------------------------------------
+
+    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
+        """Heroku showed these logins. Returns at once."""
+        for database, sighting in sightings:
+            seen = _Seen(Entry(database, sighting.login), sighting.seen_at, sighting.release)
+            self._latest[seen.key] = seen
+            self._queue.put_nowait(seen)
+
+    def again(self) -> None:
+        """A client's file was changed: compare all with what Heroku showed last."""
+        for seen in self._latest.values():
+            self._queue.put_nowait(seen)
+
+    @property
+    def wanted(self) -> list[Entry]:
+        """What each client should hold, by the latest sighting of each database."""
+        return [seen.entry for seen in self._latest.values()]
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While this is open, a commit waits a moment for what may still come."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._moved.set()
+
+    @property
+    def proving(self) -> tuple[DatabaseKey, ...]:
+        """Databases whose new login is being proven at the moment."""
+        return tuple(self._cases)
+
+    async def settled(self, *, proving: bool = True) -> None:
+        """Wait until nothing is left to do; with `proving`, until no login is being proven."""
+        while (
+            self._working
+            or self._expected
+            or not self._queue.empty()
+            or self._seen
+            or self._ready
+            or (proving and self._cases)
+        ):
+            self._moved.clear()
+            await self._moved.wait()
+
+    # --- the one worker ----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled; one batch at a time, so that commits never overlap."""
+        try:
+            while True:
+                await self._take_in()
+                self._working = True
+                try:
+                    await self._work_off()
+                except PgheraldError as exc:
+                    # The next sweep tries again; what failed has been said.
+                    log.warning("%s", exc)
+                finally:
+                    self._working = False
+                    self._moved.set()
+        finally:
+            for case in self._cases.values():
+                case.task.cancel()
+
+    async def _take_in(self) -> None:
+        """Wait for the next item, or until a batch is due."""
+        due = [batch.due() for batch in (self._seen, self._ready) if batch]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(due, default=None)):
+                self._sort(await self._queue.get())
+        while not self._queue.empty():
+            self._sort(self._queue.get_nowait())
+
+    def _sort(self, item: _Seen | Cleared) -> None:
+        latest = self._latest.get(item.key)
+        if latest is None or latest.entry != item.entry:
+            return  # a later sighting has overtaken it
+        now = asyncio.get_running_loop().time()
+        if isinstance(item, _Seen):
+            self._seen.add(item, now)
+        else:
+            self._ready.add(item, now)
+
+    async def _work_off(self) -> None:
+        """Handle what is due: everything, once nothing more is on its way."""
+        now = asyncio.get_running_loop().time()
+        if self._seen and (not self._expected or self._seen.due() <= now):
+            await self._compare(self._seen.take())
+            # Lets the proofs begin, so that they count as expected below.
+            await asyncio.sleep(0)
+        if self._ready and (not self._expected or self._ready.due() <= now):
+            await self._apply(self._ready.take())
+
+    async def _compare(self, seen: Sequence[_Seen]) -> None:
+        """Sort sightings into those that the clients hold and those to be proven."""
+        # Planned for all databases, so that a file that is idle has really nothing left to do.
+        plan = await self._applier.plan(self.wanted)
+        self._applier.note_clients(plan)
+        self._note_refused(plan)
+        if plan.idle and not plan.failed:
+            self._can_write()  # or need not any more: somebody did it by hand
+        refused = {key for _, key, _ in plan.refused}
+        current: list[_Seen] = []
+        for item in seen:
+            if item.key in plan.keys:
+                self._consider(item)
+                continue
+            self._drop_case(item.key)
+            if item.key in refused or plan.failed:
+                self.standing[item.key] = Standing.BEHIND
+                continue
+            self.standing[item.key] = Standing.CURRENT
+            self._well(item.key)
+            current.append(item)
+        self._remember(seen, current, plan)
+        await self._applier.tighten(plan)
+
+    def _remember(self, seen: Sequence[_Seen], current: Sequence[_Seen], plan: Plan) -> None:
+        """Keep in the store what was seen, and what is current."""
+        now = self._clock.now()
+        try:
+            self._store.looked([item.entry.database for item in seen], now)
+            # The clients hold it, and the store knows another one: whoever wrote it was ended
+            # before it could say so.
+            late = [i for i in current if self._store.changed(i.key, i.entry.login)]
+            self._applier.record(
+                [Cleared(i.entry, i.seen_at, i.release, None) for i in late], plan, late=True
+            )
+            self._store.current([item.entry for item in current], now, {})
+        except StoreError as exc:
+            # The clients come first; status will lag behind.
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+
+    def _note_refused(self, plan: Plan) -> None:
+        refused = {key: (client, error) for client, key, error in plan.refused}
+        for entry in self.wanted:
+            key = entry.key
+            if key not in refused:
+                self._troubles.ended(f"fit:{key}")
+                continue
+            client, error = refused[key]
+            problem = ClientError(
+                f"{client.label} cannot hold the login of {key}: {error.reason}", error.advice
+            )
+            self.problems[key] = problem
+            # A subject of its own: the same login may also be refused by Postgres.
+            self._troubles.arose(f"fit:{key}", entry.database.name, problem)
+
+    def _well(self, key: DatabaseKey) -> None:
+        self.problems.pop(key, None)
+        self._troubles.ended(f"database:{key}")
+
+    def _unwell(self, key: DatabaseKey, label: str, error: PgheraldError) -> None:
+        self.problems[key] = error
+        self._troubles.arose(f"database:{key}", label, error)
+
+    async def _apply(self, cleared: Sequence[Cleared]) -> None:
+        try:
+            plan = await self._applier.apply(cleared)
+        except PgheraldError as exc:
+            for item in cleared:
+                self.standing[item.key] = Standing.BEHIND
+            self.broken = exc
+            self._troubles.arose("commit", "commit", exc)
+            raise
+        self._can_write()
+        refused = {key for _, key, _ in plan.refused}
+        for item in cleared:
+            if plan.failed or item.key in refused:
+                self.standing[item.key] = Standing.BEHIND
+                continue
+            self.standing[item.key] = Standing.WRITTEN
+            self._well(item.key)
+
+    def _can_write(self) -> None:
+        self.broken = None
+        self._troubles.ended("commit")
+
+    # --- proving -----------------------------------------------------------------------
+
+    def _consider(self, seen: _Seen) -> None:
+        """Clear the login, or begin to prove it."""
+        key, login = seen.key, seen.entry.login
+        proven = self._proven.get(key)
+        if proven is not None and proven[0] == login:
+            self._clear(seen, proven[1])
+        elif seen.entry.database.probe is ProbePolicy.OFF:
+            self._clear(seen, None)
+        elif (case := self._cases.get(key)) is None or case.login != login:
+            self._drop_case(key)
+            self.standing[key] = Standing.PROVING
+            # The pauses are for a login that Heroku showed a moment early. One that was
+            # given up on before is tried once a sweep.
+            pauses = () if self._given_up.get(key) == login else RETRY_PAUSES
+            task = asyncio.create_task(self._prove(seen, pauses), name=f"prove {key}")
+            self._cases[key] = _Case(login, task)
+
+    def _drop_case(self, key: DatabaseKey) -> None:
+        if (case := self._cases.pop(key, None)) is not None:
+            case.task.cancel()
+
+    def _clear(self, seen: _Seen, proven_at: datetime | None) -> None:
+        self._queue.put_nowait(Cleared(seen.entry, seen.seen_at, seen.release, proven_at))
+
+    async def _prove(self, seen: _Seen, pauses: Sequence[float]) -> None:
+        key = seen.key
+        try:
+            for pause in (*pauses, None):
+                with self.expecting():
+                    proof = await self._probe(seen)
+                    verdict = judge(seen.entry.database.probe, proof, last=pause is None)
+                    if verdict is Verdict.WRITE:
+                        self._write(seen, proof)
+                        return
+                if verdict is Verdict.GIVE_UP or pause is None:
+                    self._give_up(seen, proof)
+                    return
+                self._not_yet(seen, proof)
+                await self._clock.sleep(pause)
+        finally:
+            case = self._cases.get(key)
+            if case is not None and case.task is asyncio.current_task():
+                del self._cases[key]
+            self._moved.set()
+
+    async def _probe(self, seen: _Seen) -> Proof:
+        try:
+            return await self._prober.probe(seen.entry.login)
+        except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
+            log.error("%s: the probe itself failed: %s", seen.key, safe_text(exc))  # noqa: TRY400 – a traceback may quote the login
+            return Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
+
+    def _write(self, seen: _Seen, proof: Proof) -> None:
+        self._given_up.pop(seen.key, None)
+        if proof.works:
+            self._proven[seen.key] = (seen.entry.login, proof.at)
+        self._clear(seen, proof.at if proof.works else None)
+
+    def _give_up(self, seen: _Seen, proof: Proof) -> None:
+        self._given_up[seen.key] = seen.entry.login
+        self.standing[seen.key] = Standing.UNPROVEN
+        label = seen.entry.database.name
+        self._unwell(seen.key, label, proof.error(label))
+
+    def _not_yet(self, seen: _Seen, proof: Proof) -> None:
+        label = seen.entry.database.name
+        error = proof.error(label)
+        log.info("%s: %s; trying again", seen.key, error.title)
+        self._unwell(seen.key, label, NotYetProven(error.title, "It is being tried again."))

@@ -1,0 +1,145 @@
+"""Speaks on edges: one notice when something breaks, one when it works again.
+
+What does not work is kept in the store, so a restart does not tell it anew; what is told
+does not depend on the store, which may be what is broken. Troubles that usually pass by
+themselves (a dropped network, Heroku catching its breath) are told only when they last.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.errors import (
+    NotHeroku,
+    NotYetProven,
+    PgheraldError,
+    RateLimited,
+    StoreError,
+    Unavailable,
+)
+from pgherald.model import News, NewsKind
+from pgherald.store import Store, Trouble
+
+log = logging.getLogger(__name__)
+
+_QUARTER: Final = 15 * 60.0
+
+#: How long a trouble of these kinds must last before the person hears of it, in seconds that
+#: this process has seen it: neither a closed lid nor a clock that is set counts.
+#: `NotYetProven` never is told: it ends as proven or as `ProbeFailed` within minutes.
+PATIENCE: Final[dict[str, float]] = {
+    Unavailable.__name__: _QUARTER,
+    NotHeroku.__name__: _QUARTER,
+    RateLimited.__name__: _QUARTER,
+    NotYetProven.__name__: math.inf,
+}
+
+#: Kinds that are one and the same to the person: an outage shows itself now as a time-out,
+#: now as a page of some proxy.
+_PASSING: Final = frozenset(kind for kind, seconds in PATIENCE.items() if seconds == _QUARTER)
+
+
+class Troubles:
+    """What does not work, and who was told.
+
+    Args:
+        store: remembers across restarts.
+        clock: tells how long a trouble has lasted.
+        tell: takes news for the person; must not block.
+
+    Raises:
+        StoreError: the store cannot be read; afterwards, that is only logged.
+    """
+
+    def __init__(self, store: Store, clock: Clock, tell: Callable[[News], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._tell = tell
+        self._known = {trouble.subject: trouble for trouble in store.troubles()}
+        self._first: dict[str, float] = {}
+
+    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+        """Something does not work (or still does not)."""
+        now, moment = self._clock.now(), self._clock.monotonic()
+        old = self._known.get(subject)
+        told = old is not None and old.told
+        if told and isinstance(error, NotYetProven):
+            return  # it is being tried once more, which is no news and no end
+        if old is None or _family(old.kind) != _family(error.kind):
+            told = False
+            self._first[subject] = moment
+        lasts = moment - self._first.setdefault(subject, moment)
+        tells = not told and lasts >= PATIENCE.get(error.kind, 0.0)
+        since = now if old is None else old.since
+        trouble = Trouble(
+            subject, label, error.kind, error.title, error.advice, since, told or tells
+        )
+        if trouble != old:
+            self._known[subject] = trouble
+            self._keep(trouble)
+        if tells:
+            self._tell(
+                News(
+                    NewsKind.TROUBLE,
+                    subject,
+                    now,
+                    label,
+                    title=error.title,
+                    advice=error.advice,
+                )
+            )
+
+    def ended(self, subject: str) -> None:
+        """It works. Tells so if the trouble had been told."""
+        known = self._known.pop(subject, None)
+        self._first.pop(subject, None)
+        # Another pgherald, such as a `check`, may have kept one of its own.
+        stored = self._clear(subject)
+        trouble = known or stored
+        if trouble is None or not trouble.told:
+            return
+        self._tell(
+            News(
+                NewsKind.RECOVERED,
+                subject,
+                self._clock.now(),
+                trouble.label,
+                title=trouble.title,
+                since=trouble.since,
+            )
+        )
+
+    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+        """Forget, without a word, the troubles of what is no longer kept.
+
+        Nobody asks about such a thing any more, so nobody would ever say that it works.
+
+        Args:
+            concerns: whether a subject is still kept.
+        """
+        for subject in list(self._known):
+            if not concerns(subject):
+                del self._known[subject]
+                self._first.pop(subject, None)
+                self._clear(subject)
+
+    def _keep(self, trouble: Trouble) -> None:
+        try:
+            self._store.put_trouble(trouble)
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+
+    def _clear(self, subject: str) -> Trouble | None:
+        try:
+            return self._store.clear_trouble(subject)
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+            return None
+
+
+def _family(kind: str) -> str:
+    return "passing" if kind in _PASSING else kind

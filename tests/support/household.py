@@ -1,0 +1,181 @@
+"""Everything from sighting to news, with real files and a prober under the test's control."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.servers_json import ServersJson
+from pgherald.clients.service_file import ServiceFile
+from pgherald.files import Disk, Files
+from pgherald.model import Database, DatabaseKey, Login, News, NewsKind, ProbePolicy, Sighting
+from pgherald.secret import Secret
+from pgherald.store import Store
+from pgherald.sync.apply import Applier
+from pgherald.sync.commit import Committer
+from pgherald.sync.engine import Engine
+from pgherald.sync.plan import Client
+from pgherald.sync.probe import Outcome, Proof
+from pgherald.sync.troubles import Troubles
+from support.fake_clock import FakeClock
+
+
+def database(
+    app: str = "shop", probe: ProbePolicy = ProbePolicy.REQUIRE, attachment: str = "DATABASE"
+) -> Database:
+    """A database of the default account."""
+    key = DatabaseKey("default", app, attachment)
+    return Database(key, app.capitalize(), "Heroku", app, probe)
+
+
+def login(number: int = 1, **changes: object) -> Login:
+    """A login; another number is another rotation's."""
+    plain = Login("db.example.com", 5432, "d1", f"u{number}", Secret(f"CANARY-{number}-password"))
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # names are the test's
+
+
+class FakeProber:
+    """Proves what it is told to; everything works unless told otherwise.
+
+    Attributes:
+        outcomes: by user, what the next probes find; the last one stays.
+        tried: every login that was tried, in order.
+        hanging: users whose probe does not end before `release`.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.outcomes: dict[str, list[Outcome]] = {}
+        self.tried: list[Login] = []
+        self.hanging: dict[str, asyncio.Event] = {}
+
+    async def probe(self, login: Login) -> Proof:
+        """See the class."""
+        self.tried.append(login)
+        if login.user in self.hanging:
+            await self.hanging[login.user].wait()
+        outcomes = self.outcomes.get(login.user, [Outcome.WORKS])
+        outcome = outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
+        return Proof(outcome, self._clock.now(), 0.1, "")
+
+
+@dataclass
+class Household:
+    """One person's clients, and what keeps them."""
+
+    folder: Path
+    clock: FakeClock
+    prober: FakeProber
+    files: Files
+    store: Store
+    applier: Applier
+    engine: Engine
+    clients: tuple[Client, ...]
+    news: list[News] = field(default_factory=list)
+
+    @property
+    def service_file(self) -> Path:
+        """The service file."""
+        return self.folder / ".pg_service.conf"
+
+    @property
+    def pgpass(self) -> Path:
+        """The pgpass file."""
+        return self.folder / ".pgpass"
+
+    @property
+    def servers_json(self) -> Path:
+        """The servers.json."""
+        return self.folder / "servers.json"
+
+    def show(self, *shown: tuple[Database, Login]) -> None:
+        """Heroku shows these logins."""
+        now = self.clock.now()
+        self.engine.sighted(
+            (database, Sighting(database.key, login, now, 7)) for database, login in shown
+        )
+
+    async def sees(self, *shown: tuple[Database, Login]) -> None:
+        """Heroku shows these logins, and everything that follows at once has happened."""
+        self.show(*shown)
+        await self.engine.settled(proving=False)
+
+    def held(self, database: Database) -> set[str]:
+        """Users that the clients hold for a database: one when all agree."""
+        found = set()
+        for client in self.clients:
+            held = client.editor.read(self.files.read(client.path).content).get(database.key)
+            if held is None:
+                found.add("none")
+            elif held.user is not None:
+                found.add(held.user)
+        return found
+
+    def kinds(self) -> list[NewsKind]:
+        """What was told, in order."""
+        return [item.kind for item in self.news]
+
+    def texts(self) -> dict[str, bytes]:
+        """The clients' files as they are."""
+        return {path.name: path.read_bytes() for path in self.folder.iterdir() if path.is_file()}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that real threads bring about, five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 – nobody could set an event
+            await asyncio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def household(
+    tmp_path: Path, *, disk: Disk | None = None, clients: Sequence[Client] | None = None
+) -> AsyncIterator[Household]:
+    """A household whose engine runs until the block ends."""
+    folder = tmp_path / "home"
+    folder.mkdir(exist_ok=True)
+    clock = FakeClock()
+    prober = FakeProber(clock)
+    files = Files(tmp_path / "state" / "locks", disk)
+    files.private_folder(tmp_path / "state")
+    committer = Committer(files, tmp_path / "state" / "commits", clock)
+    committer.recover()
+    made = tuple(
+        clients
+        or (
+            Client(Pgpass(), folder / ".pgpass", "psql"),
+            Client(ServiceFile(), folder / ".pg_service.conf", "service file"),
+            Client(ServersJson(), folder / "servers.json", "servers.json"),
+        )
+    )
+    news: list[News] = []
+    with Store.open(tmp_path / "state" / "state.db", files) as store:
+        troubles = Troubles(store, clock, news.append)
+        applier = Applier(
+            clients=made,
+            files=files,
+            committer=committer,
+            store=store,
+            clock=clock,
+            troubles=troubles,
+            tell=news.append,
+        )
+        engine = Engine(
+            applier=applier,
+            prober=prober,
+            store=store,
+            troubles=troubles,
+            clock=clock,
+            quiet=0.05,
+        )
+        work = asyncio.create_task(engine.run())
+        try:
+            yield Household(folder, clock, prober, files, store, applier, engine, made, news)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
