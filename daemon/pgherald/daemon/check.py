@@ -1,0 +1,168 @@
+"""One full reconcile in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgherald.daemon.wiring import Machinery
+from pgherald.errors import ClientError, PgheraldError
+from pgherald.model import Database, DatabaseKey
+from pgherald.sync.engine import Standing
+from pgherald.sync.plan import Plan
+
+#: A first word about logins that are still being proven comes after this, in seconds.
+_PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """How one database stands after a check.
+
+    Attributes:
+        database: which one.
+        standing: None when Heroku did not show its login.
+        error: what hinders it, if anything does.
+    """
+
+    database: Database
+    standing: Standing | None
+    error: PgheraldError | None
+
+    @property
+    def current(self) -> bool:
+        """Whether every client holds its login."""
+        return self.error is None and self.standing in (Standing.CURRENT, Standing.WRITTEN)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReport:
+    """How one client stands after a check."""
+
+    label: str
+    path: Path
+    error: PgheraldError | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Everything a check found.
+
+    Attributes:
+        databases: each database.
+        clients: each client.
+        errors: what concerns neither a database nor a client alone, such as an account, by
+            subject as in `pgherald.model.News`.
+        warnings: sentences that ask for no change.
+    """
+
+    databases: tuple[DatabaseReport, ...]
+    clients: tuple[ClientReport, ...]
+    errors: Mapping[str, PgheraldError]
+    warnings: tuple[str, ...]
+
+    @property
+    def current(self) -> bool:
+        """Whether every client of every database is current."""
+        return (
+            not self.errors
+            and all(database.current for database in self.databases)
+            and all(client.error is None for client in self.clients)
+        )
+
+
+async def check(
+    machine: Machinery, say: Callable[[str], None], *, prune: bool = False
+) -> CheckReport:
+    """Sweep once, prove and write what differs, and look whether all is current.
+
+    Args:
+        machine: everything, wired; its engine must not be running yet.
+        say: takes a line of progress when something takes long.
+        prune: whether to take out of the clients what is no longer configured.
+    """
+    work = asyncio.create_task(machine.engine.run())
+    checking = asyncio.create_task(_check(machine, say, prune=prune))
+    try:
+        await asyncio.wait({work, checking}, return_when=asyncio.FIRST_COMPLETED)
+        if not checking.done():
+            work.result()  # the engine never ends but by a mistake of its own
+        return checking.result()
+    finally:
+        work.cancel()
+        checking.cancel()
+        await asyncio.gather(work, checking, return_exceptions=True)
+
+
+async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool) -> CheckReport:
+    machine.sweeper.sweep()
+    await machine.sweeper.finished()
+    await machine.engine.settled(proving=False)
+    waiting = asyncio.ensure_future(machine.engine.settled())
+    done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE)
+    if not done:
+        for key in machine.engine.proving:
+            say(f"{key}: waiting for Postgres to accept the new login (up to two minutes) …")
+        await waiting
+    if prune:
+        await _prune(machine, say)
+    return await _report(machine)
+
+
+async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
+    """Take strangers out of the clients."""
+    plan = await machine.applier.plan(machine.engine.wanted)
+    if strangers := _strangers(machine, plan):
+        await machine.applier.remove(strangers)
+        for key in strangers:
+            say(f"{key}: removed from every client")
+
+
+def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
+    """Databases that a client holds and the configuration no longer has.
+
+    While Heroku does not tell what the rules find, nobody knows who is one.
+    """
+    if any(subject.startswith("discovery:") for subject in machine.sweeper.failures):
+        return []
+    known = {database.key for database in machine.sweeper.databases}
+    return sorted(key for key in plan.held if key not in known)
+
+
+async def _report(machine: Machinery) -> CheckReport:
+    engine, failures = machine.engine, machine.sweeper.failures
+    plan = await machine.applier.plan(engine.wanted)
+    failed = dict(plan.failed)
+    refused = {
+        key: ClientError(f"{client.label} cannot hold the login: {error.reason}", error.advice)
+        for client, key, error in plan.refused
+    }
+    databases = []
+    for database in machine.sweeper.databases:
+        subject = f"database:{database.key}"
+        error = (
+            failures.get(subject) or refused.get(database.key) or engine.problems.get(database.key)
+        )
+        standing = engine.standing.get(database.key)
+        if standing in (Standing.CURRENT, Standing.WRITTEN) and database.key in plan.keys:
+            standing = Standing.BEHIND
+        databases.append(DatabaseReport(database, standing, error))
+    clients = tuple(
+        ClientReport(
+            client.label, client.path, failed.get(client) or machine.applier.broken.get(client)
+        )
+        for client in machine.clients
+    )
+    warnings = [warning for file in plan.files for warning in file.edit.warnings]
+    warnings += [
+        f"{key} is no longer in the configuration; `pgherald check --prune` removes it "
+        "from the clients."
+        for key in _strangers(machine, plan)
+    ]
+    known = {f"database:{database.key}" for database in machine.sweeper.databases}
+    errors = {subject: error for subject, error in failures.items() if subject not in known}
+    if engine.broken is not None:
+        errors["commit"] = engine.broken
+    return CheckReport(tuple(databases), clients, errors, tuple(warnings))

@@ -1,0 +1,62 @@
+"""One sweep that changes nothing: for a plan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pgherald.config import Config
+from pgherald.daemon.wiring import Outside, accounts_of, sweeper_of
+from pgherald.errors import PgheraldError
+from pgherald.model import Database, Entry, Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What Heroku showed.
+
+    Attributes:
+        entries: what the clients should hold.
+        failures: what Heroku did not show, by subject.
+    """
+
+    entries: Sequence[Entry]
+    failures: Mapping[str, PgheraldError]
+
+
+class _Gathers:
+    """Takes sightings and troubles, and only keeps the former."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
+        self.entries.extend(Entry(database, seen.login) for database, seen in sightings)
+
+    def expecting(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+        """The sweeper keeps its failures itself."""
+
+    def ended(self, subject: str) -> None:
+        """Likewise."""
+
+    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+        """Likewise."""
+
+
+async def look(config: Config, outside: Outside) -> Looked:
+    """Ask Heroku about every database, once.
+
+    Raises:
+        UnsafeHost: HEROKU_HOST names a stranger.
+        ConfigError: a token source cannot be used.
+    """
+    gathered = _Gathers()
+    async with accounts_of(config, outside) as accounts:
+        sweeper = sweeper_of(accounts, gathered, gathered, outside.clock)
+        sweeper.sweep()
+        await sweeper.finished()
+    return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)

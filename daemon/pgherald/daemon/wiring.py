@@ -1,0 +1,298 @@
+"""Builds everything from a configuration, and takes it down again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pgherald.clients.base import TextClient
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.servers_json import ServersJson
+from pgherald.clients.service_file import ServiceFile
+from pgherald.clock import Clock
+from pgherald.config import ClientSetting, Config, DiscoverRule, Rows, database_for
+from pgherald.daemon.sweeper import Listens, Sightings, Sweeper, Watched, database_of
+from pgherald.errors import StoreError
+from pgherald.files import Files
+from pgherald.heroku.account import Account
+from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.discovery import Discovery, Found, Rule
+from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.tokens import TokenSource, token_source
+from pgherald.model import Database, DatabaseKey, News
+from pgherald.notify.chat import Chat
+from pgherald.notify.desktop import desktop_for
+from pgherald.notify.tell import Teller
+from pgherald.store import Store
+from pgherald.sync.apply import Applier
+from pgherald.sync.commit import Committer
+from pgherald.sync.engine import Engine
+from pgherald.sync.plan import Client
+from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.troubles import Troubles
+
+if TYPE_CHECKING:
+    import httpx
+
+
+#: How long status tells that the state file had to be started afresh.
+_DAMAGE_TOLD: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is needed from outside, handed in so that a test can hand in its own.
+
+    Attributes:
+        env: the environment.
+        home: the home folder.
+        clock: tells the time and waits.
+        transport: carries HTTP; None for the real network.
+        prober: proves logins; None for real connections.
+    """
+
+    env: Mapping[str, str]
+    home: Path
+    clock: Clock
+    transport: httpx.AsyncBaseTransport | None = None
+    prober: Prober | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state folder: what outlives a configuration.
+
+    Attributes:
+        files: the one reader and writer of files.
+        store: state and history.
+        committer: makes several writes one.
+    """
+
+    files: Files
+    store: Store
+    committer: Committer
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounts of one configuration, ready to be asked.
+
+    Attributes:
+        watched: each account with its databases.
+        tokens: where each account's token comes from.
+    """
+
+    watched: tuple[Watched, ...]
+    tokens: tuple[TokenSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """Everything that one configuration needs, wired."""
+
+    config: Config
+    clients: tuple[Client, ...]
+    accounts: Accounts
+    applier: Applier
+    engine: Engine
+    sweeper: Sweeper
+
+
+def files_of(config: Config) -> Files:
+    """The reader and writer of files; its locks lie in the state folder."""
+    return Files(config.state_dir / "locks")
+
+
+@contextlib.contextmanager
+def state_of(config: Config, clock: Clock) -> Iterator[State]:
+    """Open the state folder, and finish what a killed pgherald left half done.
+
+    Raises:
+        FileTrouble: the folder cannot be used.
+        StoreError: the state file cannot be used.
+    """
+    files = files_of(config)
+    files.private_folder(config.state_dir)
+    committer = Committer(files, config.state_dir / "commits", clock)
+    committer.recover()
+    with Store.open(config.state_dir / "state.db", files) as store:
+        _forget_old_damage(store, clock)
+        yield State(files, store, committer)
+
+
+def _forget_old_damage(store: Store, clock: Clock) -> None:
+    """A state file that was started afresh is worth a word for a day, and well ever since."""
+    for trouble in store.troubles():
+        if trouble.subject == "store" and clock.now() - trouble.since >= _DAMAGE_TOLD:
+            store.clear_trouble(trouble.subject)
+
+
+def clients_of(config: Config) -> tuple[Client, ...]:
+    """The configured clients, in the order in which they are written.
+
+    Passwords first: whoever reads a server that names only a service, or only a passfile,
+    finds the password there.
+    """
+    kinds = ("pgpass", "service_file", "servers_json")
+    settings = sorted(config.clients, key=lambda setting: kinds.index(setting.kind))
+    several = {s.kind for s in settings if sum(o.kind == s.kind for o in settings) > 1}
+    clients = []
+    for setting in settings:
+        editor = _editor(setting)
+        label = f"{editor.label} ({setting.path})" if setting.kind in several else editor.label
+        clients.append(Client(editor, setting.path, label))
+    return tuple(clients)
+
+
+def _editor(setting: ClientSetting) -> TextClient:
+    match setting.kind:
+        case "pgpass":
+            return Pgpass()
+        case "service_file":
+            return ServiceFile()
+        case _:
+            return ServersJson(
+                rows="host" if setting.rows is Rows.HOST else "service", passfile=setting.passfile
+            )
+
+
+@contextlib.asynccontextmanager
+async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Accounts]:
+    """Build the accounts; at the end close their connections.
+
+    Raises:
+        UnsafeHost: HEROKU_HOST names a stranger.
+        ConfigError: a token source cannot be used.
+    """
+    host = HerokuHost.from_env(outside.env)
+    async with contextlib.AsyncExitStack() as stack:
+        watched: list[Watched] = []
+        tokens: list[TokenSource] = []
+        for setting in config.accounts:
+            source = token_source(
+                setting.token.kind, setting.token.argument, host, outside.env, outside.home
+            )
+            api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
+            stack.push_async_callback(api.aclose)
+            named = [d for d in config.databases if d.key.account == setting.name]
+            rules = [rule for rule in config.discover if rule.account == setting.name]
+            account = Account(setting.name, api, interval=config.poll_interval)
+            watched.append(Watched(account, named, *_discovery(account, rules)))
+            tokens.append(source)
+        yield Accounts(tuple(watched), tuple(tokens))
+
+
+def _discovery(
+    account: Account, rules: Sequence[DiscoverRule]
+) -> tuple[Discovery | None, Callable[[Found], Database] | None]:
+    if not rules:
+        return None, None
+    asked: dict[Rule, DiscoverRule] = {}
+    for rule in rules:
+        # Of two rules that look for the same, the first one's settings count.
+        asked.setdefault(Rule(rule.include, rule.exclude, rule.team, rule.attachments), rule)
+    return Discovery(account, list(asked)), partial(_adopt, asked, account.name)
+
+
+def _adopt(rules: Mapping[Rule, DiscoverRule], account: str, found: Found) -> Database:
+    return database_for(rules[found.rule], account, found.app, found.attachment)
+
+
+@contextlib.asynccontextmanager
+async def machinery(
+    config: Config,
+    state: State,
+    outside: Outside,
+    *,
+    troubles: Troubles,
+    tell: Callable[[News], None],
+    wrote: Callable[[Path], None] | None = None,
+) -> AsyncIterator[Machinery]:
+    """Build everything but what runs by itself; at the end stop and close it.
+
+    Raises:
+        UnsafeHost: HEROKU_HOST names a stranger.
+        ConfigError: a token source cannot be used.
+    """
+    async with accounts_of(config, outside) as accounts:
+        clients = clients_of(config)
+        _forget_strangers(config, clients, state.store, troubles)
+        if state.store.afresh is not None:
+            troubles.arose("store", "state file", state.store.afresh)
+        applier = Applier(
+            clients=clients,
+            files=state.files,
+            committer=state.committer,
+            store=state.store,
+            clock=outside.clock,
+            troubles=troubles,
+            tell=tell,
+            wrote=wrote,
+        )
+        engine = Engine(
+            applier=applier,
+            prober=outside.prober or PostgresProber(outside.clock),
+            store=state.store,
+            troubles=troubles,
+            clock=outside.clock,
+        )
+        sweeper = sweeper_of(accounts, engine, troubles, outside.clock)
+        try:
+            yield Machinery(config, clients, accounts, applier, engine, sweeper)
+        finally:
+            await sweeper.stop()
+
+
+def _forget_strangers(
+    config: Config, clients: Sequence[Client], store: Store, troubles: Troubles
+) -> None:
+    """Let go of the state of what the configuration no longer has. Its history stays."""
+    named = {database.key for database in config.databases}
+    searched = {rule.account for rule in config.discover}
+    subjects = {client.subject for client in clients}
+    subjects |= {f"account:{account.name}" for account in config.accounts}
+    subjects |= {f"discovery:{account}" for account in searched}
+
+    def keeps(key: DatabaseKey) -> bool:
+        return key in named or key.account in searched
+
+    def concerns(subject: str) -> bool:
+        key = database_of(subject)
+        # "config" is left out: the configuration at hand could be read.
+        return keeps(key) if key is not None else subject in {*subjects, "commit", "store"}
+
+    with contextlib.suppress(StoreError):  # it can wait for the next start
+        for state in store.databases():
+            if not keeps(state.key):
+                store.forget(state.key)
+        troubles.keep_only(concerns)
+
+
+def sweeper_of(
+    accounts: Accounts, sightings: Sightings, troubles: Listens, clock: Clock
+) -> Sweeper:
+    """A sweeper for these accounts."""
+    return Sweeper(accounts.watched, sightings, troubles, clock)
+
+
+def teller_of(
+    config: Config, outside: Outside, on_receipt: Callable[[str], None] | None = None
+) -> Teller:
+    """Whoever tells the person, as the configuration wants it."""
+    wanted = config.notifications
+    return Teller(
+        desktop_for(sys.platform, environ=outside.env, clock=outside.clock)
+        if wanted.desktop
+        else None,
+        Chat(wanted.urls, outside.clock) if wanted.urls else None,
+        outside.clock,
+        logging.getLogger("pgherald"),
+        on_receipt=on_receipt,
+    )

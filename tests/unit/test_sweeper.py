@@ -1,0 +1,371 @@
+"""A sweep: every app asked for itself, and no trouble lost or kept too long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+import pytest
+
+from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper, Watched, database_of
+from pgherald.errors import NotVisible, PgheraldError, StoreError, Unavailable
+from pgherald.heroku.account import Missing
+from pgherald.heroku.discovery import Found, Rule
+from pgherald.model import Database, DatabaseKey, Sighting
+from support.fake_clock import START, FakeClock, settle
+from support.household import database, login
+
+SHOP, BLOG = database("shop"), database("blog")
+DOWN = Unavailable("down")
+
+Answer = Callable[[Sequence[Database]], Awaitable[list[Sighting | Missing]]]
+
+
+def sighting(of: Database) -> Sighting:
+    return Sighting(of.key, login(), START)
+
+
+class FakeAccount:
+    """Answers as it is told to, app by app; shows every login otherwise."""
+
+    def __init__(self, name: str = "default") -> None:
+        self.name = name
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[str] = []
+
+    async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
+        app = databases[0].key.app
+        self.asked.append(app)
+        if app in self.answers:
+            return await self.answers[app](databases)
+        return [sighting(database) for database in databases]
+
+    def fails(self, app: str, error: Exception) -> None:
+        async def answer(_: Sequence[Database]) -> list[Sighting | Missing]:
+            raise error
+
+        self.answers[app] = answer
+
+    def misses(self, app: str, error: PgheraldError) -> None:
+        async def answer(databases: Sequence[Database]) -> list[Sighting | Missing]:
+            return [Missing(database.key, error) for database in databases]
+
+        self.answers[app] = answer
+
+    def waits(self, app: str, event: asyncio.Event) -> None:
+        async def answer(databases: Sequence[Database]) -> list[Sighting | Missing]:
+            await event.wait()
+            return [sighting(database) for database in databases]
+
+        self.answers[app] = answer
+
+
+class FakeDiscovery:
+    """Finds what it is told to."""
+
+    def __init__(self, *apps: str) -> None:
+        self.apps = apps
+        self.error: Exception | None = None
+        self.asked = 0
+        self.gate: asyncio.Event | None = None
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        return tuple(
+            Found(app, "DATABASE", "", "heroku-postgresql:standard-0", Rule()) for app in self.apps
+        )
+
+    async def discover(self) -> tuple[Found, ...]:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return self.found
+
+
+class Hears:
+    """Keeps sightings and troubles."""
+
+    def __init__(self) -> None:
+        self.seen: list[DatabaseKey] = []
+        self.troubles: dict[str, PgheraldError] = {}
+        self.expected = 0
+        self.full = False
+
+    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
+        self.seen.extend(database.key for database, _ in sightings)
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        self.expected += 1
+        try:
+            yield
+        finally:
+            self.expected -= 1
+
+    def _touch(self) -> None:
+        if self.full:
+            raise StoreError("the disk is full")
+
+    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+        self._touch()
+        self.troubles[subject] = error
+
+    def ended(self, subject: str) -> None:
+        self._touch()
+        self.troubles.pop(subject, None)
+
+    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+        self._touch()
+        self.troubles = {s: error for s, error in self.troubles.items() if concerns(s)}
+
+
+class Desk:
+    """A sweeper of one or more accounts."""
+
+    def __init__(self, *watched: Watched) -> None:
+        self.hears = Hears()
+        self.clock = FakeClock()
+        self.sweeper = Sweeper(watched, self.hears, self.hears, self.clock)
+
+    async def sweep(self) -> None:
+        self.sweeper.sweep()
+        await self.sweeper.finished()
+        assert self.hears.expected == 0
+
+
+def watched(account: FakeAccount, *named: Database, found: FakeDiscovery | None = None) -> Watched:
+    def adopt(item: Found) -> Database:
+        of = database(item.app)
+        return dataclasses.replace(of, key=dataclasses.replace(of.key, account=account.name))
+
+    return Watched(account, named, found, adopt if found else None)  # type: ignore[arg-type]  # fakes
+
+
+async def test_every_app_is_asked_once() -> None:
+    """One question per app, whatever number of databases it has."""
+    account = FakeAccount()
+    second = database("shop", attachment="READER")
+    desk = Desk(watched(account, SHOP, BLOG, second))
+    await desk.sweep()
+    assert sorted(account.asked) == ["blog", "shop"]
+    assert sorted(desk.hears.seen) == [BLOG.key, SHOP.key, second.key]
+
+
+async def test_a_late_app_keeps_no_other_waiting() -> None:
+    """What is under way is left out of the next sweep, which asks the others all the same."""
+    account, event = FakeAccount(), asyncio.Event()
+    account.waits("shop", event)
+    desk = Desk(watched(account, SHOP, BLOG))
+    for _ in range(3):
+        desk.sweeper.sweep()
+        await settle()
+    assert (account.asked.count("shop"), account.asked.count("blog")) == (1, 3)
+    assert SHOP.key not in desk.hears.seen
+    event.set()
+    await desk.sweeper.finished()
+    assert SHOP.key in desk.hears.seen
+
+
+async def test_stopping_gives_up_what_is_under_way() -> None:
+    """A stop does not wait for Heroku, and what was given up is no trouble."""
+    account = FakeAccount()
+    account.waits("shop", asyncio.Event())
+    desk = Desk(watched(account, SHOP))
+    desk.sweeper.sweep()
+    await settle()
+    await desk.sweeper.stop()
+    assert not desk.sweeper.failures
+    assert not desk.hears.troubles
+
+
+async def test_a_missing_database_is_its_own_trouble() -> None:
+    """What Heroku does not show of one database is that database's, until it is shown."""
+    account = FakeAccount()
+    gone = NotVisible("gone")
+    account.misses("shop", gone)
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    assert desk.sweeper.failures == {"database:shop/DATABASE": gone}
+    assert desk.hears.troubles == {"database:shop/DATABASE": gone}
+    del account.answers["shop"]
+    await desk.sweep()
+    assert not desk.sweeper.failures
+
+
+async def test_a_trouble_of_the_account() -> None:
+    """An error that may be everybody's is told once, for the account, and ends with an answer."""
+    account = FakeAccount()
+    account.fails("shop", DOWN)
+    account.fails("blog", DOWN)
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    assert desk.sweeper.failures == {"account:default": DOWN}
+    assert desk.hears.troubles == {"account:default": DOWN}
+    account.answers.clear()
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert not desk.hears.troubles
+
+
+@pytest.mark.parametrize("apps", [("blog", "shop"), ("shop", "blog")])
+async def test_no_unanswered_database_is_lost(apps: tuple[str, str]) -> None:
+    """When another app is answered, the error stays with the database that was not."""
+    broken, well = apps
+    account = FakeAccount()
+    account.fails(broken, DOWN)
+    event = asyncio.Event()
+    account.waits(well, event)
+    desk = Desk(watched(account, SHOP, BLOG))
+    desk.sweeper.sweep()
+    await settle()
+    assert desk.sweeper.failures == {"account:default": DOWN}
+    event.set()
+    await desk.sweeper.finished()
+    assert desk.sweeper.failures == {f"database:{broken}/DATABASE": DOWN}
+
+
+async def test_accounts_are_apart() -> None:
+    """One account's trouble is not another's."""
+    good, bad = FakeAccount("work"), FakeAccount("home")
+    bad.fails("shop", DOWN)
+    work, home = (
+        dataclasses.replace(SHOP, key=dataclasses.replace(SHOP.key, account=account.name))
+        for account in (good, bad)
+    )
+    desk = Desk(watched(good, work), watched(bad, home))
+    await desk.sweep()
+    assert desk.sweeper.failures == {"account:home": DOWN}
+    assert desk.hears.seen == [work.key]
+
+
+async def test_a_mistake_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """An error nobody foresaw is a trouble too, and neither it nor the log repeats its words."""
+    account = FakeAccount()
+    account.fails("shop", RuntimeError("CANARY-secret"))
+    desk = Desk(watched(account, SHOP))
+    await desk.sweep()
+    error = desk.sweeper.failures["account:default"]
+    assert "mistake of its own: RuntimeError" in error.title
+    assert "CANARY" not in str(error)
+    assert "CANARY" not in caplog.text
+    assert "asking about shop" in caplog.text
+
+
+async def test_a_full_disk_stops_no_sweep(caplog: pytest.LogCaptureFixture) -> None:
+    """Troubles that cannot be kept are logged, and sightings go on."""
+    account = FakeAccount()
+    account.fails("blog", DOWN)
+    desk = Desk(watched(account, SHOP, BLOG, found=FakeDiscovery("shop-staging")))
+    desk.hears.full = True
+    await desk.sweep()
+    assert SHOP.key in desk.hears.seen
+    assert "the disk is full" in caplog.text
+
+
+# --- discovery -----------------------------------------------------------------------------
+
+
+async def test_discovery_has_its_own_pace() -> None:
+    """New databases are looked for every quarter of an hour, also when the clock is set back."""
+    found = FakeDiscovery("shop")
+    desk = Desk(watched(FakeAccount(), found=found))
+    for _ in range(3):
+        await desk.sweep()
+    assert found.asked == 1
+    for seconds in (1, -1):
+        desk.clock.jump(DISCOVERY_INTERVAL.total_seconds() * seconds)
+        await desk.sweep()
+    assert found.asked == 3
+    assert desk.hears.seen == [SHOP.key] * 5
+
+
+async def test_a_silent_heroku_takes_nothing_away() -> None:
+    """When discovery fails, what was found before is kept, and it is tried again at once."""
+    found = FakeDiscovery("shop")
+    desk = Desk(watched(FakeAccount(), found=found))
+    await desk.sweep()
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    found.error = DOWN
+    await desk.sweep()
+    await desk.sweep()
+    assert desk.sweeper.databases == (SHOP,)
+    assert found.asked == 3
+
+
+async def test_a_long_discovery_keeps_no_database_waiting() -> None:
+    """What is known already is looked at while Heroku still thinks about what else there is."""
+    found = FakeDiscovery("blog")
+    found.gate = asyncio.Event()
+    desk = Desk(watched(FakeAccount(), SHOP, found=found))
+    for _ in range(2):
+        desk.sweeper.sweep()
+        await settle()
+    assert desk.hears.seen == [SHOP.key, SHOP.key]
+    found.gate.set()
+    await desk.sweeper.finished()
+    assert desk.hears.seen == [SHOP.key, SHOP.key, BLOG.key]
+
+
+async def test_a_rule_that_finds_nothing_hinders_no_other() -> None:
+    """When one rule finds nothing any more, what the others find now counts all the same."""
+    found = FakeDiscovery("shop")
+    desk = Desk(watched(FakeAccount(), found=found))
+    await desk.sweep()
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    found.apps = ("shop", "blog")
+    found.error = NotVisible("Heroku shows no more databases for other-*")
+    await desk.sweep()
+    assert {each.key for each in desk.sweeper.databases} == {SHOP.key, BLOG.key}
+    assert "discovery:default" in desk.hears.troubles
+
+
+async def test_a_named_database_is_not_found_again() -> None:
+    """What the configuration names keeps the settings it has there."""
+    named = dataclasses.replace(SHOP, name="My shop", service="mine")
+    desk = Desk(watched(FakeAccount(), named, found=FakeDiscovery("shop")))
+    await desk.sweep()
+    assert desk.sweeper.databases == (named,)
+
+
+async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
+    """A found database whose service name is taken is named, until it is gone or renamed."""
+    other = dataclasses.replace(BLOG, service="shop")
+    found = FakeDiscovery("shop")
+    desk = Desk(watched(FakeAccount(), other, found=found))
+    await desk.sweep()
+    (subject,) = desk.sweeper.failures
+    assert subject == "database:shop/DATABASE"
+    assert subject in desk.hears.troubles
+    assert desk.sweeper.databases == (other,)
+    found.apps = ()
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert not desk.hears.troubles
+
+
+async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
+    """The trouble of an app that is gone goes with it; those of other accounts stay."""
+    work, home = FakeAccount("work"), FakeAccount("home")
+    found = FakeDiscovery("shop", "blog")
+    work.misses("shop", DOWN)
+    desk = Desk(watched(work, found=found), watched(home))
+    desk.hears.troubles["database:home:shop/DATABASE"] = DOWN
+    await desk.sweep()
+    assert desk.sweeper.failures == {"database:work:shop/DATABASE": DOWN}
+    found.apps = ("blog",)
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert set(desk.hears.troubles) == {"database:home:shop/DATABASE"}
+
+
+def test_what_a_subject_names() -> None:
+    """Only a database's subject names one."""
+    assert database_of("database:work:shop/DATABASE") == DatabaseKey("work", "shop", "DATABASE")
+    assert database_of("account:shop/DATABASE") is None
+    assert database_of("config") is None
