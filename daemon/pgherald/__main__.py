@@ -1,0 +1,6 @@
+"""`python -m pgherald`."""
+
+from pgherald.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""`pgherald check`: one full reconcile in the foreground.
+
+What `--json` prints; scripts may rely on it:
+
+    {
+      "current": true,                  // every client of every database; as the exit code
+      "databases": [{
+        "key": "shop/DATABASE",         // as in `status` and `history`
+        "name": "Shop (production)",
+        "current": true,
+        "standing": "written",          // current | written | behind | unproven | proving,
+                                        // or null when Heroku did not show its login
+        "problem": null                 // or a problem, as below without its subject
+      }],
+      "clients": [{"label": "psql", "path": "/home/me/.pgpass", "problem": null}],
+      "problems": [{                    // what concerns no database or client alone
+        "subject": "account:default",
+        "kind": "LoginRequired",        // a stable word
+        "title": "…", "advice": "…"     // for people; the advice may be empty
+      }],
+      "warnings": ["…"]                 // for people; they leave "current" as it is
+    }
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import click
+
+from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, headline, problem
+from pgherald.config import Config
+from pgherald.daemon.check import CheckReport, check
+from pgherald.daemon.wiring import Outside, machinery, state_of
+from pgherald.model import News
+from pgherald.notify.texts import line_for
+from pgherald.sync.engine import Standing
+from pgherald.sync.troubles import Troubles
+
+_WORDS = {
+    Standing.CURRENT: "current",
+    Standing.WRITTEN: "brought up to date",
+    Standing.BEHIND: "not up to date everywhere",
+    Standing.UNPROVEN: "left as it was: the new login could not be proven",
+    Standing.PROVING: "left as it was: the new login is still being proven",
+}
+
+
+@click.command("check", epilog="\b\nExample:\n  pgherald check && psql service=shop-production")
+@click.option("--prune", is_flag=True, help="Take out of the clients what is no longer configured.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_obj
+def command(invocation: Invocation, *, prune: bool, as_json: bool) -> int:
+    """Bring every client up to date, once, in the foreground.
+
+    Asks Heroku for every database's login, proves those that changed by a real connection,
+    and writes them into every client. What is right already is not written again. A daemon
+    that runs at the same time does no harm.
+
+    A database that was taken out of the configuration keeps its entries until --prune.
+
+    Exit code 0 when every client of every database is current, changed or not; 1 when
+    something could not be made current, each thing named on stderr; 2 when the command line
+    or the configuration is wrong.
+    """
+    config = invocation.load()
+    outside = invocation.outside()
+    # Its warnings are for the daemon's log; here each is named below, once.
+    logging.getLogger("pgherald").setLevel(logging.ERROR)
+    report, news = asyncio.run(_check(config, outside, prune=prune))
+    if as_json:
+        emit_json(_as_json(report))
+    else:
+        _show(report, news)
+    _name_problems(report)
+    return EXIT_OK if report.current else EXIT_TROUBLE
+
+
+async def _check(
+    config: Config, outside: Outside, *, prune: bool
+) -> tuple[CheckReport, list[News]]:
+    news: list[News] = []
+    with state_of(config, outside.clock) as state:
+        troubles = Troubles(state.store, outside.clock, news.append)
+        async with machinery(
+            config, state, outside, troubles=troubles, tell=news.append
+        ) as machine:
+            report = await check(machine, lambda line: click.echo(line, err=True), prune=prune)
+    return report, news
+
+
+def _show(report: CheckReport, news: list[News]) -> None:
+    told = {item.subject: line_for(item) for item in news if item.clients}
+    for database in report.databases:
+        line = told.get(f"database:{database.database.key}")
+        word = "not shown by Heroku" if database.standing is None else _WORDS[database.standing]
+        click.echo(line or f"{database.database.name}: {word}")
+    if not report.databases and not report.errors:
+        click.echo(NOTHING_FOUND)
+    for warning in report.warnings:
+        click.echo(f"Note: {warning}")
+
+
+def _name_problems(report: CheckReport) -> None:
+    for subject, error in report.errors.items():
+        problem(headline(subject, "", error.title), error.advice)
+    for item in report.databases:
+        key, name = item.database.key, item.database.name
+        if item.error is not None:
+            problem(headline(f"database:{key}", name, item.error.title), item.error.advice)
+    for client in report.clients:
+        if client.error is not None:
+            title = headline(f"client:{client.path}", client.label, client.error.title)
+            problem(title, client.error.advice)
+    well = not report.errors and all(client.error is None for client in report.clients)
+    for item in report.databases:
+        if well and not item.current and item.error is None:
+            problem(
+                f"{item.database.name} is not up to date everywhere",
+                "Another program may have changed a file meanwhile: run pgherald check again.",
+            )
+
+
+def _as_json(report: CheckReport) -> dict[str, object]:
+    return {
+        "current": report.current,
+        "databases": [
+            {
+                "key": str(item.database.key),
+                "name": item.database.name,
+                "current": item.current,
+                "standing": item.standing,
+                "problem": error_json(item.error),
+            }
+            for item in report.databases
+        ],
+        "clients": [
+            {
+                "label": item.label,
+                "path": str(item.path),
+                "problem": error_json(item.error),
+            }
+            for item in report.clients
+        ],
+        "problems": [
+            {"subject": subject} | (error_json(error) or {})
+            for subject, error in report.errors.items()
+        ],
+        "warnings": report.warnings,
+    }

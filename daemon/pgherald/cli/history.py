@@ -1,0 +1,112 @@
+"""`pgherald history`: the rotations that were seen.
+
+What `--json` prints, the latest first; scripts may rely on it:
+
+    [{
+      "id": 7,                          // grows with time
+      "key": "shop/DATABASE",           // as in `status` and `check`
+      "name": "Shop (production)",      // what the database was called then
+      "changed": ["user", "password"],  // fields of the login
+      "release": 42,                    // the app's release that brought it, or null
+      "seen_at": "2026-01-05T09:00:00.000+00:00",
+      "proven_at": "…",                 // by a connection; null for never
+      "written_at": "…",                // when every client held it; null when not all did
+      "clients": ["psql"]               // those that it was written into
+    }]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.cli.output import emit_json, table
+from pgherald.errors import PgheraldError
+from pgherald.model import DatabaseKey
+from pgherald.store import Record, Store
+from pgherald.store.sqlite import HISTORY_LIMIT
+
+
+@click.command("history", epilog="\b\nExample:\n  pgherald history shop-production/DATABASE -n 5")
+@click.argument("database", required=False)
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True,
+              help="How many, at most.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_obj
+def command(invocation: Invocation, database: str | None, limit: int, *, as_json: bool) -> int:
+    """List the rotations that were seen, newest first.
+
+    DATABASE is a database as `pgherald status` shows it, by its key or its name, or an app
+    that has only one. Without it, all are listed.
+
+    Exit code 0, also when there were none; 1 when DATABASE is unknown or may mean several; 2
+    when the command line or the configuration is wrong.
+    """
+    config = invocation.load()
+    store = Store.read_only(config.state_dir / "state.db")
+    records: list[Record] = []
+    if store is not None:
+        with store:
+            records = store.history(limit, None if database is None else _key(store, database))
+    elif database is not None:
+        raise _unknown(database)
+    if as_json:
+        emit_json([_as_json(record) for record in records])
+    elif not records:
+        click.echo("No rotation has been seen yet.")
+    else:
+        table(("WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN TO"), [_row(r) for r in records])
+    return EXIT_OK
+
+
+def _key(store: Store, text: str) -> DatabaseKey:
+    """The key that is meant: also one that is no longer kept, as long as history has it."""
+    labels = {record.rotation.key: record.label for record in store.history(HISTORY_LIMIT)}
+    labels |= {state.key: state.label for state in store.databases()}
+    meant = [key for key, label in labels.items() if text in (str(key), label)]
+    meant = meant or [key for key in labels if text == key.app]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        names = ", ".join(sorted(map(str, meant)))
+        raise PgheraldError(f"{text} may mean several databases", f"Name one of them: {names}")
+    raise _unknown(text, [*map(str, labels), *labels.values(), *(key.app for key in labels)])
+
+
+def _unknown(text: str, known: Sequence[str] = ()) -> PgheraldError:
+    import difflib  # noqa: PLC0415 – only a misspelt name needs it
+
+    close = difflib.get_close_matches(text, known, n=1)
+    return PgheraldError(
+        f"pgherald has not looked at any database {text!r}",
+        f"Did you mean {close[0]!r}?" if close else "`pgherald status` shows those that it has.",
+    )
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    rotation = record.rotation
+    release = "" if rotation.release is None else f" (v{rotation.release})"
+    return (
+        rotation.seen_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        f"{record.label}{release}",
+        ", ".join(rotation.changed),
+        "yes" if rotation.proven_at is not None else "no",
+        ", ".join(record.clients) + ("" if rotation.written_at is not None else " (not all)"),
+    )
+
+
+def _as_json(record: Record) -> dict[str, object]:
+    rotation = record.rotation
+    return {
+        "id": record.id,
+        "key": str(rotation.key),
+        "name": record.label,
+        "changed": rotation.changed,
+        "release": rotation.release,
+        "seen_at": rotation.seen_at,
+        "proven_at": rotation.proven_at,
+        "written_at": rotation.written_at,
+        "clients": record.clients,
+    }

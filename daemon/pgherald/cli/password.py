@@ -1,0 +1,120 @@
+"""`pgherald password`: one password, from the clients' own files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.clients import pgpass, service_file
+from pgherald.config import Config
+from pgherald.errors import ClientError, PgheraldError
+from pgherald.files import Files
+from pgherald.secret import Secret
+
+
+@click.command(
+    "password",
+    epilog="\b\nExample:\n"
+    "  PGPASSWORD=$(pgherald password --service shop-production) some-tool\n"
+    "\b\nAs pgAdmin's PasswordExecCommand:\n"
+    "  pgherald password --host %HOSTNAME% --port %PORT% --user %USERNAME%",
+)
+@click.option("--service", metavar="NAME", help="Section of the service file.")
+@click.option("--host", metavar="NAME", help="Host, exactly as the client's file has it.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True,
+              metavar="NUMBER", help="Port, exactly as the client's file has it.")  # fmt: skip
+@click.option(
+    "--user", metavar="NAME", help="Role name; pgAdmin's quotes around it are understood."
+)
+@click.option("--dbname", metavar="NAME", default="*",
+              help="Database, where a line of pgpass names one.")  # fmt: skip
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    *,
+    service: str | None,
+    host: str | None,
+    port: int,
+    user: str | None,
+    dbname: str,
+) -> int:
+    """Print one password, for a script or another tool.
+
+    Give either --service, or --host and --user. The password is read from the service file
+    or pgpass that pgherald keeps, with libpq's own rules; Heroku is not asked.
+
+    Exit code 0 and the password on stdout. Else nothing is on stdout and the reason is on
+    stderr: 1 when there is no such password, 2 when the command line or the configuration is
+    wrong.
+    """
+    if (service is None) == (host is None and user is None):
+        raise click.UsageError("Give either --service, or --host and --user.")
+    if service is None and (host is None or user is None):
+        raise click.UsageError(f"--{'user' if user is None else 'host'} is missing.")
+    config = invocation.load()
+    if service is not None:
+        found = _by_service(config, service)
+    else:
+        assert host is not None  # noqa: S101 – made sure of above
+        assert user is not None  # noqa: S101
+        found = _by_login(config, host, port, _unquoted(user), dbname)
+    click.echo(found.reveal())
+    return EXIT_OK
+
+
+def _by_service(config: Config, service: str) -> Secret:
+    files = Files(config.state_dir / "locks")
+    for path in _paths(config, "service_file", "--host and --user"):
+        with _named(path):
+            held = service_file.lookup(files.read(path).content or b"", service)
+        if held is not None and held.password is not None:
+            return held.password
+        if held is not None:
+            raise ClientError(f"section [{service}] holds no password", path=path)
+    raise PgheraldError(
+        f"No service file has a section [{service}]",
+        "`pgherald status` shows the databases; `pgherald check` writes their sections.",
+    )
+
+
+def _by_login(config: Config, host: str, port: int, user: str, dbname: str) -> Secret:
+    files = Files(config.state_dir / "locks")
+    for path in _paths(config, "pgpass", "--service"):
+        with _named(path):
+            found = pgpass.lookup(files.read(path).content or b"", host, port, dbname, user)
+        if found is not None:
+            return found
+    raise PgheraldError(
+        f"No line of pgpass fits host {host}, port {port} and user {user}",
+        "A rotation may have changed them: `pgherald check` brings pgpass up to date.",
+    )
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Editors do not know whose text they read; a person wants to."""
+    try:
+        yield
+    except ClientError as exc:
+        raise exc if exc.path is not None else exc.at(path) from None
+
+
+def _paths(config: Config, kind: str, other: str) -> list[Path]:
+    paths = [client.path for client in config.clients if client.kind == kind]
+    if not paths:
+        raise PgheraldError(
+            f"The configuration has no [clients.{kind}]",
+            f"Add that section and run `pgherald check`, or ask by {other}.",
+        )
+    return paths
+
+
+def _unquoted(user: str) -> str:
+    """Undo pgAdmin's quotes around a user name that is no plain identifier."""
+    if len(user) > 1 and user[0] == user[-1] == '"':
+        return user[1:-1].replace('""', '"')
+    return user

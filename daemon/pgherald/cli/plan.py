@@ -1,0 +1,129 @@
+"""`pgherald plan`: what `check` would write, as a redacted diff.
+
+What `--json` prints; scripts may rely on it:
+
+    {
+      "idle": true,                     // nothing would be written
+      "databases": ["shop/DATABASE"],   // those that Heroku showed
+      "files": [{
+        "label": "psql", "path": "/home/me/.pgpass",
+        "changes": [{"key": "shop/DATABASE", "action": "update", "fields": ["password"]}],
+        "tighten": false,               // others may read it, which would be mended
+        "diff": ["…"],                  // lines of a unified diff, secrets masked
+        "warnings": ["…"]               // for people
+      }],
+      "failed": [{"label": "psql", "path": "/home/me/.pgpass", "problem": {
+        "kind": "Unparsable", "title": "…", "advice": "…"
+      }}],
+      "refused": [{"label": "psql", "key": "shop/DATABASE", "problem": {}}],
+      "problems": [{"subject": "account:default", "kind": "LoginRequired",
+                    "title": "…", "advice": "…"}]
+    }
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.output import (
+    NOTHING_FOUND,
+    diff_line,
+    emit_json,
+    error_json,
+    headline,
+    problem,
+)
+from pgherald.daemon.look import Looked, look
+from pgherald.daemon.wiring import clients_of, files_of
+from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
+
+
+@click.command("plan", epilog="\b\nExample:\n  pgherald plan | less -R")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_obj
+def command(invocation: Invocation, *, as_json: bool) -> int:
+    """Show what check would write, and write nothing.
+
+    Asks Heroku and reads the clients' files. No login is proven, nothing is written, and
+    no secret is shown: passwords appear as dots.
+
+    Exit code 0 when a plan could be made, whether or not it holds changes; 1 when something
+    hinders it, each thing named on stderr; 2 when the command line or the configuration is wrong.
+    """
+    config = invocation.load()
+    looked = asyncio.run(look(config, invocation.outside()))
+    plan = make_plan(files_of(config), clients_of(config), looked.entries)
+    if as_json:
+        emit_json(_as_json(plan, looked))
+    else:
+        _show(plan, looked)
+    names = {f"database:{database.key}": database.name for database in config.databases}
+    for subject, trouble in looked.failures.items():
+        problem(headline(subject, names.get(subject, ""), trouble.title), trouble.advice)
+    for client, error in plan.failed:
+        problem(headline(client.subject, client.label, error.title), error.advice)
+    for client, _, error in plan.refused:
+        problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
+    well = not looked.failures and not plan.failed and not plan.refused
+    return EXIT_OK if well else EXIT_TROUBLE
+
+
+def _show(plan: Plan, looked: Looked) -> None:
+    for file in plan.files:
+        for warning in file.edit.warnings:
+            click.echo(f"Note: {file.client.path}: {warning}")
+        if not file.idle:
+            _show_file(file)
+    if not looked.entries and not looked.failures:
+        click.echo(NOTHING_FOUND)
+    if plan.idle and looked.entries:
+        count = len(looked.entries)
+        what = "The one database is" if count == 1 else f"All {count} databases are"
+        click.echo(f"Nothing to do. {what} current in every client that can be read.")
+
+
+def _show_file(file: FilePlan) -> None:
+    click.secho(f"{file.client.label}: {file.client.path}", bold=True)
+    for change in file.edit.changes:
+        click.echo(f"  {in_words(change)}")
+    if file.loose:
+        click.echo("  make it readable by its owner alone (mode 0600)")
+    for line in file.diff():
+        diff_line(line)
+    click.echo()
+
+
+def _as_json(plan: Plan, looked: Looked) -> dict[str, object]:
+    return {
+        "idle": plan.idle,
+        "databases": [str(entry.key) for entry in looked.entries],
+        "files": [
+            {
+                "label": file.client.label,
+                "path": str(file.client.path),
+                "changes": [
+                    {"key": str(c.key), "action": c.action, "fields": c.fields}
+                    for c in file.edit.changes
+                ],
+                "tighten": file.loose,
+                "diff": list(file.diff()),
+                "warnings": file.edit.warnings,
+            }
+            for file in plan.files
+        ],
+        "failed": [
+            {"label": client.label, "path": str(client.path), "problem": error_json(error)}
+            for client, error in plan.failed
+        ],
+        "refused": [
+            {"label": client.label, "key": str(key), "problem": error_json(refusal)}
+            for client, key, refusal in plan.refused
+        ],
+        "problems": [
+            {"subject": subject} | (error_json(trouble) or {})
+            for subject, trouble in looked.failures.items()
+        ],
+    }

@@ -1,0 +1,397 @@
+"""`status`, `history` and `config`: what pgherald knows, for people and for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import pty
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgherald.cli.output import ago, emit_json, headline, lasting
+from pgherald.config.generate import describe
+from pgherald.errors import LoginRequired, PgheraldError, ProbeFailed, Unparsable
+from pgherald.files import Files
+from pgherald.model import DatabaseKey, Entry, Rotation
+from pgherald.store import Store, Trouble
+from support.commands import CLIENTS, SHOP, Result, run
+from support.household import database, login
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+KEY = DatabaseKey("default", "shop-production", "DATABASE")
+PRODUCTION = dataclasses.replace(database("shop-production"), name="Shop")
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's own "now": the whole run may take minutes, and status tells the minutes."""
+    monkeypatch.setitem(globals(), "NOW", datetime.now(UTC).replace(microsecond=0))
+
+
+class Desk:
+    """A configuration and a state file."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.patch = patch
+        self.configure(SHOP + CLIENTS)
+        self.files = Files(folder / "state" / "locks")
+
+    def configure(self, text: str) -> None:
+        (self.folder / "config.toml").write_text(f'state_dir = "state"\n{text}')
+
+    def store(self) -> Store:
+        self.files.private_folder(self.folder / "state")
+        return Store.open(self.folder / "state" / "state.db", self.files)
+
+    def healthy(self, *, proven: bool = True) -> None:
+        """All was well five minutes ago."""
+        at = NOW - timedelta(minutes=5)
+        with self.store() as store:
+            store.looked([PRODUCTION], at)
+            store.current([Entry(PRODUCTION, login())], at, {KEY: at} if proven else {})
+
+    def rotated(self, key: DatabaseKey = KEY, label: str = "Shop", days: int = 1) -> None:
+        at = NOW - timedelta(days=days)
+        rotation = Rotation(key, ("user", "password"), at, at, at, 42)
+        with self.store() as store:
+            store.add_rotation(rotation, label, ("psql", "service file"))
+
+    def run(self, *args: str) -> Result:
+        return run("--config", str(self.folder / "config.toml"), *args, patch=self.patch)
+
+
+def put(store: Store, subject: str, label: str, error: PgheraldError, since: datetime) -> None:
+    """Something has not worked since then."""
+    trouble = Trouble(subject, label, error.kind, error.title, error.advice, since, told=True)
+    store.put_trouble(trouble)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch)
+
+
+# --- status --------------------------------------------------------------------------------
+
+
+def test_status_before_anything(desk: Desk) -> None:
+    """Before the first look, status says what to do, and lists what is going to be kept."""
+    result = desk.run("status")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Nothing has been looked at yet. Run: pgherald check\n")
+    assert ["Shop", "shop-production/DATABASE", "new", "never", "never", "never"] in [
+        line.split() for line in result.out.splitlines()
+    ]
+    assert not (desk.folder / "state").exists()
+
+
+def test_status_when_all_is_well(desk: Desk) -> None:
+    """A healthy household is a table and one line about the daemon."""
+    desk.healthy()
+    desk.rotated()
+    result = desk.run("status")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "DATABASE  KEY                       STATE    LAST LOOK  LAST ROTATION  PROVEN",
+        "Shop      shop-production/DATABASE  current  5 min ago  1 day ago      5 min ago",
+        "",
+        "The daemon is not running; start it with: pgherald run.",
+    ]
+
+
+def test_an_unproven_login_is_called_so(desk: Desk) -> None:
+    """A login in the clients that nobody could prove is told from one that is still to come."""
+    desk.healthy(proven=False)
+    assert "unproven" in desk.run("status").out
+
+
+def test_status_while_the_daemon_runs(desk: Desk) -> None:
+    """Whether the daemon runs is read from its lock, which a killed one does not hold."""
+    desk.healthy()
+    lock = desk.folder / "state" / "daemon.lock"
+    with desk.files.exclusive(lock, "pgherald run"):
+        assert desk.run("status").out.endswith("The daemon is running.\n")
+        assert desk.run("status", "--json").json["running"]
+    assert lock.exists()
+    assert not desk.run("status", "--json").json["running"]
+
+
+def test_troubles_come_first(desk: Desk) -> None:
+    """What is wrong, for whom, since when and what to do: on stderr, the oldest first; exit 1."""
+    desk.healthy()
+    with desk.store() as store:
+        refused = ProbeFailed("Postgres refuses the login of Shop", "Make another.")
+        put(store, f"database:{KEY}", "Shop", refused, NOW - timedelta(minutes=3))
+        token = LoginRequired("Heroku does not accept the token", "Log in.")
+        put(store, "account:work", "work", token, NOW - timedelta(hours=2))
+    result = desk.run("status")
+    assert result.code == 1
+    assert result.err.splitlines() == [
+        "Heroku account work: Heroku does not accept the token (began 2 h ago)",
+        "  Log in.",
+        "Postgres refuses the login of Shop (began 3 min ago)",
+        "  Make another.",
+        "",
+    ]
+    assert " trouble " in result.out
+
+
+def test_a_note_about_notifications(desk: Desk) -> None:
+    """Why the latest notification could not be shown is said at the end."""
+    desk.healthy()
+    with desk.store() as store:
+        store.note("notifications", "no desktop here")
+    assert desk.run("status").out.endswith("\nNotifications: no desktop here\n")
+
+
+def test_status_as_json(desk: Desk) -> None:
+    """The JSON has the documented shape."""
+    desk.healthy()
+    desk.rotated()
+    with desk.store() as store:
+        error = Unparsable("not JSON", path=desk.folder / "servers.json", line=3)
+        put(store, f"client:{desk.folder / 'servers.json'}", "servers.json", error, NOW)
+    result = desk.run("status", "--json")
+    assert result.code == 1
+    at = (NOW - timedelta(minutes=5)).isoformat(timespec="milliseconds")
+    assert result.json == {
+        "ok": False,
+        "running": False,
+        "databases": [
+            {
+                "key": "shop-production/DATABASE",
+                "name": "Shop",
+                "current": True,
+                "looked_at": at,
+                "current_at": at,
+                "proven": True,
+                "proven_at": at,
+                "last_rotation_at": (NOW - timedelta(days=1)).isoformat(timespec="milliseconds"),
+            }
+        ],
+        "clients": [
+            {"kind": "service_file", "path": str(desk.folder / "pg_service.conf"), "ok": True},
+            {"kind": "pgpass", "path": str(desk.folder / "pgpass"), "ok": True},
+            {"kind": "servers_json", "path": str(desk.folder / "servers.json"), "ok": False},
+        ],
+        "troubles": [
+            {
+                "subject": f"client:{desk.folder / 'servers.json'}",
+                "name": "servers.json",
+                "kind": "Unparsable",
+                "title": f"{desk.folder / 'servers.json'}:3: not JSON",
+                "advice": "",
+                "since": NOW.isoformat(timespec="milliseconds"),
+            }
+        ],
+        "notifications": None,
+    }
+
+
+def test_a_state_file_that_is_none(desk: Desk) -> None:
+    """Status never repairs: a damaged state file is named, with exit code 1."""
+    (desk.folder / "state").mkdir(mode=0o700)
+    (desk.folder / "state" / "state.db").write_bytes(b"nonsense" * 200)
+    result = desk.run("status")
+    assert (result.code, result.out) == (1, "")
+    assert str(desk.folder / "state" / "state.db") in result.err
+
+
+# --- history -------------------------------------------------------------------------------
+
+
+def test_no_history(desk: Desk) -> None:
+    """No rotation is no trouble."""
+    assert desk.run("history") == Result(0, "No rotation has been seen yet.\n", "")
+    assert desk.run("history", "--json") == Result(0, "[]\n", "")
+
+
+def test_history(desk: Desk) -> None:
+    """A rotation is one line: when, which, by which release, what changed, where it went."""
+    desk.rotated()
+    result = desk.run("history")
+    assert result.code == 0
+    heading, row = result.out.splitlines()
+    assert heading.split() == ["WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN", "TO"]
+    assert row.endswith("  Shop (v42)  user, password  yes     psql, service file")
+
+
+def test_history_as_json(desk: Desk) -> None:
+    """The JSON has the documented shape, the latest first."""
+    desk.rotated(days=2)
+    desk.rotated(days=1)
+    (later, earlier) = desk.run("history", "--json").json
+    assert later["id"] > earlier["id"]
+    at = (NOW - timedelta(days=1)).isoformat(timespec="milliseconds")
+    assert later == {
+        "id": later["id"],
+        "key": "shop-production/DATABASE",
+        "name": "Shop",
+        "changed": ["user", "password"],
+        "release": 42,
+        "seen_at": at,
+        "proven_at": at,
+        "written_at": at,
+        "clients": ["psql", "service file"],
+    }
+    assert len(desk.run("history", "--json", "-n", "1").json) == 1
+
+
+@pytest.mark.parametrize("text", ["shop-production/DATABASE", "shop-production", "Shop"])
+def test_history_of_one(desk: Desk, text: str) -> None:
+    """One database's history by its key, its app or its name, also when it is kept no more."""
+    desk.rotated()
+    desk.rotated(DatabaseKey("default", "blog", "DATABASE"), "Blog")
+    (record,) = desk.run("history", text, "--json").json
+    assert record["key"] == "shop-production/DATABASE"
+
+
+def test_history_of_several(desk: Desk) -> None:
+    """An app with several databases is not guessed at: exit code 1, and all of them."""
+    desk.rotated()
+    desk.rotated(dataclasses.replace(KEY, attachment="READER"), "Reader")
+    result = desk.run("history", "shop-production")
+    assert (result.code, result.out) == (1, "")
+    assert "shop-production/DATABASE, shop-production/READER" in result.err
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_history_of_a_stranger(desk: Desk, stored: bool) -> None:  # noqa: FBT001 – a parameter of the test
+    """A database nobody knows is exit code 1, with a suggestion where one is near."""
+    if stored:
+        desk.rotated()
+    result = desk.run("history", "shop-productoin")
+    assert (result.code, result.out) == (1, "")
+    assert "has not looked at any database 'shop-productoin'" in result.err
+    assert ("Did you mean 'shop-production'?" in result.err) is stored
+
+
+# --- config --------------------------------------------------------------------------------
+
+
+def test_config_path_and_check(desk: Desk) -> None:
+    """The path is the file in use; a good file is called fine."""
+    file = desk.folder / "config.toml"
+    assert desk.run("config", "path").out == f"{file}\n"
+    assert desk.run("config", "check") == Result(0, f"{file} is fine.\n", "")
+
+
+def test_the_example_loads(desk: Desk) -> None:
+    """What `config example` prints is a configuration."""
+    (desk.folder / "config.toml").write_text(desk.run("config", "example").out)
+    assert desk.run("config", "check").code == 0
+
+
+def test_config_show_hides_secrets(desk: Desk) -> None:
+    """A token command's words and chat addresses may be secret, so neither is shown."""
+    desk.configure(
+        '[[accounts]]\nname = "work"\ntoken = "command:fetch --key CANARY-key"\n'
+        '[[databases]]\napp = "shop"\naccount = "work"\n[[discover]]\naccount = "work"\n'
+        f'{CLIENTS}[notifications]\nurls = ["slack://CANARY/token"]\n'
+    )
+    for args in (["config", "show"], ["config", "show", "--json"]):
+        result = desk.run(*args)
+        assert result.code == 0, result.err
+        assert "CANARY" not in result.out
+        assert "command:…" in result.out
+    shape = desk.run("config", "show", "--json").json
+    assert shape["notification_urls"] == 1
+    assert shape["databases"][0]["key"] == "work:shop/DATABASE"
+    shown = desk.run("config", "show").out
+    assert "poll_interval = 60\n" in shown
+    assert "desktop_notifications = yes\n" in shown
+    assert "discover: account = work, include = *, attachments = DATABASE\n" in shown
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_config_keys_fits(desk: Desk, columns: int) -> None:
+    """Every key with its default, wrapped to the terminal, without marks made for documents."""
+    desk.patch.setenv("COLUMNS", str(columns))
+    text = desk.run("config", "keys").out
+    lines = text.splitlines()
+    assert [line for line in lines if line and line[0] != " "] == [key.path for key in describe()]
+    assert "`" not in text
+    too_long = [line for line in lines if len(line) > columns and " " in line.strip()]
+    assert not too_long
+    assert max(map(len, lines)) <= 96
+
+
+def test_tables_on_a_terminal(desk: Desk) -> None:
+    """On a terminal a table fits its width, and a name's square brackets stay."""
+    desk.configure('[[databases]]\napp = "shop"\nname = "[bold]Shop"\n' + CLIENTS)
+    near, far = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "pgherald", "--config", "config.toml", "status"],
+        cwd=desk.folder,
+        stdout=far,
+        env={**os.environ, "COLUMNS": "70", "TERM": "xterm"},
+    ) as child:
+        os.close(far)
+        shown = b""
+        with open(near, "rb", buffering=0) as terminal:  # noqa: PTH123 – it is a descriptor
+            for _ in itertools.count():
+                try:
+                    chunk = terminal.read(4096)
+                except OSError:  # Linux: the other end is closed
+                    break
+                if not chunk:
+                    break
+                shown += chunk
+    assert child.returncode == 0
+    assert b"[bold]Shop" in shown
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=45), "45 s"),
+        (timedelta(minutes=5, seconds=59), "5 min"),
+        (timedelta(hours=2), "2 h"),
+        (timedelta(hours=2, minutes=5), "2 h 5 min"),
+        (timedelta(days=1, hours=23), "1 day"),
+        (timedelta(days=3), "3 days"),
+    ],
+)
+def test_spans(span: timedelta, text: str) -> None:
+    """A span is said in the units a person would use."""
+    assert lasting(span) == text
+    assert ago(NOW - span, NOW) == f"{text} ago"
+
+
+def test_moments() -> None:
+    """Never, and now, have words of their own; so has a moment that a clock set back makes."""
+    assert ago(None) == "never"
+    assert ago(NOW, NOW) == "just now"
+    assert ago(NOW + timedelta(hours=1), NOW) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("subject", "label", "title", "told"),
+    [
+        ("account:default", "default", "No token", "No token"),
+        ("account:work", "work", "No token", "Heroku account work: No token"),
+        ("database:shop/DATABASE", "Shop", "Shop is gone", "Shop is gone"),
+        ("database:shop/DATABASE", "Shop", "It is gone", "Shop: It is gone"),
+        ("client:/p", "psql", "/p:3: odd", "/p:3: odd"),
+        ("client:/p", "psql", "odd", "psql: odd"),
+        ("commit", "commit", "No undo could be written", "No undo could be written"),
+    ],
+)
+def test_headlines(subject: str, label: str, title: str, told: str) -> None:
+    """A headline names whom it concerns, once."""
+    assert headline(subject, label, title) == told
+
+
+def test_json_shows_nothing_unforeseen() -> None:
+    """Whatever is neither JSON nor a moment is refused, a secret above all."""
+    with pytest.raises(TypeError, match="Secret is not for showing"):
+        emit_json({"password": login().password})

@@ -1,0 +1,128 @@
+"""Speaking on edges: once when something breaks, once when it works again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import (
+    LoginRequired,
+    NotHeroku,
+    NotYetProven,
+    PgheraldError,
+    ProbeFailed,
+    RateLimited,
+    Unavailable,
+)
+from pgherald.files import Files
+from pgherald.model import News, NewsKind
+from pgherald.store import Store
+from pgherald.sync.troubles import Troubles
+from support.fake_clock import START, FakeClock
+
+SUBJECT = "account:default"
+MINUTE = 60.0
+
+
+class Desk:
+    """Troubles, and what the person heard."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = FakeClock()
+        self.news: list[News] = []
+        self.troubles = Troubles(store, self.clock, self.news.append)
+
+    def arose(self, error: PgheraldError) -> None:
+        self.troubles.arose(SUBJECT, "default", error)
+
+    def kinds(self) -> list[NewsKind]:
+        return [news.kind for news in self.news]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    files = Files(tmp_path / "locks")
+    files.private_folder(tmp_path)
+    with Store.open(tmp_path / "state.db", files) as store:
+        yield Desk(store)
+
+
+async def test_one_notice_each(desk: Desk) -> None:
+    """However often it shows itself, a trouble is told once, and so is its end."""
+    for _ in range(5):
+        desk.arose(LoginRequired("No token"))
+        await desk.clock.advance(MINUTE)
+    for _ in range(5):
+        desk.troubles.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+    trouble, recovered = desk.news
+    assert (trouble.title, trouble.advice) == ("No token", LoginRequired.default_advice)
+    assert (recovered.since, recovered.at) == (START, START + timedelta(minutes=5))
+
+
+def test_another_kind_is_told_anew(desk: Desk) -> None:
+    """Another kind of trouble is news; other words for the same kind are not."""
+    desk.arose(LoginRequired("No token"))
+    desk.arose(LoginRequired("Still no token"))
+    desk.arose(ProbeFailed("Refused"))
+    assert [news.title for news in desk.news] == ["No token", "Refused"]
+
+
+@pytest.mark.parametrize("kind", [Unavailable, NotHeroku, RateLimited])
+async def test_what_usually_passes_is_told_when_it_lasts(
+    desk: Desk, kind: type[PgheraldError]
+) -> None:
+    """An outage is told after a quarter of an hour, not before."""
+    for _ in range(15):
+        desk.arose(kind("down"))
+        await desk.clock.advance(MINUTE)
+    assert desk.news == []
+    desk.arose(kind("down"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+
+
+def test_a_closed_lid_is_no_long_trouble(desk: Desk) -> None:
+    """The hours that the machine slept through do not make an outage a lasting one."""
+    desk.arose(Unavailable("down"))
+    desk.clock.suspend(8 * 3600)
+    desk.arose(Unavailable("down"))
+    assert desk.news == []
+
+
+def test_a_blip_is_never_told(desk: Desk) -> None:
+    """What passed before it was told has no end to be told either."""
+    desk.arose(Unavailable("down"))
+    desk.troubles.ended(SUBJECT)
+    assert desk.news == []
+    assert desk.store.troubles() == []
+
+
+async def test_a_login_that_is_still_being_tried_is_not_told(desk: Desk) -> None:
+    """Only status knows of a login that is being tried again, however long that takes."""
+    desk.arose(NotYetProven("not yet"))
+    await desk.clock.advance(86_400 * 365)
+    desk.arose(NotYetProven("not yet"))
+    assert desk.news == []
+    assert len(desk.store.troubles()) == 1
+
+
+def test_a_restart_does_not_tell_again(desk: Desk) -> None:
+    """What was told before a restart is not told after it; its end is."""
+    desk.arose(LoginRequired("No token"))
+    again = Troubles(desk.store, desk.clock, desk.news.append)
+    again.arose(SUBJECT, "default", LoginRequired("No token"))
+    again.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+
+
+def test_strangers_are_forgotten_without_a_word(desk: Desk) -> None:
+    """The trouble of what is kept no more is gone, and nobody hears that it works again."""
+    desk.arose(LoginRequired("No token"))
+    desk.troubles.arose("client:/old", "psql", ProbeFailed("broken"))
+    desk.troubles.keep_only(lambda subject: subject == SUBJECT)
+    assert [trouble.subject for trouble in desk.store.troubles()] == [SUBJECT]
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]
