@@ -1,0 +1,380 @@
+"""The daemon as a process: its service manager, its files, its signals, its desktop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from pgherald.secret import Secret
+from pgherald.simulator.data_plane import Manner
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.postgres import Cluster
+from support.dbus import Bus, notification_server, session_bus
+from support.program import MARK, OWN_LINE, SHOP, House, Program, eventually
+from support.proxy import Proxy
+
+#: Seconds that the daemon may take to end, in the middle of anything: the promise.
+END = 2.0
+
+STAGING = '[[databases]]\napp = "shop-staging"\n'
+
+
+@pytest.fixture
+async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
+    apps = ["shop-production", "shop-staging"]
+    async with House.standing(cluster, tmp_path, apps=apps) as standing:
+        yield standing
+
+
+async def current(house: House, daemon: Program, app: str = "shop-production") -> None:
+    """Wait until every client holds the login that Heroku shows."""
+    await eventually(lambda: not house.behind(house.login(app), app), log=daemon)
+
+
+# --- its service manager --------------------------------------------------------------------
+
+
+class Systemd(asyncio.DatagramProtocol):
+    """The far side of `$NOTIFY_SOCKET`.
+
+    Attributes:
+        heard: each message's lines, with the moment of the monotonic clock.
+    """
+
+    def __init__(self, address: Path) -> None:
+        self.heard: list[tuple[float, list[str]]] = []
+        self.environ = {"NOTIFY_SOCKET": str(address)}
+
+    def datagram_received(self, data: bytes, _addr: object) -> None:
+        self.heard.append((time.monotonic(), data.decode().split("\n")))
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def listening(cls, address: Path) -> AsyncIterator[Self]:
+        wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        wire.bind(str(address))
+        transport, systemd = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: cls(address), sock=wire
+        )
+        try:
+            yield systemd
+        finally:
+            transport.close()
+
+    def words(self) -> list[str]:
+        """The first line of each message, signs of life left out."""
+        return [lines[0] for _, lines in self.heard if lines != ["WATCHDOG=1"]]
+
+    def alive_at(self) -> list[float]:
+        """The moments of the signs of life."""
+        return [at for at, lines in self.heard if lines == ["WATCHDOG=1"]]
+
+
+async def test_under_systemd(house: House, tmp_path: Path) -> None:
+    """Systemd hears of start, reload and end, and signs of life in time though Heroku hangs."""
+    house.configure(SHOP)
+    allowed = 1.0
+    async with Systemd.listening(tmp_path / "notify") as systemd:
+        watchdog = {"WATCHDOG_USEC": f"{allowed * 1e6:.0f}"}
+        async with house.daemon(systemd.environ | watchdog) as daemon:
+            await daemon.line("Ready:")
+            await eventually(lambda: systemd.words() == ["READY=1"])
+            (ready,) = (lines for _, lines in systemd.heard if lines[0] == "READY=1")
+            assert ready[1] == "STATUS=watching 1 database for 3 clients, every 1 s"
+            house.simulator.app.front.faults.add(Fault("hang"))
+            begun = len(systemd.alive_at())
+            await eventually(lambda: len(systemd.alive_at()) >= begun + 4)
+            daemon.signal(signal.SIGHUP)
+            await eventually(lambda: systemd.words() == ["READY=1", "RELOADING=1", "READY=1"])
+            (reloading,) = (lines for _, lines in systemd.heard if lines[0] == "RELOADING=1")
+            assert reloading[1].startswith("MONOTONIC_USEC=")
+            await daemon.terminate()
+        assert systemd.words()[-1] == "STOPPING=1"
+    moments = systemd.alive_at()
+    gaps = [after - before for before, after in itertools.pairwise(moments)]
+    assert max(gaps) < allowed
+
+
+async def test_under_the_journal(house: House) -> None:
+    """Where the log goes to the journal, each line has its priority and no time of its own."""
+    house.configure(SHOP)
+    async with house.daemon({"JOURNAL_STREAM": "8:1"}) as daemon:
+        assert (await daemon.line("Ready:")).startswith("<6>Ready:")
+
+
+# --- its configuration ----------------------------------------------------------------------
+
+
+async def test_a_changed_configuration_is_taken_over(house: House) -> None:
+    """A configuration that is saved again is read without being asked to."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        house.configure(SHOP, STAGING)
+        await daemon.line("Ready: watching 2 databases")
+        await current(house, daemon, "shop-staging")
+        await house.rotate()
+        await current(house, daemon)
+
+
+async def test_a_broken_configuration_is_not_taken_over(house: House) -> None:
+    """A new configuration that is wrong is named, the old one stays, a mended one is taken."""
+    house.configure(SHOP)
+    good = house.home / "good.toml"
+    house.put(good, house.config.read_text())
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        house.put(house.config, house.config.read_text() + "colour = 1\n[clients.pgpas]\n")
+        await daemon.line("The new configuration is wrong; the old one stays.")
+        lines = house.config.read_text().splitlines()
+        for wrong in ("colour = 1", "[clients.pgpas]"):
+            await daemon.line(f"{house.config}:{lines.index(wrong) + 1}: ")
+        await house.rotate()
+        await current(house, daemon)
+        status = await house.pgherald("--config", str(good), "status", "--json")
+        assert status.code == 1
+        assert [trouble["subject"] for trouble in status.json["troubles"]] == ["config"]
+        broken = await house.pgherald("status")
+        assert (broken.code, str(house.config) in broken.err) == (2, True)
+        house.configure(SHOP, STAGING)
+        await current(house, daemon, "shop-staging")
+        assert (await house.pgherald("status")).code == 0
+
+
+async def test_a_configuration_that_is_wrong_from_the_start(house: House) -> None:
+    """The daemon does not start with a configuration that is wrong, and says why with code 2."""
+    house.configure(SHOP, "[clients.pgpas]\n")
+    done = await house.pgherald("run")
+    assert (done.code, 'unknown key "pgpas"' in done.err) == (2, True), done
+    assert not house.state.exists()
+
+
+# --- its end --------------------------------------------------------------------------------
+
+
+async def _heroku_hangs(house: House) -> None:
+    house.simulator.app.front.faults.add(Fault("hang"))
+
+
+async def _heroku_never_ends(house: House) -> None:
+    house.simulator.app.front.faults.add(Fault("never-ending"))
+
+
+async def _postgres_refuses(house: House) -> None:
+    await house.world.data.rotate(house.data(), manner=Manner(early=600))
+
+
+@pytest.mark.parametrize(
+    ("deed", "sign"),
+    [
+        (_heroku_hangs, lambda house, _: house.requests() > 0),
+        (_heroku_never_ends, lambda house, _: house.requests() > 0),
+        (_postgres_refuses, lambda _, daemon: daemon.count("trying again") > 0),
+    ],
+)
+async def test_ended_in_the_middle(
+    house: House,
+    deed: Callable[[House], Awaitable[None]],
+    sign: Callable[[House, Program], bool],
+) -> None:
+    """SIGTERM ends the daemon within two seconds, whatever it is waiting for."""
+    house.configure(SHOP)
+    await deed(house)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        await eventually(lambda: sign(house, daemon), log=daemon)
+        assert await daemon.terminate() < END, daemon.log
+        assert daemon.code == 0
+
+
+async def test_ended_in_the_middle_of_a_probe(house: House, cluster: Cluster) -> None:
+    """SIGTERM ends the daemon within two seconds though a probe gets no answer."""
+    house.configure(SHOP)
+    async with Proxy.to(cluster.host, cluster.port) as proxy, house.daemon() as daemon:
+        await current(house, daemon)
+        proxy.swallow()
+        attachment = house.world.attachment(house.app(), "DATABASE")
+        url = f"postgres://u:{MARK}-hidden@127.0.0.1:{proxy.port}/d"
+        attachment.fixed = {"DATABASE_URL": url}
+        await eventually(lambda: proxy.accepted > 0, log=daemon)
+        assert await daemon.terminate() < END, daemon.log
+        assert daemon.code == 0
+
+
+async def test_ended_in_the_middle_of_a_notice(house: House, tmp_path: Path) -> None:
+    """SIGTERM ends the daemon within two seconds though the desktop does not answer."""
+    house.configure(SHOP, desktop=True)
+    async with session_bus(tmp_path) as bus, notification_server(bus) as server:
+        server.behaviour.hang = True
+        async with house.daemon(bus.environ) as daemon:
+            await daemon.line("pgherald now keeps Shop")
+            assert await daemon.terminate() < END, daemon.log
+            assert daemon.code == 0
+
+
+async def test_ended_in_the_middle_of_a_token_command(house: House) -> None:
+    """SIGTERM ends the daemon within two seconds, and the token's program with it."""
+    script = house.home / "slow-token"
+    house.put(script, "#!/bin/sh\necho $$ > pid\nexec sleep 60\n", mode=0o700)
+    house.configure(SHOP, token=f"command:{script}")
+    async with house.daemon() as daemon:
+        pid = house.home / "pid"
+        await eventually(lambda: pid.exists() and pid.read_text().endswith("\n"), log=daemon)
+        assert await daemon.terminate() < END, daemon.log
+        assert daemon.code == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+async def test_ended_while_it_starts(house: House) -> None:
+    """SIGTERM at any moment of the start ends it within two seconds and spoils nothing."""
+    house.configure(SHOP)
+    for pause in (0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.6):
+        daemon = await Program.start(house, "run")
+        try:
+            await asyncio.sleep(pause)
+            assert await daemon.terminate() < END, daemon.log
+        finally:
+            await daemon.kill()
+        # Before Python has a handler, the signal itself ends the process.
+        assert daemon.code in (0, -signal.SIGTERM), daemon.log
+        assert "Traceback" not in daemon.log
+    done = await house.pgherald("check")
+    assert (done.code, done.err, house.behind(house.login())) == (0, "", [])
+
+
+async def test_started_again_after_a_kill(house: House) -> None:
+    """A daemon that was killed leaves nothing that keeps the next one from its work."""
+    house.configure(SHOP)
+    killed = await Program.start(house, "run")
+    await current(house, killed)
+    await killed.kill()
+    await house.rotate()
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+
+
+async def test_two_daemons(house: House) -> None:
+    """A second daemon ends with code 3 and names the first, which goes on."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        second = await house.pgherald("run")
+        assert second.code == 3
+        assert f"process {daemon.pid}" in second.err
+        await house.rotate()
+        await current(house, daemon)
+        # A check at the same time does no harm.
+        assert (await house.pgherald("check")).code == 0
+
+
+# --- its token ------------------------------------------------------------------------------
+
+
+async def test_a_dead_token_stops_the_polling(house: House) -> None:
+    """After a 401 Heroku is left alone until there is another token; then all is well again."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        (token,) = house.world.tokens
+        token.revoked = True
+        await daemon.line("WARNING")
+        asked = house.requests()
+        await asyncio.sleep(2.5)  # two sweeps and a half
+        assert house.requests() == asked
+        status = await house.pgherald("status", "--json")
+        assert status.code == 1
+        assert [trouble["kind"] for trouble in status.json["troubles"]] == ["LoginRequired"]
+        new = house.world.add_token(token.account, Secret(f"HRKU-{MARK}-second"))
+        await house.rotate()
+        house.put(house.token, new.value.reveal())
+        await current(house, daemon)
+        await daemon.line("again")
+        assert (await house.pgherald("status")).code == 0
+
+
+# --- its clients ----------------------------------------------------------------------------
+
+
+async def test_a_client_that_lost_its_entry_is_mended(house: House) -> None:
+    """What another program takes out of a client comes back at once; what it put in stays."""
+    house.configure(SHOP, poll="10m")
+    theirs = "example.com:5432:*:them:CANARY-theirs\n"
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        house.put(house.pgpass, OWN_LINE + theirs)
+        await current(house, daemon)
+        assert house.pgpass.read_text().endswith(OWN_LINE + theirs)
+        await daemon.line("mended")
+        # What a person sees is right again, so nobody is told.
+        assert daemon.count("WARNING") == 0, daemon.log
+
+
+async def test_a_program_that_keeps_writing_makes_no_storm(house: House) -> None:
+    """A program that spoils a client over and over does not make Heroku be asked each time."""
+    house.configure(SHOP, poll="10m")
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        asked, begun = house.requests(), time.monotonic()
+        for number in range(8):
+            house.put(house.pgpass, f"{OWN_LINE}# {number}\n")
+            await asyncio.sleep(0.3)
+        await current(house, daemon)
+        # One sweep at once, and then one in five seconds; each asks for one app.
+        assert house.requests() - asked <= 1 + (time.monotonic() - begun) / 5 + 1
+        assert house.pgpass.read_text().endswith(f"{OWN_LINE}# 7\n")
+
+
+# --- its desktop ----------------------------------------------------------------------------
+
+
+async def test_the_desktop_is_told(house: House, tmp_path: Path) -> None:
+    """A rotation is one notification: what rotated, what is up to date, and no secret."""
+    house.configure(SHOP, desktop=True)
+    assert (await house.pgherald("check")).code == 0
+    async with session_bus(tmp_path) as bus, notification_server(bus) as server:
+        async with house.daemon(bus.environ) as daemon:
+            await daemon.line("Ready:")
+            await house.rotate()
+            await eventually(lambda: bool(server.shown), log=daemon)
+            status = await house.pgherald("status", "--json")
+            assert status.json["notifications"] is None
+        (notice,) = server.shown
+    assert (notice.app, notice.title) == ("pgherald", "Heroku rotated Shop")
+    assert notice.body == "psql, service file and servers.json are up to date."
+
+
+async def test_without_a_desktop(house: House, tmp_path: Path) -> None:
+    """A notice that cannot be shown is told once in the log and in `status`, until one is."""
+    house.configure(SHOP, desktop=True)
+    bus = Bus(tmp_path)
+    async with house.daemon(bus.environ) as daemon:
+        for _ in range(2):
+            await current(house, daemon)
+            await house.rotate()
+            await daemon.line("Heroku rotated Shop")
+        await eventually(lambda: daemon.count("could not be shown") > 0, log=daemon)
+        why = (await house.pgherald("status", "--json")).json["notifications"]
+        assert why
+        assert f"Notifications: {why}" in (await house.pgherald("status")).out
+        await bus.start()
+        try:
+            async with notification_server(bus) as server:
+                await house.rotate()
+                await daemon.line("Notices are shown again.")
+                assert server.shown
+                status = await house.pgherald("status", "--json")
+                assert status.json["notifications"] is None
+        finally:
+            await bus.stop()
+        assert daemon.count("could not be shown") == 1, daemon.log

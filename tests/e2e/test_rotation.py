@@ -1,0 +1,307 @@
+"""The main job with the whole program: Heroku changes a login, and every client follows.
+
+The daemon is the real one, in a process of its own; Postgres is real, and so is the Heroku
+CLI that rotates. How long it took is told by the simulator's record of the release and by
+the time stamps of the clients' files, so a slow test run is no slow program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pgherald.model import Login
+from pgherald.simulator.data_plane import Manner
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.postgres import Cluster
+from support.dbus import notification_server, session_bus
+from support.heroku_cli import HerokuCli
+from support.program import OWN_LINE, SHOP, House, Program, eventually
+from support.simulator import works
+
+#: Seconds between two sweeps, in all these tests.
+POLL = 1.0
+
+#: Seconds from the release to the last client: the promise.
+PROMISE = POLL + 1.0
+
+APP = "shop-production"
+ANALYTICS = f'[[databases]]\napp = "{APP}"\nattachment = "ANALYTICS"\nservice = "analytics"\n'
+STAGING = '[[databases]]\napp = "shop-staging"\n'
+BLOG = '[[databases]]\napp = "blog"\n'
+
+
+@pytest.fixture
+async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
+    async with House.standing(cluster, tmp_path) as standing:
+        yield standing
+
+
+async def heroku(house: House, *arguments: str) -> None:
+    """Run the real Heroku CLI, which has to succeed."""
+    done = await HerokuCli.find().run(house.simulator, house.home, *arguments)
+    assert done.ok, done
+
+
+async def connects(house: House, login: Login, service: str = APP) -> None:
+    """Libpq gets in by the service, and by host and pgpass, and nobody gives a password."""
+    by_host = f"host={login.host} port={login.port} dbname={login.dbname} user={login.user}"
+    for conninfo in (f"service={service}", f"{by_host} sslmode=require"):
+        done = await house.psql(conninfo)
+        assert (done.code, done.out.strip()) == (0, login.user), (conninfo, done)
+
+
+async def followed(
+    house: House, daemon: Program, login: Login, app: str = APP, service: str = APP
+) -> None:
+    """Every client holds the login, in the promised time, and libpq gets in."""
+    await eventually(lambda: not house.behind(login, service), log=daemon)
+    assert house.changed_at() - house.released_at(app) <= PROMISE, daemon.log
+    await connects(house, login, service)
+    assert OWN_LINE in house.pgpass.read_text()
+
+
+async def begin(house: House, daemon: Program, app: str = APP, service: str = APP) -> Login:
+    """Wait until the clients hold the login that is there to begin with."""
+    login = house.login(app, "ANALYTICS" if service == "analytics" else "DATABASE")
+    await eventually(lambda: not house.behind(login, service), log=daemon)
+    return login
+
+
+# With the real Heroku CLI
+
+
+@pytest.mark.parametrize("new_user", [True, False], ids=["user and password", "password only"])
+async def test_rotated_by_the_heroku_cli(house: House, new_user: bool) -> None:  # noqa: FBT001 – pytest passes it by name
+    """After `heroku pg:credentials:rotate` every client follows within a poll and a second."""
+    house.world.data.manner = Manner(user=new_user)
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon)
+        await heroku(house, "pg:credentials:rotate", "-a", APP, "--confirm", APP)
+        new = house.login()
+        assert (new.user != old.user, new.password != old.password) == (new_user, True)
+        await followed(house, daemon, new)
+        assert not await works(old)
+    (record,) = (await house.pgherald("history", "--json")).json
+    assert record["changed"] == (["user", "password"] if new_user else ["password"])
+    assert record["release"] == len(house.app().releases)
+    assert record["proven_at"]
+
+
+async def test_named_credential_in_two_steps(house: House) -> None:
+    """A named credential goes through a temporary user and back; clients follow both times."""
+    house.configure(ANALYTICS)
+    house.world.data.manner = Manner(step=PROMISE + 2)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon, service="analytics")
+        command = ["pg:credentials:rotate", "-a", APP, "--name", "analytics", "--confirm", APP]
+        await heroku(house, *command)
+        between = house.login(attachment="ANALYTICS")
+        assert between.user == "analytics-rotating"
+        await followed(house, daemon, between, service="analytics")
+        await house.world.quiet()
+        new = house.login(attachment="ANALYTICS")
+        assert new.user == old.user
+        await followed(house, daemon, new, service="analytics")
+        assert not await works(old)
+        assert not await works(between)
+    assert [r["changed"] for r in (await house.pgherald("history", "--json")).json] == [
+        ["user", "password"],
+        ["user", "password"],
+    ]
+
+
+async def test_promoted(house: House) -> None:
+    """After `heroku pg:promote` the clients lead to the other database."""
+    house.configure(BLOG)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon, "blog", "blog")
+        await heroku(house, "pg:promote", "SHOP", "-a", "blog")
+        new = house.login("blog")
+        assert new.dbname != old.dbname
+        await followed(house, daemon, new, "blog", "blog")
+        assert await works(old), "the other database is still there, under a color"
+
+
+# What only Heroku itself does
+
+
+async def _failover(house: House) -> None:
+    await house.world.data.failover(house.addon())
+
+
+async def _failover_with_all(house: House) -> None:
+    await house.world.data.failover(house.addon(), host="localhost", dbname=True, login=True)
+
+
+async def _rename(house: House) -> None:
+    await house.world.data.rename_database(house.addon())
+
+
+@pytest.mark.parametrize(
+    ("deed", "changed"),
+    [
+        (_failover, {"port"}),
+        (_failover_with_all, {"host", "port", "dbname", "user", "password"}),
+        (_rename, {"dbname"}),
+    ],
+)
+async def test_moved(
+    house: House, deed: Callable[[House], Awaitable[None]], changed: set[str]
+) -> None:
+    """Another address or another database name is followed like another password."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon)
+        await deed(house)
+        new = house.login()
+        assert set(new.changed(old)) == changed
+        await followed(house, daemon, new)
+        assert not await works(old)
+
+
+async def test_shown_before_postgres_takes_it(house: House) -> None:
+    """A login that Heroku shows early is not written before Postgres takes it; no alarm."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon)
+        await house.world.data.rotate(house.data(), manner=Manner(early=1.5, overlap=600))
+        new = house.login()
+        assert new != old
+        await daemon.line("trying again")
+        assert house.behind(old) == []
+        assert not await works(new)
+        await eventually(lambda: not house.behind(new), log=daemon)
+        await connects(house, new)
+        assert daemon.count("WARNING") == 0, daemon.log
+
+
+async def test_shown_long_after_postgres_has_changed(house: House) -> None:
+    """A login that Heroku shows late is in the clients in the promised time after it shows."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        old = await begin(house, daemon)
+        await house.world.data.rotate(house.data(), manner=Manner(late=POLL * 1.5))
+        assert house.login() == old
+        await house.world.quiet()
+        await followed(house, daemon, house.login())
+
+
+async def test_rotated_while_pgherald_was_off(house: House) -> None:
+    """A rotation that nobody saw is found at the next start, and told as a rotation."""
+    house.configure(SHOP)
+    assert (await house.pgherald("check")).code == 0
+    old = house.login()
+    new = await house.rotate()
+    assert (house.behind(old), await works(old)) == ([], False)
+    async with house.daemon() as daemon:
+        await daemon.line("Heroku rotated Shop")
+        assert house.behind(new) == []
+        await connects(house, new)
+    assert len((await house.pgherald("history", "--json")).json) == 1
+
+
+async def test_a_mass_rotation_is_one_commit_and_one_notice(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Twenty databases that rotate at once make one commit and one notification."""
+    apps = [f"shop-{number}" for number in range(20)]
+    async with (
+        House.standing(cluster, tmp_path, apps=apps) as house,
+        session_bus(tmp_path) as bus,
+        notification_server(bus) as server,
+    ):
+        # One sweep sees all of them: the next is asked for by touching the token's file.
+        house.configure(
+            *(f'[[databases]]\napp = "{app}"\n' for app in apps), poll="10m", desktop=True
+        )
+        assert (await house.pgherald("check")).code == 0
+        before, seen = house.commits(), house.requests()
+        async with house.daemon(bus.environ) as daemon:
+            # The first sweep: each app's config vars and its release.
+            await eventually(lambda: house.requests() == seen + 2 * len(apps), log=daemon)
+            await asyncio.gather(*(house.rotate(app) for app in apps))
+            house.put(house.token, house.token.read_text())
+            await eventually(
+                lambda: not any(house.behind(house.login(app), app) for app in apps), log=daemon
+            )
+            await eventually(lambda: bool(server.shown), log=daemon)
+            assert len(set(house.commits()) - set(before)) == 1
+        (notice,) = server.shown
+        assert notice.title == "Heroku rotated 20 databases"
+        assert len((await house.pgherald("history", "--json", "-n", "99")).json) == len(apps)
+
+
+@pytest.mark.parametrize("kind", ["hang", "never-ending"])
+async def test_an_app_that_hangs_delays_nobody(house: House, kind: str) -> None:
+    """While one app's answer never comes, or never ends, another app's rotation is in time."""
+    house.configure(SHOP, STAGING)
+    async with house.daemon() as daemon:
+        await begin(house, daemon)
+        await begin(house, daemon, "shop-staging", "shop-staging")
+        house.simulator.app.front.faults.add(Fault(kind, "GET /apps/shop-staging/*"))
+        hung = len([v for v in house.simulator.app.front.visits if "shop-staging" in v.path])
+        await eventually(
+            lambda: (
+                len([v for v in house.simulator.app.front.visits if "shop-staging" in v.path])
+                > hung
+            ),
+            log=daemon,
+        )
+        for _ in range(2):
+            await followed(house, daemon, await house.rotate())
+
+
+# What does not change
+
+
+async def test_check_twice(house: House) -> None:
+    """The second of two checks writes nothing: no file, no commit."""
+    house.configure(SHOP, STAGING, ANALYTICS)
+    first = await house.pgherald("check")
+    assert (first.code, first.err) == (0, "")
+    stamps, commits = house.stamps(), house.commits()
+    assert len(commits) == 1
+    second = await house.pgherald("check")
+    assert (second.code, second.err) == (0, "")
+    assert (house.stamps(), house.commits()) == (stamps, commits)
+
+
+async def test_a_daemon_with_nothing_to_do_writes_nothing(house: House) -> None:
+    """Sweeps that find everything as it should be leave every client and journal alone."""
+    house.configure(SHOP)
+    assert (await house.pgherald("check")).code == 0
+    stamps, commits = house.stamps(), house.commits()
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        seen = house.requests()
+        await eventually(lambda: house.requests() >= seen + 3, log=daemon)
+    assert (house.stamps(), house.commits()) == (stamps, commits)
+
+
+async def test_plan(house: House) -> None:
+    """`plan` shows the change with its secrets masked, and writes nothing, not even state."""
+    house.configure(SHOP)
+    first = await house.pgherald("plan")
+    assert first.code == 0
+    assert "+[shop-production]" in first.out
+    assert "+password=••••••" in first.out
+    assert "CANARY" not in first.out
+    assert not house.state.exists()
+    assert sorted(path.name for path in house.home.iterdir()) == sorted(
+        ["config.toml", house.token.name, house.pgpass.name]
+    )
+    assert (await house.pgherald("check")).code == 0
+    assert "Nothing to do" in (await house.pgherald("plan")).out
+    stamps, commits = house.stamps(), house.commits()
+    old, new = house.login(), await house.rotate()
+    again = await house.pgherald("plan", "--json")
+    lines = [line for file in again.json["files"] for line in file["diff"]]
+    assert f"-user={old.user}" in lines
+    assert f"+user={new.user}" in lines
+    assert "CANARY" not in again.out
+    assert (house.stamps(), house.commits()) == (stamps, commits)
