@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import traceback
 import warnings
 from collections.abc import Callable
@@ -38,10 +39,14 @@ OPERATIONS = (
     "rmdir",
     "listdir",
     "rmtree",
+    "sqlite_open",
+    "sqlite_execute",
 )
 
 #: Those that change what a next process finds. To die before any other changes nothing.
-CHANGES = frozenset(OPERATIONS) - {"close", "read", "fstat", "stat", "lstat", "realpath", "listdir"}
+CHANGES = frozenset(OPERATIONS) - {
+    "close", "read", "fstat", "stat", "lstat", "realpath", "listdir", "sqlite_open",
+}  # fmt: skip
 
 #: A child that takes longer than this hangs, in seconds.
 CHILD_LIMIT = 20
@@ -119,6 +124,10 @@ class FailingDisk(SteppedDisk):
             self.failed = self.failed or name
             if name == "close":
                 os.close(*args)  # as the system does, whatever it says
+            if name.startswith("sqlite"):
+                trouble = sqlite3.OperationalError("the test's")
+                trouble.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise trouble
             raise OSError(self._number, os.strerror(self._number))
 
 

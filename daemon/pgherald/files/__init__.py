@@ -15,13 +15,30 @@ locks
     One writer per client file, one daemon per state folder.
 writer
     Clients' files: read, looked at again, replaced whole.
+rows
+    Rows in another program's SQLite database, changed in place.
+medium
+    What these two have in common.
 """
 
 from __future__ import annotations
 
 from pgherald.files.disk import Disk
+from pgherald.files.medium import Medium
+from pgherald.files.rows import Rows
 from pgherald.files.snapshot import Identity, Snapshot, Staged, digest
 from pgherald.files.words import errno_of, reported
 from pgherald.files.writer import Files
 
-__all__ = ["Disk", "Files", "Identity", "Snapshot", "Staged", "digest", "errno_of", "reported"]
+__all__ = [
+    "Disk",
+    "Files",
+    "Identity",
+    "Medium",
+    "Rows",
+    "Snapshot",
+    "Staged",
+    "digest",
+    "errno_of",
+    "reported",
+]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 #: Windows opens files as text unless told.
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -126,3 +128,30 @@ class Disk:
     def rmtree(self, path: Path) -> None:
         """Delete a folder with all that is in it; links in it are deleted, not followed."""
         shutil.rmtree(path)
+
+    def sqlite_open(self, path: Path, timeout: float) -> sqlite3.Connection:
+        """Connect to an SQLite database that is there; none is made.
+
+        Args:
+            path: the file.
+            timeout: seconds that a statement waits for another program's lock.
+
+        Raises:
+            sqlite3.Error: likewise.
+        """
+        # Not `mode=ro`: a journal that a killed program left behind could not be rolled back.
+        uri = f"{path.as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        # Some other program's text need not be text.
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        return connection
+
+    def sqlite_execute(
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement; its rows.
+
+        Raises:
+            sqlite3.Error: as SQLite says.
+        """
+        return connection.execute(sql, values).fetchall()

@@ -36,6 +36,11 @@ class OwnFiles:
         self._disk = disk
         self._token = token
 
+    @property
+    def disk(self) -> Disk:
+        """What does it."""
+        return self._disk
+
     def private_folder(self, path: Path) -> None:
         """Make a folder that only its owner may enter, or make sure of an existing one.
 

@@ -63,10 +63,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """New content that lies complete on the target's own disk, one rename away from it."""
+    """New content, one step away from its place.
+
+    Attributes:
+        target: the place.
+        temp: where it lies complete, on the target's own disk, one rename away; None for
+            rows, which are changed in place.
+        content: the content.
+    """
 
     target: Path
-    temp: Path
+    temp: Path | None
     content: bytes = field(repr=False)
 
 

@@ -97,6 +97,10 @@ class Files(OwnFiles):
                     return snapshot
         raise ChangedMeanwhile("is being written by another program", path=path)
 
+    def again(self, path: Path, image: bytes | None) -> Snapshot:  # noqa: ARG002 – as for rows
+        """The file as it is now; see `medium.Medium.again`."""
+        return self.read(path)
+
     def verify(self, snapshot: Snapshot) -> None:
         """Make sure that the file is still what it was.
 
@@ -225,7 +229,8 @@ class Files(OwnFiles):
 
     def discard(self, staged: Staged) -> None:
         """Delete staged content that is not wanted, as far as the system lets us."""
-        temp.drop(self._disk, staged.temp)
+        if staged.temp is not None:
+            temp.drop(self._disk, staged.temp)
 
     def tighten(self, snapshot: Snapshot) -> Snapshot:
         """Take the file from everyone but its owner; the file as it is afterwards.
@@ -290,6 +295,7 @@ class Files(OwnFiles):
                 raise
 
     def _rename(self, staged: Staged, over: Snapshot) -> None:
+        assert staged.temp is not None  # noqa: S101 – a file's always lies somewhere
         for pause in _PAUSES:
             self.verify(over)
             try:

@@ -1,5 +1,8 @@
 """One commit over all clients: all or nothing.
 
+A file here may also be rows in another program's database: they are changed by one
+transaction where a file is renamed, and an image of these rows stands for the file's bytes.
+
 How it goes, under one lock for the journal and one for each file:
 
 1. every file must still be what it was when it was planned;
@@ -26,7 +29,7 @@ from pathlib import Path
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
-from pgherald.files import Files, Snapshot, Staged, digest
+from pgherald.files import Files, Medium, Rows, Snapshot, Staged, digest
 from pgherald.sync.journal import (
     CommitRecord,
     FileRecord,
@@ -50,6 +53,7 @@ class Step:
         private: whether only the owner may read it.
         expand: bytes that it holds on the way, in which the logins that go can still be
             read; None when there is nothing to keep readable.
+        medium: `file`, or `rows` of a database; content is then an image of rows.
     """
 
     label: str
@@ -57,6 +61,7 @@ class Step:
     new: bytes | None = field(repr=False)
     private: bool
     expand: bytes | None = field(default=None, repr=False, kw_only=True)
+    medium: str = field(default="file", kw_only=True)
 
     @property
     def idle(self) -> bool:
@@ -119,6 +124,7 @@ class Committer:
 
     def __init__(self, files: Files, folder: Path, clock: Clock) -> None:
         self._files = files
+        self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk)}
         self._journals = Journals(files, folder)
         self._clock = clock
 
@@ -182,11 +188,12 @@ class Committer:
             steps: list[Step] = []
             left: list[Path] = []
             for index, file in enumerate(journal.record.files):
-                snapshot = self._files.read(file.path)
+                before = journal.image(index, "before")
+                snapshot = self._media[file.medium].again(file.path, before)
                 held = digest(snapshot.content)
                 if held == file.after:
-                    before = journal.image(index, "before")
-                    steps.append(Step(file.label, snapshot, before, file.private))
+                    step = Step(file.label, snapshot, before, file.private, medium=file.medium)
+                    steps.append(step)
                 elif held != file.before:
                     left.append(file.path)
             # The person asks for it, so it is finished whatever happens on the way.
@@ -195,7 +202,7 @@ class Committer:
 
     def _perform(self, steps: Sequence[Step], *, proven: bool, note: str) -> CommitRecord:
         for step in steps:
-            self._files.verify(step.snapshot)
+            self._media[step.medium].verify(step.snapshot)
         journal = self._journals.begin(
             self._clock.now(),
             note,
@@ -226,24 +233,26 @@ class Committer:
                 staged.append(self._stage(step, content))
             for (step, content), new in zip(writes, staged, strict=True):
                 path = step.snapshot.path
-                now[path] = self._install(content, new, over=now[path])
+                now[path] = self._install(step, content, new, over=now[path])
         except BaseException:
-            for new in staged:
+            for (step, _), new in zip(writes, staged, strict=False):
                 if new is not None:
-                    self._files.discard(new)
+                    self._media[step.medium].discard(new)
             raise
 
     def _stage(self, step: Step, content: bytes | None) -> Staged | None:
         if content is None or content == step.snapshot.content:
             return None
-        return self._files.stage(step.snapshot, content, private=step.private)
+        medium = self._media[step.medium]
+        return medium.stage(step.snapshot, content, private=step.private)
 
-    def _install(self, content: bytes | None, staged: Staged | None, *, over: Snapshot) -> Snapshot:
+    def _install(
+        self, step: Step, content: bytes | None, staged: Staged | None, *, over: Snapshot
+    ) -> Snapshot:
+        medium = self._media[step.medium]
         if staged is not None:
-            return self._files.install(staged, over=over)
-        if content is None:
-            return self._files.remove(over)
-        return self._files.tighten(over)
+            return medium.install(staged, over=over)
+        return medium.remove(over) if content is None else medium.tighten(over)
 
     def _take_back(self, journal: Journal, cause: BaseException) -> None:
         """Undo after a failure.
@@ -304,14 +313,16 @@ class Committer:
         left: list[Path] = []
         for index in indexes:
             file = journal.record.files[index]
-            self._files.sweep(file.target)
-            snapshot = self._files.read(file.path)
-            held = digest(snapshot.content)
-            if held not in file.states:
+            new, way = journal.image(index, goal), journal.image(index, "expand")
+            medium = self._media[file.medium]
+            medium.sweep(file.target)
+            snapshot = medium.again(file.path, new)
+            if digest(snapshot.content) not in file.states:
                 left.append(file.path)
                 continue
-            new, way = journal.image(index, goal), journal.image(index, "expand")
-            steps.append(Step(file.label, snapshot, new, file.private, expand=way))
+            steps.append(
+                Step(file.label, snapshot, new, file.private, expand=way, medium=file.medium)
+            )
         self._carry_out([step for step in steps if not step.idle])
         return left
 
@@ -368,4 +379,5 @@ def _record_of(step: Step) -> FileRecord:
         digest(step.snapshot.content),
         digest(step.way),
         digest(step.new),
+        step.medium,
     )

@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 KEPT: Final = 5
 
 #: Raised by one when an older pgherald could no longer understand a manifest.
-FORMAT: Final = 1
+FORMAT: Final = 2
+
+#: Formats that can be read. The first knew files only.
+_FORMATS: Final = (1, FORMAT)
 
 _DRAFT: Final = ".draft"
 _OPEN: Final = ".open"
@@ -58,6 +61,7 @@ class FileRecord:
         before: digest of what it held.
         expand: digest of what it held on the way; None when there was no such step.
         after: digest of what it was to hold.
+        medium: `file`, or `rows` of a database; the images are then of rows.
     """
 
     label: str
@@ -67,6 +71,7 @@ class FileRecord:
     before: str | None
     expand: str | None
     after: str | None
+    medium: str = "file"
 
     @property
     def states(self) -> frozenset[str | None]:
@@ -307,6 +312,7 @@ def _to_json(record: CommitRecord) -> dict[str, Any]:
                 "before": file.before,
                 "expand": file.expand,
                 "after": file.after,
+                "medium": file.medium,
             }
             for file in record.files
         ],
@@ -325,7 +331,7 @@ def _read_manifest(folder: Path, commit_id: str) -> CommitRecord:
     content = _read(folder / _MANIFEST)
     try:
         read = json.loads(content)
-        if read["format"] != FORMAT:
+        if read["format"] not in _FORMATS:
             raise Damaged("was written by another pgherald", path=folder)
         return CommitRecord(
             commit_id,
@@ -341,6 +347,7 @@ def _read_manifest(folder: Path, commit_id: str) -> CommitRecord:
                     file["before"],
                     file["expand"],
                     file["after"],
+                    str(file.get("medium", "file")),
                 )
                 for file in read["files"]
             ),

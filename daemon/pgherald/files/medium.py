@@ -1,0 +1,65 @@
+"""What a commit needs of the place that holds a client's content: a file, or rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from pgherald.files.snapshot import Snapshot, Staged
+
+
+class Medium(Protocol):
+    """A place for contents. `writer.Files` and `rows.Rows` are the two there are."""
+
+    def again(self, path: Path, image: bytes | None) -> Snapshot:
+        """What the place holds now.
+
+        Args:
+            path: the file, as the configuration names it.
+            image: what it once held of what is asked for; a whole file needs none.
+
+        Raises:
+            ClientError: it cannot be read.
+        """
+        ...
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Make sure that it is still what it was.
+
+        Raises:
+            ChangedMeanwhile: it is not.
+        """
+        ...
+
+    def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:
+        """Do all that may fail, and nothing that anybody could see.
+
+        Raises:
+            ClientError: the content could not be installed.
+        """
+        ...
+
+    def install(self, staged: Staged, *, over: Snapshot) -> Snapshot:
+        """Put staged content in its place, in one instant; the place as it is afterwards.
+
+        Raises:
+            ClientError: it could not be done; `ChangedMeanwhile` where the place does not
+                hold what `over` says.
+        """
+        ...
+
+    def discard(self, staged: Staged) -> None:
+        """Drop staged content."""
+        ...
+
+    def remove(self, snapshot: Snapshot) -> Snapshot:
+        """Delete what is there; only an undo does this."""
+        ...
+
+    def tighten(self, snapshot: Snapshot) -> Snapshot:
+        """Take it from everyone but its owner."""
+        ...
+
+    def sweep(self, target: Path) -> None:
+        """Delete what a killed pgherald left beside it."""
+        ...
