@@ -20,6 +20,7 @@ class Action(enum.StrEnum):
     ADD = "add"
     UPDATE = "update"
     REMOVE = "remove"
+    ADOPT = "adopt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,10 @@ class Change:
 
     Attributes:
         key: which database.
-        action: added, updated or removed.
+        action: added, updated, removed, or made by a person and now kept.
         fields: for an update, what changes, in the client's own names for it
-            (`host`, `password`, `DBRestriction`, `order` …).
+            (`host`, `password`, `DBRestriction`, `order` …); for an adoption, what the
+            person calls it.
     """
 
     key: DatabaseKey
@@ -76,7 +78,7 @@ class TextClient(Protocol):
 
     @property
     def kind(self) -> str:
-        """The configuration's name for it: `pgpass`, `service_file`, `servers_json`."""
+        """The configuration's name for it: `pgpass`, `service_file`, `servers_json`, `pgadmin`."""
         ...
 
     @property

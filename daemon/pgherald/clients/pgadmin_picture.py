@@ -1,0 +1,317 @@
+"""What pgAdmin's configuration database holds, as far as it matters here. Pure.
+
+The bytes are a picture of whole tables, drawn by `files.rows`, with two things beside them:
+
+    {"tables": {"server": {"columns": [...], "rows": {"7": {...}}}, ...},
+     "known": {"database": "…", "rows": {"shop/DATABASE": [{"id": 7, "mark": "…", ...}]}},
+     "program": 91800}
+
+`known` is what pgherald remembers of the rows that it made or adopted: a row is ours when it
+has the number and the mark that are remembered, whatever the person renames. The number alone
+would not do, since pgAdmin may give that of a deleted server to a new one. What is remembered
+counts for one configuration database only, which is known by a value that pgAdmin makes up
+when it makes the database; a new installation has nothing to remember.
+
+`program` is the version of the pgAdmin that is installed here, where that could be found out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pgherald.errors import ClientError, Unparsable
+from pgherald.model import DatabaseKey
+
+#: The tables that are looked at, with the columns that are; None for all of them.
+TABLES: Final[Mapping[str, Sequence[str] | None]] = {
+    "server": None,
+    "servergroup": ("id", "user_id", "name"),
+    "user": ("id", "email", "username", "active", "auth_source"),
+    "keys": ("name", "value"),
+    "version": ("name", "value"),
+    "preferences": ("name",),
+    "sqlite_sequence": ("name", "seq"),
+}
+
+#: pgAdmin: the first schema with `connection_params`, that of 6.20.
+OLDEST_SCHEMA: Final = 35
+
+#: The user that pgAdmin makes for itself in desktop mode (`config.py`: DESKTOP_USER).
+DESKTOP_USER: Final = "pgadmin4@pgadmin.org"
+
+_NEEDED: Final = frozenset(
+    {
+        "id",
+        "user_id",
+        "servergroup_id",
+        "name",
+        "host",
+        "port",
+        "maintenance_db",
+        "username",
+        "password",
+        "db_res",
+        "service",
+        "save_password",
+        "connection_params",
+    }
+)
+
+_UPDATE: Final = "Update pgAdmin to the newest release; then pgherald sees to the rest."
+
+Row = dict[str, Any]
+
+
+class Unsupported(ClientError):
+    """A pgAdmin that cannot be kept working; the advice says what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A row that pgherald made or adopted.
+
+    Attributes:
+        id: the row's number.
+        mark: what `mark_of` gave for the row, as pgherald left it.
+        made: whether pgherald made it; else a person had, and it was adopted.
+        name: the name that pgherald last gave it; another one is the person's own.
+        group: likewise the group.
+    """
+
+    id: int
+    mark: str
+    made: bool
+    name: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The parsed picture.
+
+    Attributes:
+        whole: everything, as it came.
+        user: number of the user whose servers these are.
+        desktop: whether that is the desktop's user.
+        database: tells this configuration database from any other.
+        servers: the user's servers by number.
+        groups: names of the user's groups by number.
+        columns: the columns of `server`.
+        schema: number of the database's schema, that of the newest pgAdmin that ever used it.
+        known: per database the rows that are remembered, whether or not they are there.
+    """
+
+    whole: Mapping[str, Any] = field(repr=False)
+    user: int
+    desktop: bool
+    database: str
+    servers: Mapping[int, Row] = field(repr=False)
+    groups: Mapping[int, str]
+    columns: frozenset[str]
+    schema: int
+    known: Mapping[DatabaseKey, tuple[Known, ...]]
+
+    def group_of(self, row: Row) -> str:
+        """The name of a server's group."""
+        return self.groups.get(row["servergroup_id"], "")
+
+    def free(self, table: str) -> int:
+        """A number that no row of the table has, nor, as far as can be known, ever had.
+
+        An open pgAdmin would take a new server for the one that had its number before.
+        """
+        tables = self.whole["tables"]
+        counts = [
+            row["seq"] or 0 for row in _rows(tables, "sqlite_sequence") if row["name"] == table
+        ]
+        ours = [row.id for rows in self.known.values() for row in rows if table == "server"]
+        return max([*map(int, tables[table]["rows"]), *counts, *ours], default=0) + 1
+
+    @property
+    def broken_for_services(self) -> str | None:
+        """The release in use, where it is one in which service rows do not work.
+
+        pgAdmin issues 5889 (6.20), 6149 (7.0), 7840 (8.10, 8.11). No database says which
+        release uses it; the preferences that each release adds narrow it down.
+        """
+        program = self.whole.get("program") or 0
+        for suspect in _SUSPECTS:
+            if suspect.schema != self.schema:
+                continue
+            if suspect.releases[0] <= program <= suspect.releases[1]:
+                return next((word for number, word in suspect.broken if number == program), None)
+            names = {row["name"] for row in _rows(self.whole["tables"], "preferences")}
+            if suspect.has in names and suspect.lacks not in names:
+                return " or ".join(word for _, word in suspect.broken)
+        return None
+
+    @property
+    def keeps_passwords_elsewhere(self) -> bool:
+        """Whether it may be a pgAdmin that puts saved passwords into the system's keyring.
+
+        pgAdmin: 7.2 to 8.11. There such a password beats the service file, and nothing in
+        the row says so.
+        """
+        return self.schema <= _LAST_KEYRING_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """How releases with a fault are known.
+
+    Attributes:
+        schema: their schema.
+        releases: first and last release with that schema, as pgAdmin's APP_VERSION_INT.
+        broken: the ones with the fault, as number and in words.
+        has: a preference that they have.
+        lacks: one that came later.
+    """
+
+    schema: int
+    releases: tuple[int, int]
+    broken: tuple[tuple[int, str], ...]
+    has: str
+    lacks: str
+
+
+#: Read in the wheels of all releases from 6.19 to 9.18. What 8.12 writes is what 8.11 does.
+_SUSPECTS: Final = (
+    _Suspect(35, (62000, 70799), ((62000, "6.20"),), "show_system_objects", "cardinality_notation"),
+    _Suspect(35, (62000, 70799), ((70000, "7.0"),), "last_storage", "breadcrumbs_enable"),
+    _Suspect(
+        40,
+        (80700, 81399),
+        ((81000, "8.10"), (81100, "8.11")),
+        "close_tab_panel",
+        "data_result_rows_per_page",
+    ),
+)
+
+_LAST_KEYRING_SCHEMA: Final = 40
+
+
+def opened(current: bytes, user: str | None) -> Picture:
+    """Read a picture.
+
+    Args:
+        current: its bytes.
+        user: whose servers, by mail address or name; None for the only one there is.
+
+    Raises:
+        Unparsable: it is not pgAdmin's database.
+        Unsupported: this pgAdmin cannot be kept working, or serves several people.
+    """
+    whole: dict[str, Any] = json.loads(current)
+    tables = whole["tables"]
+    versions = [row for row in _rows(tables, "version") if row.get("name") == "ConfigDB"]
+    if not versions or not tables["server"]["columns"]:
+        raise Unparsable(
+            "is not a configuration database of pgAdmin 4",
+            'Name pgAdmin\'s pgadmin4.db, or leave the path to pgherald: path = "auto".',
+        )
+    schema, columns = versions[0].get("value"), frozenset(tables["server"]["columns"])
+    if not isinstance(schema, int) or schema < OLDEST_SCHEMA or not columns >= _NEEDED:
+        raise Unsupported("is of a pgAdmin older than 6.20", _UPDATE)
+    number, desktop = _user(tables, user)
+    database = _identity(tables)
+    return Picture(
+        whole=whole,
+        user=number,
+        desktop=desktop,
+        database=database,
+        servers={row["id"]: row for row in _rows(tables, "server") if row.get("user_id") == number},
+        groups={
+            row["id"]: str(row["name"])
+            for row in _rows(tables, "servergroup")
+            if row.get("user_id") == number
+        },
+        columns=columns,
+        schema=schema,
+        known=dict(_known(whole.get("known", {}), database)),
+    )
+
+
+def remembered(database: str, known: Mapping[DatabaseKey, Sequence[Known]]) -> dict[str, Any]:
+    """What is to be remembered, as the picture holds it."""
+    return {
+        "database": database,
+        "rows": {
+            str(key): [
+                {
+                    "id": row.id,
+                    "mark": row.mark,
+                    "made": row.made,
+                    "name": row.name,
+                    "group": row.group,
+                }
+                for row in rows
+            ]
+            for key, rows in known.items()
+        },
+    }
+
+
+def _rows(tables: Mapping[str, Any], name: str) -> list[Row]:
+    return list(tables[name]["rows"].values())
+
+
+def _user(tables: Mapping[str, Any], wanted: str | None) -> tuple[int, bool]:
+    """The number of the user, and whether it is the desktop's."""
+    users = [row for row in _rows(tables, "user") if row.get("active") not in (0, None, "false")]
+    if wanted is not None:
+        found = [row for row in users if wanted in (row.get("username"), row.get("email"))]
+        if not found:
+            raise Unsupported(
+                f"has no user {wanted!r}",
+                "Write `user` in [clients.pgadmin] as you sign in to pgAdmin.",
+            )
+    elif len(users) > 1:
+        raise Unsupported(
+            "serves several people, to all of whom a service row would be open",
+            'Name yourself in [clients.pgadmin], as you sign in to pgAdmin: user = "…".',
+        )
+    else:
+        found = users
+    if not found:
+        raise Unsupported("has no user yet", "Start pgAdmin once.")
+    return found[0]["id"], DESKTOP_USER in (found[0].get("username"), found[0].get("email"))
+
+
+def _identity(tables: Mapping[str, Any]) -> str:
+    """A short digest of what pgAdmin made up for this database alone.
+
+    The other two of its keys were the same everywhere in databases that began long ago.
+    """
+    made_up = [r.get("value") for r in _rows(tables, "keys") if r.get("name") == "CSRF_SESSION_KEY"]
+    return _digest(f"database {made_up}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(f"pgherald {text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def mark_of(row: Row) -> str:
+    """What tells a row of ours from another that has come to its number.
+
+    The name of its service; in a host row, whose other columns Heroku changes, its database.
+    """
+    return _digest(f"row {row['service'] or row['maintenance_db']}")
+
+
+def _known(
+    known: Mapping[str, Any], database: str
+) -> Iterator[tuple[DatabaseKey, tuple[Known, ...]]]:
+    if known.get("database") != database:
+        return
+    for key, rows in known["rows"].items():
+        yield (
+            DatabaseKey.parse(key),
+            tuple(
+                Known(row["id"], row["mark"], row["made"], row["name"], row["group"])
+                for row in rows
+            ),
+        )

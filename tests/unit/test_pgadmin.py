@@ -1,0 +1,593 @@
+"""The editor of pgAdmin's servers: what is ours in a row, whose a row is, and what stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgherald.clients.base import MASK, Action
+from pgherald.clients.pgadmin import PgAdmin
+from pgherald.clients.pgadmin_picture import Unsupported, opened
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import Entry
+from support.pictures import GOOD, Books, by_hand, entry, person, server
+
+SHOP = entry()
+KEY = SHOP.key
+HOST = PgAdmin("host", "me@example.com")
+ADOPT = PgAdmin(adopt=True)
+
+
+def service_row(of: Entry = SHOP) -> dict[str, Any]:
+    """Our columns of a service row that is as it should be."""
+    return {
+        "host": None,
+        "port": None,
+        "username": None,
+        "password": None,
+        "save_password": 0,
+        "service": of.database.service,
+        "maintenance_db": of.login.dbname,
+        "db_res": of.login.dbname,
+        "connection_params": GOOD,
+    }
+
+
+def actions(edit: Any) -> list[tuple[str, Action, tuple[str, ...]]]:
+    return [(change.key.app, change.action, change.fields) for change in edit.changes]
+
+
+# --- new rows ------------------------------------------------------------------------------
+
+
+def test_a_database_gets_a_service_row() -> None:
+    """A new row names the service, the database and how to connect; no login stands in it."""
+    books = Books()
+    edit = books.apply(SHOP)
+    (row,) = books.servers.values()
+    assert row == row | service_row()
+    assert (row["name"], row["user_id"]) == ("Shop", 1)
+    assert books.groups[row["servergroup_id"]] == "Heroku"
+    assert actions(edit) == [("shop", Action.ADD, ())]
+    assert b"CANARY-u1" not in edit.new
+
+
+def test_several_databases_share_a_new_group() -> None:
+    """One group is made for all, and an existing one of that name is used."""
+    books = Books()
+    books.apply(entry("a"), entry("b"), entry("c", group="Servers"))
+    groups = [books.groups[row["servergroup_id"]] for row in books.servers.values()]
+    assert groups == ["Heroku", "Heroku", "Servers"]
+    assert sorted(books.groups.values()) == ["Heroku", "Servers"]
+
+
+def test_a_number_is_never_used_again() -> None:
+    """The row of a deleted server's number would be taken for it by an open pgAdmin."""
+    books = Books(server(7))
+    books.delete(7)
+    books.apply(SHOP)
+    assert list(books.servers) == [8]
+
+
+def test_other_rows_stay() -> None:
+    """Whatever happens, rows that are not ours keep every column."""
+    mine = [
+        by_hand(1, name="mine"),
+        server(2, service="other"),
+        server(3, user_id=2, service="shop"),
+    ]
+    books = Books(*mine)
+    books.apply(SHOP)
+    books.apply(entry(user="u2", dbname="other"))
+    books.apply(remove=[KEY])
+    assert list(books.servers.values()) == mine
+
+
+# --- rows that are there -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{"user": "u2"}, {"host": "new.example", "port": 6543}])
+def test_a_rotation_is_nothing_to_a_service_row(changes: dict[str, Any]) -> None:
+    """What libpq reads from the service file, a service row does not repeat."""
+    books = Books()
+    books.apply(SHOP)
+    assert books.apply(entry(**changes)).changes == ()
+
+
+def test_a_new_database_name_is_followed() -> None:
+    """A changed database name goes into the maintenance database and the restriction."""
+    books = Books()
+    books.apply(SHOP)
+    edit = books.apply(renamed := entry(dbname="other"))
+    assert actions(edit) == [("shop", Action.UPDATE, ("maintenance_db", "db_res"))]
+    assert books.servers[1] == books.servers[1] | service_row(renamed)
+
+
+@pytest.mark.parametrize(
+    "crept",
+    [
+        {"password": "CANARY-typed", "save_password": 1},
+        {"save_password": 1},
+        {"port": 5432},
+        {"username": "me"},
+        {"passexec_cmd": "echo CANARY"},
+        {"db_res": None},
+        {"db_res_type": "sql"},
+        {"connection_params": None},
+        {"connection_params": "null"},
+        {"connection_params": "{"},
+        {"connection_params": '{"sslmode": "prefer", "connect_timeout": 10}'},
+        {"connection_params": '{"sslmode": "require", "connect_timeout": 10, "passfile": "x"}'},
+    ],
+    ids=str,
+)
+def test_what_would_beat_the_service_file_is_cleared(crept: dict[str, Any]) -> None:
+    """A password that was saved, a host, a command: the row is put right, and nothing else in it."""
+    books = Books()
+    books.apply(SHOP)
+    before = books.servers[1]
+    books.edit(1, **crept)
+    edit = books.apply(SHOP)
+    assert actions(edit) == [("shop", Action.UPDATE, tuple(crept))]
+    after = books.servers[1]
+    assert json.loads(after.pop("connection_params")) == json.loads(GOOD)
+    assert after | {"connection_params": GOOD} == before
+
+
+def test_what_is_the_persons_stays() -> None:
+    """Name, group, colour, tags and parameters of the person's stay through rotations."""
+    books = Books()
+    books.apply(SHOP)
+    own = {"name": "The shop!", "servergroup_id": 1, "bgcolor": "#f00", "tags": "[]", "comment": "x",
+           "connection_params": '{"connect_timeout":  3, "sslmode": "require", "gssencmode": "x"}'}  # fmt: skip
+    books.edit(1, **own)
+    assert books.apply(SHOP).changes == ()
+    books.apply(entry(dbname="other"))
+    assert books.servers[1] == books.servers[1] | own
+
+
+def test_a_name_changed_in_the_configuration_is_taken_over() -> None:
+    """A name and group that the person never changed in pgAdmin follow the configuration."""
+    books = Books()
+    books.apply(SHOP)
+    edit = books.apply(entry(name="New", group="Servers"))
+    assert actions(edit) == [("shop", Action.UPDATE, ("name", "group"))]
+    assert (books.servers[1]["name"], books.servers[1]["servergroup_id"]) == ("New", 1)
+
+
+def test_a_deleted_server_stays_deleted() -> None:
+    """The person deleted it: no sweep and no rotation brings it back, only their wish."""
+    books = Books()
+    books.apply(SHOP)
+    books.delete(1)
+    assert books.apply(SHOP).changes == ()
+    assert books.apply(entry(dbname="other")).changes == ()
+    assert books.servers == {}
+    edit = books.apply(SHOP, editor=PgAdmin(recreate=True))
+    assert actions(edit) == [("shop", Action.ADD, ())]
+    books.delete(2)
+    assert books.apply(SHOP).changes == ()
+
+
+def test_a_new_configuration_database_begins_afresh() -> None:
+    """What was deleted in another pgAdmin, or before it was installed anew, counts no more."""
+    books = Books()
+    books.apply(SHOP)
+    books.delete(1)
+    books.whole["tables"]["keys"]["rows"]["1"]["value"] = "CANARY-other"
+    assert actions(books.apply(SHOP)) == [("shop", Action.ADD, ())]
+
+
+@pytest.mark.parametrize("forgotten", [{}, {"database": "other", "rows": {}}], ids=str)
+def test_without_a_memory_a_row_is_known_by_its_service(forgotten: object) -> None:
+    """A lost state folder, or an import of servers.json, makes no second server."""
+    books = Books()
+    books.apply(SHOP)
+    books.edit(1, name="renamed")
+    books.whole["known"] = forgotten
+    assert books.apply(SHOP).changes == ()
+    assert books.servers[1]["name"] == "renamed"
+    books.delete(1)
+    assert books.apply(SHOP).changes == ()
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"service": None, "host": "localhost", "maintenance_db": "postgres"},
+        {"service": "my-own"},
+        {"service": None},
+    ],
+    ids=["a host", "another service", "nothing"],
+)
+def test_a_server_that_the_person_takes_back_is_theirs(theirs: dict[str, Any]) -> None:
+    """A row that names our service no more is not ours; a rollback makes it so, too."""
+    books = Books()
+    books.apply(SHOP)
+    books.edit(1, **theirs)
+    before = books.servers
+    assert books.apply(entry(dbname="other")).changes == ()
+    assert books.servers == before
+
+
+def test_a_new_server_with_an_old_number_is_not_ours() -> None:
+    """PgAdmin may give a deleted server's number to another one, which is the person's."""
+    books = Books()
+    books.apply(SHOP)
+    books.delete(1)
+    theirs = server(1, service="my-own", maintenance_db="postgres", password="CANARY")
+    books.whole["tables"]["server"]["rows"]["1"] = theirs
+    assert books.apply(entry(dbname="other")).changes == ()
+    assert books.servers == {1: theirs}
+    books.apply(remove=[KEY])
+    assert books.servers == {1: theirs}
+
+
+# --- adoption ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        by_hand(),
+        by_hand(username="u-of-some-rotation-ago"),
+        by_hand(host="old.compute.amazonaws.com", username="old"),
+        by_hand(host="OLD.example", port=None),
+        by_hand(port=None, username="old"),
+        by_hand(service=""),
+    ],
+    ids=lambda row: f"{row['host']}:{row['port']} {row['username']}",
+)
+def test_a_hand_made_server_is_offered_and_adopted(row: dict[str, Any]) -> None:
+    """A server from the guide is named first; when asked, it becomes ours with number and name."""
+    books = Books(row)
+    offered = books.plan(SHOP)
+    assert [w for w in offered.warnings if "check --adopt" in w and '"server 1"' in w]
+    assert json.loads(offered.new)["tables"]["server"]["rows"]["1"] == row
+
+    edit = books.apply(SHOP, editor=ADOPT)
+    assert actions(edit) == [("shop", Action.ADOPT, ("server 1",))]
+    assert edit.warnings == ()
+    (after,) = books.servers.values()
+    parameters = {"sslmode": "require", "connect_timeout": 30, "sslcert": "x"}
+    assert json.loads(after["connection_params"]) == parameters
+    assert after == row | service_row() | {"connection_params": after["connection_params"]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        by_hand(maintenance_db="postgres"),
+        by_hand(user_id=2),
+        by_hand(service="mine"),
+        by_hand(host=None),
+        by_hand(host="db.example", username="other"),
+    ],
+    ids=["another database", "another user's", "a service", "no host", "another host and user"],
+)
+def test_what_leads_elsewhere_is_not_adopted(row: dict[str, Any]) -> None:
+    """Another database, another user's server, a service of the person's own stay theirs."""
+    of = entry(dbname="shop")
+    row = row | ({"maintenance_db": "shop"} if row["maintenance_db"] != "postgres" else {})
+    books = Books(row)
+    edit = books.apply(of, editor=ADOPT)
+    assert actions(edit) == [("shop", Action.ADD, ())]
+    assert books.servers[1] == row
+
+
+def test_adoption_leaves_no_twin() -> None:
+    """The row that we had made goes when a hand-made one takes its place, unless it was used."""
+    books = Books(by_hand())
+    books.apply(SHOP)
+    assert len(books.servers) == 2
+    books.apply(SHOP, editor=ADOPT)
+    assert list(books.servers) == [1]
+
+    books = Books(by_hand())
+    books.apply(SHOP)
+    books.edit(2, bgcolor="#f00")
+    books.apply(SHOP, editor=ADOPT)
+    assert list(books.servers) == [1, 2]
+    books.apply(renamed := entry(dbname="other"))
+    assert all(row == row | {"db_res": renamed.login.dbname} for row in books.servers.values())
+
+
+def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
+    """Two credentials of one database: the user tells which of them a server is for."""
+    other = entry("shop-ro", user="u2", host=SHOP.login.host, dbname=SHOP.login.dbname)
+    books = Books(by_hand(1, other), by_hand(2, SHOP), by_hand(3, SHOP, username="old"))
+    books.apply(SHOP, other, editor=ADOPT)
+    assert {n: row["service"] for n, row in books.servers.items()} == {
+        1: "shop-ro", 2: "shop", 3: "shop",
+    }  # fmt: skip
+
+
+def test_what_was_given_back_is_not_adopted_again_unasked() -> None:
+    """After a rollback of an adoption the server is offered again, and otherwise left alone."""
+    row = by_hand()
+    books = Books(row)
+    books.apply(SHOP, editor=ADOPT)
+    books.edit(1, **row)
+    edit = books.apply(SHOP)
+    assert books.servers[1] == row
+    assert [w for w in edit.warnings if "--adopt" in w]
+
+
+def test_a_password_in_the_keyring_is_cleared_by_the_person_first() -> None:
+    """PgAdmin 7.2 to 8.11 would go on using it, so such a server is not adopted; it is said why."""
+    row = by_hand(password=None)
+    books = Books(row, schema=40)
+    edit = books.apply(SHOP, editor=ADOPT)
+    assert "Clear Saved Password" in edit.warnings[0]
+    assert books.servers[1] == row
+    books.edit(1, save_password=None)
+    assert actions(books.apply(SHOP, editor=ADOPT)) == [("shop", Action.ADOPT, ("server 1",))]
+    books = Books(row, schema=41)
+    assert actions(books.apply(SHOP, editor=ADOPT)) == [("shop", Action.ADOPT, ("server 1",))]
+
+
+# --- removal -------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_no_longer_wanted_goes() -> None:
+    """A row that we made goes with its database; one that a person made stays, and is named."""
+    books = Books(by_hand(1, entry("blog")))
+    books.apply(SHOP, entry("blog"), editor=ADOPT)
+    edit = books.apply(remove=[KEY, entry("blog").key])
+    assert actions(edit) == [("shop", Action.REMOVE, ())]
+    assert list(books.servers) == [1]
+    assert "stays in pgAdmin" in edit.warnings[0] or edit.warnings == ()
+    assert PgAdmin().read(books.content) == {}
+
+
+def test_what_is_neither_wanted_nor_removed_stays() -> None:
+    """A sweep that saw nothing of a database changes nothing of it."""
+    books = Books()
+    books.apply(SHOP)
+    assert books.apply(entry("blog")).changes[0].key.app == "blog"
+    assert books.servers[1] == books.servers[1] | service_row()
+
+
+# --- several people ------------------------------------------------------------------------
+
+
+def shared() -> Books:
+    """A pgAdmin that serves two people."""
+    books = Books()
+    books.whole["tables"]["user"]["rows"] = {
+        "1": person(1, "boss@example.com"),
+        "2": person(2, "me@example.com"),
+        "3": person(3, "gone@example.com", active=0),
+    }
+    return books
+
+
+def test_a_service_row_is_refused_where_several_people_come() -> None:
+    """A service would be open to all of them, so each has to be named."""
+    with pytest.raises(Unsupported, match="several people"):
+        shared().plan(SHOP)
+    with pytest.raises(Unsupported, match="no user 'you@"):
+        shared().plan(SHOP, editor=PgAdmin("host", "you@example.com"))
+
+
+def test_a_host_row_names_the_login_and_the_passfile() -> None:
+    """A host row follows host, port and user, and its password is in the owner's passfile."""
+    books = shared()
+    books.apply(SHOP, editor=HOST)
+    (row,) = books.servers.values()
+    login = SHOP.login
+    assert (row["user_id"], row["service"], row["password"]) == (2, None, None)
+    assert (row["host"], row["port"], row["username"]) == (login.host, login.port, login.user)
+    assert json.loads(row["connection_params"])["passfile"] == "/.pgpass"
+    edit = books.apply(entry(user="u2", host="new.example"), editor=HOST)
+    assert actions(edit) == [("shop", Action.UPDATE, ("host", "username"))]
+    books.edit(1, password="CANARY", save_password=1, connection_params=None)
+    edit = books.apply(entry(user="u2", host="new.example"), editor=HOST)
+    assert actions(edit) == [
+        ("shop", Action.UPDATE, ("password", "save_password", "connection_params"))
+    ]
+
+
+def test_a_host_row_is_adopted_too() -> None:
+    """A hand-made server of the named user gets the passfile and loses the saved password."""
+    books = shared()
+    books.whole["tables"]["server"]["rows"] = {
+        "1": by_hand(1, user_id=1), "2": by_hand(2, user_id=2),
+    }  # fmt: skip
+    books.apply(SHOP, editor=PgAdmin("host", "me@example.com", adopt=True))
+    assert books.servers[1] == by_hand(1, user_id=1)
+    assert books.servers[2]["password"] is None
+    assert json.loads(books.servers[2]["connection_params"])["passfile"] == "/.pgpass"
+
+
+# --- refusals ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schema", [34, 31, None, "52"])
+def test_an_old_pgadmin_is_refused(schema: object) -> None:
+    """A pgAdmin before 6.20 has no connection parameters, so it is refused with the remedy."""
+    with pytest.raises(Unsupported, match=r"older than 6\.20") as caught:
+        Books(schema=schema).plan(SHOP)
+    assert "Update pgAdmin" in caught.value.advice
+
+
+def test_a_missing_column_is_refused() -> None:
+    """Without one of the columns that are ours a row could not be made right."""
+    books = Books()
+    books.whole["tables"]["server"]["columns"].remove("connection_params")
+    with pytest.raises(Unsupported):
+        books.plan(SHOP)
+
+
+@pytest.mark.parametrize(
+    ("schema", "preferences", "program", "release"),
+    [
+        (35, ["show_system_objects"], None, "6.20"),
+        (35, ["show_system_objects", "cardinality_notation", "last_storage"], None, "7.0"),
+        (35, ["show_system_objects"], 62000, "6.20"),
+        (40, ["close_tab_panel"], None, "8.10 or 8.11"),
+        (40, ["close_tab_panel"], 81100, "8.11"),
+        (40, [], 81000, "8.10"),
+        (40, ["close_tab_panel"], 91800, "8.10 or 8.11"),
+    ],
+)
+def test_a_release_that_cannot_do_it_is_refused(
+    schema: int, preferences: list[str], program: int | None, release: str
+) -> None:
+    """Releases in which a service row does not work are named, as far as they can be told."""
+    books = Books(schema=schema)
+    books.prefer(*preferences)
+    books.whole["program"] = program
+    with pytest.raises(Unsupported, match=f"pgAdmin {release},") as caught:
+        books.plan(SHOP)
+    assert "newest release" in caught.value.advice
+    assert books.plan(SHOP, editor=PgAdmin("host")).changes
+
+
+@pytest.mark.parametrize(
+    ("schema", "preferences", "program"),
+    [
+        (35, [], None),
+        (35, ["show_system_objects", "cardinality_notation"], None),
+        (
+            35,
+            ["show_system_objects", "cardinality_notation", "last_storage", "breadcrumbs_enable"],
+            None,
+        ),
+        (35, ["show_system_objects"], 62100),
+        (40, ["close_tab_panel", "data_result_rows_per_page"], None),
+        (40, ["close_tab_panel"], 81200),
+        (40, ["show_system_objects"], None),
+        (52, ["close_tab_panel"], 81000),
+    ],
+)
+def test_other_releases_are_welcome(
+    schema: int, preferences: list[str], program: int | None
+) -> None:
+    """What is not known to be broken is used; what is installed counts before what was."""
+    books = Books(schema=schema)
+    books.prefer(*preferences)
+    books.whole["program"] = program
+    assert books.plan(SHOP).changes
+
+
+@pytest.mark.parametrize("table", ["server", "version"])
+def test_another_database_is_refused(table: str) -> None:
+    """An SQLite database that is not pgAdmin's is named and left alone."""
+    books = Books()
+    books.whole["tables"][table] = {"columns": [], "rows": {}}
+    with pytest.raises(Unparsable, match="not a configuration database"):
+        books.plan(SHOP)
+    with pytest.raises(Unparsable):
+        PgAdmin().read(books.content)
+
+
+def test_a_pgadmin_without_a_user_is_refused() -> None:
+    """A pgAdmin that was never started has nobody to whom a server could belong."""
+    books = Books()
+    books.whole["tables"]["user"]["rows"] = {}
+    with pytest.raises(Unsupported, match="no user yet"):
+        books.plan(SHOP)
+
+
+@pytest.mark.parametrize("changes", [{"dbname": "a,b"}, {"dbname": ""}, {"name": "a\0"}])
+def test_what_a_row_cannot_hold_is_refused(changes: dict[str, Any]) -> None:
+    """A comma would part the restriction, and an empty name would lead elsewhere."""
+    with pytest.raises(Inexpressible):
+        Books().plan(entry(**changes))
+
+
+def test_a_database_wanted_twice_is_a_mistake() -> None:
+    """Two entries for one database have no answer."""
+    with pytest.raises(ValueError, match="twice"):
+        Books().plan(SHOP, SHOP)
+
+
+def test_without_pgadmin_nothing_is_wanted() -> None:
+    """Where no pgAdmin was ever started there is nothing to do, and nothing held."""
+    edit = PgAdmin().plan(None, [SHOP])
+    assert (edit.new, edit.changes, edit.warnings) == (b"", (), ())
+    assert PgAdmin().read(None) == {}
+
+
+# --- reading and showing -------------------------------------------------------------------
+
+
+def test_what_is_held() -> None:
+    """What a row says of its login can be read back; of several rows, from the first."""
+    books = Books()
+    books.apply(SHOP)
+    held = PgAdmin().read(books.content)[KEY]
+    assert (held.service, held.dbname, held.sslmode) == ("shop", SHOP.login.dbname, "require")
+    assert (held.host, held.port, held.user, held.password) == (None, None, None, None)
+    books = shared()
+    books.apply(SHOP, editor=HOST)
+    held = HOST.read(books.content)[KEY]
+    assert (held.host, held.port, held.user) == (SHOP.login.host, 5432, "u1")
+
+
+def test_secrets_are_masked() -> None:
+    """A column that may hold a secret is shown as dots; the lines stay as many."""
+    text = json.dumps({"columns": by_hand(passexec_cmd="echo CANARY")}, indent=1).encode()
+    lines = PgAdmin().redact(text)
+    assert len(lines) == len(text.splitlines())
+    assert "CANARY" not in "\n".join(lines)
+    assert f'  "password": {MASK}' in lines
+    assert '  "name": "server 1",' in lines
+
+
+# --- any sequence --------------------------------------------------------------------------
+
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": st.sampled_from([None, "", SHOP.login.host, "old.compute.amazonaws.com"]),
+        "port": st.sampled_from([None, 5432, 6543]),
+        "maintenance_db": st.sampled_from([None, SHOP.login.dbname, "postgres"]),
+        "username": st.sampled_from([None, "", "u1", "old"]),
+        "service": st.sampled_from([None, "", "shop", "blog", "mine"]),
+        "password": st.sampled_from([None, "", "CANARY-encrypted"]),
+        "save_password": st.sampled_from([None, 0, 1]),
+        "connection_params": st.sampled_from([None, "null", "{", "{}", "[]", GOOD]),
+        "passexec_cmd": st.sampled_from([None, "", "echo CANARY"]),
+        "user_id": st.sampled_from([1, 2]),
+        "servergroup_id": st.sampled_from([1, 9]),
+    },
+)
+
+
+@given(
+    rows=st.lists(ROWS, max_size=4),
+    edits=st.lists(st.tuples(st.integers(1, 6), ROWS | st.none()), max_size=5),
+    adopt=st.booleans(),
+    host=st.booleans(),
+)
+def test_whatever_is_there_our_rows_come_right(
+    rows: list[dict[str, Any]],
+    edits: list[tuple[int, dict[str, Any] | None]],
+    adopt: bool,  # noqa: FBT001 – hypothesis passes it by name
+    host: bool,  # noqa: FBT001
+) -> None:
+    """After any edits by anybody, our rows are right, others' are untouched, twice changes nothing."""
+    editor = PgAdmin("host" if host else "service", "pgadmin4@pgadmin.org", adopt=adopt)
+    books = Books(*(server(number, **row) for number, row in enumerate(rows, 1)))
+    books.apply(SHOP, entry("blog"), editor=editor)
+    for number, columns in edits:
+        if number in books.servers:
+            books.delete(number) if columns is None else books.edit(number, **columns)
+    before = books.servers
+    edit = books.apply(SHOP, entry("blog"), editor=editor)
+    picture = opened(books.content, editor.user)
+    ours: dict[int, Entry] = {}
+    for wanted in (SHOP, entry("blog")):
+        rows_of = (editor.row_of(known, picture.servers) for known in picture.known[wanted.key])
+        ours |= {row["id"]: wanted for row in rows_of if row}
+    for number, wanted in ours.items():
+        assert editor.form.differences(wanted, books.servers[number]) == {}
+    untouched = {n: row for n, row in books.servers.items() if n not in ours}
+    assert untouched == {n: before[n] for n in untouched}
+    assert {change.key for change in edit.changes} <= {SHOP.key, entry("blog").key}
