@@ -218,6 +218,7 @@ class News:
         title: for a trouble, its headline.
         advice: for a trouble, what the person can do.
         since: for a recovery, when the trouble began, UTC.
+        reopen: for a rotation, whether the person has to reopen the server in pgAdmin.
     """
 
     kind: NewsKind
@@ -231,3 +232,4 @@ class News:
     title: str = ""
     advice: str = ""
     since: datetime | None = None
+    reopen: bool = False

@@ -274,6 +274,34 @@ def test_a_passfile_is_written_as_it_stands(tmp_path: Path) -> None:
     assert load_text(tmp_path, text).clients[0].passfile == ".pgpass"
 
 
+def test_pgadmin_is_found(tmp_path: Path) -> None:
+    """Without a path, the desktop's place is meant, even where pgAdmin was never started."""
+    text = f"{DATABASES}[clients.pgadmin]\n[clients.service_file]\n"
+    for more, home in (("", "/home/eve"), ('path = "~/x/pgadmin4.db"\n', None)):
+        with_path = text.replace("[clients.pgadmin]\n", f"[clients.pgadmin]\n{more}")
+        setting = load_text(tmp_path, with_path).clients[0]
+        path = Path(home or "/home/eve/x", ".pgadmin" if home else "", "pgadmin4.db")
+        assert (setting.kind, setting.path, setting.rows) == ("pgadmin", path, Rows.SERVICE)
+
+
+def test_one_of_several_people_gets_a_passfile(tmp_path: Path) -> None:
+    """A named user's servers name a passfile, which is kept in that user's storage folder."""
+    text = f'{DATABASES}[clients.pgadmin]\npath = "/var/p/pgadmin4.db"\nuser = "2me@example.com"\n'
+    passfile, pgadmin = load_text(tmp_path, text).clients
+    assert passfile == ClientSetting(
+        "pgpass",
+        Path("/var/p/storage/pga_user_2me_example.com/.pgpass"),
+        label="pgAdmin's passfile",
+    )
+    assert (pgadmin.rows, pgadmin.user, pgadmin.passfile) == (
+        Rows.HOST, "2me@example.com", "/.pgpass",
+    )  # fmt: skip
+    elsewhere = load_text(tmp_path, f'{text}storage = "/srv/storage"\n').clients[0]
+    assert elsewhere.path == Path("/srv/storage/pga_user_2me_example.com/.pgpass")
+    alone = load_text(tmp_path, f'{text}rows = "service"\n[clients.service_file]\n').clients
+    assert [client.kind for client in alone] == ["pgadmin", "service_file"]
+
+
 @pytest.mark.parametrize(
     ("env", "folder"),
     [

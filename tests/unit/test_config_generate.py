@@ -56,7 +56,8 @@ def test_the_example_loads(tmp_path: Path) -> None:
     """The example is a configuration that works as it is."""
     config = load_text(tmp_path, example())
     assert [database.key.app for database in config.databases] == ["shop-production"]
-    assert [client.kind for client in config.clients] == ["service_file", "pgpass", "servers_json"]
+    kinds = ["pgadmin", "service_file", "pgpass", "servers_json"]
+    assert [client.kind for client in config.clients] == kinds
 
 
 def test_the_example_shows_true_defaults(tmp_path: Path) -> None:
@@ -67,12 +68,13 @@ def test_the_example_shows_true_defaults(tmp_path: Path) -> None:
     changes = []
     for line in text.splitlines():
         live = line if _SECTION.match(line) else live
-        # `passfile` goes with `rows = "host"` alone.
-        if _OFF.match(line) and not live.startswith("#") and "passfile" not in line:
+        # `passfile` and `storage` go with `rows = "host"` alone.
+        alone = "passfile" not in line and "storage" not in line
+        if _OFF.match(line) and not live.startswith("#") and alone:
             after = load_text(tmp_path, text.replace(f"\n{line}\n", f"\n{line[1:]}\n", 1))
             changes += [line.partition(" ")[0]] if after != before else []
     # The state folder's default differs from platform to platform.
-    assert changes == ["#state_dir", "#urls"]
+    assert changes == ["#state_dir", "#user", "#urls"]
 
 
 def test_everything_in_the_example_may_be_switched_on(tmp_path: Path) -> None:
@@ -80,9 +82,11 @@ def test_everything_in_the_example_may_be_switched_on(tmp_path: Path) -> None:
     text = _OFF.sub("", example())
     data = tomllib.loads(text)
     assert set(data) == set(parts(Root))
-    rest = re.sub(r'^(token = "auto"|\[heroku\]|passfile = .*)$', "", text, flags=re.MULTILINE)
+    rest = re.sub(
+        r'^(token = "auto"|\[heroku\]|(passfile|storage) = .*)$', "", text, flags=re.MULTILINE
+    )
     config = load_text(tmp_path, rest.replace('account = "default"', 'account = "work"'))
-    assert len(config.clients) == 3
+    assert len(config.clients) == 4
     assert config.discover[0].team == "acme"
 
 

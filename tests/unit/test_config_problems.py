@@ -424,6 +424,21 @@ path = "sub/../real"
     ]
 
 
+def test_pgadmin_needs_what_its_rows_point_to(tmp_path: Path) -> None:
+    """Service rows need a service file, host rows a user; a storage folder is for host rows."""
+    rows = '3: rows = "service" points into a service file: add [clients.service_file], '
+    rows += 'or write rows = "host"'
+    pgadmin = f"{DATABASES}[clients.pgadmin]\n"
+    assert problems(tmp_path, pgadmin) == [rows]
+    assert problems(tmp_path, f'{pgadmin}user = "me@example.com"\n') == []
+    assert problems(tmp_path, f'{pgadmin}rows = "host"\n') == [
+        '3: rows = "host" needs `user`, whose storage folder has the passfile'
+    ]
+    assert problems(tmp_path, f'{pgadmin}storage = "s"\n[clients.service_file]\n') == [
+        '4: storage has a meaning only with rows = "host": a service holds its password'
+    ]
+
+
 def test_servers_json_needs_what_its_rows_point_to(tmp_path: Path) -> None:
     """Service rows need a service file, and a passfile belongs to host rows."""
     servers = f'{DATABASES}[clients.servers_json]\npath = "s"\npassfile = "p"\n'

@@ -97,10 +97,21 @@ def test_a_client_that_stayed_behind() -> None:
 
 
 def test_a_renamed_database_needs_a_hand() -> None:
-    """A changed database name is the one rotation that asks something of the person."""
-    notice = one(rotated(changed=("dbname", "password")))
-    assert "reopen the server in pgAdmin" in notice.body
+    """A changed database name asks something of the person, in pgAdmin or in their tools."""
+    notice = one(rotated(changed=("dbname", "password"), reopen=True))
+    assert notice.body.endswith("name changed too: in pgAdmin, reopen the server.")
     assert notice.urgency is Urgency.CRITICAL
+    notice = one(rotated(changed=("dbname", "password")))
+    assert notice.body.endswith("name changed too: enter it in your tools.")
+    assert notice.urgency is Urgency.CRITICAL
+
+
+def test_a_host_row_needs_a_hand() -> None:
+    """Where pgAdmin has to be told, the person hears what to do; and only then."""
+    notice = one(rotated(changed=("user", "password"), reopen=True))
+    assert notice.body.endswith("In pgAdmin, reopen the server.")
+    assert notice.urgency is Urgency.CRITICAL
+    assert "reopen" not in one(rotated(changed=("user", "password"))).body
 
 
 def test_two_rotations_are_two_notices() -> None:
@@ -124,13 +135,15 @@ def test_a_summary_hides_no_trouble() -> None:
         rotated("A", clients=("psql", "pgAdmin"), behind=behind),
         rotated("B", clients=("pgAdmin",), behind=behind, proven=False),
         rotated("C", clients=("pgAdmin", "psql"), changed=("dbname",)),
+        rotated("D", clients=("pgAdmin", "psql"), changed=("dbname",), reopen=True),
     )
     assert notice.body.splitlines() == [
-        "A, B and C.",
+        "A, B and 2 more.",
         "pgAdmin is up to date.",
         "servers.json could not be updated: no space left.",
         "1 of the new logins could not be tested.",
-        "Reopen C in pgAdmin: the database's own name changed.",
+        "In pgAdmin, reopen D.",
+        "The own name of C changed too: enter it in your tools.",
     ]
     assert notice.urgency is Urgency.CRITICAL
 

@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
 from pgherald.secret import Secret
-from pgherald.store import Store, Trouble
+from pgherald.store import Store, Trouble, schema
 
 CANARIES = {
     "host": "CANARY-host.example.com",
@@ -261,3 +262,32 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
 def test_the_room_has_one_door() -> None:
     """Other rooms need nothing but what the package offers."""
     assert set(store_room.__all__) == {"DatabaseState", "Record", "Store", "Trouble"}
+
+
+def test_what_is_remembered_of_pgadmin(tmp_path: Path) -> None:
+    """Which rows are ours outlives the process; a newer note replaces an older one."""
+    path, files = tmp_path / "state.db", Files(tmp_path / "locks")
+    with Store.open(path, files) as store:
+        assert store.known_rows() == {}
+        store.keep_rows(Path("/a/pgadmin4.db"), "old")
+        store.keep_rows(Path("/a/pgadmin4.db"), "new")
+    with Store.open(path, files) as store:
+        assert store.known_rows() == {Path("/a/pgadmin4.db"): "new"}
+
+
+def test_an_older_state_file_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A state file of the first version keeps what it holds, and remembers rows from then on."""
+    path, files = tmp_path / "state.db", Files(tmp_path / "locks")
+    with Store.open(path, files) as store:
+        store.note("kept", "yes")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("DROP TABLE pgadmin; PRAGMA user_version = 1")
+    looking = Store.read_only(path)
+    assert looking is not None
+    with looking:
+        assert looking.known_rows() == {}
+    with Store.open(path, files) as store:
+        assert store.notes() == {"kept": "yes"}
+        store.keep_rows(Path("/a"), "new")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)

@@ -33,7 +33,7 @@ from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
 from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, headline, problem
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check
-from pgherald.daemon.wiring import Outside, machinery, state_of
+from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
 from pgherald.model import News
 from pgherald.notify.texts import line_for
 from pgherald.sync.engine import Standing
@@ -50,16 +50,25 @@ _WORDS = {
 
 @click.command("check", epilog="\b\nExample:\n  pgherald check && psql service=shop-production")
 @click.option("--prune", is_flag=True, help="Take out of the clients what is no longer configured.")
+@click.option("--adopt", is_flag=True,
+              help="Keep servers in pgAdmin that you made by hand: no password is asked again.")  # fmt: skip
+@click.option("--recreate", is_flag=True, help="Make servers in pgAdmin again that you deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, prune: bool, as_json: bool) -> int:
+def command(
+    invocation: Invocation, *, prune: bool, adopt: bool, recreate: bool, as_json: bool
+) -> int:
     """Bring every client up to date, once, in the foreground.
 
     Asks Heroku for every database's login, proves those that changed by a real connection,
     and writes them into every client. What is right already is not written again. A daemon
     that runs at the same time does no harm.
 
-    A database that was taken out of the configuration keeps its entries until --prune.
+    A database that was taken out of the configuration keeps its entries until --prune. With
+    --adopt, a server that you made in pgAdmin by hand and that leads to one of the databases
+    takes its login from the service file from then on; its name, colours and open tabs stay,
+    and the password that pgAdmin has saved for it goes. A server that you deleted in pgAdmin
+    stays deleted until --recreate.
 
     Exit code 0 when every client of every database is current, changed or not; 1 when
     something could not be made current, each thing named on stderr; 2 when the command line
@@ -69,7 +78,8 @@ def command(invocation: Invocation, *, prune: bool, as_json: bool) -> int:
     outside = invocation.outside()
     # Its warnings are for the daemon's log; here each is named below, once.
     logging.getLogger("pgherald").setLevel(logging.ERROR)
-    report, news = asyncio.run(_check(config, outside, prune=prune))
+    wishes = Wishes(adopt, recreate)
+    report, news = asyncio.run(_check(config, outside, wishes, prune=prune))
     if as_json:
         emit_json(_as_json(report))
     else:
@@ -79,13 +89,13 @@ def command(invocation: Invocation, *, prune: bool, as_json: bool) -> int:
 
 
 async def _check(
-    config: Config, outside: Outside, *, prune: bool
+    config: Config, outside: Outside, wishes: Wishes, *, prune: bool
 ) -> tuple[CheckReport, list[News]]:
     news: list[News] = []
     with state_of(config, outside.clock) as state:
         troubles = Troubles(state.store, outside.clock, news.append)
         async with machinery(
-            config, state, outside, troubles=troubles, tell=news.append
+            config, state, outside, troubles=troubles, tell=news.append, wishes=wishes
         ) as machine:
             report = await check(machine, lambda line: click.echo(line, err=True), prune=prune)
     return report, news

@@ -36,15 +36,20 @@ from pgherald.cli.output import (
     headline,
     problem,
 )
+from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
-from pgherald.daemon.wiring import clients_of, files_of
+from pgherald.daemon.wiring import Wishes, clients_of, files_of
+from pgherald.store import Store
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
+from pgherald.sync.servers import RowMemory
 
 
 @click.command("plan", epilog="\b\nExample:\n  pgherald plan | less -R")
+@click.option("--adopt", is_flag=True, help="As check --adopt would do it.")
+@click.option("--recreate", is_flag=True, help="As check --recreate would do it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, as_json: bool) -> int:
+def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: bool) -> int:
     """Show what check would write, and write nothing.
 
     Asks Heroku and reads the clients' files. No login is proven, nothing is written, and
@@ -55,7 +60,8 @@ def command(invocation: Invocation, *, as_json: bool) -> int:
     """
     config = invocation.load()
     looked = asyncio.run(look(config, invocation.outside()))
-    plan = make_plan(files_of(config), clients_of(config), looked.entries)
+    clients = clients_of(config, _memory(config), Wishes(adopt, recreate))
+    plan = make_plan(files_of(config), clients, looked.entries)
     if as_json:
         emit_json(_as_json(plan, looked))
     else:
@@ -69,6 +75,15 @@ def command(invocation: Invocation, *, as_json: bool) -> int:
         problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
     well = not looked.failures and not plan.failed and not plan.refused
     return EXIT_OK if well else EXIT_TROUBLE
+
+
+def _memory(config: Config) -> RowMemory:
+    """Which rows in pgAdmin are ours; nothing is written, so none is remembered."""
+    store = Store.read_only(config.state_dir / "state.db")
+    if store is None:
+        return RowMemory({})
+    with store:
+        return RowMemory(store.known_rows())
 
 
 def _show(plan: Plan, looked: Looked) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from pgherald.config import settings
+from pgherald.config import places, settings
 from pgherald.config.lines import Place
 from pgherald.config.meta import parts
 from pgherald.config.schema import (
@@ -17,6 +16,7 @@ from pgherald.config.schema import (
     DatabaseTable,
     DiscoverTable,
     NotificationsTable,
+    PgAdminTable,
     Root,
     ServersJsonTable,
 )
@@ -212,16 +212,23 @@ class Builder:
 
     def _clients(self) -> Iterator[ClientSetting]:
         files: dict[Hashable, Place] = {}
-        for place, kind, table in self._client_tables():
-            path = self._here.client(table)
-            same = os.path.normcase(os.path.realpath(path))
+        for place, setting in self._client_settings():
+            same = os.path.normcase(os.path.realpath(setting.path))
             if same in files:
-                self._wrong((*place, "path"), f"two clients write to {path}", files[same])
-            files.setdefault(same, (*place, "path"))
-            if isinstance(table, ServersJsonTable):
-                yield self._servers_json(table, place, path)
+                self._wrong(place, f"two clients write to {setting.path}", files[same])
+            files.setdefault(same, place)
+            yield setting
+
+    def _client_settings(self) -> Iterator[tuple[Place, ClientSetting]]:
+        """Each client's file with the place of its path."""
+        for place, kind, table in self._client_tables():
+            path = (*place, "path")
+            if isinstance(table, PgAdminTable):
+                yield from ((path, setting) for setting in self._pgadmin(table, place))
+            elif isinstance(table, ServersJsonTable):
+                yield path, self._servers_json(table, place)
             else:
-                yield ClientSetting(kind, path)
+                yield path, ClientSetting(kind, self._here.client(table))
 
     def _client_tables(self) -> Iterator[tuple[Place, str, ClientTable]]:
         for kind in parts(ClientsTable):
@@ -230,18 +237,42 @@ class Builder:
                     several = isinstance(self._data["clients"][kind], list)
                     yield ("clients", kind, *([index] if several else [])), kind, table
 
-    def _servers_json(self, table: ServersJsonTable, place: Place, path: Path) -> ClientSetting:
+    def _servers_json(self, table: ServersJsonTable, place: Place) -> ClientSetting:
         service_rows = table.rows is Rows.SERVICE
-        if service_rows and "service_file" not in self._client_kinds():
-            self._wrong(
-                place,
-                'rows = "service" points into a service file: add [clients.service_file], '
-                'or write rows = "host"',
-            )
+        if service_rows:
+            self._check_service_file(place)
         if service_rows and table.passfile is not None:
             self._wrong(
                 (*place, "passfile"),
                 'passfile has a meaning only with rows = "host": a service holds its password',
             )
         passfile = None if table.passfile is None else self._here.expand(table.passfile)
-        return ClientSetting("servers_json", path, table.rows, passfile)
+        return ClientSetting("servers_json", self._here.client(table), table.rows, passfile)
+
+    def _pgadmin(self, table: PgAdminTable, place: Place) -> Iterator[ClientSetting]:
+        """A pgAdmin, or all there are; each with its user's passfile, if it needs one."""
+        rows = table.rows or (Rows.SERVICE if table.user is None else Rows.HOST)
+        if rows is Rows.SERVICE:
+            self._check_service_file(place)
+        elif table.user is None:
+            self._wrong(place, 'rows = "host" needs `user`, whose storage folder has the passfile')
+        if rows is Rows.SERVICE and table.storage is not None:
+            self._wrong(
+                (*place, "storage"),
+                'storage has a meaning only with rows = "host": a service holds its password',
+            )
+        for database in self._here.pgadmin(table.path):
+            if rows is Rows.HOST and table.user is not None:
+                storage = self._here.path(table.storage or str(database.parent / "storage"))
+                passfile = storage / places.storage_name(table.user) / ".pgpass"
+                yield ClientSetting("pgpass", passfile, label="pgAdmin's passfile")
+            yield ClientSetting("pgadmin", database, rows, "/.pgpass", table.user)
+
+    def _check_service_file(self, place: Place) -> None:
+        """Service rows are of no use without what they point into."""
+        if "service_file" not in self._client_kinds():
+            self._wrong(
+                place,
+                'rows = "service" points into a service file: add [clients.service_file], '
+                'or write rows = "host"',
+            )

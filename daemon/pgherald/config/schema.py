@@ -222,8 +222,52 @@ class ServersJsonTable(ClientTable):
 
 
 @attrs.frozen
+class PgAdminTable(ClientTable):
+    """`[clients.pgadmin]`."""
+
+    path: str = key(
+        values.PATH,
+        'pgAdmin\'s configuration database, pgadmin4.db. "auto" finds that of every pgAdmin on '
+        "this machine that you may write to.",
+        default="auto",
+        example="auto",
+    )
+    user: str | None = key(
+        values.NAME,
+        "Whose servers, as you sign in to pgAdmin. Needed where one pgAdmin serves several people.",
+        default=None,
+        default_text="the only user there is",
+        example="me@example.com",
+    )
+    rows: Rows | None = key(
+        values.ROWS,
+        'How a server is named. "service": by its section in the service file, which needs '
+        "[clients.service_file], and which everybody who may sign in to that pgAdmin can use. "
+        '"host": by host, port and user, with a passfile in the storage folder of `user`.',
+        default=None,
+        default_text='`"host"` where `user` is set, else `"service"`',
+        example="service",
+    )
+    storage: str | None = key(
+        values.PATH,
+        'With rows = "host": the folder in which pgAdmin keeps a storage folder for each of its '
+        "users (its STORAGE_DIR).",
+        default=None,
+        default_text="the folder `storage` beside the configuration database",
+        example="/var/lib/pgadmin/storage",
+    )
+
+
+@attrs.frozen
 class ClientsTable:
     """`[clients]`: one line per kind."""
+
+    pgadmin: tuple[PgAdminTable | None, ...] = section(
+        PgAdminTable,
+        Form.EITHER,
+        "pgAdmin itself: each database gets a server in it, which never asks for a password "
+        "again. Servers of your own stay as they are.",
+    )
 
     service_file: tuple[ServiceFileTable | None, ...] = section(
         ServiceFileTable,

@@ -88,7 +88,7 @@ class DiscoverRule:
 
 
 class Rows(enum.StrEnum):
-    """How servers.json names a server."""
+    """How servers.json, or pgAdmin itself, names a server."""
 
     SERVICE = "service"
     """By its section in the service file, where host, user and password are read."""
@@ -103,15 +103,19 @@ class ClientSetting:
     Attributes:
         kind: the client, as the configuration names it: `pgpass`, `service_file`, …
         path: the file, absolute; it need not exist.
-        rows: how `servers_json` names a server; None for other kinds.
-        passfile: what `servers_json` writes as `ConnectionParameters.passfile` with
-            `Rows.HOST`; None to write none.
+        rows: how `servers_json` and `pgadmin` name a server; None for other kinds.
+        passfile: what is written as the connection parameter `passfile` with `Rows.HOST`;
+            None to write none.
+        user: whose servers in `pgadmin`; None for the only user's.
+        label: what a person calls it, where that is not what the kind is called.
     """
 
     kind: str
     path: Path
     rows: Rows | None = None
     passfile: str | None = None
+    user: str | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from pgherald.config import places
 from pgherald.config.schema import ClientTable
 
 
@@ -83,6 +84,12 @@ class Surroundings:
                 Path(appdata) if appdata else home(self.env, self.platform) / "AppData/Roaming"
             ) / table.appdata
         return home(self.env, self.platform) / table.home
+
+    def pgadmin(self, text: str) -> list[Path]:
+        """The configuration databases of pgAdmin: the named one, or with `auto` all there are."""
+        if text != "auto":
+            return [self.path(text)]
+        return places.databases(self.env, home(self.env, self.platform), self.platform)
 
     @property
     def heroku_is_here(self) -> bool:

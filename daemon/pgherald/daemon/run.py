@@ -290,7 +290,7 @@ class _Generation:
         self._machine.sweeper.sweep()
 
     def _paths(self) -> set[Path]:
-        paths = {client.path for client in self._machine.clients}
+        paths = {path for client in self._machine.clients for path in client.watched}
         paths.add(self._config.path)
         for source in self._machine.accounts.tokens:
             paths.update(source.watch_paths)
@@ -301,7 +301,7 @@ class _Generation:
         if path == self._config.path:
             log.info("%s has changed.", path)
             self._reload()
-        elif any(client.path == path for client in self._machine.clients):
+        elif any(path in client.watched for client in self._machine.clients):
             self._mend.soon()
         else:
             log.info("%s has changed: looking for a new token.", path)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pgherald.clients.base import TextClient
+from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
-from pgherald.config import ClientSetting, Config, DiscoverRule, Rows, database_for
+from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
+from pgherald.config import Rows as RowKind
+from pgherald.config.places import program_version
 from pgherald.daemon.sweeper import Listens, Sightings, Sweeper, Watched, database_of
 from pgherald.errors import StoreError
-from pgherald.files import Files
+from pgherald.files import Files, Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.discovery import Discovery, Found, Rule
@@ -36,6 +40,7 @@ from pgherald.sync.commit import Committer
 from pgherald.sync.engine import Engine
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.servers import RowMemory, ServerRows
 from pgherald.sync.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -44,6 +49,13 @@ if TYPE_CHECKING:
 
 #: How long status tells that the state file had to be started afresh.
 _DAMAGE_TOLD: Final = timedelta(days=1)
+
+
+#: See `Client.reopened_for`. What a service row does not say is read at each connection.
+_REOPENED_FOR: Final = {
+    RowKind.SERVICE: frozenset({"dbname"}),
+    RowKind.HOST: frozenset({"dbname", "host", "port", "user"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,33 +146,61 @@ def _forget_old_damage(store: Store, clock: Clock) -> None:
             store.clear_trouble(trouble.subject)
 
 
-def clients_of(config: Config) -> tuple[Client, ...]:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person may ask for once, beside what the configuration says.
+
+    Attributes:
+        adopt: servers in pgAdmin that were made by hand shall be kept working too.
+        recreate: servers in pgAdmin that were deleted shall be there again.
+    """
+
+    adopt: bool = False
+    recreate: bool = False
+
+
+def clients_of(
+    config: Config, memory: RowMemory, wishes: Wishes | None = None
+) -> tuple[Client, ...]:
     """The configured clients, in the order in which they are written.
 
     Passwords first: whoever reads a server that names only a service, or only a passfile,
     finds the password there.
     """
-    kinds = ("pgpass", "service_file", "servers_json")
+    kinds = ("pgpass", "service_file", "servers_json", "pgadmin")
     settings = sorted(config.clients, key=lambda setting: kinds.index(setting.kind))
-    several = {s.kind for s in settings if sum(o.kind == s.kind for o in settings) > 1}
+    rows = ServerRows(Rows(), memory, program_version(os.environ, sys.platform))
     clients = []
     for setting in settings:
-        editor = _editor(setting)
-        label = f"{editor.label} ({setting.path})" if setting.kind in several else editor.label
-        clients.append(Client(editor, setting.path, label))
+        editor = _editor(setting, wishes or Wishes())
+        several = sum((o.kind, o.label) == (setting.kind, setting.label) for o in settings) > 1
+        label = setting.label or editor.label
+        label = f"{label} ({setting.path})" if several else label
+        if setting.kind == "pgadmin":
+            reopened_for = _REOPENED_FOR[setting.rows or RowKind.SERVICE]
+            clients.append(Client(editor, setting.path, label, rows, reopened_for))
+        else:
+            clients.append(Client(editor, setting.path, label))
     return tuple(clients)
 
 
-def _editor(setting: ClientSetting) -> TextClient:
+def _editor(setting: ClientSetting, wishes: Wishes) -> TextClient:
+    rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
     match setting.kind:
         case "pgpass":
             return Pgpass()
         case "service_file":
             return ServiceFile()
-        case _:
-            return ServersJson(
-                rows="host" if setting.rows is Rows.HOST else "service", passfile=setting.passfile
+        case "pgadmin":
+            return PgAdmin(
+                rows,
+                setting.user,
+                setting.passfile or "",
+                adopt=wishes.adopt,
+                recreate=wishes.recreate,
             )
+        case _:
+            return ServersJson(rows, setting.passfile)
 
 
 @contextlib.asynccontextmanager
@@ -214,6 +254,7 @@ async def machinery(
     troubles: Troubles,
     tell: Callable[[News], None],
     wrote: Callable[[Path], None] | None = None,
+    wishes: Wishes | None = None,
 ) -> AsyncIterator[Machinery]:
     """Build everything but what runs by itself; at the end stop and close it.
 
@@ -222,7 +263,7 @@ async def machinery(
         ConfigError: a token source cannot be used.
     """
     async with accounts_of(config, outside) as accounts:
-        clients = clients_of(config)
+        clients = clients_of(config, RowMemory.of(state.store), wishes)
         _forget_strangers(config, clients, state.store, troubles)
         if state.store.afresh is not None:
             troubles.arose("store", "state file", state.store.afresh)

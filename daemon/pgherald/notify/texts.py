@@ -123,8 +123,8 @@ def _written(news: News) -> Notice:
         lines.append(news.advice)
     if not news.proven:
         lines.append("The new login could not be tested.")
-    if _renamed(news):
-        lines.append("The database's own name changed too: reopen the server in pgAdmin.")
+    if news.kind is NewsKind.ROTATED:
+        lines += _by_hand(news)
     return Notice(
         one.format(_label(news)),
         "\n".join(lines),
@@ -139,13 +139,23 @@ def _summary(news: Sequence[News]) -> Notice:
     lines = [f"{joined([_label(n) for n in news])}.", *_current(news), *_behind(news)]
     if unproven := sum(not n.proven for n in news):
         lines.append(f"{unproven} of the new logins could not be tested.")
-    if renamed := [_label(n) for n in news if _renamed(n)]:
-        lines.append(f"Reopen {joined(renamed)} in pgAdmin: the database's own name changed.")
+    if reopen := [_label(n) for n in news if _needs_hand(n) and n.reopen]:
+        lines.append(f"In pgAdmin, reopen {joined(reopen)}.")
+    if renamed := [_label(n) for n in news if _needs_hand(n) and not n.reopen]:
+        lines.append(f"The own name of {joined(renamed)} changed too: enter it in your tools.")
     return Notice(many.format(len(news)), "\n".join(lines), _urgency(news), _key(news))
 
 
-def _renamed(news: News) -> bool:
-    return news.kind is NewsKind.ROTATED and "dbname" in news.changed
+def _needs_hand(news: News) -> bool:
+    """Whether there is something that only the person can do: the files are right already."""
+    return news.kind is NewsKind.ROTATED and (news.reopen or "dbname" in news.changed)
+
+
+def _by_hand(news: News) -> list[str]:
+    if "dbname" not in news.changed:
+        return ["In pgAdmin, reopen the server."] if news.reopen else []
+    then = "in pgAdmin, reopen the server" if news.reopen else "enter it in your tools"
+    return [f"The database's own name changed too: {then}."]
 
 
 def _current(news: Sequence[News]) -> list[str]:
@@ -166,7 +176,7 @@ def _behind(news: Iterable[News]) -> list[str]:
 
 
 def _urgency(news: Sequence[News]) -> Urgency:
-    if any(n.behind or _renamed(n) for n in news):
+    if any(n.behind or _needs_hand(n) for n in news):
         return Urgency.CRITICAL
     return Urgency.NORMAL if news[0].kind is NewsKind.ROTATED else Urgency.LOW
 

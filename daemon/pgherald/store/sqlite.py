@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -24,53 +23,17 @@ from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
 from pgherald.secret import Secret
-from pgherald.store import records
+from pgherald.store import records, schema
 from pgherald.store.records import DatabaseState, Record, Trouble, text_of
+from pgherald.store.schema import SCHEMA_VERSION
 
 T = TypeVar("T")
-
-#: Raised by one with every change of the tables below; an older file is brought up to date.
-SCHEMA_VERSION: Final = 1
 
 #: Rotations kept; at one a day for forty databases this is half a year.
 HISTORY_LIMIT: Final = 8_000
 
 #: How long one process waits for another's transaction, in seconds.
 _BUSY_TIMEOUT: Final = 10.0
-
-_SCHEMA: Final = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE database (
-    key         TEXT PRIMARY KEY,
-    label       TEXT NOT NULL,
-    fingerprint TEXT,              -- JSON: login field -> keyed hash
-    looked_at   TEXT,              -- when Heroku last answered for it
-    current_at  TEXT,              -- when every client was last known to hold its login
-    proven_at   TEXT,              -- when a connection last proved its login
-    proven      INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE rotation (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    key        TEXT NOT NULL,
-    label      TEXT NOT NULL,
-    changed    TEXT NOT NULL,      -- JSON list of field names
-    seen_at    TEXT NOT NULL,
-    proven_at  TEXT,
-    written_at TEXT,
-    release    INTEGER,
-    clients    TEXT NOT NULL       -- JSON list of client labels
-);
-CREATE INDEX rotation_by_key ON rotation (key, id);
-CREATE TABLE trouble (
-    subject TEXT PRIMARY KEY,
-    label   TEXT NOT NULL,
-    kind    TEXT NOT NULL,
-    title   TEXT NOT NULL,
-    advice  TEXT NOT NULL,
-    since   TEXT NOT NULL,
-    told    INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 class Store:
@@ -165,12 +128,9 @@ class Store:
                     "Update pgherald, or set state_dir to another folder.",
                 )
             if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(
-                    "INSERT INTO about VALUES ('fingerprint_key', ?)", (secrets.token_hex(32),)
-                )
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                schema.create(self._connection)
+            elif version < SCHEMA_VERSION:
+                schema.upgrade(self._connection, version)
         row = self._connection.execute(
             "SELECT value FROM about WHERE name = 'fingerprint_key'"
         ).fetchone()
@@ -343,6 +303,20 @@ class Store:
         """All that does not work at the moment, the longest-standing first."""
         rows = self._rows("SELECT * FROM trouble ORDER BY since")
         return _readable(rows, records.trouble)
+
+    # --- rows in pgAdmin's databases -----------------------------------------------------
+
+    def known_rows(self) -> dict[Path, str]:
+        """Per configuration database of pgAdmin's what is remembered of its rows."""
+        if self._version() < SCHEMA_VERSION:
+            return {}  # only looked at, and by a newer pgherald than wrote it
+        rows = self._rows("SELECT path, known FROM pgadmin")
+        return {Path(row["path"]): row["known"] for row in rows}
+
+    def keep_rows(self, path: Path, known: str) -> None:
+        """Remember the rows of one configuration database."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO pgadmin VALUES (?, ?)", (str(path), known))
 
     # --- notes of the running daemon -----------------------------------------------------
 

@@ -167,6 +167,7 @@ class Applier:
             else:
                 break
         for file in plan.files:
+            _remember(file)
             if file.edit.changes:
                 self._well(file.client)
                 if self._wrote is not None:
@@ -209,17 +210,7 @@ class Applier:
                 self._wrote(file.client.path)
 
     async def _commit(self, plan: Plan) -> None:
-        steps = [
-            Step(
-                file.client.label,
-                file.snapshot,
-                file.edit.new,
-                file.client.editor.private,
-                expand=file.expand,
-            )
-            for file in plan.files
-            if file.edit.changes
-        ]
+        steps = [_step(file) for file in plan.files if file.edit.changes]
         if not steps:
             return
         note = "; ".join(sorted({in_words(c) for file in plan.files for c in file.edit.changes}))
@@ -246,6 +237,7 @@ class Applier:
         self._note_failed(plan)
         for file in plan.files:
             if file.idle:
+                _remember(file)
                 self._well(file.client)
 
     def _note_failed(self, plan: Plan) -> None:
@@ -266,7 +258,7 @@ class Applier:
             late: it was written by a pgherald that ended before it could record it.
         """
         now = self._clock.now()
-        labels = tuple(file.client.label for file in plan.files)
+        labels = _labels(plan)
         behind = tuple((client.label, error.reason) for client, error in plan.failed)
         for item in cleared:
             proven = late or item.proven_at is not None
@@ -301,6 +293,7 @@ class Applier:
                     proven=proven,
                     clients=labels,
                     behind=behind,
+                    reopen=any(file.client.reopened_for & set(changed) for file in plan.files),
                 )
             )
         self._store_current(cleared, plan, None if behind else now)
@@ -329,6 +322,30 @@ class Applier:
             # The sslmode is the person's own setting; Heroku does not rotate it.
             return NewsKind.MENDED, changed
         return NewsKind.ROTATED, changed
+
+
+def _labels(plan: Plan) -> tuple[str, ...]:
+    """What is up to date, in the person's words; what they look at all day comes first."""
+    there = [file.client for file in plan.files if not file.absent]
+    return tuple(c.label for c in sorted(there, key=lambda client: client.rows is None))
+
+
+def _remember(file: FilePlan) -> None:
+    """Remember whose rows are whose, now that they are as planned."""
+    if file.client.rows is not None and file.edit.new != file.snapshot.content:
+        file.client.rows.remember(file.snapshot.path, file.edit.new)
+
+
+def _step(file: FilePlan) -> Step:
+    before, after = file.images
+    return Step(
+        file.client.label,
+        dataclasses.replace(file.snapshot, content=before),
+        after,
+        file.client.editor.private,
+        expand=file.expand,
+        medium="file" if file.client.rows is None else "rows",
+    )
 
 
 def _client_of(plan: Plan, exc: ClientError) -> Client:

@@ -14,7 +14,9 @@ from pathlib import Path
 from pgherald.clients.base import Action, Change, Edit, Held, TextClient
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
+from pgherald.files.rows import difference
 from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.sync.servers import ServerRows, diff_rows
 
 #: Lines of unchanged text shown around a change.
 _CONTEXT = 1
@@ -28,11 +30,35 @@ class Client:
         editor: knows the format.
         path: the file, as the configuration names it.
         label: what a person calls it; with the path when there are several of its kind.
+        rows: reads it, where it is rows in a database; None for a file.
+        reopened_for: fields of a login after whose change the person has to reopen the server
+            in pgAdmin, which connects again by itself with what its row said at first.
     """
 
     editor: TextClient
     path: Path
     label: str
+    rows: ServerRows | None = None
+    reopened_for: frozenset[str] = frozenset()
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The files that tell when somebody has changed it.
+
+        Whoever writes into an SQLite database keeps it open, which tells nobody anything; but
+        its journal comes and goes with each transaction.
+        """
+        if self.rows is None:
+            return (self.path,)
+        return (self.path, self.path.with_name(f"{self.path.name}-journal"))
+
+    def read(self, files: Files) -> Snapshot:
+        """What it holds now.
+
+        Raises:
+            ClientError: it cannot be read.
+        """
+        return files.read(self.path) if self.rows is None else self.rows.read(self.path)
 
     @property
     def subject(self) -> str:
@@ -69,9 +95,24 @@ class FilePlan:
         """Whether there is nothing to do."""
         return not self.edit.changes and not self.loose
 
+    @property
+    def absent(self) -> bool:
+        """Whether there is nothing there, and nothing is wanted there: a pgAdmin never started."""
+        return self.snapshot.content is None and not self.edit.changes
+
+    @property
+    def images(self) -> tuple[bytes | None, bytes]:
+        """What a commit takes from one to the other: whole files, or the rows that change."""
+        if self.client.rows is None or self.snapshot.content is None:
+            return self.snapshot.content, self.edit.new
+        return difference(self.snapshot.content, self.edit.new)
+
     def diff(self) -> Iterator[str]:
         """Lines of a unified diff in which every secret is masked."""
-        return diff_lines(self.client.editor, self.snapshot.content or b"", self.edit.new)
+        old, new = self.images
+        if self.client.rows is None or old is None:
+            return diff_lines(self.client.editor, old or b"", new)
+        return diff_rows(old, new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +185,7 @@ def plan_client(
     """Compare one client's file with the wanted logins."""
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
     try:
-        snapshot = files.read(client.path)
+        snapshot = client.read(files)
         holds = client.editor.read(snapshot.content)
         try:
             file = _plan_file(client, snapshot, wanted, holds, remove)
@@ -257,5 +298,6 @@ def _lines(text: bytes) -> list[bytes]:
 
 def in_words(change: Change) -> str:
     """One change in words: `update shop/DATABASE (user, password)`."""
-    fields = f" ({', '.join(change.fields)})" if change.action is Action.UPDATE else ""
+    told = change.action in (Action.UPDATE, Action.ADOPT)
+    fields = f" ({', '.join(change.fields)})" if told else ""
     return f"{change.action} {change.key}{fields}"

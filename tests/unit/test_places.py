@@ -1,0 +1,131 @@
+"""Where the configuration databases of a machine's pgAdmins are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgherald.config.places import databases, program_version, storage_name, text, usable
+
+HOME = Path("/home/eve")
+SERVER = Path("/var/lib/pgadmin/pgadmin4.db")
+WINDOWS = {
+    "APPDATA": "/roaming",
+    "LocalAppData": "/local",
+    "ProgramFiles": "/programs",
+    "CommonProgramFiles": "/common",
+}
+
+
+def reader(files: dict[str, str]) -> Callable[[Path], str | None]:
+    return lambda path: files.get(path.as_posix())
+
+
+@pytest.mark.parametrize(
+    ("platform", "env", "place"),
+    [
+        ("linux", {}, "/home/eve/.pgadmin/pgadmin4.db"),
+        ("darwin", {}, "/home/eve/.pgadmin/pgadmin4.db"),
+        ("win32", WINDOWS, "/roaming/pgAdmin/pgadmin4.db"),
+        ("win32", {}, "/home/eve/AppData/Roaming/pgAdmin/pgadmin4.db"),
+    ],
+)
+def test_the_desktops_place(platform: str, env: dict[str, str], place: str) -> None:
+    """Where no pgAdmin was started yet, it is the desktop's that will be."""
+    found = databases(env, HOME, platform, is_there=lambda _: False, read=reader({}))
+    assert found == [Path(place)]
+
+
+def test_all_that_are_there_are_found() -> None:
+    """Desktop and server mode on one machine are both kept working, each once."""
+    found = databases({}, HOME, "linux", is_there=lambda _: True, read=reader({}))
+    assert found == [HOME / ".pgadmin/pgadmin4.db", SERVER]
+    found = databases({}, HOME, "linux", is_there=lambda path: path == SERVER, read=reader({}))
+    assert found == [SERVER]
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"/etc/pgadmin/config_system.py": "DATA_DIR = '/srv/p'"}, "/srv/p/pgadmin4.db"),
+        ({"/etc/pgadmin/config_system.py": 'SQLITE_PATH = "/srv/x.db"'}, "/srv/x.db"),
+        (
+            {
+                "/usr/pgadmin4/web/config_distro.py": "DATA_DIR = '/a'",
+                "/usr/pgadmin4/web/config_local.py": "import os\nA = B = 1\nDATA_DIR = '/b'",
+            },
+            "/b/pgadmin4.db",
+        ),
+        (
+            {
+                "/usr/pgadmin4/web/config_local.py": "SQLITE_PATH = '/a/x.db'",
+                "/etc/pgadmin/config_system.py": "DATA_DIR = '/b'",
+            },
+            "/a/x.db",
+        ),
+    ],
+)
+def test_an_administrator_may_have_moved_it(files: dict[str, str], place: str) -> None:
+    """PgAdmin's own rules: the later file counts, and SQLITE_PATH before DATA_DIR."""
+    found = databases({}, HOME, "linux", is_there=lambda _: True, read=reader(files))
+    assert found[0] == Path(place)
+
+
+@pytest.mark.parametrize("broken", ["DATA_DIR = (", "\0", "DATA_DIR = os.environ['X']", "x = 1"])
+def test_a_file_that_is_not_understood_moves_nothing(broken: str) -> None:
+    """PgAdmin's configuration is Python; it is read and never run."""
+    files = {"/etc/pgadmin/config_system.py": broken}
+    found = databases({}, HOME, "linux", is_there=lambda _: True, read=reader(files))
+    assert found[0] == HOME / ".pgadmin/pgadmin4.db"
+
+
+def test_windows_has_its_own_folders() -> None:
+    """Variables are found whatever their case; a folder whose variable is missing drops out."""
+    files = {
+        "/common/pgadmin/config_system.py": "DATA_DIR = '/moved'",
+        "/local/Programs/pgAdmin 4/web/version.py": "APP_VERSION_INT = 91800",
+    }
+    found = databases(WINDOWS, HOME, "win32", is_there=lambda _: True, read=reader(files))
+    assert found == [Path("/moved/pgadmin4.db"), Path("/roaming/pgAdmin/pgadmin4.db")]
+    assert program_version(WINDOWS, "win32", read=reader(files)) == 91800
+    assert program_version({}, "win32", read=reader(files)) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "version"),
+    [
+        ("version.py", "APP_RELEASE = 9\nAPP_VERSION_INT = 91800\n", 91800),
+        ("config.py", "import x\nAPP_VERSION_INT=62000\n", 62000),
+        ("version.py", "nothing", None),
+    ],
+)
+def test_the_installed_version(file: str, content: str, version: int | None) -> None:
+    """The version is read where that release has it."""
+    files = {f"/usr/pgadmin4/web/{file}": content}
+    assert program_version({}, "linux", read=reader(files)) == version
+
+
+def test_what_is_usable(tmp_path: Path) -> None:
+    """A file that can be read and written is; a folder, or nothing, is not."""
+    file = tmp_path / "pgadmin4.db"
+    assert not usable(file)
+    file.touch()
+    assert usable(file)
+    assert not usable(tmp_path)
+    assert (text(file), text(tmp_path)) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("user", "folder"),
+    [
+        ("me@example.com", "me_example.com"),
+        ("2me", "pga_user_2me"),
+        ("", "pga_user_"),
+        ("a/b\\c", "aslashbslashc"),
+    ],
+)
+def test_the_storage_folder_of_a_user(user: str, folder: str) -> None:
+    """The folder has the name that pgAdmin gives it."""
+    assert storage_name(user) == folder
