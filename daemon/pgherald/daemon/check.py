@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgherald.daemon.surroundings import look
 from pgherald.daemon.wiring import Machinery
 from pgherald.errors import ClientError, PgheraldError
 from pgherald.model import Database, DatabaseKey
@@ -161,6 +162,7 @@ async def _report(machine: Machinery) -> CheckReport:
         "from the clients."
         for key in _strangers(machine, plan)
     ]
+    warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
     known = {f"database:{database.key}" for database in machine.sweeper.databases}
     errors = {subject: error for subject, error in failures.items() if subject not in known}
     if engine.broken is not None:

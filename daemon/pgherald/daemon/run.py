@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pgherald.config import Config
+from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside, State, files_of, machinery, state_of, teller_of
 from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.notify.tell import Teller
@@ -246,6 +247,7 @@ class _Generation:
         )
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
         await self._stack.enter_async_context(self._kept(self._machine.engine.run()))
+        self._pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
         self._sweeps = Sweeps(log)
         self._stack.push_async_callback(self._sweeps.stop)
         self._sweeps.every(_SWEEP, self._config.poll_interval, self._sweep)
@@ -288,6 +290,7 @@ class _Generation:
 
     async def _sweep(self) -> None:
         self._machine.sweeper.sweep()
+        await self._pgadmin.look()
 
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}

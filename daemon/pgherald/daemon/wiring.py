@@ -22,6 +22,7 @@ from pgherald.clock import Clock
 from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
 from pgherald.config import Rows as RowKind
 from pgherald.config.places import program_version
+from pgherald.daemon.surroundings import SUBJECT
 from pgherald.daemon.sweeper import Listens, Sightings, Sweeper, Watched, database_of
 from pgherald.errors import StoreError
 from pgherald.files import Files, Rows
@@ -307,7 +308,7 @@ def _forget_strangers(
     def concerns(subject: str) -> bool:
         key = database_of(subject)
         # "config" is left out: the configuration at hand could be read.
-        return keeps(key) if key is not None else subject in {*subjects, "commit", "store"}
+        return keeps(key) if key is not None else subject in {*subjects, "commit", "store", SUBJECT}
 
     with contextlib.suppress(StoreError):  # it can wait for the next start
         for state in store.databases():

@@ -1,0 +1,80 @@
+"""What around the clients hinders them, although their files are right."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.errors import PgheraldError, StoreError
+from pgherald.sync.plan import Client
+from pgherald.sync.troubles import Troubles
+from pgherald.watch.pgadmin_process import Astray, astray
+
+log = logging.getLogger(__name__)
+
+#: The subject of what a running pgAdmin's environment does.
+SUBJECT: Final = "pgadmin"
+
+#: Looked at with a sweep, and no more often than this.
+_INTERVAL: Final = timedelta(minutes=10)
+
+
+class PgAdminAstray(PgheraldError):
+    """A running pgAdmin that its environment leads elsewhere."""
+
+
+def look(clients: Sequence[Client]) -> list[Astray]:
+    """What leads a running pgAdmin astray; nothing where none is kept."""
+    pgadmins = [client for client in clients if client.editor.kind == "pgadmin"]
+    if not pgadmins:
+        return []
+    hosts = [client for client in pgadmins if "host" in client.reopened_for]
+    return astray(
+        [client.path for client in clients if client.editor.kind == "service_file"],
+        services=len(hosts) < len(pgadmins),
+        passfiles=bool(hosts),
+    )
+
+
+class PgAdminWatch:
+    """Tells, on its edges, what leads a running pgAdmin astray.
+
+    Args:
+        clients: what is kept.
+        troubles: hears of it.
+        clock: tells the time.
+        find: finds it.
+    """
+
+    def __init__(
+        self,
+        clients: Sequence[Client],
+        troubles: Troubles,
+        clock: Clock,
+        find: Callable[[Sequence[Client]], list[Astray]] = look,
+    ) -> None:
+        self._clients = clients
+        self._troubles = troubles
+        self._clock = clock
+        self._find = find
+        self._looked_at: datetime | None = None
+
+    async def look(self) -> None:
+        """Look, if it is time to."""
+        now = self._clock.now()
+        if self._looked_at is not None and abs(now - self._looked_at) < _INTERVAL:
+            return
+        self._looked_at = now
+        found = await asyncio.to_thread(self._find, self._clients)
+        try:
+            if found:
+                error = PgAdminAstray(found[0].title, found[0].advice)
+                self._troubles.arose(SUBJECT, "pgAdmin", error)
+            else:
+                self._troubles.ended(SUBJECT)
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback

@@ -1,0 +1,120 @@
+"""What the environment of a running pgAdmin does, seen in real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pgherald.daemon.surroundings import SUBJECT, PgAdminWatch
+from pgherald.files import Files
+from pgherald.model import News, NewsKind
+from pgherald.store import Store
+from pgherald.sync.plan import Client
+from pgherald.sync.troubles import Troubles
+from pgherald.watch.pgadmin_process import PROC, Astray, astray
+from support.fake_clock import FakeClock
+
+needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="other processes are shown on Linux only")
+
+
+@contextmanager
+def pgadmin(folder: Path, name: str = "pgAdmin4.py", **environment: str) -> Iterator[int]:
+    """A program of that name that runs and does nothing, with that environment alone."""
+    script = folder / name
+    script.write_text("print('ready', flush=True)\ninput()\n")
+    process = subprocess.Popen(
+        [sys.executable, "-s", str(script)], env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+    finally:
+        process.communicate("\n", timeout=10)
+
+
+def variables(found: Sequence[Astray]) -> list[str]:
+    return sorted(item.variable for item in found)
+
+
+def only(pid: int, folder: Path) -> Path:
+    """A /proc that shows this one process, so that no other pgAdmin of the machine counts."""
+    proc = folder / "proc"
+    proc.mkdir(exist_ok=True)
+    (proc / str(pid)).symlink_to(PROC / str(pid))
+    (proc / "999999999").symlink_to(PROC / "999999999")  # has just ended
+    (proc / "self").mkdir()
+    return proc
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("environment", "services", "passfiles"),
+    [
+        ({"PGHOST": "CANARY-host"}, ["PGHOST"], []),
+        ({"PGHOSTADDR": "127.0.0.9", "PGHOST": ""}, ["PGHOSTADDR"], []),
+        ({"PGPASSWORD": "CANARY-password"}, [], ["PGPASSWORD"]),
+        ({"PGSERVICEFILE": "/elsewhere"}, ["PGSERVICEFILE"], []),
+        ({"PGSERVICEFILE": "{ours}", "PGUSER": "x", "PGPORT": "1"}, [], []),
+        ({}, [], []),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_what_leads_pgadmin_astray_is_seen(
+    tmp_path: Path, environment: dict[str, str], services: list[str], passfiles: list[str]
+) -> None:
+    """What would beat the service file, or a passfile, is named, and never its value."""
+    ours = tmp_path / "pg_service.conf"
+    there = {name: value.format(ours=ours) for name, value in environment.items()}
+    with pgadmin(tmp_path, **there) as pid:
+        proc = only(pid, tmp_path)
+        found = astray([ours], services=True, passfiles=False, proc=proc)
+        assert variables(found) == services
+        others = astray([ours], services=False, passfiles=True, proc=proc)
+        assert variables(others) == passfiles
+        assert astray([ours], services=False, passfiles=False, proc=proc) == []
+    assert all("CANARY" not in f"{item.title} {item.advice}" for item in found + others)
+    assert all(item.advice for item in found + others)
+
+
+@needs_proc
+def test_other_programs_do_not_count(tmp_path: Path) -> None:
+    """A variable of some other program's is nobody's business."""
+    with pgadmin(tmp_path, "other.py", PGHOST="CANARY-host") as pid:
+        assert astray([], services=True, passfiles=True, proc=only(pid, tmp_path)) == []
+
+
+def test_where_no_process_is_shown_nothing_is_found(tmp_path: Path) -> None:
+    """MacOS and Windows show no environment, which is no error."""
+    assert astray([], services=True, passfiles=True, proc=tmp_path / "none") == []
+
+
+async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
+    """One notice when pgAdmin runs with such a variable, one when it no longer does."""
+    clock, found = FakeClock(), [Astray("PGHOST", "title", "advice")]
+    news: list[News] = []
+    asked: list[Sequence[Client]] = []
+
+    def find(clients: Sequence[Client]) -> list[Astray]:
+        asked.append(clients)
+        return found
+
+    with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
+        watch = PgAdminWatch((), Troubles(store, clock, news.append), clock, find)
+        await watch.look()
+        await watch.look()
+        assert len(asked) == 1, "no more often than needed"
+        await clock.advance(11 * 60)
+        await watch.look()
+        found.clear()
+        await clock.advance(11 * 60)
+        await watch.look()
+    assert [(item.kind, item.subject) for item in news] == [
+        (NewsKind.TROUBLE, SUBJECT), (NewsKind.RECOVERED, SUBJECT),
+    ]  # fmt: skip
