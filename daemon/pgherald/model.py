@@ -219,6 +219,8 @@ class News:
         advice: for a trouble, what the person can do.
         since: for a recovery, when the trouble began, UTC.
         reopen: for a rotation, whether the person has to reopen the server in pgAdmin.
+        refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
+            before a new query tool is opened on it.
     """
 
     kind: NewsKind
@@ -233,3 +235,4 @@ class News:
     advice: str = ""
     since: datetime | None = None
     reopen: bool = False
+    refresh: bool = False

@@ -114,6 +114,18 @@ def test_a_host_row_needs_a_hand() -> None:
     assert "reopen" not in one(rotated(changed=("user", "password"))).body
 
 
+def test_a_new_query_tool_needs_a_refresh() -> None:
+    """Where a pgAdmin is open and the user changed, one line says what would ask for a password."""
+    words = "Before you open a new Query Tool in pgAdmin, refresh the server."
+    notice = one(rotated(refresh=True))
+    assert notice.body.splitlines()[-1] == words
+    assert notice.urgency is Urgency.NORMAL
+    assert words not in one(rotated()).body
+    assert words not in one(rotated(refresh=True, reopen=True)).body
+    many = one(*(rotated(f"db {n}", refresh=True) for n in range(3)))
+    assert many.body.count(words) == 1
+
+
 def test_two_rotations_are_two_notices() -> None:
     """Two can be read at a glance."""
     titles = [n.title for n in notice_for([rotated("A"), rotated("B")])]

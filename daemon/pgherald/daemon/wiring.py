@@ -43,6 +43,7 @@ from pgherald.sync.plan import Client
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.servers import RowMemory, ServerRows
 from pgherald.sync.troubles import Troubles
+from pgherald.watch import pgadmin_process
 
 if TYPE_CHECKING:
     import httpx
@@ -277,6 +278,7 @@ async def machinery(
             troubles=troubles,
             tell=tell,
             wrote=wrote,
+            pgadmin_runs=pgadmin_process.runs,
         )
         engine = Engine(
             applier=applier,

@@ -115,6 +115,9 @@ def _without_blinks(news: Sequence[News]) -> list[News]:
 
 # Rotated, added, mended
 
+#: pgAdmin opens a new query tool as the user that its tree saw last, and asks for a password.
+_REFRESH: Final = "Before you open a new Query Tool in pgAdmin, refresh the server."
+
 
 def _written(news: News) -> Notice:
     one, _ = WRITTEN[news.kind]
@@ -141,6 +144,8 @@ def _summary(news: Sequence[News]) -> Notice:
         lines.append(f"{unproven} of the new logins could not be tested.")
     if reopen := [_label(n) for n in news if _needs_hand(n) and n.reopen]:
         lines.append(f"In pgAdmin, reopen {joined(reopen)}.")
+    if any(n.refresh and not _needs_hand(n) for n in news):
+        lines.append(_REFRESH)
     if renamed := [_label(n) for n in news if _needs_hand(n) and not n.reopen]:
         lines.append(f"The own name of {joined(renamed)} changed too: enter it in your tools.")
     return Notice(many.format(len(news)), "\n".join(lines), _urgency(news), _key(news))
@@ -153,7 +158,9 @@ def _needs_hand(news: News) -> bool:
 
 def _by_hand(news: News) -> list[str]:
     if "dbname" not in news.changed:
-        return ["In pgAdmin, reopen the server."] if news.reopen else []
+        if news.reopen:
+            return ["In pgAdmin, reopen the server."]
+        return [_REFRESH] if news.refresh else []
     then = "in pgAdmin, reopen the server" if news.reopen else "enter it in your tools"
     return [f"The database's own name changed too: {then}."]
 

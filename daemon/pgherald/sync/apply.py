@@ -68,6 +68,7 @@ class Applier:
         troubles: hears what does not work.
         tell: takes news for the person; must not block.
         wrote: hears which files were just written, so that a watcher can leave them alone.
+        pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Applier:
         troubles: Troubles,
         tell: Callable[[News], None],
         wrote: Callable[[Path], None] | None = None,
+        pgadmin_runs: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self._clients = tuple(clients)
         self._files = files
@@ -90,6 +92,7 @@ class Applier:
         self._troubles = troubles
         self._tell = tell
         self._wrote = wrote
+        self._see_pgadmin = pgadmin_runs
         self._committing: asyncio.Task[CommitRecord | None] | None = None
         self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
@@ -259,6 +262,7 @@ class Applier:
         """
         now = self._clock.now()
         labels = _labels(plan)
+        there = [file for file in plan.files if not file.absent]
         behind = tuple((client.label, error.reason) for client, error in plan.failed)
         for item in cleared:
             proven = late or item.proven_at is not None
@@ -283,6 +287,7 @@ class Applier:
                 held = plan.held.get(item.key)
                 changed = () if held is None else differs(held, item.entry.login)
                 kind = NewsKind.ROTATED if changed else NewsKind.MENDED
+            reopen, refresh = self._needs(kind, changed, there)
             self._tell(
                 News(
                     kind,
@@ -293,10 +298,22 @@ class Applier:
                     proven=proven,
                     clients=labels,
                     behind=behind,
-                    reopen=any(file.client.reopened_for & set(changed) for file in plan.files),
+                    reopen=reopen,
+                    refresh=refresh,
                 )
             )
         self._store_current(cleared, plan, None if behind else now)
+
+    def _needs(
+        self, kind: NewsKind, changed: Collection[str], files: Sequence[FilePlan]
+    ) -> tuple[bool, bool]:
+        """What the person has to do in pgAdmin after a rotation: reopen a server, refresh it."""
+        if kind is not NewsKind.ROTATED:
+            return False, False
+        kept = [file.client for file in files if file.client.rows is not None]
+        open_now = bool(kept) and "user" in changed and self._see_pgadmin() is not False
+        reopen = any(client.reopened_for & set(changed) for client in kept)
+        return reopen, open_now
 
     def _store_current(self, cleared: Sequence[Cleared], plan: Plan, at: datetime | None) -> None:
         if not plan.files:

@@ -54,6 +54,13 @@ def astray(
     return list(found.values())
 
 
+def runs(proc: Path = PROC) -> bool | None:
+    """Whether a pgAdmin of ours runs; None where that cannot be seen."""
+    if not proc.is_dir():
+        return None
+    return next(_environments(proc), None) is not None
+
+
 def _judged(
     environment: Mapping[str, str],
     service_files: Collection[Path],

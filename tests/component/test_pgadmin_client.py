@@ -1,0 +1,200 @@
+"""pgAdmin's servers as one of the clients: with the engine, the commit and a real SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.service_file import ServiceFile
+from pgherald.files import Files, rows
+from pgherald.model import NewsKind
+from pgherald.store import Store
+from pgherald.sync.plan import Client
+from pgherald.sync.servers import RowMemory
+from support.foreign_database import locked
+from support.household import Household, database, household, login, until
+from support.pgadmin_database import Database
+
+SHOP = database()
+
+
+def clients(tmp_path: Path, pgadmin: Client) -> list[Client]:
+    return [
+        Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
+        Client(ServiceFile(), tmp_path / "home" / ".pg_service.conf", "service file"),
+        pgadmin,
+    ]
+
+
+@pytest.fixture
+def pgadmin(tmp_path: Path) -> Database:
+    return Database.made(tmp_path / "home" / ".pgadmin" / "pgadmin4.db")
+
+
+@pytest.fixture
+async def house(tmp_path: Path, pgadmin: Database) -> AsyncIterator[Household]:
+    async with household(tmp_path, clients=clients(tmp_path, pgadmin.client())) as standing:
+        yield standing
+
+
+async def test_a_first_sight_makes_a_server(house: Household, pgadmin: Database) -> None:
+    """The server is there with the first commit, and the notice names pgAdmin first."""
+    await house.sees((SHOP, login()))
+    (row,) = pgadmin.servers().values()
+    assert (row["name"], row["service"], row["maintenance_db"]) == ("Shop", "shop", "d1")
+    assert b"user=u1" in house.service_file.read_bytes()
+    assert house.kinds() == [NewsKind.ADDED]
+    assert house.news[0].clients == ("pgAdmin", "psql", "service file")
+    assert (house.news[0].refresh, house.news[0].reopen) == (False, False)
+
+
+async def test_a_rotation_leaves_the_database_alone(house: Household, pgadmin: Database) -> None:
+    """A new user and password are in the service file; not one byte of pgAdmin's changes."""
+    await house.sees((SHOP, login()))
+    before = (pgadmin.path.read_bytes(), pgadmin.path.stat().st_mtime_ns)
+    await house.sees((SHOP, login(2)))
+    assert (pgadmin.path.read_bytes(), pgadmin.path.stat().st_mtime_ns) == before
+    assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
+    told = house.news[1]
+    assert (told.clients[0], told.refresh, told.reopen) == ("pgAdmin", True, False)
+    await house.sees((SHOP, login(2, password=login(3).password)))
+    assert not house.news[2].refresh
+
+
+async def test_a_renamed_database_is_one_commit(house: Household, pgadmin: Database) -> None:
+    """Row and service file change together, and the person hears that pgAdmin needs a hand."""
+    await house.sees((SHOP, login()))
+    await house.sees((SHOP, login(2, dbname="d2")))
+    (row,) = pgadmin.servers().values()
+    assert (row["maintenance_db"], row["db_res"]) == ("d2", "d2")
+    assert b"dbname=d2" in house.service_file.read_bytes()
+    assert house.news[1].reopen
+
+
+async def test_a_saved_password_is_cleared_at_the_next_look(
+    house: Household, pgadmin: Database
+) -> None:
+    """A password that somebody typed and saved goes, before the next rotation makes it wrong."""
+    await house.sees((SHOP, login()))
+    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
+    house.engine.again()
+    await house.engine.settled()
+    assert pgadmin.ask("SELECT password, save_password FROM server") == [(None, 0)]
+    # It is mended without a word: there is nothing to do.
+    assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
+
+
+async def test_a_pgadmin_that_was_never_started(tmp_path: Path) -> None:
+    """No pgAdmin is no trouble and is not called up to date; once it is there it gets its server."""
+    place = tmp_path / "home" / ".pgadmin" / "pgadmin4.db"
+    client = Database(place).client()
+    async with household(tmp_path, clients=clients(tmp_path, client)) as house:
+        await house.sees((SHOP, login()))
+        assert house.news[0].clients == ("psql", "service file")
+        assert not place.parent.exists()
+        pgadmin = Database.made(place)
+        await house.sees((SHOP, login()))
+        assert [row["service"] for row in pgadmin.servers().values()] == ["shop"]
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
+
+
+async def test_a_pgadmin_that_holds_its_lock(
+    house: Household, pgadmin: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While pgAdmin holds its lock all other clients follow; it follows as soon as it can."""
+    monkeypatch.setattr(rows, "WRITE_LIMIT", 0.05)
+    monkeypatch.setattr(rows, "READ_LIMIT", 0.05)
+    await house.sees((SHOP, login()))
+    with locked(pgadmin.path):
+        await house.sees((SHOP, login(2, dbname="d2")))
+        assert b"dbname=d2" in house.service_file.read_bytes()
+        assert b":u2:" in house.pgpass.read_bytes()
+        await house.sees((SHOP, login(2, dbname="d2")))
+    told = [item for item in house.news if item.kind is NewsKind.TROUBLE]
+    assert [(item.label, item.title.partition(": ")[2]) for item in told] == [
+        ("pgAdmin", "is locked by another program")
+    ]
+    await house.sees((SHOP, login(2, dbname="d2")))
+    assert pgadmin.ask("SELECT maintenance_db FROM server") == [("d2",)]
+    assert house.kinds().count(NewsKind.RECOVERED) == 1
+
+
+async def test_what_is_remembered_survives(tmp_path: Path, pgadmin: Database) -> None:
+    """A server that the person deleted stays deleted after a restart, too."""
+    path, files = tmp_path / "rows.db", Files(tmp_path / "locks")
+    for deleted in (False, True):
+        with Store.open(path, files) as store:
+            client = pgadmin.client(RowMemory.of(store))
+            async with household(tmp_path, clients=clients(tmp_path, client)) as house:
+                await house.sees((SHOP, login()))
+            if not deleted:
+                assert len(pgadmin.servers()) == 1
+                pgadmin.ask("DELETE FROM server")
+    assert pgadmin.servers() == {}
+
+
+async def test_a_memory_that_cannot_be_read_is_done_without(
+    tmp_path: Path, pgadmin: Database
+) -> None:
+    """Without its memory, pgherald knows its rows by their service and makes no second one."""
+    for known in ({}, {pgadmin.path: "{"}, {pgadmin.path: json.dumps({"database": "x"})}):
+        client = pgadmin.client(RowMemory(known))
+        async with household(tmp_path, clients=clients(tmp_path, client)) as house:
+            await house.sees((SHOP, login()))
+        assert len(pgadmin.servers()) == 1
+
+
+async def test_a_commit_beside_a_busy_pgadmin(house: Household, pgadmin: Database) -> None:
+    """A pgAdmin that writes all the time is planned anew until it fits, and loses nothing."""
+    await house.sees((SHOP, login()))
+    busy = True
+
+    def write() -> int:
+        count = 0
+        with closing(sqlite3.connect(pgadmin.path, timeout=10)) as connection:
+            while busy:
+                with connection:
+                    connection.execute("UPDATE server SET comment = ?", (str(count),))
+                count += 1
+                time.sleep(
+                    0.002
+                )  # nobody writes without a breath; SQLite lets such a one starve all
+        return count
+
+    writing = asyncio.create_task(asyncio.to_thread(write))
+    try:
+        for number in range(2, 12):
+            await house.sees((SHOP, login(number, dbname=f"d{number}")))
+            await until(lambda n=number: pgadmin.ask("SELECT db_res FROM server") == [(f"d{n}",)])  # type: ignore[misc]  # a default keeps the number
+    finally:
+        busy = False
+        count = await writing
+    assert pgadmin.ask("SELECT comment FROM server") == [(str(count - 1),)]
+    assert pgadmin.ask("PRAGMA integrity_check") == [("ok",)]
+    assert NewsKind.TROUBLE not in house.kinds()
+
+
+async def test_a_database_that_is_no_longer_wanted(house: Household, pgadmin: Database) -> None:
+    """Taken out of the configuration and pruned, a database's server goes with its section."""
+    await house.sees((SHOP, login()))
+    await house.applier.remove([SHOP.key])
+    assert pgadmin.servers() == {}
+    assert b"[shop]" not in house.service_file.read_bytes()
+
+
+async def test_two_pgadmins(tmp_path: Path, pgadmin: Database) -> None:
+    """Several installations each get their servers, in one commit."""
+    other = Database.made(tmp_path / "home" / "other.db")
+    both = [*clients(tmp_path, pgadmin.client()), other.client()]
+    async with household(tmp_path, clients=both) as house:
+        await house.sees((SHOP, login()))
+        assert len(house.news) == 1
+    assert len(pgadmin.servers()) == len(other.servers()) == 1
