@@ -11,6 +11,7 @@ import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from pgherald.simulator.postgres import Cluster
 from support.cluster import new_login
 from support.pgadmin_http import Server, Session
 from support.pgadmin_load import busy
+from support.pgadmin_page import NoBrowser, PgAdminPage, chromium
 from support.pgadmin_person import (
     Gets,
     dashboard,
@@ -289,3 +291,49 @@ async def test_people_of_one_pgadmin(pgadmin: RunningPgAdmin) -> None:
                 pass
     async with Session.of(pgadmin, ADA) as ada, Session.of(pgadmin, BEN) as ben:
         assert [set(await ada.servers()), set(await ben.servers())] == names
+
+
+def is_picture(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+async def test_in_the_browser(
+    cluster: Cluster, pgadmin: RunningPgAdmin, session: Session, tmp_path: Path
+) -> None:
+    """What the HTTP calls say is what a person sees in the window."""
+    try:
+        chromium()
+    except NoBrowser as exc:
+        pytest.skip(str(exc))
+    old = await new_login(cluster)
+    await service_row(pgadmin, session, old)
+    await session.register(old)
+    async with PgAdminPage.open(pgadmin, ADA) as window:
+        await window.open_server("Servers", "Shop")
+        tool = await window.open_query_tool(old.dbname)
+        ran = await tool.run("SELECT current_user, $$ü '%s'$$ AS quoted")
+        assert (ran.rows, ran.dialog) == ([[old.user, "ü '%s'"]], "")
+        await window.picture(tmp_path / "before.png")
+
+        write_service(pgadmin, await rotate(cluster, old))
+        ran = await tool.run()
+        assert ran.dialog.startswith("Connection Warning")
+        await window.picture(tmp_path / "during.png")
+        ran = await tool.press_continue()
+        assert (ran.rows, ran.dialog) == ([[old.user, "ü '%s'"]], "")
+        await window.picture(tmp_path / "after.png")
+
+        ran = await tool.run("SELECT nonsense")
+        assert 'column "nonsense" does not exist' in ran.message
+
+        await cluster.end_connections(old.user)
+        await window.refresh("Shop")
+        await window.expand("Databases")
+        assert old.dbname in await window.lines()
+        assert await window.dialog() == ""
+        await window.open_server("Servers", "By hand")
+        assert "password authentication failed" in await window.dialog()
+        await window.picture(tmp_path / "prompt.png")
+        await window.press("Cancel")
+        assert await window.dialog() == ""
+    assert all(is_picture(tmp_path / f"{name}.png") for name in ("before", "during", "prompt"))
