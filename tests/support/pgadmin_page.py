@@ -50,6 +50,9 @@ FLAGS: Final = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
+#: Requests that nothing on the page waits for, and whose end the browser does not tell.
+ENDLESS: Final = ("/socket.io/", "/settings/save_")
+
 #: A note that says how a query went, and goes away after some seconds.
 NOTE: Final = ".notistack-Snackbar"
 
@@ -127,17 +130,24 @@ class PgAdminPage:
         await self._settled()
 
     async def _settled(self) -> None:
-        """Wait until pgAdmin has asked for nothing for a while.
+        """Wait until every answer is there, and pgAdmin asks for nothing for a moment.
 
-        Its pages ask for something every other second, so playwright's "networkidle" takes long.
+        Its pages ask for something every other second, so playwright's "networkidle" takes long,
+        and on a busy machine even that moment may not come.
+
+        Raises:
+            TimeoutError: an answer is still missing.
         """
-        async with asyncio.timeout(LIMIT / 1000):
-            while self._asked or time.monotonic() - self._last_answer < QUIET:  # noqa: ASYNC110 – silence is no event
-                await asyncio.sleep(QUIET / 10)
+        deadline = time.monotonic() + LIMIT / 1000
+        while time.monotonic() < deadline:
+            if not self._asked and time.monotonic() - self._last_answer > QUIET:
+                return
+            await asyncio.sleep(QUIET / 10)
+        if self._asked:
+            raise TimeoutError(f"pgAdmin waits for {[request.url for request in self._asked]}")
 
     def _ask(self, request: Request) -> None:
-        # Server events keep their connection open.
-        if "/socket.io/" not in request.url:
+        if not any(part in request.url for part in ENDLESS):
             self._asked.add(request)
 
     def _answer(self, request: Request) -> None:
@@ -254,9 +264,11 @@ class PgAdminPage:
                 # It may go away by itself just now.
                 await note.locator("button").last.click(timeout=1000)
             await note.wait_for(state="hidden")
-        for frame in self.page.frames:
-            for passing in await frame.locator(PASSING).all():
-                await passing.wait_for(state="hidden")
+        # Behind a dialog, something may turn until the dialog is answered.
+        if not await self.dialog():
+            for frame in self.page.frames:
+                for passing in await frame.locator(PASSING).all():
+                    await passing.wait_for(state="hidden")
         await self.page.screenshot(path=path, animations="disabled", caret="hide")
 
 
