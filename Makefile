@@ -4,16 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format generate lock clean
+.PHONY: help demo test test-pgadmin lint format generate lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/.demo ## see a rotation, start to end, in a throw-away home
 	@$(BIN)/pgherald demo $(DEMO)
 
-test: $(VENV)/.dev ## run all tests
+test: $(VENV)/.dev ## run all tests, but for the long ones with the real pgAdmin
 	@$(BIN)/python -m pytest $(TESTS)
+
+test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
+	@$(BIN)/python -m pytest -m pgadmin $(TESTS)
 
 lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
 	$(BIN)/ruff check .
@@ -36,6 +39,8 @@ lock: ## resolve the dependencies anew (needs uv)
 		--all-extras --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		requirements/pgadmin.in -o requirements/pgadmin.txt
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
+		requirements/pgadmin-oldest.in -o requirements/pgadmin-oldest.txt
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .cache dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*

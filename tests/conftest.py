@@ -25,8 +25,8 @@ settings.load_profile("untimed")
 #: Variables that lead to the person's own things; each test gets its own, or none.
 FORGOTTEN = ("PG", "HEROKU_", "NOTIFY_SOCKET", "WATCHDOG_")
 
-#: Says which Postgres the tests run against; see `pgherald.simulator.binaries`.
-KEPT = ("PGHERALD_POSTGRES_BIN",)
+#: What says which programs the tests run against, and whether they write down what they measure.
+KEPT = ("PGHERALD_POSTGRES_BIN", "PGHERALD_PGADMIN_VENV", "PGHERALD_CHROMIUM", "PGHERALD_RECORD")
 
 #: Where they lead instead, below the test's home.
 PLACES = {

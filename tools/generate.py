@@ -22,10 +22,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 #: The neighbour of this script that makes the documents of the commands.
 COMMANDS: Final = ROOT / "tools" / "document_commands.py"
 
+#: The one that puts what was measured with pgAdmin into its page.
+MATRIX: Final = ROOT / "tools" / "document_matrix.py"
+
 #: Each generated file with the function that gives its text.
 FILES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "config.example.toml": config.example,
+        "docs/clients.md": lambda: str(runpy.run_path(str(MATRIX))["page"]()),
         "docs/commands.md": lambda: str(runpy.run_path(str(COMMANDS))["commands"]()),
         "docs/configuration.md": config.document,
         "systemd/pgherald.service": units.user_unit,

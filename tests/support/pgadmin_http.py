@@ -146,7 +146,8 @@ class Session:
 
     async def servers_of(self, group: int) -> list[Server]:
         """The servers of a group, as refreshing it shows them."""
-        nodes = (await self.ask("GET", f"/browser/server_group/children/{group}")).must()
+        # A group without servers has no children, not even an empty list of them.
+        nodes = (await self.ask("GET", f"/browser/server_group/children/{group}")).must() or []
         for node in nodes:
             self._remember(int(node["_id"]), node)
         return [Server(int(node["_id"]), group, node["label"]) for node in nodes]

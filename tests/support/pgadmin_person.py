@@ -72,12 +72,21 @@ async def open_tool(tool: QueryTool, sql: str | None = None) -> Gets:
             answer = await tool.press_continue()
         if answer.works:
             return Gets.REOPENING
-        # The tree shows where the server is now.
-        await tool.session.refresh(tool.server)
-        answer = await _run_anew(tool.session, tool.server, tool.sql)
+        answer = await _in_another(tool)
         if answer.works:
             return Gets.NEW_TOOL
     return _prompted(answer)
+
+
+async def _in_another(tool: QueryTool) -> Answer:
+    """Leave a tool that no button helps alone: open the server again, and another tool on it.
+
+    The old tool has closed the server, and goes on doing so as long as it is used.
+    """
+    answer = await tool.session.reopen(tool.server)
+    if answer.works:
+        answer = await tool.session.refresh(tool.server)
+    return await _run_anew(tool.session, tool.server, tool.sql) if answer.works else answer
 
 
 async def fresh_start(pgadmin: RunningPgAdmin, name: str, user: str = "") -> Gets:

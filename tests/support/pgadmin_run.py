@@ -86,9 +86,7 @@ def _template(program: Program, mode: Mode) -> Path:
     Raises:
         Unavailable: pgAdmin could not make it.
     """
-    version: dict[str, str] = {}
-    exec((program.setup.parent / "version.py").read_text(), version)  # noqa: S102 – pgAdmin's own few lines
-    kept = REPOSITORY / ".cache" / "pgadmin-homes" / f"{version['APP_VERSION']}-{mode.value}.db"
+    kept = REPOSITORY / ".cache" / "pgadmin-homes" / f"{program.version}-{mode.value}.db"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock", timeout=START_LIMIT):
         if not kept.exists():
@@ -96,7 +94,8 @@ def _template(program: Program, mode: Mode) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             pgadmin = _home(program, folder, mode)
             first = {"PGADMIN_SETUP_EMAIL": ADA, "PGADMIN_SETUP_PASSWORD": LOGIN_PASSWORD}
-            said = pgadmin.command("setup-db", environment=first)
+            verb = ("setup-db",) if program.has_commands else ()
+            said = pgadmin.command(*verb, environment=first)
             if mode is Mode.SERVER:
                 said += pgadmin.command("add-user", BEN, LOGIN_PASSWORD, "--role", "User")
             if _people(pgadmin) != ({ADA, BEN} if mode is Mode.SERVER else {USER}):

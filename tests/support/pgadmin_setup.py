@@ -4,6 +4,7 @@
     pgadmin = PgAdmin.fresh(program, tmp_path)
     assert pgadmin.load(file) == (1, 3)       # what `setup.py load-servers` said it added
     pgadmin.servers()                         # what it really stored
+    oldest()                                  # the same for the oldest release that is supported
 
 It lives in `.cache/pgadmin-venv` and comes from `requirements/pgadmin.txt`, every file checked
 against its hash; it is made anew when those requirements change. PGHERALD_PGADMIN_VENV names
@@ -29,6 +30,17 @@ from filelock import FileLock
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 REQUIREMENTS: Final = REPOSITORY / "requirements" / "pgadmin.txt"
+OLDEST: Final = REPOSITORY / "requirements" / "pgadmin-oldest.txt"
+
+#: The first release with commands for its set-up; older ones have options.
+COMMANDS_SINCE: Final = (8, 2)
+
+#: For a release that does not know CONFIG_DISTRO_FILE_PATH yet: it reads this file instead.
+_LOCAL: Final = """\
+import os
+if os.environ.get("CONFIG_DISTRO_FILE_PATH"):
+    exec(open(os.environ["CONFIG_DISTRO_FILE_PATH"]).read())
+"""
 
 #: Seconds. An installation loads 150 MB; a command takes about two.
 INSTALL_LIMIT: Final = 900
@@ -36,6 +48,8 @@ COMMAND_LIMIT: Final = 60
 
 #: The user that pgAdmin's desktop mode makes for itself.
 USER: Final = "pgadmin4@pgadmin.org"
+
+_PARTS: Final = ("RELEASE", "REVISION")
 
 _ADDED = re.compile(r"Added (\d+) Server Group\(s\) and (\d+) Server\(s\)\.")
 
@@ -60,25 +74,59 @@ class Program:
     python: Path
     setup: Path
 
+    @property
+    def version(self) -> str:
+        """Its release, such as `9.18`."""
+        for name in ("version.py", "config.py"):  # before 8.4 there was no version.py
+            file = self.setup.with_name(name)
+            text = file.read_text() if file.is_file() else ""
+            found = [re.search(rf"^APP_{part} = (\d+)", text, re.MULTILINE) for part in _PARTS]
+            if all(found):
+                return ".".join(part[1] for part in found if part)
+        raise Unavailable(f"no version in {self.setup.parent}")
+
+    @property
+    def has_commands(self) -> bool:
+        """Whether its command line has commands."""
+        return tuple(map(int, self.version.split("."))) >= COMMANDS_SINCE
+
 
 def install() -> Program:
-    """Give the installed pgAdmin; install it first where it is missing or another version.
+    """Give the newest pgAdmin; install it first where it is missing or another version.
 
     Raises:
         Unavailable: it cannot be installed.
     """
     chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
     venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    return _installed(venv, REQUIREMENTS, as_it_is=bool(chosen))
+
+
+def oldest() -> Program:
+    """Give the oldest pgAdmin that is supported and can be installed, likewise.
+
+    Raises:
+        Unavailable: it cannot be installed.
+    """
+    if sys.version_info[:2] != (3, 11):
+        raise Unavailable("pgAdmin 6.21 runs on Python 3.11 and on nothing newer")
+    program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST)
+    program.setup.with_name("config_local.py").write_text(_LOCAL)
+    return program
+
+
+def _installed(venv: Path, requirements: Path, *, as_it_is: bool = False) -> Program:
+    """The pgAdmin in a virtual environment, made anew unless it holds just that."""
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp = venv / "pgherald-requirements.sha256"
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     venv.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{venv}.lock", timeout=INSTALL_LIMIT):
         current = stamp.is_file() and stamp.read_text() == wanted
-        if not current and not (chosen and python.exists()):
+        if not current and not (as_it_is and python.exists()):
             _run([sys.executable, "-m", "venv", "--clear", str(venv)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            _run([*pip, "--require-hashes", "--requirement", str(REQUIREMENTS)])
+            _run([*pip, "--require-hashes", "--requirement", str(requirements)])
             stamp.write_text(wanted)
     where = (
         "import importlib.util as u; print(u.find_spec('pgadmin4').submodule_search_locations[0])"
@@ -123,7 +171,7 @@ class PgAdmin:
         }
         lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
         (pgadmin.home / "config.py").write_text("".join(lines))
-        pgadmin.command("setup-db")
+        pgadmin.command(*(("setup-db",) if program.has_commands else ()))
         return pgadmin
 
     @property
@@ -137,7 +185,8 @@ class PgAdmin:
         Raises:
             Refused: it said something else. Its exit code may be 0 all the same.
         """
-        said = self.command("load-servers", str(file), *self._as_user(), environment=environment)
+        verb = "load-servers" if self.program.has_commands else "--load-servers"
+        said = self.command(verb, str(file), *self._as_user(), environment=environment)
         # After a mistake it says first how many it added, then what was wrong.
         added = _ADDED.fullmatch(said.strip().rpartition("\n")[2])
         if not added:
