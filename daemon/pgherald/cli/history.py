@@ -33,9 +33,13 @@ from pgherald.store.sqlite import HISTORY_LIMIT
 @click.argument("database", required=False)
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True,
               help="How many, at most.")  # fmt: skip
+@click.option("--commits", is_flag=True,
+              help="List what was written instead, as `pgherald rollback` takes it back.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, database: str | None, limit: int, *, as_json: bool) -> int:
+def command(
+    invocation: Invocation, database: str | None, limit: int, *, commits: bool, as_json: bool
+) -> int:
     """List the rotations that were seen, newest first.
 
     DATABASE is a database as `pgherald status` shows it, by its key or its name, or an app
@@ -45,6 +49,13 @@ def command(invocation: Invocation, database: str | None, limit: int, *, as_json
     when the command line or the configuration is wrong.
     """
     config = invocation.load()
+    if commits:
+        if database is not None:
+            raise click.UsageError("--commits is about all databases: name none.")
+        from pgherald.cli.commits import show_commits  # noqa: PLC0415 – only this needs the journals
+
+        show_commits(config, limit, as_json=as_json)
+        return EXIT_OK
     store = Store.read_only(config.state_dir / "state.db")
     records: list[Record] = []
     if store is not None:

@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "run": "Keep every client up to date: the daemon.",
         "status": "Show how every database and client stands.",
         "history": "List the rotations that were seen, newest first.",
+        "rollback": "Give every client back what it held before a commit.",
         "password": "Print one password, for a script or another tool.",
         "config": "Show, check or explain the configuration.",
         "demo": "See a rotation, start to end, in a throw-away home.",

@@ -1,0 +1,110 @@
+"""`pgherald rollback` and the commits that `history` lists, with the whole program."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.simulator.postgres import Cluster
+from support.pgadmin_database import Database
+from support.program import SHOP, House
+
+
+@pytest.fixture
+async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
+    async with House.standing(cluster, tmp_path) as standing:
+        standing.configure(SHOP, "[clients.pgadmin]\n")
+        yield standing
+
+
+def texts(house: House) -> list[bytes]:
+    return [path.read_bytes() for path in house.clients]
+
+
+async def test_a_rotation_is_taken_back_and_done_again(house: House) -> None:
+    """All clients go back together; the next check brings them up to date; both are commits."""
+    assert (await house.pgherald("check")).code == 0
+    before = texts(house)
+    new = await house.rotate()
+    assert (await house.pgherald("check")).code == 0
+    listed = (await house.pgherald("history", "--commits", "--json")).json
+    assert [item["commit"] for item in listed] == [2, 1]
+    assert "update shop-production/DATABASE (user, password)" in listed[0]["note"]
+
+    done = await house.pgherald("rollback")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Commit 2: update")
+    assert done.out.count("given back:") == len(listed[0]["files"])
+    assert texts(house) == before
+    assert (await house.pgherald("check")).code == 0
+    assert house.behind(new) == []
+    shown = await house.pgherald("history", "--commits")
+    assert "rollback of" in shown.out
+    assert "CANARY" not in done.out + shown.out
+
+
+async def test_an_adoption_is_taken_back(house: House) -> None:
+    """A server made by hand gets back every column, the password that pgAdmin had saved included."""
+    pgadmin = Database.made(house.home / ".pgadmin" / "pgadmin4.db")
+    login = house.login()
+    pgadmin.ask(
+        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
+        " password, save_password, connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?,"
+        " 'CANARY-encrypted', 1, '{\"sslmode\":  \"prefer\"}')",
+        login.host, login.port, login.dbname, login.user,
+    )  # fmt: skip
+    before = pgadmin.servers()
+    assert (await house.pgherald("check", "--adopt")).code == 0
+    assert pgadmin.servers() != before
+    pgadmin.ask("UPDATE server SET name = 'Renamed since'")
+    done = await house.pgherald("rollback")
+    assert (done.code, done.err) == (0, "")
+    before[1]["name"] = "Renamed since"
+    assert pgadmin.servers() == before
+
+
+async def test_what_was_changed_since_is_left_alone(house: House) -> None:
+    """A file that somebody edited after the commit is named and stays; the others go back."""
+    assert (await house.pgherald("check")).code == 0
+    await house.rotate()
+    assert (await house.pgherald("check")).code == 0
+    edited = house.service_file.read_text() + "# mine\n"
+    house.put(house.service_file, edited)
+    done = await house.pgherald("rollback", "--json")
+    assert done.code == 1
+    assert [item["label"] for item in done.json["left"]] == ["service file"]
+    assert [item["label"] for item in done.json["restored"]] == ["psql"]
+    assert f"{house.service_file} was changed since" in done.err
+    assert house.service_file.read_text() == edited
+
+
+async def test_the_daemon_has_to_be_stopped_first(house: House) -> None:
+    """While the daemon runs it would undo the undo, so nothing is done, and it is said why."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        await daemon.line("now keeps")
+        before = texts(house)
+        done = await house.pgherald("rollback")
+        assert (done.code, done.out) == (3, "")
+        assert "The daemon is running" in done.err
+        assert "systemctl --user stop pgherald" in done.err
+        assert texts(house) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "There is no commit to take back"), (("7",), "There is no commit to take back")],
+)
+async def test_nothing_to_take_back(house: House, arguments: tuple[str, ...], said: str) -> None:
+    """Before the first commit, and for a number that is not there, a sentence says so."""
+    done = await house.pgherald("rollback", *arguments)
+    assert (done.code, done.out) == (1, "")
+    assert said in done.err
+    assert (await house.pgherald("history", "--commits")).out == "Nothing has been written yet.\n"
+    assert (await house.pgherald("history", "--commits", "x")).code == 2
+    assert (await house.pgherald("check")).code == 0
+    missing = await house.pgherald("rollback", "9")
+    assert "There is no commit 9 that could be taken back" in missing.err
+    assert "history --commits" in missing.err
