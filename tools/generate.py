@@ -33,6 +33,7 @@ FILES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "docs/commands.md": lambda: str(runpy.run_path(str(COMMANDS))["commands"]()),
         "docs/configuration.md": config.document,
         "systemd/pgherald.service": units.user_unit,
+        "systemd/pgherald@.service": units.system_unit,
     }
 )
 

@@ -1,22 +1,28 @@
-"""What systemd itself says of the unit."""
+"""What systemd itself says of the units."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import signal
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pgherald.service.units import quoted, user_unit
+from pgherald.service.units import quoted, system_unit, user_unit
+from pgherald.simulator.postgres import Cluster
+from support.program import SHOP, House, eventually
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
 )
 
-#: systemd's score times ten; below 30 it says "OK" and smiles.
-MOST_EXPOSED = 30
+#: systemd's score times ten; 100 is no protection at all.
+MOST_EXPOSED = 20
 
 
 @pytest.fixture
@@ -29,11 +35,13 @@ def program(tmp_path: Path) -> str:
     return quoted(path)
 
 
-def analyze(folder: Path, unit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = folder / "pgherald.service"
+def analyze(
+    folder: Path, unit: str, *arguments: str, name: str = "pgherald.service"
+) -> subprocess.CompletedProcess[str]:
+    path = folder / name
     path.write_text(unit)
     runtime = folder / "runtime"
-    runtime.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o700, exist_ok=True)
     return subprocess.run(
         ["systemd-analyze", "--man=no", "--no-pager", *arguments, str(path)],
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime)},
@@ -67,15 +75,32 @@ def test_systemd_understands_every_line(
         systemd=252 if systemd == "oldest" else version(),
         sandbox=sandbox,
         writable=[Path("/srv/with space")],
+        token=Path("/srv/the token"),
+        config=Path("/srv/50%.toml"),
     )
     told = analyze(tmp_path, unit, "verify", "--user")
     assert (told.returncode, told.stderr) == (0, "")
 
 
-def test_a_wrong_line_would_be_found(tmp_path: Path, program: str) -> None:
-    """The check above can fail: systemd's complaint about an unknown key is seen."""
-    unit = user_unit(program).replace("UMask=", "UMaks=")
-    assert "UMaks" in analyze(tmp_path, unit, "verify", "--user").stderr
+@pytest.mark.parametrize("systemd", ["oldest", "here"])
+def test_systemd_understands_every_line_for_the_system(
+    tmp_path: Path, program: str, systemd: str
+) -> None:
+    """The system's manager has nothing to say of its unit either."""
+    unit = system_unit(program, systemd=252 if systemd == "oldest" else version())
+    told = analyze(tmp_path, unit, "verify", name="pgherald@.service")
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("make", [user_unit, system_unit])
+def test_a_wrong_line_would_be_found(
+    tmp_path: Path, program: str, make: Callable[[str], str]
+) -> None:
+    """The checks above can fail: systemd's complaint about an unknown key is seen."""
+    unit = make(program).replace("UMask=", "UMaks=")
+    manager = ["--user"] if make is user_unit else []
+    name = "pgherald.service" if make is user_unit else "pgherald@.service"
+    assert "UMaks" in analyze(tmp_path, unit, "verify", *manager, name=name).stderr
 
 
 def test_the_exposure_is_low(tmp_path: Path, program: str) -> None:
@@ -83,5 +108,67 @@ def test_the_exposure_is_low(tmp_path: Path, program: str) -> None:
     security = ("security", "--user", "--offline=true", f"--threshold={MOST_EXPOSED}")
     told = analyze(tmp_path, user_unit(program), *security)
     assert told.returncode == 0, told.stdout
-    shutil.rmtree(tmp_path / "runtime")
     assert analyze(tmp_path, user_unit(program, sandbox=False), *security).returncode != 0
+
+
+def test_the_exposure_of_the_system_unit_is_lower(tmp_path: Path, program: str) -> None:
+    """What the system's manager can do more is used."""
+    security = ("security", "--offline=true", f"--threshold={MOST_EXPOSED - 4}")
+    told = analyze(tmp_path, system_unit(program), *security, name="pgherald@.service")
+    assert told.returncode == 0, told.stdout
+
+
+# --- what the filter forbids --------------------------------------------------------------------
+
+
+def calls_of(group: str) -> set[str]:
+    """The system calls of one of systemd's groups, and of the groups within it."""
+    told = subprocess.run(
+        ["systemd-analyze", "--no-pager", "syscall-filter", group],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    words = {line.strip() for line in told.splitlines()[1:] if line.strip()}
+    inner = {word for word in words if word.startswith("@")}
+    plain = {word for word in words if re.fullmatch(r"\w+", word)}
+    return plain.union(*(calls_of(name) for name in inner))
+
+
+def allowed(unit: str) -> set[str]:
+    """The system calls that the unit's lines leave, read one after the other as systemd does."""
+    found = calls_of("@default")
+    for line in re.findall(r"^SystemCallFilter=(.*)$", unit, re.MULTILINE):
+        named = set().union(*(calls_of(group) for group in line.removeprefix("~").split()))
+        found = found - named if line.startswith("~") else found | named
+    return found
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+async def test_the_filter_forbids_nothing_that_is_needed(cluster: Cluster, tmp_path: Path) -> None:
+    """What the daemon calls from its start through a rotation to its end, both filters allow."""
+    noted = tmp_path / "calls"
+    async with House.standing(cluster, tmp_path) as house:
+        house.configure(SHOP)
+        daemon = await asyncio.create_subprocess_exec(
+            # -D: it is strace that is the child, so that our child is pgherald.
+            *("strace", "-D", "-f", "-qq", "-o", str(noted), "-s", "0"),
+            *(sys.executable, "-m", "pgherald", "run"),
+            env=house.env, cwd=house.home, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            await eventually(lambda: house.behind(house.login()) == [])
+            await house.rotate()
+            await eventually(lambda: house.behind(house.login()) == [])
+            daemon.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(30):
+                assert await daemon.wait() == 0
+        finally:
+            if daemon.returncode is None:
+                daemon.kill()
+                await daemon.wait()
+    text = noted.read_text()
+    called = set(re.findall(r"^\d+ +(\w+)\(", text, re.MULTILINE))
+    assert {"connect", "inotify_add_watch", "rename", "fsync"} <= called
+    for unit in (user_unit(), system_unit()):
+        assert called <= allowed(unit)
+    # MemoryDenyWriteExecute=, which only the system unit has.
+    assert not re.findall(r"PROT_WRITE\|PROT_EXEC", text)

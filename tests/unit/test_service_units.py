@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.service.units import namespaces_allowed, quoted, user_unit
+from pgherald.service.units import (
+    PGADMIN_FOLDERS,
+    namespaces_allowed,
+    quoted,
+    system_unit,
+    user_unit,
+)
 
-COMMITTED = Path(__file__).parents[2] / "systemd" / "pgherald.service"
+COMMITTED = Path(__file__).parents[2] / "systemd"
 
 
 def directives(unit: str) -> dict[str, str]:
@@ -16,17 +22,29 @@ def directives(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_the_committed_unit_is_current() -> None:
-    """The file in the repository is what the generator writes."""
-    assert COMMITTED.read_text() == user_unit()
+def test_the_committed_units_are_current() -> None:
+    """The files in the repository are what the generator writes."""
+    assert (COMMITTED / "pgherald.service").read_text() == user_unit()
+    assert (COMMITTED / "pgherald@.service").read_text() == system_unit()
 
 
-def test_the_default_suits_the_oldest_systemd() -> None:
-    """Nothing in the plain unit is newer than systemd 252."""
-    unit = directives(user_unit())
-    assert unit["Type"] == "notify"
-    assert unit["ExecReload"] == "/bin/kill -HUP $MAINPID"
-    assert "RestartSteps" not in unit
+@pytest.mark.parametrize("unit", [user_unit(), system_unit()], ids=["user", "system"])
+def test_every_line_has_its_reason(unit: str) -> None:
+    """Before each directive, or the few that it belongs to, a comment says why it is there."""
+    for section in unit.split("[Service]\n")[1].partition("\n[Install]")[0].split("\n\n"):
+        unexplained = 9
+        for line in section.splitlines():
+            unexplained = 0 if line.startswith("#") else unexplained + 1
+            assert unexplained <= 5, f"{line} stands far from any reason"
+
+
+@pytest.mark.parametrize("unit", [user_unit(), system_unit()], ids=["user", "system"])
+def test_the_default_suits_the_oldest_systemd(unit: str) -> None:
+    """Nothing in the plain units is newer than systemd 252."""
+    found = directives(unit)
+    assert found["Type"] == "notify"
+    assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert "RestartSteps" not in found
 
 
 @pytest.mark.parametrize(
@@ -48,6 +66,7 @@ def test_without_a_sandbox_no_namespace_is_needed() -> None:
         "ProtectSystem",
         "ReadWritePaths",
         "PrivateTmp",
+        "PrivateMounts",
         "PrivateDevices",
         "CapabilityBoundingSet",
         "ProtectClock",
@@ -75,6 +94,26 @@ def test_folders_outside_home_can_be_added() -> None:
     """Clients' files elsewhere stay writable, and a missing folder does not stop the start."""
     unit = directives(user_unit(writable=[Path("/srv/pgadmin"), Path("/mnt/my files")]))
     assert unit["ReadWritePaths"] == '%h -/srv/pgadmin "-/mnt/my files"'
+
+
+def test_another_configuration_and_a_credential() -> None:
+    """A configuration of one's own, and a token's file for the manager to read, are named."""
+    unit = directives(user_unit(config=Path("/srv/my conf.toml"), token=Path("/home/me/my token")))
+    assert unit["ExecStart"] == '%h/.local/bin/pgherald --config "/srv/my conf.toml" run'
+    assert unit["LoadCredential"] == "heroku-token:/home/me/my token"
+    assert "LoadCredential" not in directives(user_unit())
+
+
+def test_the_system_unit_runs_as_pgadmins_account() -> None:
+    """It is pgAdmin's own account that writes, in pgAdmin's folders and its own state alone."""
+    unit = directives(system_unit())
+    assert unit["User"] == "%i"
+    assert unit["ReadWritePaths"] == " ".join(f"-{folder}" for folder in PGADMIN_FOLDERS)
+    assert "/var/lib/pgadmin" in PGADMIN_FOLDERS
+    assert unit["Environment"] == "PGHERALD_STATE_DIR=%S/pgherald/%i"
+    assert unit["StateDirectory"] == "pgherald/%i"
+    assert unit["LoadCredential"] == "heroku-token:/etc/pgherald/%i.token"
+    assert unit["ProtectHome"] == "read-only"
 
 
 @pytest.mark.parametrize(
