@@ -22,6 +22,7 @@
      │   └─ FileTrouble           it cannot be read or written: permissions, disk, kind
      ├─ StoreError              pgherald's own state cannot be read or written
      ├─ AlreadyRunning          another pgherald holds the lock
+     ├─ ServiceError            the system's service manager did not do what was asked
      └─ MissingTool             a program or an optional package is needed and not there
 
 Each has a `title`, which fits a notification's headline (60 characters or so), and
@@ -214,6 +215,10 @@ class StoreError(PgheraldError):
 
 class AlreadyRunning(PgheraldError):
     """Another pgherald holds the lock."""
+
+
+class ServiceError(PgheraldError):
+    """The system's service manager did not do what was asked, or was not asked: see why."""
 
 
 class MissingTool(PgheraldError):

@@ -47,17 +47,6 @@ def test_the_default_suits_the_oldest_systemd(unit: str) -> None:
     assert "RestartSteps" not in found
 
 
-@pytest.mark.parametrize(
-    ("systemd", "kind", "steps"),
-    [(252, "notify", None), (253, "notify-reload", None), (254, "notify-reload", "6")],
-)
-def test_a_newer_systemd_gets_what_it_can_do(systemd: int, kind: str, steps: str | None) -> None:
-    """Growing pauses and waiting reloads are used where systemd has them."""
-    unit = directives(user_unit(systemd=systemd))
-    assert (unit["Type"], unit.get("RestartSteps")) == (kind, steps)
-    assert ("ExecReload" in unit) == (kind == "notify")
-
-
 def test_without_a_sandbox_no_namespace_is_needed() -> None:
     """Where user namespaces are forbidden, no line is left that would need one."""
     unit = directives(user_unit(sandbox=False))
@@ -97,7 +86,7 @@ def test_folders_outside_home_can_be_added() -> None:
 
 
 def test_another_configuration_and_a_credential() -> None:
-    """A configuration of one's own, and a token's file for the manager to read, are named."""
+    """A configuration of one's own, a token's file for the manager, and variables are named."""
     unit = directives(user_unit(config=Path("/srv/my conf.toml"), token=Path("/home/me/my token")))
     assert unit["ExecStart"] == '%h/.local/bin/pgherald --config "/srv/my conf.toml" run'
     assert unit["LoadCredential"] == "heroku-token:/home/me/my token"

@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "history": "List the rotations that were seen, newest first.",
         "rollback": "Give every client back what it held before a commit.",
         "password": "Print one password, for a script or another tool.",
+        "service": "Keep the daemon running: install it as a service.",
         "config": "Show, check or explain the configuration.",
         "demo": "See a rotation, start to end, in a throw-away home.",
         "simulate": "Run a Heroku on this machine, for trying things out.",

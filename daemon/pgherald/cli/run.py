@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 import click
 
@@ -14,15 +15,20 @@ from pgherald.cli.log import set_up
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation, fail
 from pgherald.daemon.run import Daemon
 from pgherald.errors import PgheraldError, safe_text
+from pgherald.files import Files
 
 log = logging.getLogger(__name__)
 
 
-@click.command(
-    "run", epilog="\b\nExample:\n  pgherald run\n  systemctl --user enable --now pgherald"
-)
+#: Bytes; a log of this size is set aside at the next start.
+_LOG_LIMIT: Final = 1_000_000
+
+
+@click.command("run", epilog="\b\nExample:\n  pgherald run\n  pgherald service install")
+@click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
+              help="Add the log to this file, not to stderr.")  # fmt: skip
 @click.pass_obj
-def command(invocation: Invocation) -> None:
+def command(invocation: Invocation, log_file: Path | None) -> None:
     """Keep every client up to date: the daemon.
 
     Looks at Heroku every `poll_interval`, proves what has changed, writes it into every
@@ -33,6 +39,10 @@ def command(invocation: Invocation) -> None:
     Exit code 0 when it was told to stop, 2 when the configuration is wrong, 3 when another
     pgherald already runs with the same state folder, 1 for any other trouble.
     """
+    if log_file is not None:
+        # A Windows program without a window has neither of the two.
+        sys.stderr = Files(log_file.parent).open_log(log_file.absolute(), _LOG_LIMIT)
+        sys.stdout = sys.stdout or sys.stderr
     config = invocation.load()
     set_up(config.log_level, invocation.env)
     loop = asyncio.new_event_loop()

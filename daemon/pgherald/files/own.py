@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from pgherald.errors import FileTrouble
 from pgherald.files import temp
@@ -98,6 +98,20 @@ class OwnFiles:
         """Bring the folder's names to the disk."""
         with reported(path, "written"):
             self._disk.fsync_folder(path)
+
+    def open_log(self, path: Path, limit: int) -> TextIO:
+        """Open a log of pgherald's own to add to it, mode 0600; missing folders are made.
+
+        Args:
+            path: the log.
+            limit: bytes; a longer one is set aside first, in the place of the one before.
+        """
+        self.make_folder(path.parent)
+        if path.is_file() and path.stat().st_size > limit:
+            self.set_aside(path, ".old")
+        with reported(path, "written"):
+            fd = self._disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE_FILE)
+        return open(fd, "a", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123 – it is a descriptor
 
     def rename_own(self, source: Path, target: Path) -> None:
         """Give a file or folder of pgherald's own another name in the same folder."""

@@ -1,24 +1,16 @@
 """The systemd units, each line with its reason: one for a user, one for a server's pgAdmin.
 
-The units are made for the oldest systemd in wide use, 252. What a newer one can do better is
-added when a unit is made for that one; an unknown line would be a warning at every load.
+The units are made for the oldest systemd in wide use, 252 (Debian 12), and newer ones take them
+as they are: an unknown line would be a warning at every load.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
-
-#: The oldest systemd that the units are made for (Debian 12).
-OLDEST: Final = 252
-
-#: `Type=notify-reload` came with this version of systemd.
-NOTIFY_RELOAD: Final = 253
-
-#: `RestartSteps=` came with this version of systemd.
-RESTART_STEPS: Final = 254
 
 #: Where pipx and `pip install --user` put the program.
 PROGRAM: Final = "%h/.local/bin/pgherald"
@@ -74,13 +66,16 @@ After=network-online.target
 """
 
 SERVICE: Final = """\
-{type}
-ExecStart={program} {arguments}
+# Started means: configuration read, state open, first look at Heroku on its way.
+Type=notify
+# SIGHUP reads the configuration again.
+ExecReload=/bin/kill -HUP $MAINPID
+ExecStart={program} {arguments}run
 # A broken configuration (exit code 2) or a pgherald that runs already (3) is no reason to try
 # again.
 RestartPreventExitStatus=2 3
 Restart=on-failure
-{restart}
+RestartSec=15
 # The loop shows twice in this time that it still turns; else it is started anew.
 WatchdogSec=60
 # It ends within two seconds, in the middle of anything; more means that it hangs.
@@ -93,25 +88,9 @@ UMask=0077
 LimitCORE=0
 """
 
-TYPE_NOTIFY: Final = """\
-# Started means: configuration read, state open, first look at Heroku on its way.
-Type=notify
-# SIGHUP reads the configuration again.
-ExecReload=/bin/kill -HUP $MAINPID"""
-
-TYPE_NOTIFY_RELOAD: Final = """\
-# Started means: configuration read, state open, first look at Heroku on its way.
-# A reload sends SIGHUP and waits until the configuration has been read again.
-Type=notify-reload"""
-
-RESTART_PLAIN: Final = """\
-RestartSec=15"""
-
-RESTART_GROWING: Final = """\
-# The pause grows from 5 seconds to 5 minutes.
-RestartSec=5
-RestartSteps=6
-RestartMaxDelaySec=300"""
+ENVIRONMENT: Final = """\
+# What your shell had when the service was installed, and a service has not.
+{lines}"""
 
 USER_CREDENTIAL: Final = """\
 # The token as a credential, for token = "file:{name}": it is read once, at the start.
@@ -235,36 +214,38 @@ WantedBy={target}
 def user_unit(
     program: str = PROGRAM,
     *,
-    systemd: int = OLDEST,
     sandbox: bool = True,
     writable: Sequence[Path] = (),
     token: Path | None = None,
     config: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The text of `pgherald.service` for a user manager.
 
     Args:
         program: pgherald in the unit's own notation: `%h` is the home folder. A path comes
             through `quoted`.
-        systemd: the version of systemd that it is for; `OLDEST` suits every one.
         sandbox: whether to add what needs user namespaces; see `namespaces_allowed`.
         writable: folders outside the home folder that hold clients' files.
         token: a file with the Heroku token, to be handed over as the credential `CREDENTIAL`.
         config: the configuration, where it is not the default one.
+        environment: variables to set.
     """
-    arguments = "run" if config is None else f"--config {quoted(config)} run"
+    # "$" would begin a variable here, unlike elsewhere.
+    arguments = "" if config is None else f"--config {quoted(config).replace('$', '$$')} "
+    settings = [f"Environment={quoted(f'{n}={v}')}\n" for n, v in environment.items()]
     wanted = USER_CREDENTIAL_OFF if token is None else USER_CREDENTIAL
     # This line knows no quotes: the path is its rest, blanks included.
     path = "" if token is None else str(token).replace("%", "%%")
-    credential = wanted.format(name=CREDENTIAL, path=path)
     # "-": a folder that is missing is no reason not to start.
-    folders = ["%h", *(quoted(Path(f"-{folder}")) for folder in writable)]
+    folders = ["%h", *(quoted(f"-{folder}") for folder in writable)]
     return "".join(
         [
             USER_HEAD,
             UNIT.format(whose="", after=""),
-            _service(program, arguments, systemd),
-            credential,
+            SERVICE.format(program=program, arguments=arguments),
+            ENVIRONMENT.format(lines="".join(settings)) if settings else "",
+            wanted.format(name=CREDENTIAL, path=path),
             FILTERS.format(memory=MEMORY_OPEN),
             USER_SANDBOX + SANDBOX.format(writable=" ".join(folders)) if sandbox else "",
             INSTALL.format(target="default.target"),
@@ -272,7 +253,7 @@ def user_unit(
     )
 
 
-def system_unit(program: str = SYSTEM_PROGRAM, *, systemd: int = OLDEST) -> str:
+def system_unit(program: str = SYSTEM_PROGRAM) -> str:
     """The text of `pgherald@.service` for the system's manager: `%i` is the account.
 
     It is for a pgherald beside a pgAdmin in server mode. What `user_unit` does by programs of
@@ -280,14 +261,13 @@ def system_unit(program: str = SYSTEM_PROGRAM, *, systemd: int = OLDEST) -> str:
 
     Args:
         program: pgherald in the unit's own notation.
-        systemd: the version of systemd that it is for; `OLDEST` suits every one.
     """
     folders = " ".join(f"-{folder}" for folder in PGADMIN_FOLDERS)
     return "".join(
         [
             SYSTEM_HEAD,
             UNIT.format(whose=" (%i)", after=AFTER_NETWORK),
-            _service(program, "--config /etc/pgherald/%i.toml run", systemd),
+            SERVICE.format(program=program, arguments="--config /etc/pgherald/%i.toml "),
             SYSTEM_ACCOUNT.format(name=CREDENTIAL),
             FILTERS.format(memory=MEMORY_CLOSED),
             SYSTEM_SANDBOX + SANDBOX.format(writable=folders),
@@ -296,21 +276,12 @@ def system_unit(program: str = SYSTEM_PROGRAM, *, systemd: int = OLDEST) -> str:
     )
 
 
-def _service(program: str, arguments: str, systemd: int) -> str:
-    return SERVICE.format(
-        type=TYPE_NOTIFY_RELOAD if systemd >= NOTIFY_RELOAD else TYPE_NOTIFY,
-        program=program,
-        arguments=arguments,
-        restart=RESTART_GROWING if systemd >= RESTART_STEPS else RESTART_PLAIN,
-    )
-
-
-def quoted(path: Path) -> str:
-    r"""A path in the unit's notation: blanks, quotes, `\` and `%` are taken literally.
+def quoted(word: Path | str) -> str:
+    r"""A word in the unit's notation: blanks, quotes, `\` and `%` are taken literally.
 
     systemd.syntax(7) "quoting", systemd.unit(5) "specifiers".
     """
-    text = str(path).replace("\\", "\\\\").replace("%", "%%")
+    text = str(word).replace("\\", "\\\\").replace("%", "%%")
     if re.fullmatch(r"[\w@%+=:,./$-]+", text):
         return text
     return '"' + text.replace('"', '\\"') + '"'

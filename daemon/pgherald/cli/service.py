@@ -1,0 +1,299 @@
+"""`pgherald service`: the daemon as a service of this machine.
+
+What `status --json` prints; scripts may rely on it:
+
+    {
+      "manager": "systemd",             // or launchd, Task Scheduler
+      "file": "/home/me/.config/systemd/user/pgherald.service",
+      "installed": true,
+      "standing": "ours",               // missing | ours | edited | foreign
+      "enabled": true,                  // starts by itself; null when that cannot be told
+      "lingering": false,               // also while you are logged out; null where there is no such thing
+      "state": "active (running): …",   // the manager's own words; may be empty
+      "running": true                   // the daemon, whoever started it
+    }
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.output import emit_json, problem
+from pgherald.service.mark import Standing
+
+if TYPE_CHECKING:
+    from pgherald.config import Config
+    from pgherald.files import Files
+    from pgherald.service.programs import Programs
+    from pgherald.service.setup import Manager, Report, Setup
+
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be written and run.")
+
+
+@click.group(
+    "service",
+    epilog="\b\nExample:\n  pgherald service install --dry-run\n  pgherald service install",
+)
+def command() -> None:
+    """Keep the daemon running: install it as a service.
+
+    As a unit of your own systemd on Linux, an agent of launchd on macOS, a task that starts
+    when you log on on Windows. No root is needed.
+
+    Exit codes are those of each command below.
+    """
+
+
+@command.command(
+    "install",
+    short_help="Start the daemon now and at every login.",
+    epilog="\b\nExample:\n  pgherald service install --dry-run\n"
+    "  pgherald service install --linger",
+)
+@_DRY_RUN
+@click.option("--linger", is_flag=True, help="Linux: run while you are logged out, too.")
+@click.option("--credential", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              metavar="PATH", help="Linux: a file with the token, for systemd to hand over.")  # fmt: skip
+@click.pass_obj
+def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: Path | None) -> int:
+    """Start the daemon now, and at every login from now on.
+
+    The service gets the configuration in use, and from your shell PATH (for the Heroku CLI),
+    proxies, certificates and HEROKU_HOST; never a token. Installing again brings it up to
+    date. A file that pgherald did not write, or that was changed since, is left alone.
+
+    By default it runs while you are logged in. With --linger, systemd starts it with the
+    machine and keeps it running after you log out; `loginctl disable-linger` undoes that.
+
+    With --credential, systemd reads the token at the start and hands it over; the
+    configuration then says token = "file:heroku-token".
+
+    Exit code 0 when it runs; 1 when something failed or would have been overwritten, 2 when
+    the command line or the configuration is wrong.
+    """
+    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – `--help` needs none of it
+    from pgherald.service.steps import apply, lines  # noqa: PLC0415
+
+    config = invocation.load()
+    manager = manager_of(invocation, config)
+    if manager.name != "systemd" and (linger or credential):
+        raise click.UsageError("--linger and --credential are for systemd, on Linux.")
+    programs = _programs(invocation, dry_run=dry_run)
+    refuse_foreign(manager, manager.standing(programs))
+    setup, notes = _setup(invocation, config, linger=linger, credential=credential)
+    steps = manager.install(setup)
+    if dry_run:
+        for line in lines(steps):
+            click.echo(line)
+    else:
+        apply(steps, _files(config), programs)
+        click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
+        notes = [*manager.remarks(setup), *notes]
+    for note in notes:
+        click.echo(note, err=dry_run)
+    return EXIT_OK
+
+
+@command.command(
+    "uninstall",
+    short_help="Stop the daemon and take the service away.",
+    epilog="\b\nExample:\n  pgherald service uninstall",
+)
+@_DRY_RUN
+@click.pass_obj
+def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
+    """Stop the daemon and take the service away.
+
+    Clients' files, configuration, state and log stay as they are, and so does lingering.
+
+    Exit code 0, also when there was none; 1 when something failed, or when the service is not
+    as pgherald wrote it; 2 when the command line or the configuration is wrong.
+    """
+    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – as above
+    from pgherald.service.steps import apply, lines  # noqa: PLC0415
+
+    config = invocation.load()
+    manager = manager_of(invocation, config)
+    programs = _programs(invocation, dry_run=dry_run)
+    standing = manager.standing(programs)
+    refuse_foreign(manager, standing)
+    steps = manager.uninstall()
+    if dry_run:
+        for line in lines(steps):
+            click.echo(line)
+    elif standing is Standing.MISSING:
+        click.echo("pgherald is not installed as a service.")
+    else:
+        apply(steps, _files(config), programs)
+        click.echo("The service is gone. The clients keep what they have.")
+    return EXIT_OK
+
+
+@command.command(
+    "status",
+    short_help="Show how the service stands.",
+    epilog="\b\nExample:\n  pgherald service status --json | jq .running",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_obj
+def status(invocation: Invocation, *, as_json: bool) -> int:
+    """Show how the service stands: the daemon itself, not the databases.
+
+    Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
+    configuration is wrong.
+    """
+    from pgherald.files.locks import is_held  # noqa: PLC0415 – as above
+
+    config = invocation.load()
+    manager = manager_of(invocation, config)
+    report = manager.report(_programs(invocation))
+    running = is_held(config.state_dir / "daemon.lock")
+    installed = report.standing is not Standing.MISSING
+    if as_json:
+        emit_json(
+            {
+                "manager": manager.name,
+                "file": str(manager.file),
+                "installed": installed,
+                "standing": str(report.standing),
+                "enabled": report.enabled if installed else False,
+                "lingering": report.lingering,
+                "state": report.state,
+                "running": running,
+            }
+        )
+    else:
+        _show(manager, report, running=running)
+    return EXIT_OK if installed and running else EXIT_TROUBLE
+
+
+@command.command(
+    "logs",
+    short_help="Show the daemon's log.",
+    epilog="\b\nExample:\n  pgherald service logs -f",
+)
+@click.option("-n", "--lines", "number", type=click.IntRange(1), default=50, show_default=True,
+              help="How many lines, at most.")  # fmt: skip
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines, until Ctrl-C.")
+@_DRY_RUN
+@click.pass_obj
+def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) -> int:
+    """Show the daemon's log, where the service manager keeps it.
+
+    Exit code: that of the program that shows it; 1 when it is not there, 2 when the command
+    line or the configuration is wrong.
+    """
+    from pgherald.service.steps import Run, lines  # noqa: PLC0415 – as above
+
+    manager = manager_of(invocation, invocation.load())
+    argv = manager.logs(number, follow=follow)
+    if dry_run:
+        click.echo("\n".join(lines([Run(tuple(argv))])))
+        return EXIT_OK
+    return _programs(invocation).show(argv)
+
+
+def manager_of(invocation: Invocation, config: Config) -> Manager:
+    """This platform's service manager."""
+    if sys.platform == "win32":
+        from pgherald.service.windows import TaskScheduler  # noqa: PLC0415 – one of the three
+
+        return TaskScheduler(invocation.env, config.state_dir, sys.executable)
+    if sys.platform == "darwin":
+        from pgherald.service.launchd import Launchd  # noqa: PLC0415
+
+        return Launchd(Path.home())
+    from pgherald.service.systemd import Systemd  # noqa: PLC0415
+
+    return Systemd(invocation.env, Path.home())
+
+
+def _programs(invocation: Invocation, *, dry_run: bool = False) -> Programs:
+    from pgherald.service.programs import NoPrograms, RealPrograms  # noqa: PLC0415 – as above
+
+    return NoPrograms() if dry_run else RealPrograms(invocation.env)
+
+
+def _files(config: Config) -> Files:
+    from pgherald.files import Files  # noqa: PLC0415 – as above
+
+    return Files(config.state_dir / "locks")
+
+
+def _setup(
+    invocation: Invocation, config: Config, *, linger: bool, credential: Path | None
+) -> tuple[Setup, list[str]]:
+    """What the service shall run, and what to say of it."""
+    from pgherald.service.setup import (  # noqa: PLC0415 – as above
+        Setup,
+        carried,
+        outside_home,
+        program_of,
+    )
+
+    environment, left_out = carried(invocation.env)
+    written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
+    setup = Setup(
+        program=program_of(sys.argv[0]),
+        home=Path.home(),
+        state_dir=config.state_dir,
+        config=None if invocation.config_path is None else config.path,
+        environment=environment,
+        writable=outside_home(written, Path.home()),
+        token=None if credential is None else credential.absolute(),
+        linger=linger,
+    )
+    notes = [
+        f"${name} holds a password, so the service does not get it: set it in a drop-in."
+        for name in left_out
+    ]
+    return setup, notes + _token_notes(invocation, config, credential)
+
+
+def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> list[str]:
+    """What is likely to be missed about the token: the service sees another environment."""
+    from pgherald.service.units import CREDENTIAL  # noqa: PLC0415 – as above
+
+    sources = [account.token for account in config.accounts]
+    notes = []
+    if credential is not None and all(Path(s.argument).name != CREDENTIAL for s in sources):
+        notes.append(
+            f'The configuration does not use that token yet: write token = "file:{CREDENTIAL}".'
+        )
+    named = {source.argument for source in sources if source.kind == "env"}
+    if any(source.kind == "auto" for source in sources) and "HEROKU_API_KEY" in invocation.env:
+        named.add("HEROKU_API_KEY")
+    notes += [
+        f"A service does not see your shell's ${name}: put the token into a file, and write "
+        'token = "file:PATH".'
+        for name in sorted(named)
+    ]
+    return notes
+
+
+def _show(manager: Manager, report: Report, *, running: bool) -> None:
+    words = {
+        Standing.MISSING: "not installed",
+        Standing.OURS: "installed",
+        Standing.EDITED: "installed, and changed by hand since",
+        Standing.FOREIGN: "there is one that pgherald did not write",
+    }
+    installed = report.standing is not Standing.MISSING
+    click.echo(f"Service: {words[report.standing]} ({manager.name}: {manager.file})")
+    if installed:
+        by_itself = {True: "at login", False: "by hand only", None: "unknown"}[report.enabled]
+        if report.enabled and report.lingering:
+            by_itself = "with the machine (lingering)"
+        click.echo(f"Starts:  {by_itself}")
+        if report.state:
+            click.echo(f"State:   {report.state}")
+    click.echo(f"Daemon:  {'running' if running else 'not running'}")
+    if not installed:
+        problem("pgherald is not installed as a service", "Run: pgherald service install")
+    elif not running:
+        problem("The daemon does not run", "`pgherald service logs` may show why.")

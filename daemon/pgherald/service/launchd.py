@@ -1,0 +1,113 @@
+"""macOS: an agent of launchd, which runs while the person is logged in.
+
+launchd.plist(5), launchctl(1).
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from pgherald.service.mark import Standing, marked, standing
+from pgherald.service.programs import Programs
+from pgherald.service.setup import Report, Setup
+from pgherald.service.steps import Remove, Run, Step, Write
+from pgherald.service.systemd import read
+
+LABEL: Final = "org.pgherald"
+
+#: `launchctl bootout` returns before the agent has gone; until then a new one is refused.
+_TRIES: Final = 5
+
+_SEE_LOG: Final = "`pgherald service logs` shows why. `pgherald service uninstall` takes it back."
+
+
+class Launchd:
+    """launchd, in the person's graphical session.
+
+    Args:
+        home: the home folder.
+        account: the numeric user id.
+    """
+
+    name = "launchd"
+
+    def __init__(self, home: Path, *, account: int | None = None) -> None:
+        self.file = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+        self._log = home / "Library" / "Logs" / "pgherald.log"
+        self._session = f"gui/{os.getuid() if account is None else account}"
+
+    def standing(self, programs: Programs) -> Standing:  # noqa: ARG002 – another manager asks a program
+        """As in `Manager`."""
+        return standing(read(self.file))
+
+    def install(self, setup: Setup) -> list[Step]:
+        """As in `Manager`."""
+        text = agent(setup, self._log)
+        return [
+            Write(self.file, marked(text, line=1, begin="<!-- ", end=" -->")),
+            # An agent that is loaded already would keep its old plist.
+            Run(("launchctl", "bootout", f"{self._session}/{LABEL}"), needed=False),
+            # `launchctl disable` outlives an uninstallation.
+            Run(("launchctl", "enable", f"{self._session}/{LABEL}"), needed=False),
+            Run(
+                ("launchctl", "bootstrap", self._session, str(self.file)),
+                tries=_TRIES,
+                advice=_SEE_LOG,
+            ),
+        ]
+
+    def uninstall(self) -> list[Step]:
+        """As in `Manager`. The log stays."""
+        return [
+            Run(("launchctl", "bootout", f"{self._session}/{LABEL}"), needed=False),
+            Remove(self.file),
+        ]
+
+    def report(self, programs: Programs) -> Report:
+        """As in `Manager`."""
+        ended = programs.run(("launchctl", "print", f"{self._session}/{LABEL}"))
+        if ended.code:
+            return Report(self.standing(programs), enabled=False, state="not loaded")
+        found = re.search(r"^\s*state = (.+)$", ended.out, re.MULTILINE)
+        return Report(self.standing(programs), enabled=True, state=found[1] if found else "loaded")
+
+    def logs(self, number: int, *, follow: bool) -> list[str]:
+        """As in `Manager`."""
+        return ["tail", "-n", str(number), *(["-F"] if follow else []), str(self._log)]
+
+    def remarks(self, setup: Setup) -> list[str]:  # noqa: ARG002 – the same whatever it is
+        """As in `Manager`."""
+        return ["It runs while you are logged in."]
+
+
+def agent(setup: Setup, log: Path) -> str:
+    """The property list.
+
+    Args:
+        setup: what it shall run.
+        log: where stderr goes.
+    """
+    wanted: dict[str, Any] = {
+        "Label": LABEL,
+        "ProgramArguments": [*setup.program, *setup.arguments],
+        "RunAtLoad": True,
+        # Whatever ends it but being told to; launchd cannot tell a wrong configuration from a crash.
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 15,
+        # It ends within two seconds, in the middle of anything; more means that it hangs.
+        "ExitTimeOut": 10,
+        "ProcessType": "Background",
+        "StandardErrorPath": str(log),
+        # Everything it makes is for this account alone, even before a mode is set.
+        "Umask": 0o077,
+        # Its memory holds passwords, and so would a core dump.
+        "SoftResourceLimits": {"Core": 0},
+        "HardResourceLimits": {"Core": 0},
+    }
+    if setup.environment:
+        wanted["EnvironmentVariables"] = dict(setup.environment)
+    return plistlib.dumps(wanted, sort_keys=False).decode()

@@ -1,0 +1,143 @@
+"""Windows: a task that starts when the person logs on.
+
+Task Scheduler schema (learn.microsoft.com, "Task Scheduler Schema"), schtasks.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from xml.sax.saxutils import escape
+
+from pgherald.service.mark import WORDS, Standing
+from pgherald.service.programs import Programs
+from pgherald.service.setup import Report, Setup
+from pgherald.service.steps import Remove, Run, Step, Write
+
+TASK: Final = "pgherald"
+
+_SEE_LOG: Final = "`pgherald service logs` shows why. `pgherald service uninstall` takes it back."
+
+_XML: Final = """\
+<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>Keeps local Postgres clients working when Heroku rotates credentials. {mark}.</Description>
+  </RegistrationInfo>
+  <Triggers>
+    <LogonTrigger>
+      <Enabled>true</Enabled>
+      <UserId>{user}</UserId>
+    </LogonTrigger>
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>{user}</UserId>
+      <LogonType>InteractiveToken</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <AllowHardTerminate>true</AllowHardTerminate>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+    <RestartOnFailure>
+      <Interval>PT1M</Interval>
+      <Count>255</Count>
+    </RestartOnFailure>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{command}</Command>
+      <Arguments>{arguments}</Arguments>
+    </Exec>
+  </Actions>
+</Task>
+"""
+
+#: What the task's description says; Windows keeps it, and little else, letter for letter.
+_MARK: Final = WORDS.partition(",")[0]
+
+
+class TaskScheduler:
+    """Windows' own scheduler.
+
+    Args:
+        env: the environment; tells the account's name.
+        state_dir: pgherald's state folder, where log and description lie.
+        executable: the Python that runs pgherald; its window-less twin lies beside it.
+    """
+
+    name = "Task Scheduler"
+
+    def __init__(self, env: Mapping[str, str], state_dir: Path, executable: str) -> None:
+        domain, user = env.get("USERDOMAIN", ""), env.get("USERNAME", "")
+        self._user = f"{domain}\\{user}" if domain else user
+        self._python = str(Path(executable).with_name("pythonw.exe"))
+        self.file = state_dir / "pgherald-task.xml"
+        self._log = state_dir / "pgherald.log"
+
+    def standing(self, programs: Programs) -> Standing:
+        """As in `Manager`: the task counts, the file is only how it got there."""
+        found = programs.run(("schtasks", "/Query", "/TN", TASK, "/XML"))
+        if found.code:
+            return Standing.MISSING
+        # UTF-16 as bytes that were read as UTF-8: a NUL beside each letter.
+        return Standing.OURS if _MARK in found.out.replace("\0", "") else Standing.FOREIGN
+
+    def install(self, setup: Setup) -> list[Step]:
+        """As in `Manager`."""
+        arguments = ("-m", "pgherald", *setup.arguments, "--log-file", str(self._log))
+        xml = task(self._user, self._python, arguments)
+        return [
+            Write(self.file, xml, encoding="utf-16"),
+            # One that runs already would keep its old command line.
+            Run(("schtasks", "/End", "/TN", TASK), needed=False),
+            Run(("schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F")),
+            Run(("schtasks", "/Run", "/TN", TASK), advice=_SEE_LOG),
+        ]
+
+    def uninstall(self) -> list[Step]:
+        """As in `Manager`. The log stays."""
+        return [
+            Run(("schtasks", "/End", "/TN", TASK), needed=False),
+            Run(("schtasks", "/Delete", "/TN", TASK, "/F"), needed=False),
+            Remove(self.file),
+        ]
+
+    def report(self, programs: Programs) -> Report:
+        """As in `Manager`. Its words for a state come in Windows' own language: none are read."""
+        found = self.standing(programs)
+        return Report(found, enabled=found is not Standing.MISSING, state="")
+
+    def logs(self, number: int, *, follow: bool) -> list[str]:
+        """As in `Manager`."""
+        path = str(self._log).replace("'", "''")
+        wait = " -Wait" if follow else ""
+        script = f"Get-Content -Encoding UTF8 -LiteralPath '{path}' -Tail {number}{wait}"
+        return ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", script]
+
+    def remarks(self, setup: Setup) -> list[str]:  # noqa: ARG002 – the same whatever it is
+        """As in `Manager`."""
+        return ["It runs while you are logged on."]
+
+
+def task(user: str, command: str, arguments: tuple[str, ...]) -> str:
+    r"""The task's description.
+
+    Args:
+        user: the account, as `DOMAIN\name`; the task starts when it logs on.
+        command: the program.
+        arguments: what follows it; quoted as Windows' own programs take it apart.
+    """
+    return _XML.format(
+        mark=_MARK,
+        user=escape(user),
+        command=escape(command),
+        arguments=escape(subprocess.list2cmdline(arguments)),
+    )

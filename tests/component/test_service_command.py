@@ -1,0 +1,345 @@
+"""`pgherald service`, with programs that stand in for those of the service managers on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgherald.files import Files
+from pgherald.service import programs as real
+from pgherald.service.launchd import Launchd
+from pgherald.service.programs import RealPrograms
+from pgherald.service.windows import TaskScheduler
+from support.commands import CLIENTS, SHOP, Result, run
+from support.stand_ins import Answer, StandIns
+
+ACTIVE = (
+    "ActiveState=active\nSubState=running\nUnitFileState=enabled\nStatusText=watching 1 database\n"
+)
+
+UNIT = "pgherald.service"
+
+
+class Desk:
+    """A person with a configuration, at a machine whose programs are stand-ins."""
+
+    def __init__(self, folder: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.home, self.patch = folder, home, patch
+        self.stand_ins = StandIns(folder / "bin")
+        self.stand_ins.put("systemctl", {"--user show pgherald": Answer(out=ACTIVE)})
+        self.stand_ins.put("loginctl", {"show-user": Answer(out="Linger=no\n")})
+        patch.setenv("PATH", f"{self.stand_ins.folder}:{os.environ['PATH']}")
+        patch.setenv("HEROKU_HOST", "http://127.0.0.1:5000")
+        self.configure()
+
+    def configure(self, top: str = "") -> None:
+        self.config.write_text(f'state_dir = "state"\n{top}{SHOP}{CLIENTS}')
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    @property
+    def unit(self) -> Path:
+        return self.home / ".config" / "systemd" / "user" / UNIT
+
+    def run(self, *words: str) -> Result:
+        return run("--config", str(self.config), "service", *words, patch=self.patch)
+
+    def elsewhere(self, manager: object) -> None:
+        """Another platform."""
+        self.patch.setattr("pgherald.cli.service.manager_of", lambda *_: manager)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, home, monkeypatch)
+
+
+def ctl(*words: str) -> list[str]:
+    return ["systemctl", "--user", *words]
+
+
+# --- Linux --------------------------------------------------------------------------------------
+
+
+def test_install(desk: Desk) -> None:
+    """The unit is written, private, and systemd takes it over; lingering is explained."""
+    result = desk.run("install")
+    assert (result.code, result.err) == (0, "")
+    assert desk.stand_ins.calls == [
+        ctl("show", "--property=Version"),
+        ctl("daemon-reload"),
+        ctl("enable", UNIT),
+        ctl("restart", UNIT),
+    ]
+    unit = desk.unit.read_text()
+    assert f"--config {desk.config} run" in unit
+    assert "Environment=HEROKU_HOST=http://127.0.0.1:5000" in unit
+    # The clients' files are not in the home folder here.
+    assert f"ReadWritePaths=%h -{desk.folder} -{desk.folder}/state\n" in unit
+    assert desk.unit.stat().st_mode & 0o777 == 0o600
+    assert "pgherald runs as a service now (systemd: " in result.out
+    assert "pgherald service install --linger" in result.out
+
+
+def test_a_dry_run(desk: Desk) -> None:
+    """A dry run shows what would be written and run, and does neither."""
+    result = desk.run("install", "--dry-run", "--linger")
+    assert result.code == 0
+    assert desk.stand_ins.calls == []
+    assert not desk.unit.exists()
+    lines = result.out.splitlines()
+    assert f"write {desk.unit}" in lines
+    assert "    Type=notify" in lines
+    assert lines[-1] == "run loginctl enable-linger"
+    assert desk.run("install").code == 0
+    # What was shown is what is then written.
+    assert all(f"    {line}".rstrip() in lines for line in desk.unit.read_text().splitlines())
+    assert desk.run("uninstall", "--dry-run").out.splitlines()[1] == f"delete {desk.unit}"
+    assert desk.unit.exists()
+
+
+def test_again(desk: Desk) -> None:
+    """Installing again brings the unit up to date, with lingering if that is asked for now."""
+    assert desk.run("install").code == 0
+    before = desk.unit.read_text()
+    desk.configure('log_level = "debug"\n')
+    desk.patch.setenv("HEROKU_HOST", "http://127.0.0.1:5001")
+    result = desk.run("install", "--linger")
+    assert result.code == 0
+    assert desk.unit.read_text() != before
+    assert desk.stand_ins.calls[-1] == ["loginctl", "enable-linger"]
+    assert "whether you are logged in or not" in result.out
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("what", ["install", "uninstall"])
+def test_a_foreign_unit_stays(desk: Desk, what: str, edited: bool) -> None:  # noqa: FBT001 – a column of the table
+    """A unit that somebody else wrote, or changed, is neither overwritten nor deleted."""
+    if edited:
+        desk.run("install")
+        text = desk.unit.read_text() + "Nice=5\n"
+    else:
+        desk.unit.parent.mkdir(parents=True)
+        text = "[Service]\nExecStart=/usr/bin/mine\n"
+    desk.unit.write_text(text)
+    calls = desk.stand_ins.calls
+    result = desk.run(what)
+    assert (result.code, result.out) == (1, "")
+    title, advice = result.err.splitlines()
+    assert title.startswith(f"pgherald: {desk.unit} ")
+    assert "changed since" in title if edited else "not written by pgherald" in title
+    assert "run this again" in advice
+    assert desk.unit.read_text() == text
+    assert desk.stand_ins.calls == calls
+    assert desk.run(what, "--dry-run").code == 1
+
+
+def test_uninstall(desk: Desk) -> None:
+    """The daemon is stopped and its unit deleted; without one, that is said."""
+    assert desk.run("uninstall").out == "pgherald is not installed as a service.\n"
+    assert desk.stand_ins.calls == []
+    desk.run("install")
+    before = len(desk.stand_ins.calls)
+    assert desk.run("uninstall").code == 0
+    assert desk.stand_ins.calls[before:] == [ctl("disable", "--now", UNIT), ctl("daemon-reload")]
+    assert not desk.unit.exists()
+
+
+def test_a_start_that_fails(desk: Desk) -> None:
+    """When the daemon does not start, the person gets systemd's words and where to look."""
+    desk.stand_ins.put(
+        "systemctl", {"--user restart": Answer(1, err="Job for pgherald.service failed.\nSee …\n")}
+    )
+    result = desk.run("install")
+    assert (result.code, result.out) == (1, "")
+    title, advice = result.err.splitlines()
+    assert title == "pgherald: systemctl --user restart failed: Job for pgherald.service failed."
+    assert "pgherald service logs" in advice
+
+
+def test_without_systemd(desk: Desk) -> None:
+    """On a Linux without systemd the person is told what else can be done."""
+    (desk.stand_ins.folder / "systemctl").unlink()
+    desk.patch.setenv("PATH", str(desk.stand_ins.folder))
+    result = desk.run("install")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("pgherald: systemctl cannot be run: No such file or directory\n")
+    assert "`pgherald run` stays in the foreground" in result.err
+    assert not desk.unit.exists()
+
+
+def test_status(desk: Desk) -> None:
+    """The service, when it starts, its state, and the daemon, whoever started it."""
+    result = desk.run("status")
+    assert result.code == 1
+    assert result.out.splitlines() == [
+        f"Service: not installed (systemd: {desk.unit})",
+        "Daemon:  not running",
+    ]
+    assert "Run: pgherald service install" in result.err
+    desk.run("install")
+    result = desk.run("status")
+    assert result.code == 1
+    assert "pgherald service logs" in result.err
+    files = Files(desk.folder / "state" / "locks")
+    files.private_folder(desk.folder / "state")
+    with files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        result = desk.run("status")
+        assert (result.code, result.err) == (0, "")
+        assert result.out.splitlines() == [
+            f"Service: installed (systemd: {desk.unit})",
+            "Starts:  at login",
+            "State:   active (running): watching 1 database",
+            "Daemon:  running",
+        ]
+        desk.stand_ins.put("loginctl", {"show-user": Answer(out="Linger=yes\n")})
+        assert "Starts:  with the machine (lingering)\n" in desk.run("status").out
+        assert desk.run("status", "--json").json == {
+            "manager": "systemd",
+            "file": str(desk.unit),
+            "installed": True,
+            "standing": "ours",
+            "enabled": True,
+            "lingering": True,
+            "state": "active (running): watching 1 database",
+            "running": True,
+        }
+
+
+def test_logs(desk: Desk) -> None:
+    """The log is shown by journalctl itself, on the person's terminal; its exit code is ours."""
+    desk.stand_ins.put("journalctl", {"": Answer(code=3)})
+    shown = desk.run("logs", "-n", "7", "--dry-run").out
+    assert shown == "run journalctl --user --unit=pgherald.service --lines=7 --no-pager\n"
+    assert desk.run("logs", "-f").code == 3
+    assert desk.stand_ins.calls == [
+        ["journalctl", "--user", "--unit=pgherald.service", "--lines=50", "--follow"]
+    ]
+    (desk.stand_ins.folder / "journalctl").unlink()
+    desk.patch.setenv("PATH", str(desk.stand_ins.folder))
+    assert desk.run("logs").err.startswith("pgherald: journalctl cannot be run")
+
+
+# --- what it says of the token ------------------------------------------------------------------
+
+
+def test_a_credential(desk: Desk) -> None:
+    """A token's file is handed over by systemd, and a configuration that ignores it is told."""
+    token = desk.folder / "heroku-token"
+    token.write_text("CANARY-token")
+    result = desk.run("install", "--credential", str(token))
+    assert f"\nLoadCredential=heroku-token:{token}\n" in desk.unit.read_text()
+    assert 'write token = "file:heroku-token"' in result.out
+    desk.configure('[heroku]\ntoken = "file:heroku-token"\n')
+    assert "heroku-token" not in desk.run("install", "--credential", str(token)).out
+
+
+def test_what_the_service_will_not_see(desk: Desk) -> None:
+    """A token in the shell's environment stays there, and the person is told; so a proxy's password."""
+    desk.patch.setenv("HEROKU_API_KEY", "CANARY-key")
+    desk.patch.setenv("HTTPS_PROXY", "http://me:CANARY-proxy@proxy:3128")
+    result = desk.run("install")
+    assert result.code == 0
+    assert "$HEROKU_API_KEY" in result.out
+    assert "$HTTPS_PROXY holds a password" in result.out
+    assert "CANARY" not in desk.unit.read_text() + result.out
+    assert "CANARY" not in json.dumps(desk.stand_ins.environments)
+    assert "CANARY" not in desk.run("install", "--dry-run").out
+    desk.configure('[heroku]\ntoken = "env:MY_TOKEN"\n')
+    assert "$MY_TOKEN" in desk.run("install").out
+
+
+def test_a_wrong_configuration_is_not_installed(desk: Desk) -> None:
+    """A service that could not start is not installed: exit code 2."""
+    desk.config.write_text("poll_intervall = 3\n")
+    assert desk.run("install").code == 2
+    assert desk.stand_ins.calls == []
+
+
+# --- other platforms ----------------------------------------------------------------------------
+
+
+def test_macos(desk: Desk) -> None:
+    """An agent is written, and launchd takes it over in the place of an earlier one."""
+    desk.stand_ins.put("launchctl")
+    agent = Launchd(desk.home, account=501)
+    desk.elsewhere(agent)
+    assert desk.run("install").code == 0
+    assert desk.stand_ins.calls == [
+        ["launchctl", "bootout", "gui/501/org.pgherald"],
+        ["launchctl", "enable", "gui/501/org.pgherald"],
+        ["launchctl", "bootstrap", "gui/501", str(agent.file)],
+    ]
+    assert agent.file == desk.home / "Library/LaunchAgents/org.pgherald.plist"
+    assert desk.run("status", "--json").json["enabled"]
+    assert desk.run("uninstall").code == 0
+    assert not agent.file.exists()
+    assert desk.run("install", "--linger").code == 2
+
+
+def test_windows(desk: Desk) -> None:
+    """A task is made by schtasks, after a look at the one that is there."""
+    desk.stand_ins.put("schtasks", {"/Query": Answer(1)})
+    tasks = TaskScheduler({"USERNAME": "me"}, desk.folder / "state", "/py/python.exe")
+    desk.elsewhere(tasks)
+    assert desk.run("install", "--dry-run").code == 0
+    assert desk.stand_ins.calls == []
+    assert desk.run("install").code == 0
+    assert [call[1] for call in desk.stand_ins.calls] == ["/Query", "/End", "/Create", "/Run"]
+    assert tasks.file.read_bytes().startswith((b"\xff\xfe", b"\xfe\xff"))
+    desk.stand_ins.put("schtasks", {"/Query": Answer(out="<Task>mine</Task>")})
+    assert desk.run("uninstall").code == 1
+    assert desk.run("install").code == 1
+
+
+def test_each_platform_has_its_manager(desk: Desk) -> None:
+    """Linux, macOS and Windows get their own."""
+    for platform, name in (
+        ("linux", "systemd"),
+        ("darwin", "launchd"),
+        ("win32", "Task Scheduler"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pgherald.cli.service.sys.platform", platform)
+            from pgherald.cli.main import Invocation
+            from pgherald.cli.service import manager_of
+
+            invocation = Invocation(desk.config, {"USERNAME": "me"})
+            assert manager_of(invocation, invocation.load()).name == name
+
+
+# --- running programs, and the log of a program without a terminal --------------------------------
+
+
+def test_a_program_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service manager that does not answer is named, with the command to try by hand."""
+    monkeypatch.setattr(real, "TIME_LIMIT", 0.2)
+    with pytest.raises(Exception, match=r"sleep did not end within 0\.2 seconds"):
+        RealPrograms({"PATH": "/usr/bin:/bin"}).run(["sleep", "60"])
+
+
+def test_a_log_file(desk: Desk) -> None:
+    """With --log-file everything is in that file, private, and nothing on stderr; a long one is set aside."""
+    log = desk.folder / "logs" / "pgherald.log"
+    log.parent.mkdir()
+    log.write_text("x" * 1_000_001)
+    files = Files(desk.folder / "state" / "locks")
+    files.private_folder(desk.folder / "state")
+    with files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        for _ in range(2):
+            ended = subprocess.run(
+                [sys.executable, "-m", "pgherald", "--config", str(desk.config),
+                 "run", "--log-file", str(log)],
+                capture_output=True, text=True, timeout=30, check=False,
+            )  # fmt: skip
+            assert (ended.returncode, ended.stdout, ended.stderr) == (3, "", "")
+    assert log.read_text().count("pgherald: pgherald is already running") == 2
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert (desk.folder / "logs" / "pgherald.log.old").stat().st_size == 1_000_001

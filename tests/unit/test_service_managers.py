@@ -1,0 +1,336 @@
+"""What each service manager is given: pure, so all three are tested wherever the tests run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import plistlib
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pgherald.errors import ServiceError
+from pgherald.service.launchd import Launchd
+from pgherald.service.mark import Standing
+from pgherald.service.programs import Ended, NoPrograms
+from pgherald.service.setup import (
+    Manager,
+    Setup,
+    carried,
+    outside_home,
+    program_of,
+    refuse_foreign,
+)
+from pgherald.service.steps import Run, Step, Write, apply, lines
+from pgherald.service.systemd import Systemd
+from pgherald.service.windows import TaskScheduler, task
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+SETUP = Setup(
+    program=("/home/me/.local/bin/pgherald",),
+    home=Path("/home/me"),
+    state_dir=Path("/home/me/state"),
+    config=Path("/home/me/my config.toml"),
+    environment={"PATH": "/usr/local/bin:/usr/bin", "HTTPS_PROXY": "http://proxy.example:3128"},
+    writable=(Path("/srv/pgadmin"),),
+)
+
+WINDOWS = {"USERNAME": "me", "USERDOMAIN": "DESK"}
+
+
+def systemd(home: Path = Path("/home/me"), *, sandbox: bool = True) -> Systemd:
+    return Systemd({}, home, sandbox=sandbox, account=1000)
+
+
+def launchd(home: Path = Path("/home/me")) -> Launchd:
+    return Launchd(home, account=501)
+
+
+def windows(home: Path = Path("/home/me")) -> TaskScheduler:
+    return TaskScheduler(WINDOWS, home / "state", "/home/me/venv/Scripts/python.exe")
+
+
+MANAGERS: dict[str, Manager] = {"systemd": systemd(), "launchd": launchd(), "windows": windows()}
+
+
+class Answers:
+    """Answers as told, and notes what was run."""
+
+    def __init__(self, *answers: Ended) -> None:
+        self.answers = list(answers)
+        self.ran: list[tuple[str, ...]] = []
+
+    def run(self, argv: object) -> Ended:
+        assert isinstance(argv, tuple)
+        self.ran.append(argv)
+        return self.answers.pop(0) if self.answers else Ended(0, "", "")
+
+    def show(self, argv: object) -> int:
+        raise AssertionError(argv)
+
+
+class Folder:
+    """Notes what would be written."""
+
+    def __init__(self) -> None:
+        self.did: list[tuple[str, Path]] = []
+
+    def make_folder(self, path: Path) -> None:
+        self.did.append(("folder", path))
+
+    def write_private(self, path: Path, data: bytes) -> None:
+        self.did.append(("write", path))
+
+    def remove_own(self, path: Path) -> None:
+        self.did.append(("remove", path))
+
+
+def written(steps: list[Step]) -> str:
+    (write,) = [step for step in steps if isinstance(step, Write)]
+    return write.text
+
+
+# --- what is written and run --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+@pytest.mark.parametrize("what", ["install", "uninstall"])
+def test_what_is_written_and_run(name: str, what: str) -> None:
+    """Every byte that is written and every command that is run is as agreed (tests/golden)."""
+    manager = MANAGERS[name]
+    steps = manager.install(SETUP) if what == "install" else manager.uninstall()
+    shown = "\n".join(lines(steps)) + "\n"
+    assert shown == (GOLDEN / f"service-{what}-{name}.txt").read_text()
+
+
+def test_launchd_can_read_its_agent() -> None:
+    """The property list holds what it should, the mark does not hinder, and nothing is escaped away."""
+    setup = dataclasses.replace(SETUP, config=Path("/home/me/a & <b>.toml"))
+    agent = plistlib.loads(written(launchd().install(setup)).encode())
+    assert agent["ProgramArguments"] == [
+        "/home/me/.local/bin/pgherald", "--config", "/home/me/a & <b>.toml", "run",
+    ]  # fmt: skip
+    assert agent["Umask"] == 0o077
+    assert agent["EnvironmentVariables"] == SETUP.environment
+    bare = plistlib.loads(
+        written(launchd().install(dataclasses.replace(SETUP, environment={}))).encode()
+    )
+    assert "EnvironmentVariables" not in bare
+
+
+def test_windows_can_read_its_task() -> None:
+    """The task is XML in UTF-16, as it says, and its arguments come apart as they were meant."""
+    setup = dataclasses.replace(SETUP, config=Path("/home/me/a & <b>.toml"))
+    (write,) = [step for step in windows().install(setup) if isinstance(step, Write)]
+    data = write.text.encode(write.encoding)
+    assert data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+    root = ET.fromstring(data)  # noqa: S314 – our own text
+    assert root.findtext(f".//{space}Command") == "/home/me/venv/Scripts/pythonw.exe"
+    assert root.findtext(f".//{space}Arguments") == (
+        '-m pgherald --config "/home/me/a & <b>.toml" run --log-file /home/me/state/pgherald.log'
+    )
+    assert {found.text for found in root.iter(f"{space}UserId")} == {"DESK\\me"}
+
+
+def test_without_a_domain() -> None:
+    """An account without a domain is named by its name alone."""
+    steps = TaskScheduler({"USERNAME": "me"}, Path("/s"), "/p/python.exe").install(SETUP)
+    assert "<UserId>me</UserId>" in written(steps)
+    assert task("me", "p", ("a b",)).count('"a b"') == 1
+
+
+def test_the_unit_lies_where_systemd_looks() -> None:
+    """Units are in the configuration folder; a relative $XDG_CONFIG_HOME does not count."""
+    home = Path("/home/me")
+    place = Path("systemd/user/pgherald.service")
+    assert Systemd({}, home, sandbox=True, account=1).file == home / ".config" / place
+    env = {"XDG_CONFIG_HOME": "/xdg"}
+    assert Systemd(env, home, sandbox=True, account=1).file == Path("/xdg") / place
+    env = {"XDG_CONFIG_HOME": "xdg"}
+    assert Systemd(env, home, sandbox=True, account=1).file == home / ".config" / place
+
+
+def test_where_namespaces_are_forbidden() -> None:
+    """On a machine that allows no user namespaces, the unit asks for none."""
+    assert "PrivateUsers=yes" in written(systemd().install(SETUP))
+    assert "PrivateUsers=yes" not in written(systemd(sandbox=False).install(SETUP))
+
+
+def test_lingering_is_asked_for() -> None:
+    """Lingering is switched on when the person wants it, and else explained."""
+    linger = Run(("loginctl", "enable-linger"))
+    wants = dataclasses.replace(SETUP, linger=True)
+    assert linger in systemd().install(wants)
+    assert linger not in systemd().install(SETUP)
+    assert "pgherald service install --linger" in " ".join(systemd().remarks(SETUP))
+    assert "--linger" not in " ".join(systemd().remarks(wants))
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_without_a_manager() -> None:
+    """When systemd cannot be reached, that is found before anything is written."""
+    folder = Folder()
+    with pytest.raises(ServiceError, match="Failed to connect to bus") as caught:
+        apply(systemd().install(SETUP), folder, Answers(Ended(1, "", "Failed to connect to bus\n")))
+    assert "not by su or sudo" in caught.value.advice
+    assert folder.did == []
+
+
+def test_a_step_that_came_too_early() -> None:
+    """While an agent's forerunner has not gone, launchd refuses it: it is tried again."""
+    slept: list[float] = []
+    refused = Ended(5, "", "Bootstrap failed: 5: Input/output error")
+    answers = Answers(Ended(3, "", "no such process"), Ended(0, "", ""), refused, refused)
+    apply(launchd().install(SETUP), Folder(), answers, slept.append)
+    assert [argv[1] for argv in answers.ran] == ["bootout", "enable", *["bootstrap"] * 3]
+    assert slept == [1.0, 1.0]
+
+
+def test_a_step_that_fails_for_good() -> None:
+    """After the last try the person gets the program's own words."""
+    slept: list[float] = []
+    refused = [Ended(5, "", "Bootstrap failed: 5: Input/output error\nmore\n")] * 9
+    with pytest.raises(ServiceError) as caught:
+        apply(launchd().install(SETUP), Folder(), Answers(*refused), slept.append)
+    assert caught.value.title == (
+        "launchctl bootstrap gui/501 failed: Bootstrap failed: 5: Input/output error"
+    )
+    assert len(slept) == 4
+
+
+def test_a_failure_without_words() -> None:
+    """A program that fails in silence is quoted by its exit code."""
+    with pytest.raises(ServiceError, match="failed: exit code 7"):
+        apply([Run(("schtasks", "/Run"))], Folder(), Answers(Ended(7, "", "")))
+
+
+# --- what they are told -------------------------------------------------------------------------
+
+
+def test_what_the_service_gets_of_the_shell() -> None:
+    """The path, proxies and places are handed on; a token never, nor a proxy's password."""
+    env = {
+        "PATH": "/bin", "HEROKU_API_KEY": "CANARY-key", "HTTPS_PROXY": "http://u:CANARY-pw@p:1",
+        "NO_PROXY": "localhost", "SSL_CERT_DIR": "", "PGPASSWORD": "CANARY-pg",
+    }  # fmt: skip
+    assert carried(env) == ({"PATH": "/bin", "NO_PROXY": "localhost"}, ["HTTPS_PROXY"])
+
+
+def test_how_pgherald_is_started(tmp_path: Path) -> None:
+    """By the very name it was called by, links included, or else by its Python."""
+    program = tmp_path / "venv" / "pgherald"
+    program.parent.mkdir()
+    program.write_text("")
+    program.chmod(0o755)
+    link = tmp_path / "pgherald"
+    link.symlink_to(program)
+    assert program_of(str(link), "/python") == (str(link),)
+    program.chmod(0o644)
+    assert program_of(str(program), "/python") == ("/python", "-m", "pgherald")
+    assert program_of("/x/pgherald/__main__.py", "/python") == ("/python", "-m", "pgherald")
+    assert program_of("pgherald", "/python") == ("/python", "-m", "pgherald")
+
+
+def test_folders_outside_home(tmp_path: Path) -> None:
+    """Of the clients' files those outside the home folder are told, by their real folder, once."""
+    home, elsewhere = tmp_path / "home", tmp_path / "srv"
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "link").symlink_to(elsewhere / "file")
+    paths = [home / ".pgpass", home / "a" / "b", home / "link", elsewhere / "other"]
+    assert outside_home(paths, home) == (elsewhere,)
+
+
+# --- how it stands ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [systemd, launchd], ids=["systemd", "launchd"])
+def test_whose_the_file_is(make: object, tmp_path: Path) -> None:
+    """A file that is there is ours, changed or foreign, and only ours may be touched."""
+    assert callable(make)
+    manager: Manager = make(tmp_path)
+    assert manager.standing(NoPrograms()) is Standing.MISSING
+    manager.file.parent.mkdir(parents=True)
+    manager.file.write_text(written(manager.install(SETUP)))
+    assert manager.standing(NoPrograms()) is Standing.OURS
+    refuse_foreign(manager, Standing.OURS)
+    manager.file.write_text(manager.file.read_text().replace("run", "walk"))
+    assert manager.standing(NoPrograms()) is Standing.EDITED
+    manager.file.write_text("mine")
+    assert manager.standing(NoPrograms()) is Standing.FOREIGN
+    for whose in (Standing.EDITED, Standing.FOREIGN):
+        with pytest.raises(ServiceError, match=str(manager.file)):
+            refuse_foreign(manager, whose)
+
+
+@pytest.mark.parametrize(
+    ("answer", "whose"),
+    [
+        (Ended(1, "", "ERROR: The system cannot find the file specified."), Standing.MISSING),
+        (Ended(0, written(windows().install(SETUP)), ""), Standing.OURS),
+        (Ended(0, "\0".join(written(windows().install(SETUP))), ""), Standing.OURS),
+        (Ended(0, "<Task>mine</Task>", ""), Standing.FOREIGN),
+    ],
+    ids=["missing", "ours", "ours in UTF-16", "foreign"],
+)
+def test_whose_the_task_is(answer: Ended, whose: Standing) -> None:
+    """Windows keeps the task itself, so it is asked; the mark is in the description."""
+    assert windows().standing(Answers(answer)) is whose
+    assert windows().report(Answers(answer)).enabled is (whose is not Standing.MISSING)
+
+
+def test_what_systemd_reports() -> None:
+    """Its own words for the state, our status line, and whether it lingers."""
+    told = (
+        "ActiveState=active\nSubState=running\nUnitFileState=enabled\nStatusText=watching 2 = two\n"
+    )
+    report = systemd().report(Answers(Ended(0, told, ""), Ended(0, "Linger=yes\n", "")))
+    assert (report.enabled, report.lingering) == (True, True)
+    assert report.state == "active (running): watching 2 = two"
+    nothing = "ActiveState=inactive\nSubState=dead\nUnitFileState=\nStatusText=\n"
+    report = systemd().report(Answers(Ended(0, nothing, ""), Ended(1, "", "not logged in")))
+    assert (report.enabled, report.lingering, report.state) == (False, False, "inactive (dead)")
+    report = systemd().report(
+        Answers(Ended(1, "", "Failed to connect to bus\nx"), Ended(1, "", ""))
+    )
+    assert (report.enabled, report.state) == (None, "Failed to connect to bus")
+
+
+@pytest.mark.parametrize(
+    ("answer", "enabled", "state"),
+    [
+        (Ended(0, "gui/501/org.pgherald = {\n\tstate = running\n\tpid = 7\n", ""), True, "running"),
+        (Ended(0, "something else", ""), True, "loaded"),
+        (Ended(113, "", "Could not find service"), False, "not loaded"),
+    ],
+)
+def test_what_launchd_reports(answer: Ended, enabled: bool, state: str) -> None:  # noqa: FBT001 – a column
+    """Its own word for the state, or that the agent is not loaded."""
+    report = launchd().report(Answers(answer))
+    assert (report.enabled, report.state, report.lingering) == (enabled, state, None)
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+def test_logs(name: str) -> None:
+    """The last lines, and on with new ones if they are wanted."""
+    manager = MANAGERS[name]
+    plain, on = (manager.logs(7, follow=follow) for follow in (False, True))
+    assert "7" in " ".join(plain)
+    assert plain != on
+    assert manager.remarks(SETUP)
+
+
+def test_logs_of_an_odd_folder() -> None:
+    """A quote in the path stays within PowerShell's own quotes."""
+    odd = TaskScheduler(WINDOWS, Path("/it's"), "/p/python.exe")
+    assert "-LiteralPath '/it''s/pgherald.log'" in odd.logs(1, follow=False)[-1]
+
+
+def test_the_account_is_ours() -> None:
+    """Nobody else's session is meant."""
+    assert f"gui/{os.getuid()}" in " ".join(lines(Launchd(Path("/h")).uninstall()))
