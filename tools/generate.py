@@ -25,13 +25,20 @@ COMMANDS: Final = ROOT / "tools" / "document_commands.py"
 #: The one that puts what was measured with pgAdmin into its page.
 MATRIX: Final = ROOT / "tools" / "document_matrix.py"
 
+
+def document(script: Path, name: str) -> str:
+    """What a neighbour of this script makes under this name."""
+    return str(runpy.run_path(str(script))[name]())
+
+
 #: Each generated file with the function that gives its text.
 FILES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "config.example.toml": config.example,
-        "docs/clients.md": lambda: str(runpy.run_path(str(MATRIX))["page"]()),
-        "docs/commands.md": lambda: str(runpy.run_path(str(COMMANDS))["commands"]()),
+        "docs/clients.md": lambda: document(MATRIX, "page"),
+        "docs/commands.md": lambda: document(COMMANDS, "commands"),
         "docs/configuration.md": config.document,
+        "man/pgherald.1": lambda: document(COMMANDS, "manual"),
         "systemd/pgherald.service": units.user_unit,
         "systemd/pgherald@.service": units.system_unit,
     }

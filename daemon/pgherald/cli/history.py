@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 import click
 
+from pgherald.cli.completion import from_config
 from pgherald.cli.main import EXIT_OK, Invocation
 from pgherald.cli.output import emit_json, table
 from pgherald.errors import PgheraldError
@@ -30,7 +31,11 @@ from pgherald.store.sqlite import HISTORY_LIMIT
 
 
 @click.command("history", epilog="\b\nExample:\n  pgherald history shop-production/DATABASE -n 5")
-@click.argument("database", required=False)
+@click.argument(
+    "database",
+    required=False,
+    shell_complete=from_config(lambda config: [str(each.key) for each in config.databases]),
+)
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True,
               help="How many, at most.")  # fmt: skip
 @click.option("--commits", is_flag=True,

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from pgherald import __version__
+from pgherald.cli.terminal import Context, colour, fitted
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from pgherald.config import Config
     from pgherald.daemon.wiring import Outside
 
@@ -44,6 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "password": "Print one password, for a script or another tool.",
         "service": "Keep the daemon running: install it as a service.",
         "config": "Show, check or explain the configuration.",
+        "completion": "Print the script that completes commands in your shell.",
         "demo": "See a rotation, start to end, in a throw-away home.",
         "simulate": "Run a Heroku on this machine, for trying things out.",
     }
@@ -86,6 +90,8 @@ CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_w
 class _LazyGroup(click.Group):
     """A group that imports a command's module when that command is asked for."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 – click's signature
         """All commands, in the order of `COMMANDS`."""
         return list(COMMANDS)
@@ -101,7 +107,14 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"pgherald.cli.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 – tells mypy what the table promises
-        return command
+        return fitted(command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing the commands, or an option."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 – only a shell asks
+
+        found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -155,7 +168,7 @@ def group(ctx: click.Context, config_path: Path | None) -> None:
 def fail(error: PgheraldError) -> int:
     """Say what went wrong on stderr; return the exit code for it."""
     title, _, advice = str(error).partition("\n")
-    click.secho(f"pgherald: {title}", err=True, fg="red")
+    click.secho(f"pgherald: {title}", err=True, fg="red", color=colour(os.environ))
     if advice:
         click.echo(advice, err=True)
     if isinstance(error, ConfigError):
@@ -165,9 +178,8 @@ def fail(error: PgheraldError) -> int:
 
 def _stumbled(exc: Exception) -> int:
     """Say that the program itself is at fault. A traceback may quote what it should not."""
-    click.secho(
-        f"pgherald stumbled over a mistake of its own: {safe_text(exc)}", err=True, fg="red"
-    )
+    told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+    click.secho(told, err=True, fg="red", color=colour(os.environ))
     click.echo("Please report it; with PGHERALD_TRACEBACK=1 you see all of it.", err=True)
     if os.environ.get("PGHERALD_TRACEBACK") == "1":
         raise exc
@@ -177,7 +189,7 @@ def _stumbled(exc: Exception) -> int:
 def main() -> NoReturn:
     """Run the command line and exit."""
     try:
-        code = group(standalone_mode=False)
+        code = group(standalone_mode=False, color=colour(os.environ))
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +17,9 @@ from pgherald.model import DEFAULT_ACCOUNT
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
+
+#: Columns; a table of six columns needs more.
+_NARROW = 60
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -57,12 +62,18 @@ def lasting(time: timedelta) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings; fitted to a terminal, plain and whole when piped."""
+    """Print rows under headings; fitted to a terminal, plain and whole when piped.
+
+    Where a narrow terminal would leave a column of single letters, each row is a paragraph.
+    """
     if not sys.stdout.isatty():
         widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
         for row in (headings, *rows):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             click.echo("  ".join(cells).rstrip())
+        return
+    if shutil.get_terminal_size().columns < _NARROW:
+        _paragraphs(headings, rows)
         return
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 – only a terminal needs it
     from rich.console import Console  # noqa: PLC0415
@@ -76,6 +87,21 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         # Text, not markup: a database's name may hold square brackets.
         shown.add_row(*(Text(cell) for cell in row))
     Console().print(shown)
+
+
+def _paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print each row as a paragraph: its first cell, and below it the others with headings."""
+    columns = shutil.get_terminal_size().columns
+    widest = max(map(len, headings[1:]), default=0)
+    for number, (first, *others) in enumerate(rows):
+        if number:
+            click.echo("")
+        click.secho(first, bold=True)
+        for heading, cell in zip(headings[1:], others, strict=True):
+            begin = f"  {heading.lower().ljust(widest)} "
+            room = max(columns - len(begin), 1)
+            parts = textwrap.wrap(cell, room, break_on_hyphens=False)
+            click.echo((begin + f"\n{'':{len(begin)}}".join(parts)).rstrip())
 
 
 def diff_line(line: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pgherald.cli.completion import from_config
 from pgherald.cli.main import EXIT_OK, Invocation
 from pgherald.clients import pgpass, service_file
 from pgherald.config import Config
@@ -23,7 +24,8 @@ from pgherald.secret import Secret
     "\b\nAs pgAdmin's PasswordExecCommand:\n"
     "  pgherald password --host %HOSTNAME% --port %PORT% --user %USERNAME%",
 )
-@click.option("--service", metavar="NAME", help="Section of the service file.")
+@click.option("--service", metavar="NAME", help="Section of the service file.",
+              shell_complete=from_config(lambda config: [each.service for each in config.databases]))  # fmt: skip
 @click.option("--host", metavar="NAME", help="Host, exactly as the client's file has it.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True,
               metavar="NUMBER", help="Port, exactly as the client's file has it.")  # fmt: skip

@@ -59,7 +59,8 @@ backslash in double quotes means something else in TOML.
 **Patterns.** `*` stands for any characters, `?` for one, `[ab]` for one of these.
 """
 
-_ENVIRONMENT: Final = (
+#: The variables that pgherald goes by, each with its meaning.
+ENVIRONMENT: Final = (
     ("PGHERALD_CONFIG", "The configuration file, where `--config` is not given."),
     ("PGHERALD_STATE_DIR", "The state folder; wins over `state_dir`."),
     (
@@ -117,7 +118,7 @@ def document() -> str:
         blocks.append(f"## `{heading(path, section.form)}`\n\n{_markdown(section.about)}\n")
         if list(_keys(section.table)):
             blocks.append(_table(section.table))
-    rows = [f"| `{name}` | {about} |" for name, about in _ENVIRONMENT]
+    rows = [f"| `{name}` | {about} |" for name, about in ENVIRONMENT]
     blocks.append(
         "\n".join(["## Environment", "", "| variable | meaning |", "|---|---|", *rows, ""])
     )

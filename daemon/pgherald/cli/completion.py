@@ -1,0 +1,73 @@
+"""`pgherald completion`: the script that lets a shell complete pgherald's command line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pgherald.cli.main import EXIT_OK, Invocation, group
+from pgherald.errors import PgheraldError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from pgherald.config import Config
+
+#: Where click looks for what the shell's script asks; click makes this name by itself.
+VARIABLE: Final = "_PGHERALD_COMPLETE"
+
+
+@click.command(
+    "completion",
+    epilog="\b\nExample:\n"
+    '  eval "$(pgherald completion bash)"        # a line for ~/.bashrc\n'
+    '  eval "$(pgherald completion zsh)"         # for ~/.zshrc, after compinit\n'
+    "  pgherald completion fish > ~/.config/fish/completions/pgherald.fish",
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> int:
+    """Print the script that completes commands in your shell.
+
+    SHELL is bash (4.4 or newer), zsh or fish. Put the line below where that shell reads it at
+    its start, and open a new one. Completed are commands, options, and the databases and
+    services of your configuration.
+
+    Exit code 0; 2 when the command line is wrong.
+    """
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 – nobody else needs it
+
+    found = get_completion_class(shell)
+    assert found is not None  # noqa: S101 – click knows these three
+    click.echo(found(group, {}, "pgherald", VARIABLE).source())
+    return EXIT_OK
+
+
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+def from_config(choices: Callable[[Config], Iterable[str]]) -> Complete:
+    """Complete by what the configuration names; by nothing when it cannot be read.
+
+    Args:
+        choices: the words that are possible.
+    """
+
+    def complete(
+        context: click.Context,
+        _parameter: click.Parameter,
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 – as above
+
+        # While completing, no command has run yet, and nothing has made this for us.
+        given = context.find_root().params.get("config_path")
+        found: list[str] = []
+        with contextlib.suppress(PgheraldError, OSError):
+            found = sorted(set(choices(Invocation(given, os.environ).load())))
+        return [CompletionItem(word) for word in found if word.startswith(incomplete)]
+
+    return complete

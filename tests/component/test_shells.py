@@ -1,0 +1,142 @@
+"""Completion, in the shells themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgherald.cli.main import COMMANDS, group
+from support.commands import CLIENTS, SHOP, run
+from support.terminal import Terminal
+
+#: Where a command of our name is.
+BIN = Path(sys.executable).parent
+
+ZSH = pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+FISH = pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+BASH = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+
+#: Asks bash as it asks itself when somebody presses Tab after the given words.
+ASK_BASH = """\
+eval "$(pgherald completion bash)"
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_pgherald_completion pgherald
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment where pgherald is on PATH and has a configuration."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
+    return {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PGHERALD_CONFIG": str(config),
+        "TERM": "xterm",
+    }
+
+
+def bash(env: dict[str, str], *words: str) -> list[str]:
+    """What bash would complete the last word to."""
+    ended = subprocess.run(
+        ["bash", "--norc", "-c", ASK_BASH, "bash", *words],
+        env=env, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert ended.stderr == ""
+    return ended.stdout.split()
+
+
+def fish(env: dict[str, str], line: str) -> list[str]:
+    """What fish would complete the line's last word to."""
+    script = 'pgherald completion fish | source; complete --do-complete "$argv"'
+    ended = subprocess.run(
+        ["fish", "--no-config", "-c", script, line],
+        env=env, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert ended.stderr == ""
+    return [each.split("\t")[0] for each in ended.stdout.splitlines()]
+
+
+@BASH
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["pgherald", "sta"], ["status"]),
+        (["pgherald", ""], list(COMMANDS)),
+        (["pgherald", "service", "un"], ["uninstall"]),
+        (["pgherald", "status", "--j"], ["--json"]),
+        (["pgherald", "history", "shop"], ["shop-production/DATABASE"]),
+        (["pgherald", "password", "--service", ""], ["shop-production"]),
+        (["pgherald", "completion", "z"], ["zsh"]),
+    ],
+    ids=" ".join,
+)
+def test_bash(env: dict[str, str], words: list[str], found: list[str]) -> None:
+    """Commands, options, and the configuration's own names are completed in bash."""
+    assert bash(env, *words) == found
+
+
+@BASH
+def test_without_a_configuration(env: dict[str, str], tmp_path: Path) -> None:
+    """Where the configuration cannot be read, nothing is completed and nothing said."""
+    (tmp_path / "config.toml").write_text("wrong")
+    assert bash(env, "pgherald", "history", "shop") == []
+    (tmp_path / "other.toml").write_text(f"{SHOP}{CLIENTS}")
+    words = ["pgherald", "--config", str(tmp_path / "other.toml"), "history", "shop"]
+    assert bash(env, *words) == ["shop-production/DATABASE"]
+
+
+@FISH
+def test_fish(env: dict[str, str]) -> None:
+    """The same in fish."""
+    assert fish(env, "pgherald hist") == ["history"]
+    assert fish(env, "pgherald history sh") == ["shop-production/DATABASE"]
+
+
+@ZSH
+def test_zsh(env: dict[str, str], tmp_path: Path) -> None:
+    """The same in zsh, whose completion exists only where somebody types."""
+    argv = ["zsh", "-f", "-i"]
+    with Terminal(argv, env={**env, "PS1": "> ", "ZDOTDIR": str(tmp_path)}) as terminal:
+        terminal.until("> ")
+        terminal.press('autoload -U compinit && compinit -D; eval "$(pgherald completion zsh)"\n')
+        terminal.press("echo ready\n")
+        terminal.until("\nready")
+        terminal.press("pgherald history sh\t")
+        terminal.until("shop-production/DATABASE")
+        terminal.press("\x15exit\n")
+        terminal.end()
+
+
+def test_the_shells_are_click_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that is not known is exit code 2, and names those that are."""
+    result = run("completion", "tcsh", patch=monkeypatch)
+    assert (result.code, result.out) == (2, "")
+    assert "'bash', 'zsh', 'fish'" in result.err
+    assert "completion" in group.list_commands(None)  # type: ignore[arg-type]  # it needs none
+
+
+def test_completing_imports_no_command(env: dict[str, str]) -> None:
+    """The names of commands come from a table: pressing Tab does not import the daemon."""
+    program = (
+        "import sys\nfrom pgherald.cli import main\n"
+        "sys.argv = ['pgherald']\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted(m for m in sys.modules if m.startswith('pgherald.')))\n"
+    )
+    asked = {"_PGHERALD_COMPLETE": "bash_complete", "COMP_WORDS": "pgherald ", "COMP_CWORD": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**env, **asked}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "plain,check" in ended.stdout
+    assert "pgherald.daemon" not in ended.stdout
+    assert "pgherald.cli.status" not in ended.stdout
