@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin lint format generate lock clean
+.PHONY: help demo test test-pgadmin lint format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -31,6 +31,9 @@ format: $(VENV)/.dev ## put the code into its standard form
 
 generate: $(VENV)/.dev ## write the generated files anew
 	$(BIN)/python tools/generate.py
+
+build: $(VENV)/.dev ## make the archive and the wheel, in dist/
+	@$(BIN)/python -m hatchling build -d dist
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
