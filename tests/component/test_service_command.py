@@ -105,6 +105,13 @@ def test_a_dry_run(desk: Desk) -> None:
     assert desk.unit.exists()
 
 
+def test_where_the_service_may_write(desk: Desk) -> None:
+    """Whatever the configuration names outside the home folder stays writable, metrics too."""
+    desk.configure('[metrics]\ntextfile = "/srv/metrics/pgherald.prom"\n')
+    assert desk.run("install").code == 0
+    assert " -/srv/metrics" in desk.unit.read_text()
+
+
 def test_again(desk: Desk) -> None:
     """Installing again brings the unit up to date, with lingering if that is asked for now."""
     assert desk.run("install").code == 0

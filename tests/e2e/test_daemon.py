@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -20,6 +21,7 @@ from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.postgres import Cluster
 from support.dbus import Bus, notification_server, session_bus
+from support.leaks import leaks_in
 from support.program import MARK, OWN_LINE, SHOP, House, Program, eventually
 from support.proxy import Proxy
 
@@ -72,8 +74,14 @@ class Systemd(asyncio.DatagramProtocol):
             transport.close()
 
     def words(self) -> list[str]:
-        """The first line of each message, signs of life left out."""
-        return [lines[0] for _, lines in self.heard if lines != ["WATCHDOG=1"]]
+        """The first line of each message, signs of life and states left out."""
+        first = [lines[0] for _, lines in self.heard]
+        return [word for word in first if word != "WATCHDOG=1" and not word.startswith("STATUS=")]
+
+    def state(self) -> str:
+        """The latest line for `systemctl status`."""
+        told = [line for _, lines in self.heard for line in lines if line.startswith("STATUS=")]
+        return told[-1].removeprefix("STATUS=")
 
     def alive_at(self) -> list[float]:
         """The moments of the signs of life."""
@@ -91,6 +99,8 @@ async def test_under_systemd(house: House, tmp_path: Path) -> None:
             await eventually(lambda: systemd.words() == ["READY=1"])
             (ready,) = (lines for _, lines in systemd.heard if lines[0] == "READY=1")
             assert ready[1] == "STATUS=watching 1 database for 3 clients, every 1 s"
+            watching = "watching 1 database for 3 clients, every 1 s"
+            await eventually(lambda: systemd.state() == f"{watching}; all current")
             house.simulator.app.front.faults.add(Fault("hang"))
             begun = len(systemd.alive_at())
             await eventually(lambda: len(systemd.alive_at()) >= begun + 4)
@@ -103,6 +113,34 @@ async def test_under_systemd(house: House, tmp_path: Path) -> None:
     moments = systemd.alive_at()
     gaps = [after - before for before, after in itertools.pairwise(moments)]
     assert max(gaps) < allowed
+
+
+async def test_what_other_programs_read(house: House) -> None:
+    """status.json is what `status --json` prints, metrics tell of a rotation, and both of the end."""
+    metrics = house.home / "pgherald.prom"
+    house.configure(SHOP, '[metrics]\ntextfile = "~/pgherald.prom"\n')
+    status = house.state / "status.json"
+
+    def shown() -> dict[str, Any]:
+        found = json.loads(status.read_text())
+        assert isinstance(found, dict)
+        return found
+
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        await house.rotate()
+        await current(house, daemon)
+        await eventually(lambda: "pgherald_rotations_total 1.0\n" in metrics.read_text())
+        await eventually(lambda: shown()["databases"][0]["last_rotation_at"] is not None)
+        printed = (await house.pgherald("status", "--json")).json
+        for found in (printed, shown()):
+            # A look may lie between the two.
+            found["databases"][0]["looked_at"] = found["databases"][0]["current_at"] = None
+            assert found == printed
+        assert shown()["running"]
+    assert not shown()["running"]
+    assert "pgherald_up 0.0\n" in metrics.read_text()
+    assert leaks_in(status.read_text(), metrics.read_text()) == []
 
 
 async def test_under_the_journal(house: House) -> None:

@@ -89,7 +89,7 @@ def test_the_error_reads_as_a_whole(tmp_path: Path) -> None:
         "The configuration has a problem",
         (
             f'{tmp_path / "config.toml"}:1: unknown key "colour"; '
-            f"known are {known}clients, notifications"
+            f"known are {known}clients, notifications, metrics"
         ),
         "`pgherald config example` prints every key with its meaning.",
     ]

@@ -123,6 +123,16 @@ def test_history_gives_back_what_it_got(store: Store) -> None:
     assert len(store.history(limit=1)) == 1
 
 
+def test_the_latest_of_each(store: Store) -> None:
+    """Of each database the latest rotation is known at once, however many there were."""
+    blog = DatabaseKey("default", "blog", "DATABASE")
+    for number in range(3):
+        store.add_rotation(rotation(number), "Shop", ())
+    store.add_rotation(rotation(7, blog), "Blog", ())
+    found = {key: record.rotation.release for key, record in store.latest().items()}
+    assert found == {KEY: 2, blog: 7}
+
+
 def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest rotations go once there are too many."""
     monkeypatch.setattr("pgherald.store.sqlite.HISTORY_LIMIT", 3)

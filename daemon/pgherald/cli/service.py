@@ -238,6 +238,7 @@ def _setup(
 
     environment, left_out = carried(invocation.env)
     written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
+    written += [] if config.metrics_file is None else [config.metrics_file]
     setup = Setup(
         program=program_of(sys.argv[0]),
         home=Path.home(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pgherald.config import places, settings
@@ -81,6 +82,7 @@ class Builder:
             discover=tuple(self._discover(accounts)),
             clients=tuple(self._clients()),
             notifications=Notifications(told.desktop, told.urls),
+            metrics_file=self._metrics_file(),
         )
 
     def _wrong(self, place: Place, message: str, other: Place | None = None) -> None:
@@ -143,6 +145,10 @@ class Builder:
         if token.kind is not TokenKind.FILE or self._here.is_credential(token.argument):
             return token
         return dataclasses.replace(token, argument=str(self._here.path(token.argument)))
+
+    def _metrics_file(self) -> Path | None:
+        table = self._root.metrics
+        return None if table is None or table.textfile is None else self._here.path(table.textfile)
 
     def _account(
         self, table: DatabaseTable | DiscoverTable, place: Place, accounts: tuple[Account, ...]

@@ -305,6 +305,21 @@ class NotificationsTable:
 
 
 @attrs.frozen
+class MetricsTable:
+    """`[metrics]`."""
+
+    textfile: str | None = key(
+        values.METRICS_FILE,
+        "A Prometheus text file for node_exporter's textfile collector to read, kept up to date by "
+        "the daemon; its name ends in .prom. Everybody may read it. It holds names and times, "
+        "and no secret.",
+        default=None,
+        default_text="none",
+        example="/var/lib/node_exporter/pgherald.prom",
+    )
+
+
+@attrs.frozen
 class Root:
     """The whole file."""
 
@@ -354,4 +369,11 @@ class Root:
     )
     notifications: NotificationsTable | None = section(
         NotificationsTable, Form.ONE, "How you are told of a rotation, or of trouble."
+    )
+    metrics: MetricsTable | None = section(
+        MetricsTable,
+        Form.ONE,
+        "Figures for other programs. How things stand is in status.json in the state folder, "
+        "whether or not this section is there.",
+        live=False,
     )

@@ -145,6 +145,7 @@ class Config:
         discover: rules that find more.
         clients: the files to keep up to date, at least one.
         notifications: how the person is told.
+        metrics_file: a Prometheus text file to keep up to date, absolute; None for none.
     """
 
     path: Path
@@ -156,6 +157,7 @@ class Config:
     discover: tuple[DiscoverRule, ...]
     clients: tuple[ClientSetting, ...]
     notifications: Notifications = field(default_factory=Notifications)
+    metrics_file: Path | None = None
 
 
 def default_name(app: str, attachment: str) -> str:

@@ -197,6 +197,13 @@ def _path(value: Any) -> str:
     return text
 
 
+def _metrics_file(value: Any) -> str:
+    text = _path(value)
+    if not text.endswith(".prom"):
+        raise Wrong('must end in ".prom", or node_exporter does not read it')
+    return text
+
+
 def _token(value: Any) -> TokenSpec:
     """Never shows the value: whatever is wrong with it, it may be a token."""
     if not isinstance(value, str):
@@ -266,6 +273,7 @@ APP_PATTERN: Final = Kind("pattern", _app_pattern)
 ATTACHMENT_PATTERN: Final = Kind("pattern", _attachment_pattern)
 ACCOUNT: Final = Kind("account name", _account)
 PATH: Final = Kind("path", _path)
+METRICS_FILE: Final = Kind("path", _metrics_file)
 TOKEN: Final = Kind("token source", _token)
 URL: Final = Kind("URL", _url)
 LOG_LEVEL: Final = choice(*LOG_LEVELS)

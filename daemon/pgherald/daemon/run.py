@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pgherald.config import Config
+from pgherald.daemon.publish import Publisher
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside, State, files_of, machinery, state_of, teller_of
 from pgherald.errors import PgheraldError, StoreError, safe_text
@@ -96,10 +97,13 @@ class Daemon:
             files.exclusive(lock, "pgherald run"),
             state_of(self._config, self._outside.clock) as state,
         ):
-            async with self._alive():
+            publisher = Publisher(
+                self._config, state.store, files, self._manager, self._outside.clock
+            )
+            async with self._alive(), publisher.running(_STOP_LIMIT):
                 while not self._stopping.is_set():
-                    await self._generation(state)
-            self._manager.stopping()
+                    await self._generation(state, publisher)
+                self._manager.stopping()
         log.info("Stopped.")
 
     def _listen_to_signals(self) -> None:
@@ -132,7 +136,7 @@ class Daemon:
         async with _running(ping()):
             yield
 
-    async def _generation(self, state: State) -> None:
+    async def _generation(self, state: State, publisher: Publisher) -> None:
         """Run one configuration until the daemon stops or another one is there."""
         config = self._config
         tells = self._next_teller or self._teller(config, state)
@@ -140,6 +144,7 @@ class Daemon:
         try:
             async with _Generation(config, state, self._outside, tells, self.reload) as generation:
                 self._manager.ready(generation.summary())
+                publisher.follow(config, generation.summary())
                 log.info("Ready: %s.", generation.summary())
                 while not self._stopping.is_set() and self._config is config:
                     await self._next_event(generation.died)

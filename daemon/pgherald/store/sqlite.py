@@ -49,6 +49,8 @@ class Store:
         self.path = path
         #: What is to be told when the file had to be started afresh.
         self.afresh: StoreError | None = None
+        #: Called after each change that this process makes.
+        self.on_change: Callable[[], None] | None = None
         self._connection = connection
         self._key = b""
 
@@ -157,6 +159,8 @@ class Store:
                 yield self._connection
         except sqlite3.Error as exc:
             raise _store_error(self.path, exc) from exc
+        if self.on_change is not None:
+            self.on_change()
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         try:
@@ -270,6 +274,13 @@ class Store:
             (None if key is None else str(key), limit),
         )
         return _readable(rows, records.record)
+
+    def latest(self) -> dict[DatabaseKey, Record]:
+        """The latest rotation of each database."""
+        rows = self._rows(
+            "SELECT * FROM rotation WHERE id IN (SELECT max(id) FROM rotation GROUP BY key)"
+        )
+        return {found.rotation.key: found for found in _readable(rows, records.record)}
 
     # --- troubles ----------------------------------------------------------------------
 

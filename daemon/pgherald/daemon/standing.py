@@ -1,0 +1,138 @@
+"""How everything stands, in one shape for all readers: `status --json`, status.json, metrics.
+
+Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for never:
+
+    {
+      "ok": true,                       // no troubles; as the exit code of `status`
+      "running": true,                  // the daemon
+      "databases": [{
+        "key": "shop/DATABASE",         // as in `check` and `history`
+        "name": "Shop (production)",
+        "current": true,                // every client was last seen to hold its login
+        "looked_at": "2026-01-05T09:00:00.000+00:00",
+        "current_at": "…",
+        "proven": true,                 // the login in the clients was proven
+        "proven_at": "…",
+        "last_rotation_at": null
+      }],
+      "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
+      "troubles": [{                    // the longest-standing first
+        "subject": "database:shop/DATABASE",    // or account:…, client:…, config, commit, store
+        "name": "Shop (production)",
+        "kind": "ProbeFailed",          // a stable word
+        "title": "…", "advice": "…",    // for people; the advice may be empty
+        "since": "…"
+      }],
+      "notifications": null             // why the latest could not be shown
+    }
+
+No secret is in it: the store, where it comes from, holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgherald.config import Config
+from pgherald.model import DatabaseKey
+from pgherald.store import DatabaseState, Record, Store, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How everything stands.
+
+    Attributes:
+        databases: those that were looked at, and those that are still to be, by key.
+        troubles: what does not work, the longest-standing first.
+        latest: the latest rotation of each database.
+        notifications: why the latest notice could not be shown; empty when it could.
+    """
+
+    databases: list[DatabaseState]
+    troubles: list[Trouble] = field(default_factory=list)
+    latest: Mapping[DatabaseKey, Record] = field(default_factory=dict)
+    notifications: str = ""
+
+    def is_current(self, database: DatabaseState) -> bool:
+        """Whether every client was last seen to hold this database's login."""
+        return database.current_at is not None and not self.in_trouble(f"database:{database.key}")
+
+    def in_trouble(self, subject: str) -> bool:
+        """Whether something does not work with it."""
+        return any(trouble.subject == subject for trouble in self.troubles)
+
+
+def standing_of(config: Config, store: Store | None) -> Standing:
+    """Read how everything stands.
+
+    Args:
+        config: tells what has yet to be looked at.
+        store: the state; None when there is none yet.
+
+    Raises:
+        StoreError: the state cannot be read.
+    """
+    if store is None:
+        return Standing(_with_new_ones(config, []))
+    return Standing(
+        _with_new_ones(config, store.databases()),
+        store.troubles(),
+        store.latest(),
+        store.notes().get("notifications", ""),
+    )
+
+
+def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseState]:
+    """The databases as pgherald knows them, and those that it has yet to look at."""
+    known = {state.key for state in seen}
+    new = [
+        DatabaseState(database.key, database.name, None, None, None, proven=False)
+        for database in config.databases
+        if database.key not in known
+    ]
+    return sorted([*seen, *new], key=lambda state: state.key)
+
+
+def as_json(config: Config, standing: Standing, *, running: bool) -> dict[str, object]:
+    """The shape that this module documents; moments are still `datetime`s."""
+    return {
+        "ok": not standing.troubles,
+        "running": running,
+        "databases": [
+            {
+                "key": str(database.key),
+                "name": database.label,
+                "current": standing.is_current(database),
+                "looked_at": database.looked_at,
+                "current_at": database.current_at,
+                "proven": database.proven,
+                "proven_at": database.proven_at,
+                "last_rotation_at": record.rotation.seen_at
+                if (record := standing.latest.get(database.key))
+                else None,
+            }
+            for database in standing.databases
+        ],
+        "clients": [
+            {
+                "kind": client.kind,
+                "path": str(client.path),
+                "ok": not standing.in_trouble(f"client:{client.path}"),
+            }
+            for client in config.clients
+        ],
+        "troubles": [
+            {
+                "subject": trouble.subject,
+                "name": trouble.label,
+                "kind": trouble.kind,
+                "title": trouble.title,
+                "advice": trouble.advice,
+                "since": trouble.since,
+            }
+            for trouble in standing.troubles
+        ],
+        "notifications": standing.notifications or None,
+    }

@@ -1,0 +1,320 @@
+"""What other programs read: status.json, metrics, the line for systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pgherald import __version__
+from pgherald.config import ClientSetting, Config, load
+from pgherald.daemon import metrics
+from pgherald.daemon.publish import Publisher, status_line
+from pgherald.daemon.standing import Standing, as_json, standing_of
+from pgherald.errors import ProbeFailed
+from pgherald.files import Files
+from pgherald.model import DatabaseKey, Entry, Rotation
+from pgherald.service.sd_notify import Manager
+from pgherald.store import Store, Trouble
+from support.commands import CLIENTS, SHOP
+from support.fake_clock import START, FakeClock
+from support.household import database, login
+
+KEY = DatabaseKey("default", "shop-production", "DATABASE")
+PRODUCTION = dataclasses.replace(database("shop-production"), name="Shop")
+REFUSED = ProbeFailed("Postgres refuses the login of Shop", "Make another one.")
+
+
+class Room:
+    """A state folder, and a publisher that shows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.files = Files(folder / "state" / "locks")
+        self.files.private_folder(folder / "state")
+        self.store = Store.open(folder / "state" / "state.db", self.files)
+        # The far side of $NOTIFY_SOCKET.
+        self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.systemd.bind(str(folder / "notify"))
+        self.systemd.setblocking(False)
+        self.config = self.configured()
+        self.publisher = self.publishing()
+
+    def publishing(self) -> Publisher:
+        manager = Manager({"NOTIFY_SOCKET": str(self.folder / "notify")}, self.clock)
+        return Publisher(self.config, self.store, self.files, manager, self.clock)
+
+    def configured(self, more: str = "") -> Config:
+        file = self.folder / "config.toml"
+        file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}{more}')
+        return load(file, {})
+
+    def with_metrics(self, name: str = "pgherald.prom") -> Path:
+        """Ask for metrics; where they are."""
+        self.config = self.configured(f'[metrics]\ntextfile = "{name}"\n')
+        return self.folder / name
+
+    def healthy(self) -> None:
+        self.store.looked([PRODUCTION], START)
+        self.store.current([Entry(PRODUCTION, login())], START, {KEY: START})
+
+    def troubled(self) -> None:
+        told = (REFUSED.kind, REFUSED.title, REFUSED.advice)
+        self.store.put_trouble(Trouble(f"database:{KEY}", "Shop", *told, START, told=True))
+
+    def status(self) -> dict[str, object]:
+        shown = json.loads((self.folder / "state" / "status.json").read_text())
+        assert isinstance(shown, dict)
+        return shown
+
+    def heard(self) -> list[str]:
+        """What systemd was told."""
+        found = []
+        while True:
+            try:
+                found.append(self.systemd.recv(4096).decode())
+            except BlockingIOError:
+                return found
+
+    async def shown(self) -> None:
+        """Let time pass, and threads end."""
+        for _ in range(3):
+            await self.clock.advance(1)
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    made = Room(tmp_path)
+    with made.store, made.systemd:
+        yield made
+
+
+# --- status.json --------------------------------------------------------------------------------
+
+
+async def test_every_change_is_shown(room: Room) -> None:
+    """The file follows what happens, is private, and says at the end that the daemon has gone."""
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "watching 1 database")
+        await room.shown()
+        assert (room.status()["running"], room.status()["ok"]) == (True, True)
+        room.healthy()
+        room.troubled()
+        await room.shown()
+        assert room.status()["ok"] is False
+        room.store.clear_trouble(f"database:{KEY}")
+        await room.shown()
+        assert room.status()["ok"] is True
+    assert room.status()["running"] is False
+    assert (room.folder / "state" / "status.json").stat().st_mode & 0o777 == 0o600
+    assert room.store.on_change is None
+
+
+async def test_the_shape_is_that_of_status(room: Room) -> None:
+    """The file holds what `status --json` prints, moments as text."""
+    room.healthy()
+    room.troubled()
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "x")
+        await room.shown()
+        shape = as_json(room.config, standing_of(room.config, room.store), running=True)
+        assert room.status() == json.loads(
+            json.dumps(shape, default=lambda at: at.isoformat("T", "milliseconds"))
+        )
+    assert room.status()["databases"] == [
+        {
+            "key": "shop-production/DATABASE",
+            "name": "Shop",
+            "current": False,
+            "looked_at": "2026-01-05T09:00:00.000+00:00",
+            "current_at": "2026-01-05T09:00:00.000+00:00",
+            "proven": True,
+            "proven_at": "2026-01-05T09:00:00.000+00:00",
+            "last_rotation_at": None,
+        }
+    ]
+
+
+async def test_a_burst_is_shown_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much changes within a second, the file is written at most twice; the same bytes never."""
+    writes: list[Path] = []
+    plain = Files.write_private
+
+    def noted(files: Files, path: Path, data: bytes) -> None:
+        writes.append(path)
+        plain(files, path, data)
+
+    monkeypatch.setattr(Files, "write_private", noted)
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "x")
+        await asyncio.sleep(0.02)
+        writes.clear()
+        for second in range(200):
+            room.store.looked([PRODUCTION], START + timedelta(seconds=second))
+            await asyncio.sleep(0)
+        await room.shown()
+        assert len(writes) == 1
+        room.publisher.soon()
+        await room.shown()
+        assert len(writes) == 1
+
+
+async def test_a_full_disk_is_no_drama(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    """When the file cannot be written, that is in the log, once, and everything goes on."""
+    place = room.folder / "state" / "status.json"
+    place.mkdir()
+    (place / "x").touch()
+    with caplog.at_level(logging.WARNING):
+        async with room.publisher.running(within=5):
+            for second in range(3):
+                room.store.looked([PRODUCTION], START + timedelta(seconds=second))
+                await room.shown()
+            assert len(caplog.records) == 1
+            assert str(place) in caplog.text
+            (place / "x").unlink()
+            place.rmdir()
+            room.healthy()
+            await room.shown()
+            assert room.status()["running"] is True
+
+
+async def test_a_broken_store_is_no_drama(room: Room) -> None:
+    """When the state cannot be read, what was shown stays."""
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "x")
+        await room.shown()
+        before = room.status()
+        room.store.close()
+        await room.shown()
+        assert room.status() == before
+
+
+# --- metrics ------------------------------------------------------------------------------------
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """What Prometheus reads: name and labels' values, and the figure."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_metrics(room: Room) -> None:
+    """Prometheus reads every figure; everybody may read the file."""
+    file = room.with_metrics()
+    room.healthy()
+    at = START + timedelta(minutes=1)
+    for _ in range(2):
+        rotation = Rotation(KEY, ("user", "password"), at, at, at, 42)
+        room.store.add_rotation(rotation, "Shop", ("psql",))
+    room.publisher = room.publishing()
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "x")
+        await room.shown()
+        start = START.timestamp()
+        found = samples(file.read_text())
+        key = str(KEY)
+        assert (
+            found.items()
+            >= {
+                ("pgherald_build_info", __version__): 1.0,
+                ("pgherald_up",): 1.0,
+                ("pgherald_troubles",): 0.0,
+                ("pgherald_database_current", key): 1.0,
+                ("pgherald_database_proven", key): 1.0,
+                ("pgherald_database_looked_timestamp_seconds", key): start,
+                ("pgherald_database_last_rotation_timestamp_seconds", key): start + 60,
+                ("pgherald_client_ok", "pgpass", str(room.folder / "pgpass")): 1.0,
+                ("pgherald_rotations_total",): 2.0,
+            }.items()
+        )
+        room.troubled()
+        await room.shown()
+        found = samples(file.read_text())
+        assert (
+            found["pgherald_trouble_since_timestamp_seconds", f"database:{key}", "ProbeFailed"]
+            == start
+        )
+        assert found["pgherald_database_current", key] == 0.0
+    assert samples(file.read_text())["pgherald_up",] == 0.0
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert "CANARY" not in file.read_text()
+
+
+def test_odd_names_in_metrics(room: Room) -> None:
+    """A quote, a backslash or a line break in a name does not break the file."""
+    odd = Path('/home/me/"odd"\\\n.pgpass')
+    config = dataclasses.replace(room.config, clients=(ClientSetting("pgpass", odd),))
+    text = metrics.text(config, Standing([]), running=True)
+    assert samples(text)["pgherald_client_ok", "pgpass", str(odd)] == 1.0
+
+
+async def test_a_foreign_file_is_not_overwritten(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that pgherald did not write stays, and the log says so; all else goes on."""
+    file = room.with_metrics("mine.prom")
+    file.write_text("mine 1\n")
+    room.publisher = room.publishing()
+    with caplog.at_level(logging.WARNING):
+        async with room.publisher.running(within=5):
+            room.publisher.follow(room.config, "x")
+            await room.shown()
+            assert room.status()["running"] is True
+    assert file.read_text() == "mine 1\n"
+    assert f"{file}: was not written by pgherald" in caplog.text
+
+
+async def test_metrics_that_are_no_longer_wanted_go(room: Room) -> None:
+    """After a reload that asks for another file or none, the old one does not lie on."""
+    old = room.with_metrics("old.prom")
+    room.publisher = room.publishing()
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "x")
+        await room.shown()
+        assert old.exists()
+        new = room.with_metrics("new.prom")
+        room.publisher.follow(room.config, "x")
+        await room.shown()
+        assert (old.exists(), new.exists()) == (False, True)
+
+
+# --- systemd ------------------------------------------------------------------------------------
+
+
+async def test_the_line_for_systemd(room: Room) -> None:
+    """The line says what is watched and how it stands, and is said only when it changes."""
+    async with room.publisher.running(within=5):
+        room.publisher.follow(room.config, "watching 1 database")
+        await room.shown()
+        assert room.heard() == ["STATUS=watching 1 database; 1 not current yet"]
+        room.healthy()
+        await room.shown()
+        assert room.heard() == ["STATUS=watching 1 database; all current"]
+        room.store.looked([PRODUCTION], START + timedelta(seconds=9))
+        await room.shown()
+        assert room.heard() == []
+        room.troubled()
+        await room.shown()
+        assert room.heard() == [
+            "STATUS=watching 1 database; trouble: Postgres refuses the login of Shop"
+        ]
+
+
+def test_a_line_for_several_troubles() -> None:
+    """Of several troubles the longest-standing is named, and the others are counted."""
+    one = Trouble("account:a", "a", "X", "It is broken", "", START, told=True)
+    line = status_line("watching", Standing([], [one, dataclasses.replace(one, subject="b")]))
+    assert line == "watching; trouble: It is broken, and 1 more"
