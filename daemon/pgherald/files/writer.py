@@ -22,6 +22,7 @@ which go on holding the old bytes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -290,7 +291,10 @@ class Files(OwnFiles):
             return
         try:
             self._disk.fchown(fd, old.uid if old.uid != new.st_uid else -1, old.gid)
-        except PermissionError:
+        except OSError as exc:
+            # EINVAL: in a user namespace, such as the service's sandbox is, it has no number.
+            if exc.errno not in {errno.EPERM, errno.EINVAL}:
+                raise
             if old.uid != new.st_uid or old.mode_for(private=private) & OTHERS:
                 raise
 
