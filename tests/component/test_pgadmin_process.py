@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from pgherald.model import News, NewsKind
 from pgherald.store import Store
 from pgherald.sync.plan import Client
 from pgherald.sync.troubles import Troubles
-from pgherald.watch.pgadmin_process import PROC, Astray, astray
+from pgherald.watch.pgadmin_process import PROC, Astray, astray, runs
 from support.fake_clock import FakeClock
 
 needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="other processes are shown on Linux only")
@@ -88,6 +89,36 @@ def test_other_programs_do_not_count(tmp_path: Path) -> None:
     """A variable of some other program's is nobody's business."""
     with pgadmin(tmp_path, "other.py", PGHOST="CANARY-host") as pid:
         assert astray([], services=True, passfiles=True, proc=only(pid, tmp_path)) == []
+
+
+#: Starts a program in a user namespace of its own, as `PrivateUsers=yes` does.
+SANDBOX = ["unshare", "--user", "--map-current-user"]
+
+
+@needs_proc
+def test_whether_one_runs_is_seen_from_the_sandbox(tmp_path: Path) -> None:
+    """From within the service's sandbox a pgAdmin is seen to run, though not its environment."""
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*SANDBOX, "true"], check=False).returncode
+    ):
+        pytest.skip("needs unshare, and user namespaces")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pgherald.watch.pgadmin_process import astray, runs\n"
+        "proc = Path(sys.argv[1])\n"
+        "print(runs(proc), astray([], services=True, passfiles=True, proc=proc))"
+    )
+    with pgadmin(tmp_path, PGHOST="CANARY-host") as pid:
+        proc = only(pid, tmp_path)
+        assert runs(proc)
+        told = subprocess.run(
+            [*SANDBOX, sys.executable, "-c", program, str(proc)],
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout  # fmt: skip
+    assert told == "True []\n"
+    assert runs(proc) is False
+    assert runs(tmp_path / "none") is None
 
 
 def test_where_no_process_is_shown_nothing_is_found(tmp_path: Path) -> None:

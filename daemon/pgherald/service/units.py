@@ -162,7 +162,8 @@ USER_SANDBOX: Final = """\
 # 23.10 and later, by default): delete this section. `pgherald service install` leaves it out
 # there.
 # PrivateUsers= comes first: without it a user manager ignores some of the following and
-# refuses to start the service because of others.
+# refuses to start the service because of others. It also hides with which variables other
+# programs were started, a running pgAdmin among them: `pgherald check` in a shell sees them.
 PrivateUsers=yes
 # Nothing may be written but the home folder, where the clients' files are: a new file is moved
 # into the old one's place, so the folder itself must be writable. ProtectHome= would hide it,

@@ -2,12 +2,13 @@
 
 pgAdmin connects through psycopg and libpq, which also look into the environment that pgAdmin
 was started with. What stands there can beat what the service file or a passfile says, and
-pgAdmin tells nobody. It can be seen on Linux alone, for processes of the same user: elsewhere
-nothing is found.
+pgAdmin tells nobody. It can be seen on Linux alone, for processes of the same user, and not from
+within the sandbox of the systemd unit (another user namespace): elsewhere nothing is found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ def runs(proc: Path = PROC) -> bool | None:
     """Whether a pgAdmin of ours runs; None where that cannot be seen."""
     if not proc.is_dir():
         return None
-    return next(_environments(proc), None) is not None
+    # The sandbox of the systemd unit shows no other program's environment, but whose it is.
+    return any(
+        _is_ours(process) or _environment(process) is not None for process in _pgadmins(proc)
+    )
 
 
 def _judged(
@@ -97,24 +101,44 @@ def _is_one_of(path: Path, files: Collection[Path]) -> bool:
 
 
 def _environments(proc: Path) -> Iterator[dict[str, str]]:
-    """What every running pgAdmin was started with, as far as it matters here."""
+    """What every running pgAdmin was started with, as far as it matters here and can be seen."""
+    for process in _pgadmins(proc):
+        environment = _environment(process)
+        if environment is not None:
+            yield environment
+
+
+def _pgadmins(proc: Path) -> Iterator[Path]:
+    """Where the running pgAdmins are shown."""
     try:
         numbers = [name for name in os.listdir(proc) if name.isdecimal()]  # noqa: PTH208 – names alone, by the thousand
     except OSError:
         return
     for number in numbers:
-        try:
-            if not _is_pgadmin((proc / number / "cmdline").read_bytes()):
-                continue
-            content = (proc / number / "environ").read_bytes()
-        except OSError:  # somebody else's, or it has just ended
-            continue
-        pairs = (item.partition(b"=") for item in content.split(b"\0"))
-        yield {
-            name.decode(): os.fsdecode(value)
-            for name, _, value in pairs
-            if name.isascii() and name.decode() in _NAMES
-        }
+        with contextlib.suppress(OSError):  # it has just ended
+            if _is_pgadmin((proc / number / "cmdline").read_bytes()):
+                yield proc / number
+
+
+def _environment(process: Path) -> dict[str, str] | None:
+    """What a process was started with; None where that is not shown, or it has just ended."""
+    try:
+        content = (process / "environ").read_bytes()
+    except OSError:
+        return None
+    pairs = (item.partition(b"=") for item in content.split(b"\0"))
+    return {
+        name.decode(): os.fsdecode(value)
+        for name, _, value in pairs
+        if name.isascii() and name.decode() in _NAMES
+    }
+
+
+def _is_ours(process: Path) -> bool:
+    try:
+        return process.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _is_pgadmin(command: bytes) -> bool:
