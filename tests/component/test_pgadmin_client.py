@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.clients.base import MASK
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files, rows
-from pgherald.model import NewsKind
+from pgherald.model import Entry, NewsKind
 from pgherald.store import Store
-from pgherald.sync.plan import Client
+from pgherald.sync.plan import Client, make_plan
 from pgherald.sync.servers import RowMemory
 from support.foreign_database import locked
 from support.household import Household, database, household, login, until
@@ -188,6 +189,49 @@ async def test_a_database_that_is_no_longer_wanted(house: Household, pgadmin: Da
     await house.applier.remove([SHOP.key])
     assert pgadmin.servers() == {}
     assert b"[shop]" not in house.service_file.read_bytes()
+
+
+async def test_a_plan_shows_rows_column_by_column(
+    tmp_path: Path, house: Household, pgadmin: Database
+) -> None:
+    """The diff names each column that changes, and shows no secret; what goes is shown going."""
+    await house.sees((SHOP, login()))
+    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1, db_res = 'x'")
+    plan = await house.applier.plan([Entry(SHOP, login())])
+    (file,) = [file for file in plan.files if file.client.rows]
+    assert list(file.diff()) == [
+        "@@ server 1 @@",
+        "-db_res: x",
+        "+db_res: d1",
+        f"-password: {MASK}",
+        "-save_password: 1",
+        "+save_password: 0",
+    ]
+    gone = await house.applier.plan([], remove=[SHOP.key])
+    (file,) = [file for file in gone.files if file.client.rows]
+    lines = list(file.diff())
+    assert lines[0] == "@@ server 1 goes @@"
+    assert "-service: shop" in lines
+    assert not any("CANARY" in line for line in lines)
+    assert [path.name for path in file.client.watched] == ["pgadmin4.db", "pgadmin4.db-journal"]
+    never = Database(tmp_path / "none" / "pgadmin4.db").client()
+    (file,) = make_plan(house.files, [never], [Entry(SHOP, login())]).files
+    assert (list(file.diff()), file.absent, file.idle) == ([], True, True)
+
+
+async def test_a_memory_that_cannot_be_kept_is_no_trouble(
+    tmp_path: Path, pgadmin: Database
+) -> None:
+    """With a full disk the clients come first; the row is known by its service the next time."""
+    with Store.open(tmp_path / "rows.db", Files(tmp_path / "locks")) as store:
+        memory = RowMemory.of(store)
+    # It is closed now, and every write fails.
+    async with household(tmp_path, clients=clients(tmp_path, pgadmin.client(memory))) as house:
+        await house.sees((SHOP, login()))
+        assert house.kinds() == [NewsKind.ADDED]
+        pgadmin.ask("DELETE FROM server")
+        await house.sees((SHOP, login()))
+        assert pgadmin.servers() == {}, "this process remembers all the same"
 
 
 async def test_two_pgadmins(tmp_path: Path, pgadmin: Database) -> None:

@@ -243,6 +243,56 @@ def test_other_columns_and_rows_may_change_meanwhile(tmp_path: Path, sql: str, k
     assert ask(home.database, kept) == [(1,)]
 
 
+class Meddling(QuickDisk):
+    """The other program writes right before our n-th transaction begins."""
+
+    def __init__(self, database: Path, at: int) -> None:
+        self._database = database
+        self._at = at
+
+    def sqlite_execute(
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        if sql == "BEGIN IMMEDIATE":
+            self._at -= 1
+            if self._at == 0:
+                ask(self._database, "UPDATE server SET port = 9 WHERE id = 1")
+        return super().sqlite_execute(connection, sql, values)
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["before staging", "before the change itself"])
+def test_a_row_is_looked_at_again_within_the_transaction(tmp_path: Path, at: int) -> None:
+    """However late the other program writes, its value stays and the file is as it was."""
+    home = Home(tmp_path)
+    with pytest.raises(ChangedMeanwhile):
+        home.commit(Meddling(home.database, at))
+    assert ask(home.database, "SELECT port FROM server WHERE id = 1") == [(9,)]
+    assert home.service.read_bytes() == OLD_FILE
+
+
+def test_a_database_that_goes_away_is_left_alone(tmp_path: Path) -> None:
+    """PgAdmin was taken off the machine in the middle of a commit: there is nothing to settle."""
+    home = Home(tmp_path)
+    child = in_child(partial(home.commit, KillingDisk(40)))
+    assert child.killed
+    home.database.unlink()
+    settled = home.committer(QuickDisk()).recover()
+    assert [path for each in settled for path in each.left] == [home.database]
+    assert not home.database.exists()
+
+
+def test_where_files_have_no_modes(database: Path) -> None:
+    """On Windows a database is read and changed all the same."""
+
+    class Windows(QuickDisk):
+        posix = False
+
+    medium = Rows(Windows())
+    snapshot = medium.read(database, TABLES)
+    assert (snapshot.mode, snapshot.loose) == (None, False)
+    assert medium.tighten(snapshot) is snapshot
+
+
 # --- somebody else's lock ------------------------------------------------------------------
 
 

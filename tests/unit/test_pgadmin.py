@@ -296,6 +296,24 @@ def test_adoption_leaves_no_twin() -> None:
     assert all(row == row | {"db_res": renamed.login.dbname} for row in books.servers.values())
 
 
+def test_a_twin_that_was_renamed_stays() -> None:
+    """A row of ours that the person renamed is theirs to keep beside the adopted one."""
+    books = Books(by_hand())
+    books.apply(SHOP)
+    books.edit(2, name="My name for it")
+    books.apply(SHOP, editor=ADOPT)
+    assert [row["name"] for row in books.servers.values()] == ["server 1", "My name for it"]
+
+
+def test_a_release_without_password_commands_is_fine() -> None:
+    """Before pgAdmin 6.15 no row had a password command; a column that is not there is no fault."""
+    books = Books()
+    books.apply(SHOP)
+    row = books.servers[1]
+    del row["passexec_cmd"]
+    assert PgAdmin().form.differences(SHOP, row) == {}
+
+
 def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
     """Two credentials of one database: the user tells which of them a server is for."""
     other = entry("shop-ro", user="u2", host=SHOP.login.host, dbname=SHOP.login.dbname)
