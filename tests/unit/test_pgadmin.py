@@ -279,6 +279,42 @@ def test_what_leads_elsewhere_is_not_adopted(row: dict[str, Any]) -> None:
     assert books.servers[1] == row
 
 
+@pytest.mark.parametrize(
+    ("dbname", "row", "adopted"),
+    [
+        ("shop", {"host": "db.example", "username": "old"}, True),
+        ("shop", {"host": "DB.Example", "port": None, "username": "old"}, True),
+        ("shop", {"host": "db.example", "port": 6543, "username": "old"}, False),
+        ("shop", {"host": "elsewhere", "username": "u1"}, True),
+        ("shop", {"host": "old.amazonaws.com", "username": "old"}, False),
+        ("d0123456789abc", {"host": "old.amazonaws.com", "username": "old"}, True),
+        ("d0123456789abc", {"host": "old.example", "username": "old"}, False),
+        ("d0123", {"host": "old.amazonaws.com", "username": "old"}, False),
+        ("d0123456789abc", {"host": "db.example", "maintenance_db": "postgres"}, False),
+    ],
+)
+def test_how_a_hand_made_server_is_known(
+    dbname: str, row: dict[str, Any], *, adopted: bool
+) -> None:
+    """By its database with its user or its host; by the database alone where Heroku made it up."""
+    wanted = entry(dbname=dbname, host="db.example")
+    books = Books(by_hand(1, wanted, **row))
+    books.apply(wanted, editor=ADOPT)
+    assert (books.servers[1]["service"] == "shop") is adopted
+
+
+@pytest.mark.parametrize(
+    "name", ["host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile"]
+)
+def test_no_parameter_beats_the_service_file(name: str) -> None:
+    """A parameter that is part of a login goes from a service row, whatever it holds."""
+    books = Books()
+    books.apply(SHOP)
+    books.edit(1, connection_params=json.dumps({**json.loads(GOOD), name: "x"}))
+    books.apply(SHOP)
+    assert json.loads(books.servers[1]["connection_params"]) == json.loads(GOOD)
+
+
 def test_adoption_leaves_no_twin() -> None:
     """The row that we had made goes when a hand-made one takes its place, unless it was used."""
     books = Books(by_hand())
@@ -512,11 +548,24 @@ def test_a_pgadmin_without_a_user_is_refused() -> None:
         books.plan(SHOP)
 
 
-@pytest.mark.parametrize("changes", [{"dbname": "a,b"}, {"dbname": ""}, {"name": "a\0"}])
-def test_what_a_row_cannot_hold_is_refused(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dbname": "a,b"}, "the database name of shop/DATABASE holds a comma"),
+        ({"dbname": ""}, "the database of shop/DATABASE is empty or holds a NUL"),
+        ({"name": "a\0"}, "the name of shop/DATABASE is empty or holds a NUL"),
+        ({"group": ""}, "the group of shop/DATABASE is empty or holds a NUL"),
+        ({"service": "\ud800"}, "the service of shop/DATABASE is empty or holds a NUL"),
+        ({"host": ""}, "the host of shop/DATABASE is empty or holds a NUL"),
+        ({"user": "\0"}, "the user of shop/DATABASE is empty or holds a NUL"),
+    ],
+)
+def test_what_a_row_cannot_hold_is_refused(changes: dict[str, Any], said: str) -> None:
     """A comma would part the restriction, and an empty name would lead elsewhere."""
-    with pytest.raises(Inexpressible):
+    with pytest.raises(Inexpressible) as caught:
         Books().plan(entry(**changes))
+    assert caught.value.reason == said
+    assert caught.value.advice == "Enter this server in pgAdmin by hand."
 
 
 def test_a_database_wanted_twice_is_a_mistake() -> None:
@@ -554,8 +603,12 @@ def test_secrets_are_masked() -> None:
     lines = PgAdmin().redact(text)
     assert len(lines) == len(text.splitlines())
     assert "CANARY" not in "\n".join(lines)
-    assert f'  "password": {MASK}' in lines
+    hidden = {line.split('"')[1] for line in lines if MASK in line}
+    assert hidden == {"password", "passexec_cmd"}
     assert '  "name": "server 1",' in lines
+    assert {line.split('"')[1] for line in lines if "null" in line} == {
+        "comment", "bgcolor", "service", "tags",
+    }  # fmt: skip
 
 
 # --- any sequence --------------------------------------------------------------------------

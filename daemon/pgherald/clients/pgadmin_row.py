@@ -99,13 +99,12 @@ class RowForm:
     def keeps(self, row: Row) -> bool:
         """Whether a row that was ours still is; the person may have made it their own again.
 
-        So does a rollback. A password that was saved, or parameters that were lost, are no
-        such sign.
+        So does a rollback. A service row that names another service has another mark, which
+        says enough; a host row is ours while it has a passfile. A password that was saved, or
+        parameters that were lost, are no sign of anything.
         """
-        if self.rows == "service":
-            return bool(row["service"] or not row["host"])
         parameters = _parsed(row["connection_params"])
-        return "passfile" in parameters or not parameters
+        return self.rows == "service" or "passfile" in parameters or not parameters
 
     def differences(self, entry: Entry, row: Row) -> Row:
         """Our columns that are not as they should be in a row that is there, put right.
