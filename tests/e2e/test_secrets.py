@@ -87,8 +87,10 @@ async def _story(house: House, daemon: Program) -> None:
     attachment = house.world.attachment(house.app(), "DATABASE")
     for value in (f"{MARK} no URL", f"postgres://u:{MARK}@[::1/d"):
         attachment.fixed = {"DATABASE_URL": value}
+        house.world.release(attachment.app, "Set DATABASE_URL config vars", "me")
         await daemon.line("is not a Postgres URL")
         attachment.fixed = {}
+        house.world.release(attachment.app, "Remove DATABASE_URL config vars", "me")
         await daemon.line("again")
     # Answers that are no answers, each to another app, so that none has to rest for long.
     strange = {"DATABASE_URL": {"CANARY": ["CANARY"]}, "CANARY": 1}
@@ -96,6 +98,7 @@ async def _story(house: House, daemon: Program) -> None:
     for fault, app in zip(answers, APPS, strict=True):
         fault.match, fault.count = f"GET /apps/{app}/config-vars", 1
         faults.add(fault)
+        house.world.release(house.app(app), "Deploy", "me")
     await eventually(lambda: not faults.active, log=daemon)
     # Clients that are none, with a secret where it hurts.
     pgpass, servers = house.pgpass.read_bytes(), house.servers_json.read_bytes()

@@ -18,6 +18,7 @@ import asyncio
 import configparser
 import contextlib
 import ctypes
+import fnmatch
 import json
 import os
 import resource
@@ -278,9 +279,10 @@ desktop = {"true" if desktop else "false"}
         await self.world.data.rotate(self.data(app))
         return self.login(app)
 
-    def requests(self) -> int:
-        """How many requests Heroku has had."""
-        return len(self.simulator.app.front.visits)
+    def requests(self, like: str = "*") -> int:
+        """How many requests Heroku has had, or of those that match `METHOD /path`."""
+        asked = [f"{visit.method} {visit.path}" for visit in self.simulator.app.front.visits]
+        return len(fnmatch.filter(asked, like))
 
     # What the clients hold, read without pgherald.
 

@@ -18,7 +18,8 @@ from pgherald.config.generate import describe
 from pgherald.errors import LoginRequired, PgheraldError, ProbeFailed, Unparsable
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry, Rotation
-from pgherald.store import Store, Trouble
+from pgherald.store import Store, Trouble, requests
+from pgherald.store.requests import Requests
 from support.commands import CLIENTS, SHOP, Result, run
 from support.household import database, login
 
@@ -150,6 +151,30 @@ def test_a_note_about_notifications(desk: Desk) -> None:
     assert desk.run("status").out.endswith("\nNotifications: no desktop here\n")
 
 
+def test_the_cost_is_shown(desk: Desk) -> None:
+    """While the daemon runs its requests are shown; those of an account that is gone are not."""
+    desk.healthy()
+    with desk.store() as store:
+        for account in ("default", "gone"):
+            requests.keep(store, Requests(account, 64, 1125, 4431, NOW))
+        store.note("requests:broken", "nonsense")
+    line = "Requests in the last hour: 64 of 1125 allowed; 4431 left to all programs."
+    assert line not in desk.run("status").out
+    with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        result = desk.run("status")
+    assert line in result.out.splitlines()
+    assert result.out.count("Requests") == 1
+    assert desk.run("status", "--json").json["requests"] == [
+        {
+            "account": "default",
+            "last_hour": 64,
+            "allowance": 1125,
+            "remaining": 4431,
+            "at": NOW.isoformat(timespec="milliseconds"),
+        }
+    ]
+
+
 def test_status_as_json(desk: Desk) -> None:
     """The JSON has the documented shape."""
     desk.healthy()
@@ -190,6 +215,7 @@ def test_status_as_json(desk: Desk) -> None:
                 "since": NOW.isoformat(timespec="milliseconds"),
             }
         ],
+        "requests": [],
         "notifications": None,
     }
 

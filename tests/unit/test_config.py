@@ -58,12 +58,14 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         tmp_path,
         """
         poll_interval = "5m"
+        full_sweep = "1h"
         state_dir = "state"
         log_level = "debug"
 
         [[accounts]]
         name = "work"
         token = "env:WORK_TOKEN"
+        request_share = "10%"
         [[accounts]]
         name = "home"
         token = "netrc"
@@ -101,10 +103,11 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert config == Config(
         path=tmp_path / "config.toml",
         poll_interval=300.0,
+        full_sweep=3600.0,
         state_dir=tmp_path / "state",
         log_level="debug",
         accounts=(
-            Account("work", TokenSpec(TokenKind.ENV, "WORK_TOKEN")),
+            Account("work", TokenSpec(TokenKind.ENV, "WORK_TOKEN"), 0.1),
             Account("home", TokenSpec(TokenKind.NETRC)),
         ),
         databases=(

@@ -83,7 +83,10 @@ def test_everything_in_the_example_may_be_switched_on(tmp_path: Path) -> None:
     data = tomllib.loads(text)
     assert set(data) == set(parts(Root))
     rest = re.sub(
-        r'^(token = "auto"|\[heroku\]|(passfile|storage) = .*)$', "", text, flags=re.MULTILINE
+        r"^\[heroku\]$.*?(?=^# ──)|^(passfile|storage) = .*?$",
+        "",
+        text,
+        flags=re.MULTILINE | re.DOTALL,
     )
     config = load_text(tmp_path, rest.replace('account = "default"', 'account = "work"'))
     assert len(config.clients) == 4

@@ -84,7 +84,9 @@ def test_the_error_reads_as_a_whole(tmp_path: Path) -> None:
     """The message counts the problems, names file and line of each, and says what helps."""
     with pytest.raises(ConfigError) as caught:
         load_text(tmp_path, f"colour = 1\n{SMALLEST}")
-    known = "poll_interval, state_dir, log_level, heroku, accounts, databases, discover, "
+    known = (
+        "poll_interval, full_sweep, state_dir, log_level, heroku, accounts, databases, discover, "
+    )
     assert str(caught.value).splitlines() == [
         "The configuration has a problem",
         (
@@ -190,6 +192,21 @@ def test_wrong_poll_intervals(tmp_path: Path, value: str, message: str) -> None:
     """An interval is a length of time that spares Heroku."""
     found = problems(tmp_path, f"poll_interval = {value}\n{SMALLEST}")
     assert found == [f"1: poll_interval {message}"]
+
+
+@pytest.mark.parametrize("value", ["0", "nan", '"25h"'])
+def test_wrong_full_sweeps(tmp_path: Path, value: str) -> None:
+    """Every app is read in a time that is one, and within a day."""
+    found = problems(tmp_path, f"full_sweep = {value}\n{SMALLEST}")
+    assert found == ["1: full_sweep must be more than no time, and at most 24 hours"]
+
+
+@pytest.mark.parametrize("value", ["25", "0.25", '"0%"', '"101%"', '"a quarter"'])
+def test_wrong_shares(tmp_path: Path, value: str) -> None:
+    """A share is some of the requests, and not more than all."""
+    found = problems(tmp_path, f"{SMALLEST}[heroku]\nrequest_share = {value}\n")
+    assert len(found) == 1
+    assert 'request_share must be a text from "1%" to "100%", not ' in found[0]
 
 
 @pytest.mark.parametrize(

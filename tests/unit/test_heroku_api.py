@@ -136,13 +136,15 @@ async def test_requests_and_budget_are_counted(heroku: FakeHeroku, clock: FakeCl
     heroku.routes["/account"] = ok({"email": "e"}, RateLimit_Remaining="4498")
     heroku.routes["/account/rate-limits"] = ok({"remaining": 4400}, RateLimit_Remaining="x")
     api = heroku.api(clock)
-    assert api.remaining is None
+    assert api.budget.remaining is None
     await api.account()
     assert api.requests == 1
-    assert vars(api)["remaining"] == 4498
+    assert vars(api.budget)["remaining"] == 4498
+    assert api.budget.last_hour() == 1
     assert await api.rate_limit() == 4400
     assert api.requests == 2
-    assert vars(api)["remaining"] == 4400
+    assert vars(api.budget)["remaining"] == 4400
+    assert api.budget.last_hour() == 1, "that question is free"
     await api.aclose()
     await HerokuApi(HOST, FakeTokens(), clock=clock).aclose()
 
@@ -287,17 +289,30 @@ def pages(request: httpx.Request) -> httpx.Response:
     number = {"id ..; max=1000": 0, "id ]x..; odd words": 1, "]]2": 2}[at]
     following = {0: "id ]x..; odd words", 1: "]]2"}.get(number)
     headers = {"Next-Range": following} if following else {}
-    app = {**APP, "name": f"app{number}"}
-    return httpx.Response(206 if following else 200, json=[app], headers={**headers, "ETag": '"e"'})
+    app, etag = {**APP, "name": f"app{number}"}, f'"{number}"'
+    if request.headers.get("If-None-Match") == etag:
+        return httpx.Response(304, headers={"ETag": etag})
+    status = 206 if following else 200
+    return httpx.Response(status, json=[app], headers={**headers, "ETag": etag})
 
 
 async def test_lists_are_followed_to_their_end(heroku: FakeHeroku, clock: FakeClock) -> None:
-    """`Next-Range` is sent back word by word for as long as there is one; such a list has no ETag."""
+    """`Next-Range` is sent back word by word, also where a page comes as a 304 without it."""
     heroku.routes["/apps"] = pages
     api = heroku.api(clock)
     for _ in range(2):
         assert [app.name for app in await api.apps()] == ["app0", "app1", "app2"]
-    assert all("If-None-Match" not in request.headers for request in heroku.requests)
+    known = [request.headers.get("If-None-Match") for request in heroku.requests]
+    assert known == [None, None, None, '"0"', '"1"', '"2"']
+
+
+async def test_a_full_last_page_is_read_anew(heroku: FakeHeroku, clock: FakeClock) -> None:
+    """The ETag of a page that is full would not tell that another one has begun behind it."""
+    heroku.routes["/apps"] = tagged([APP] * 1000)
+    api = heroku.api(clock)
+    for _ in range(2):
+        assert len(await api.apps()) == 1000
+    assert "If-None-Match" not in heroku.requests[1].headers
 
 
 async def test_a_list_of_one_page_is_remembered(heroku: FakeHeroku, clock: FakeClock) -> None:

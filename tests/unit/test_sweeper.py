@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import pytest
 
-from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper, Watched, database_of
+from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper
+from pgherald.daemon.watched import Watched, database_of
 from pgherald.errors import NotVisible, PgheraldError, StoreError, Unavailable
 from pgherald.heroku.account import Missing
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found, Rule
+from pgherald.heroku.overview import Choice
 from pgherald.model import Database, DatabaseKey, Sighting
 from support.fake_clock import START, FakeClock, settle
 from support.household import database, login
@@ -27,6 +30,13 @@ def sighting(of: Database) -> Sighting:
     return Sighting(of.key, login(), START)
 
 
+class FakeApi:
+    """Has all requests left."""
+
+    def __init__(self) -> None:
+        self.budget = Budget(FakeClock())
+
+
 class FakeAccount:
     """Answers as it is told to, app by app; shows every login otherwise."""
 
@@ -34,13 +44,29 @@ class FakeAccount:
         self.name = name
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
+        self.last: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
+        #: What `choose` says; by default that each app is to be read.
+        self.choice: Choice | PgheraldError | None = None
+        self.api = FakeApi()
+
+    async def choose(self, apps: Sequence[str]) -> Choice:
+        if isinstance(self.choice, PgheraldError):
+            raise self.choice
+        return self.choice or Choice(tuple(apps), frozenset(), listed=False)
+
+    def known(self, databases: Sequence[Database]) -> list[Sighting | Missing] | None:
+        before = self.last.get(databases[0].key.app)
+        return before[1] if before and before[0] == databases else None
 
     async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
         app = databases[0].key.app
         self.asked.append(app)
         if app in self.answers:
-            return await self.answers[app](databases)
-        return [sighting(database) for database in databases]
+            found = await self.answers[app](databases)
+        else:
+            found = [sighting(database) for database in databases]
+        self.last[app] = (databases, found)
+        return found
 
     def fails(self, app: str, error: Exception) -> None:
         async def answer(_: Sequence[Database]) -> list[Sighting | Missing]:
@@ -94,6 +120,7 @@ class Hears:
         self.troubles: dict[str, PgheraldError] = {}
         self.expected = 0
         self.full = False
+        self.proving: set[DatabaseKey] = set()
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         self.seen.extend(database.key for database, _ in sightings)
@@ -153,6 +180,181 @@ async def test_every_app_is_asked_once() -> None:
     await desk.sweep()
     assert sorted(account.asked) == ["blog", "shop"]
     assert sorted(desk.hears.seen) == [BLOG.key, SHOP.key, second.key]
+
+
+async def test_what_need_not_be_read_is_handed_on() -> None:
+    """What Heroku says has not changed is handed on all the same, so that clients are mended."""
+    account = FakeAccount()
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    account.choice = Choice(("shop",), frozenset(), listed=True)
+    for _ in range(2):
+        await desk.sweep()
+    assert account.asked == ["shop", "blog", "shop", "shop"]
+    assert desk.hears.seen.count(BLOG.key) == 3
+
+
+async def test_what_stays_missing_stays_a_trouble() -> None:
+    """A database that was not shown, of an app that has not changed, is still not shown."""
+    account = FakeAccount()
+    gone = NotVisible("gone")
+    account.misses("shop", gone)
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    account.choice = Choice((), frozenset(), listed=True)
+    await desk.sweep()
+    assert desk.sweeper.failures == {"database:shop/DATABASE": gone}
+
+
+async def test_a_new_database_of_an_unchanged_app() -> None:
+    """A database that is new here is looked at, though its app has not changed."""
+    account, found = FakeAccount(), FakeDiscovery("shop")
+    desk = Desk(watched(account, BLOG, found=found))
+    await desk.sweep()
+    reader = database("shop", attachment="READER")
+    desk.sweeper.watched[0].found = (SHOP, reader)
+    account.choice = Choice((), frozenset(), listed=True)
+    await desk.sweep()
+    assert reader.key in desk.hears.seen
+
+
+async def test_a_failing_list_is_the_accounts_trouble() -> None:
+    """Without the list no database is answered; with it, all are, and the trouble is over."""
+    account = FakeAccount()
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    account.choice = DOWN
+    await desk.sweep()
+    assert desk.sweeper.failures == {"account:default": DOWN}
+    account.choice = Choice((), frozenset(), listed=True)
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert not desk.hears.troubles
+
+
+async def test_what_is_put_off_is_said() -> None:
+    """What the budget does not allow is no sighting, and a trouble until it is made up for."""
+    account = FakeAccount()
+    desk = Desk(watched(account, SHOP, BLOG))
+    await desk.sweep()
+    account.choice = Choice(("shop",), frozenset({"blog"}), listed=True)
+    await desk.sweep()
+    assert set(desk.sweeper.failures) == {"budget:default", "database:blog/DATABASE"}
+    assert desk.hears.seen.count(BLOG.key) == 1
+    account.choice = Choice(("blog",), frozenset(), listed=True)
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert not desk.hears.troubles
+
+
+# --- looking again -------------------------------------------------------------------------
+
+
+class Turning(FakeAccount):
+    """Shows the login with that number."""
+
+    def __init__(self, number: int = 1) -> None:
+        super().__init__()
+        self.number = number
+        self.answers["shop"] = self._shown
+
+    async def _shown(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
+        return [Sighting(each.key, login(self.number), START) for each in databases]
+
+
+async def looked(desk: Desk, account: FakeAccount, seconds: int) -> list[int]:
+    """In which of the next seconds the shop was asked."""
+    times = []
+    for second in range(1, seconds + 1):
+        before = len(account.asked)
+        await desk.clock.advance(1)
+        await desk.sweeper.finished()
+        times += [second] * (len(account.asked) - before)
+    return times
+
+
+async def test_a_rotation_is_followed_up() -> None:
+    """After a changed login the app is read again after 1, 3, 10 and 30 seconds."""
+    account = Turning()
+    desk = Desk(watched(account, SHOP))
+    await desk.sweep()
+    assert await looked(desk, account, 60) == []
+    account.number = 2
+    await desk.sweep()
+    assert await looked(desk, account, 60) == [1, 3, 10, 30]
+
+
+async def test_a_second_change_begins_anew() -> None:
+    """The second step of a rotation is seen at the next of these looks, and followed up itself."""
+    account = Turning()
+    desk = Desk(watched(account, SHOP))
+    await desk.sweep()
+    account.number = 2
+    await desk.sweep()
+    assert await looked(desk, account, 2) == [1]
+    account.number = 3
+    assert await looked(desk, account, 60) == [1, 2, 4, 11, 31]
+
+
+async def test_a_first_login_is_followed_up_while_it_is_proven() -> None:
+    """At the start a login may be on its way: while it is being proven, it is read again."""
+    account = Turning()
+    desk = Desk(watched(account, SHOP))
+    desk.hears.proving = {SHOP.key}
+    await desk.sweep()
+    assert await looked(desk, account, 5) == [1, 3]
+    desk.hears.proving = set()
+    assert await looked(desk, account, 60) == []
+
+
+async def test_following_up_costs_what_is_left_over() -> None:
+    """Once half of the budget is gone, nothing is read only to follow up."""
+    account = Turning()
+    desk = Desk(watched(account, SHOP))
+    await desk.sweep()
+    account.number = 2
+    await desk.sweep()
+    account.api.budget.saw(100)
+    assert await looked(desk, account, 60) == []
+
+
+async def test_an_event_in_the_middle_of_a_look() -> None:
+    """What came while the app was being read is read again a second later, and once."""
+    account, event = FakeAccount(), asyncio.Event()
+    account.waits("shop", event)
+    desk = Desk(watched(account, SHOP, BLOG))
+    desk.sweeper.look(desk.sweeper.watched[0], "shop")
+    await settle()
+    for _ in range(3):
+        desk.sweeper.look(desk.sweeper.watched[0], "shop")
+    event.set()
+    await settle()
+    assert account.asked == ["shop"]
+    await desk.clock.advance(1)
+    await desk.sweeper.finished()
+    assert account.asked == ["shop", "shop"]
+    desk.sweeper.look(desk.sweeper.watched[0], "unheard-of")
+    await desk.sweeper.stop()
+
+
+async def test_each_end_of_a_sweep_is_told() -> None:
+    """Whoever counts hears when nothing is under way any more."""
+    ends: list[int] = []
+    account = FakeAccount()
+    hears = Hears()
+    sweeper = Sweeper(
+        [watched(account, SHOP, BLOG)],
+        hears,
+        hears,
+        FakeClock(),
+        lambda: ends.append(len(account.asked)),
+    )
+    sweeper.sweep()
+    await sweeper.finished()
+    assert ends == [2]
+
+
+# --- troubles ------------------------------------------------------------------------------
 
 
 async def test_a_late_app_keeps_no_other_waiting() -> None:

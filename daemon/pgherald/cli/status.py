@@ -15,7 +15,9 @@ from pgherald.cli.output import ago, emit_json, headline, problem, table
 from pgherald.daemon.standing import Standing, standing_of
 from pgherald.daemon.standing import as_json as json_of
 from pgherald.files.locks import is_held
+from pgherald.model import DEFAULT_ACCOUNT
 from pgherald.store import DatabaseState, Store
+from pgherald.store.requests import Requests
 
 
 @click.command(
@@ -73,8 +75,16 @@ def _show(standing: Standing, *, running: bool) -> None:
     click.echo(
         f"The daemon is {'running' if running else 'not running; start it with: pgherald run'}."
     )
+    for cost in standing.requests if running else ():
+        click.echo(_cost(cost))
     if standing.notifications:
         click.echo(f"Notifications: {standing.notifications}")
+
+
+def _cost(cost: Requests) -> str:
+    whose = "" if cost.account == DEFAULT_ACCOUNT else f" ({cost.account})"
+    left = "" if cost.remaining is None else f"; {cost.remaining} left to all programs"
+    return f"Requests in the last hour{whose}: {cost.last_hour} of {cost.allowance} allowed{left}."
 
 
 def _word(database: DatabaseState, *, in_trouble: bool) -> str:

@@ -12,10 +12,12 @@ from pgherald.config import places, settings
 from pgherald.config.lines import Place
 from pgherald.config.meta import parts
 from pgherald.config.schema import (
+    AccountTable,
     ClientsTable,
     ClientTable,
     DatabaseTable,
     DiscoverTable,
+    HerokuTable,
     NotificationsTable,
     PgAdminTable,
     Root,
@@ -75,6 +77,7 @@ class Builder:
         return Config(
             path=self._here.file,
             poll_interval=self._poll_interval(),
+            full_sweep=self._full_sweep(),
             state_dir=self._here.state_dir(root.state_dir),
             log_level=root.log_level,
             accounts=accounts,
@@ -124,10 +127,17 @@ class Builder:
             )
         return seconds
 
+    def _full_sweep(self) -> float:
+        seconds = self._root.full_sweep
+        if not 0 < seconds <= MAX_POLL:
+            self._wrong(
+                ("full_sweep",), "full_sweep must be more than no time, and at most 24 hours"
+            )
+        return seconds
+
     def _accounts(self) -> tuple[Account, ...]:
         if not self._data.get("accounts"):
-            token = self._root.heroku.token if self._root.heroku else TokenSpec()
-            return (Account(DEFAULT_ACCOUNT, self._token(token)),)
+            return (self._made_account(DEFAULT_ACCOUNT, self._root.heroku or HerokuTable()),)
         accounts: dict[str, Account] = {}
         seen: dict[Hashable, Place] = {}
         for index, table in enumerate(self._root.accounts):
@@ -137,8 +147,11 @@ class Builder:
             if table.name in seen:
                 self._wrong(place, f'there are two accounts named "{table.name}"', seen[table.name])
             seen.setdefault(table.name, place)
-            accounts[table.name] = Account(table.name, self._token(table.token))
+            accounts[table.name] = self._made_account(table.name, table)
         return tuple(accounts.values())
+
+    def _made_account(self, name: str, table: HerokuTable | AccountTable) -> Account:
+        return Account(name, self._token(table.token), table.request_share)
 
     def _token(self, token: TokenSpec) -> TokenSpec:
         """The same source, with a file's path as `TokenSpec` wants it."""

@@ -38,6 +38,14 @@ class HerokuTable:
         default_text='`"auto"`',
         example="auto",
     )
+    request_share: float = key(
+        values.PERCENT,
+        "How much of the account's requests pgherald may use. Heroku allows 4,500 an hour for "
+        "all that you do.",
+        default=0.25,
+        default_text='`"25%"`',
+        example="25%",
+    )
 
 
 @attrs.frozen
@@ -53,6 +61,13 @@ class AccountTable:
         values.TOKEN,
         "Where this account's token comes from, in the forms of [heroku].",
         example="file:~/.config/pgherald/work.token",
+    )
+    request_share: float = key(
+        values.PERCENT,
+        "As in [heroku].",
+        default=0.25,
+        default_text='`"25%"`',
+        example="25%",
     )
 
 
@@ -330,6 +345,14 @@ class Root:
         default=60.0,
         default_text='`"60s"`',
         example="60s",
+    )
+    full_sweep: float = key(
+        values.DURATION,
+        "With several apps, Heroku's list of them tells which had a release, and only those "
+        "are read. In this time each of them is read once all the same. At most 24 hours.",
+        default=900.0,
+        default_text='`"15m"`',
+        example="15m",
     )
     state_dir: str | None = key(
         values.PATH,

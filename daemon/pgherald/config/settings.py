@@ -56,10 +56,17 @@ class TokenSpec:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A Heroku account: the name the configuration gives it, and where its token is."""
+    """A Heroku account.
+
+    Attributes:
+        name: its name in the configuration.
+        token: where its token is.
+        request_share: the part of its requests that pgherald may use, above 0 and at most 1.
+    """
 
     name: str
     token: TokenSpec
+    request_share: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ class Config:
     Attributes:
         path: the file it was read from, absolute.
         poll_interval: pause between two sweeps, in seconds.
+        full_sweep: time in which every app is read, changed or not, in seconds.
         state_dir: folder of pgherald's own state, absolute; it need not exist.
         log_level: `debug`, `info`, `warning` or `error`.
         accounts: at least one.
@@ -158,6 +166,7 @@ class Config:
     clients: tuple[ClientSetting, ...]
     notifications: Notifications = field(default_factory=Notifications)
     metrics_file: Path | None = None
+    full_sweep: float = 900.0
 
 
 def default_name(app: str, attachment: str) -> str:

@@ -28,6 +28,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) *([smh])")
+_PERCENT: Final = re.compile(r"(\d{1,3}) *%", re.ASCII)
 _APP: Final = re.compile(r"[a-z][a-z0-9-]*")
 _ATTACHMENT: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _PATTERN_MARKS: Final = re.compile(r"[*?\[\]!]+")
@@ -135,6 +136,13 @@ def _duration(value: Any) -> float:
     if match is None:
         raise Wrong(f'must be seconds, or a text such as "90s", "5m" or "1h", not {shown(value)}')
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _percent(value: Any) -> float:
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match[1]) <= 100:  # noqa: PLR2004 – that is what percent means
+        raise Wrong(f'must be a text from "1%" to "100%", not {shown(value)}')
+    return int(match[1]) / 100
 
 
 def _app(value: Any) -> str:
@@ -267,6 +275,7 @@ NAME: Final = Kind("text", _name)
 SERVICE: Final = Kind("text without `]`", _service)
 FLAG: Final = Kind("`true` or `false`", _flag)
 DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
+PERCENT: Final = Kind('text such as `"25%"`', _percent)
 APP: Final = Kind("app name", _app)
 ATTACHMENT: Final = Kind("attachment name", _attachment)
 APP_PATTERN: Final = Kind("pattern", _app_pattern)

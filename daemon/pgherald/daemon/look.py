@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside, accounts_of, sweeper_of
 from pgherald.errors import PgheraldError
-from pgherald.model import Database, Entry, Sighting
+from pgherald.model import Database, DatabaseKey, Entry, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class Looked:
 
 class _Gathers:
     """Takes sightings and troubles, and only keeps the former."""
+
+    #: Nothing is proven for a plan.
+    proving: Collection[DatabaseKey] = ()
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -59,4 +62,5 @@ async def look(config: Config, outside: Outside) -> Looked:
         sweeper = sweeper_of(accounts, gathered, gathered, outside.clock)
         sweeper.sweep()
         await sweeper.finished()
+        await sweeper.stop()
     return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)

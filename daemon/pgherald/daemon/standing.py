@@ -17,11 +17,18 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
       }],
       "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
       "troubles": [{                    // the longest-standing first
-        "subject": "database:shop/DATABASE",    // or account:…, client:…, config, commit, store
+        "subject": "database:shop/DATABASE",    // or account:…, budget:…, client:…, config, …
         "name": "Shop (production)",
         "kind": "ProbeFailed",          // a stable word
         "title": "…", "advice": "…",    // for people; the advice may be empty
         "since": "…"
+      }],
+      "requests": [{                    // what each account cost, as of the last sweep
+        "account": "default",
+        "last_hour": 64,                // requests that pgherald sent in the hour before
+        "allowance": 1125,              // what it may send in an hour
+        "remaining": 4431,              // what the account had left, all programs counted
+        "at": "…"
       }],
       "notifications": null             // why the latest could not be shown
     }
@@ -31,12 +38,14 @@ No secret is in it: the store, where it comes from, holds none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgherald.config import Config
 from pgherald.model import DatabaseKey
 from pgherald.store import DatabaseState, Record, Store, Trouble
+from pgherald.store.requests import Requests, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +57,14 @@ class Standing:
         troubles: what does not work, the longest-standing first.
         latest: the latest rotation of each database.
         notifications: why the latest notice could not be shown; empty when it could.
+        requests: what each account cost.
     """
 
     databases: list[DatabaseState]
     troubles: list[Trouble] = field(default_factory=list)
     latest: Mapping[DatabaseKey, Record] = field(default_factory=dict)
     notifications: str = ""
+    requests: list[Requests] = field(default_factory=list)
 
     def is_current(self, database: DatabaseState) -> bool:
         """Whether every client was last seen to hold this database's login."""
@@ -76,11 +87,13 @@ def standing_of(config: Config, store: Store | None) -> Standing:
     """
     if store is None:
         return Standing(_with_new_ones(config, []))
+    notes, accounts = store.notes(), {account.name for account in config.accounts}
     return Standing(
         _with_new_ones(config, store.databases()),
         store.troubles(),
         store.latest(),
-        store.notes().get("notifications", ""),
+        notes.get("notifications", ""),
+        [cost for cost in kept(notes) if cost.account in accounts],
     )
 
 
@@ -134,5 +147,6 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> dict[str, o
             }
             for trouble in standing.troubles
         ],
+        "requests": [dataclasses.asdict(cost) for cost in standing.requests],
         "notifications": standing.notifications or None,
     }

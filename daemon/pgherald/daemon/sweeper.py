@@ -1,7 +1,10 @@
 """A sweep: one pass of asking Heroku about every database.
 
-Each app is asked for itself. An app that answers late, or never, keeps no other waiting,
-not even until the next sweep: that one simply leaves out what is still under way.
+The account chooses which apps have to be read (`pgherald.heroku.overview`). Of the others
+Heroku shows what it showed before, and that is handed on anew: what is handed on is compared
+with the clients at every sweep. Each app is asked for itself. An app that answers late, or
+never, keeps no other waiting, not even until the next sweep: that one simply leaves out what
+is still under way.
 """
 
 from __future__ import annotations
@@ -10,16 +13,29 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from datetime import timedelta
+from typing import Any, Final
 
 from pgherald.clock import Clock
-from pgherald.errors import ConfigError, NotVisible, PgheraldError, StoreError, safe_text
-from pgherald.heroku.account import Account, Missing
-from pgherald.heroku.discovery import Discovery, Found
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.daemon.followup import FollowUps
+from pgherald.daemon.watched import (
+    Listens,
+    Sightings,
+    Watched,
+    account_subject,
+    by_app,
+    database_of,
+)
+from pgherald.errors import (
+    ConfigError,
+    NotVisible,
+    PgheraldError,
+    RateLimited,
+    StoreError,
+    safe_text,
+)
+from pgherald.heroku.account import Missing
+from pgherald.model import Database, DatabaseKey, Login, Sighting
 
 log = logging.getLogger(__name__)
 
@@ -29,68 +45,14 @@ DISCOVERY_INTERVAL: Final = timedelta(minutes=15)
 #: What a discovery is called among the apps that are being asked about; no app has such a name.
 _DISCOVERY: Final = "?"
 
-#: Apps of one account that are asked about at the same time.
-_AT_ONCE: Final = 8
+#: Seconds between two looks at an app whose events come thick and fast.
+_CALM: Final = 1.0
 
-
-@dataclass(eq=False)
-class Watched:
-    """An account and its databases.
-
-    Attributes:
-        account: asks Heroku.
-        named: databases that the configuration names.
-        discovery: finds further ones; None when the configuration has no such rules.
-        adopt: makes a database of a found attachment.
-        found: those that were found last.
-        discovered_at: when that was, UTC; None when never.
-    """
-
-    account: Account
-    named: Sequence[Database]
-    discovery: Discovery | None = None
-    adopt: Callable[[Found], Database] | None = None
-    found: tuple[Database, ...] = ()
-    discovered_at: datetime | None = None
-    limit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
-
-    @property
-    def subject(self) -> str:
-        """The subject of this account's troubles."""
-        return _account(self.account.name)
-
-    @property
-    def databases(self) -> tuple[Database, ...]:
-        """All of the account's databases, named ones first."""
-        return (*self.named, *self.found)
-
-
-class Sightings(Protocol):
-    """Where sightings go: the engine, or a list for a plan."""
-
-    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
-        """Take sightings; returns at once."""
-        ...
-
-    def expecting(self) -> AbstractContextManager[None]:
-        """While this is open, more may come."""
-        ...
-
-
-class Listens(Protocol):
-    """Who hears of troubles and their end; see `pgherald.sync.troubles.Troubles`."""
-
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
-        """Something does not work."""
-        ...
-
-    def ended(self, subject: str) -> None:
-        """It works."""
-        ...
-
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
-        """Forget the troubles of what is no longer kept."""
-        ...
+_PUT_OFF: Final = RateLimited(
+    "pgherald has used up its share of Heroku's requests",
+    "Some apps are looked at less often. A longer `poll_interval` helps, or a larger "
+    "`request_share`.",
+)
 
 
 class Sweeper:
@@ -101,16 +63,25 @@ class Sweeper:
         sightings: takes what Heroku showed.
         troubles: hears what Heroku did not answer.
         clock: tells the time.
+        swept: called whenever nothing is under way any more.
     """
 
     def __init__(
-        self, watched: Sequence[Watched], sightings: Sightings, troubles: Listens, clock: Clock
+        self,
+        watched: Sequence[Watched],
+        sightings: Sightings,
+        troubles: Listens,
+        clock: Clock,
+        swept: Callable[[], None] | None = None,
     ) -> None:
         self.watched = tuple(watched)
         self._sightings = sightings
         self._troubles = troubles
         self._clock = clock
+        self._swept = swept
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._again: dict[tuple[str, str], Watched] = {}
+        self._follow_ups = FollowUps(clock)
         #: What could not be asked, by database or account, as of the latest attempt.
         self._failures: dict[str, PgheraldError] = {}
         #: Databases that went unanswered because of what may be their account's trouble.
@@ -131,7 +102,7 @@ class Sweeper:
         own = {
             f"database:{key}": error
             for key, error in self._unanswered.items()
-            if _account(key.account) not in self._failures
+            if account_subject(key.account) not in self._failures
         }
         return self._failures | own
 
@@ -140,13 +111,27 @@ class Sweeper:
         for watched in self.watched:
             self._begin((watched.account.name, ""), self._sweep_account, watched)
 
+    def look(self, watched: Watched, app: str) -> None:
+        """Look at one app now, whatever the list says. Returns at once.
+
+        While it is being looked at, it is looked at once more afterwards: what has been read
+        already may be what has changed.
+        """
+        name = (watched.account.name, app)
+        if name in self._under_way:
+            self._again[name] = watched
+        elif databases := by_app(watched.databases).get(app):
+            self._begin(name, self._look, watched, databases)
+
     async def finished(self) -> None:
-        """Wait until everything that was begun has ended."""
+        """Wait until everything that was begun has ended, but for looking again later."""
         while self._under_way:
             await asyncio.wait(self._under_way.values())
 
     async def stop(self) -> None:
         """Give up what is under way."""
+        await self._follow_ups.stop()
+        self._again.clear()
         tasks = list(self._under_way.values())
         for task in tasks:
             task.cancel()
@@ -166,6 +151,8 @@ class Sweeper:
 
     def _ended(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._under_way[name]
+        if (watched := self._again.pop(name, None)) is not None and not task.cancelled():
+            self._begin(name, self._look_later, watched, name[1])
         if not task.cancelled() and (exc := task.exception()) is not None:
             account, app = name
             # Somebody else's words may hold a URL, so they are not repeated.
@@ -174,23 +161,64 @@ class Sweeper:
                 "Please report it.",
             )
             log.error("%s, asking about %s", error.title, app or account)
-            self._failed(_account(account), account, error)
+            self._failed(account_subject(account), account, error)
+        if not self._under_way and self._swept is not None:
+            self._swept()
 
     async def _sweep_account(self, watched: Watched) -> None:
-        self._look_at(watched, watched.databases)
+        if apps := by_app(watched.databases):
+            with self._sightings.expecting():
+                await self._sweep_apps(watched, apps)
         if self._discovery_due(watched):
             # For itself, so that a long list keeps no database waiting that is known already.
             self._begin((watched.account.name, _DISCOVERY), self._discover, watched)
 
+    async def _sweep_apps(self, watched: Watched, apps: dict[str, tuple[Database, ...]]) -> None:
+        try:
+            choice = await watched.account.choose(list(apps))
+        except PgheraldError as exc:
+            self._unanswered.update((each.key, exc) for each in watched.databases)
+            self._failed(watched.subject, watched.account.name, exc)
+            return
+        if choice.listed:
+            self._worked(watched.subject)
+        for app in choice.read:
+            self._begin((watched.account.name, app), self._look, watched, apps.pop(app))
+        self._put_off(watched, {app: apps.pop(app) for app in choice.put_off})
+        self._hand_on(watched, apps)
+
+    def _put_off(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
+        """Say so where the budget does not allow to read what should be read."""
+        subject = f"budget:{watched.account.name}"
+        if not apps:
+            self._worked(subject)
+            return
+        for database in itertools.chain.from_iterable(apps.values()):
+            self._unanswered[database.key] = _PUT_OFF
+        self._failed(subject, watched.account.name, _PUT_OFF)
+
+    def _hand_on(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
+        """Take for seen again what was seen of apps that need not be read."""
+        databases: list[Database] = []
+        seen: list[Sighting | Missing] = []
+        for app, group in apps.items():
+            known = watched.account.known(group)
+            if known is not None:
+                databases += group
+                seen += known
+            else:  # it has another database now
+                self._begin((watched.account.name, app), self._look, watched, group)
+        self._answered(databases, seen)
+
     def _look_at(self, watched: Watched, databases: Sequence[Database]) -> None:
-        ordered = sorted(databases, key=lambda database: database.key)
-        for app, group in itertools.groupby(ordered, lambda database: database.key.app):
-            self._begin((watched.account.name, app), self._look, watched, tuple(group))
+        for app, group in by_app(databases).items():
+            self._begin((watched.account.name, app), self._look, watched, group)
 
     # --- one app -------------------------------------------------------------------------
 
     async def _look(self, watched: Watched, databases: Sequence[Database]) -> None:
         """Ask about one app's databases."""
+        before = watched.account.known(databases)
         with self._sightings.expecting():
             try:
                 async with watched.limit:
@@ -199,21 +227,41 @@ class Sweeper:
                 self._unanswered.update((database.key, exc) for database in databases)
                 self._failed(watched.subject, watched.account.name, exc)
                 return
-            for database in databases:
-                self._unanswered.pop(database.key, None)
             self._worked(watched.subject)
-            self._take(databases, seen)
+            self._answered(databases, seen)
+        if before is None or _logins(before) != _logins(seen):
+            self._follow_up(watched, databases, changed=before is not None)
 
-    def _take(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
-        by_key = {database.key: database for database in databases}
-        for what in seen:
-            database = by_key[what.key]
+    async def _look_later(self, watched: Watched, app: str) -> None:
+        """Look at an app for which an event came in the middle of a look."""
+        await self._clock.sleep(_CALM)
+        if databases := by_app(watched.databases).get(app):
+            await self._look(watched, databases)
+
+    def _follow_up(self, watched: Watched, databases: Sequence[Database], *, changed: bool) -> None:
+        """Look again soon, as long as a login is being proven or may change once more."""
+        app = databases[0].key.app
+        keys = {database.key for database in databases}
+        budget = watched.account.api.budget
+
+        def go_on() -> bool:
+            return budget.is_ample and (changed or not keys.isdisjoint(self._sightings.proving))
+
+        subject = (watched.account.name, app)
+        self._follow_ups.begin(subject, lambda: self.look(watched, app), go_on)
+
+    def _answered(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
+        """Hand on what Heroku showed; `seen` has one item for each of these databases."""
+        sightings: list[tuple[Database, Sighting]] = []
+        for database, what in zip(databases, seen, strict=True):
+            self._unanswered.pop(database.key, None)
             if isinstance(what, Missing):
                 self._failed(f"database:{what.key}", database.name, what.error)
                 continue
             # The trouble itself ends in the engine, once the clients hold the login.
             self._failures.pop(f"database:{what.key}", None)
-            self._sightings.sighted([(database, what)])
+            sightings.append((database, what))
+        self._sightings.sighted(sightings)
 
     def _failed(self, subject: str, label: str, error: PgheraldError) -> None:
         self._failures[subject] = error
@@ -300,15 +348,8 @@ class Sweeper:
         ]
 
 
-def database_of(subject: str) -> DatabaseKey | None:
-    """The database that a subject names; None when it is about something else."""
-    kind, _, name = subject.partition(":")
-    return DatabaseKey.parse(name) if kind == "database" else None
-
-
-def _account(name: str) -> str:
-    """The subject of an account's troubles."""
-    return f"account:{name}"
+def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:
+    return [None if isinstance(what, Missing) else what.login for what in seen]
 
 
 def _clash(database: Database, other: DatabaseKey) -> ConfigError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -23,11 +24,13 @@ from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
 from pgherald.config import Rows as RowKind
 from pgherald.config.places import program_version
 from pgherald.daemon.surroundings import SUBJECT
-from pgherald.daemon.sweeper import Listens, Sightings, Sweeper, Watched, database_of
+from pgherald.daemon.sweeper import Sweeper
+from pgherald.daemon.watched import Listens, Sightings, Watched, database_of
 from pgherald.errors import StoreError
 from pgherald.files import Files, Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
@@ -35,7 +38,8 @@ from pgherald.model import Database, DatabaseKey, News
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import desktop_for
 from pgherald.notify.tell import Teller
-from pgherald.store import Store
+from pgherald.store import Store, requests
+from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.engine import Engine
@@ -221,11 +225,19 @@ async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Account
             source = token_source(
                 setting.token.kind, setting.token.argument, host, outside.env, outside.home
             )
-            api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
+            api = HerokuApi(
+                host,
+                source,
+                clock=outside.clock,
+                budget=Budget(outside.clock, setting.request_share),
+                transport=outside.transport,
+            )
             stack.push_async_callback(api.aclose)
             named = [d for d in config.databases if d.key.account == setting.name]
             rules = [rule for rule in config.discover if rule.account == setting.name]
-            account = Account(setting.name, api, interval=config.poll_interval)
+            account = Account(
+                setting.name, api, interval=config.poll_interval, full_sweep=config.full_sweep
+            )
             watched.append(Watched(account, named, *_discovery(account, rules)))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
@@ -287,7 +299,9 @@ async def machinery(
             troubles=troubles,
             clock=outside.clock,
         )
-        sweeper = sweeper_of(accounts, engine, troubles, outside.clock)
+        sweeper = sweeper_of(
+            accounts, engine, troubles, outside.clock, _keeps_requests(accounts, state, outside)
+        )
         try:
             yield Machinery(config, clients, accounts, applier, engine, sweeper)
         finally:
@@ -301,7 +315,8 @@ def _forget_strangers(
     named = {database.key for database in config.databases}
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
-    subjects |= {f"account:{account.name}" for account in config.accounts}
+    for account in config.accounts:
+        subjects |= {f"account:{account.name}", f"budget:{account.name}"}
     subjects |= {f"discovery:{account}" for account in searched}
 
     def keeps(key: DatabaseKey) -> bool:
@@ -320,10 +335,32 @@ def _forget_strangers(
 
 
 def sweeper_of(
-    accounts: Accounts, sightings: Sightings, troubles: Listens, clock: Clock
+    accounts: Accounts,
+    sightings: Sightings,
+    troubles: Listens,
+    clock: Clock,
+    swept: Callable[[], None] | None = None,
 ) -> Sweeper:
     """A sweeper for these accounts."""
-    return Sweeper(accounts.watched, sightings, troubles, clock)
+    return Sweeper(accounts.watched, sightings, troubles, clock, swept)
+
+
+def _keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callable[[], None]:
+    """Keeps for `status` how many requests each account has cost, where that has changed."""
+    kept: dict[str, Requests] = {}
+
+    def keep_requests() -> None:
+        for watched in accounts.watched:
+            name, budget = watched.account.name, watched.account.api.budget
+            now = outside.clock.now()
+            cost = Requests(name, budget.last_hour(), budget.allowance, budget.remaining, now)
+            before = kept.get(name)
+            if before is None or dataclasses.replace(before, at=now) != cost:
+                kept[name] = cost
+                with contextlib.suppress(StoreError):  # status will lag behind
+                    requests.keep(state.store, cost)
+
+    return keep_requests
 
 
 def teller_of(

@@ -6,9 +6,11 @@
     getter      one GET request: time limit, size limit, no redirects
     answers     what a status and its error body mean, as one of our errors
     shapes      JSON in, frozen types out
+    budget      how many requests an account may cost, and how many it did cost
     api         the questions: config vars, apps, attachments, releases
     url         a Postgres URL, taken apart
     gate        who may be asked again, and when: a broken Heroku is asked less often
+    overview    which apps have to be read: one list instead of one question for each
     account     an account's databases: sightings, or why there is none
     discovery   databases nobody had to list
 

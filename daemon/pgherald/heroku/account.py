@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from pgherald.errors import BadUrl, HerokuError, NotVisible, PgheraldError
+from pgherald.errors import (
+    BadUrl,
+    HerokuError,
+    NotVisible,
+    PgheraldError,
+)
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.gate import LONGEST, Gate, Pause
+from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
 from pgherald.heroku.shapes import VarsSeen
 from pgherald.heroku.url import parse_postgres_url
 from pgherald.model import Database, DatabaseKey, Sighting
@@ -50,6 +56,7 @@ class Account:
         api: HerokuApi,
         *,
         interval: float = 60.0,
+        full_sweep: float = FULL_SWEEP,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Make an account.
@@ -58,6 +65,7 @@ class Account:
             name: its name in the configuration.
             api: what is asked; brings the clock.
             interval: seconds between two sweeps; pauses begin with that.
+            full_sweep: seconds in which every app is read, changed or not.
             jitter: gives numbers from 0 to 1, by which pauses are made unequal.
         """
         self.name = name
@@ -65,6 +73,14 @@ class Account:
         self._gate = Gate(api.clock, interval, jitter)
         self._recheck: Pause | None = None
         self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
+        self._known: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
+        self._overview = Overview(
+            api.clock,
+            api.budget,
+            lambda: self.ask(LIST, api.apps),
+            lambda exc: self._gate.is_own(LIST, exc),
+            full_sweep=full_sweep,
+        )
 
     @property
     def stopped(self) -> HerokuError | None:
@@ -75,7 +91,28 @@ class Account:
         """Somebody did something about it: ask again, with a token read afresh."""
         self._gate.reopen()
         self._recheck = None
+        self._overview.forget()
         self.api.tokens.forget()
+
+    async def choose(self, apps: Sequence[str]) -> Choice:
+        """Choose the apps that a sweep reads; see `Overview`.
+
+        Raises:
+            HerokuError: as in `look`.
+            MissingTool: likewise.
+        """
+        return await self._overview.choose(apps)
+
+    def known(self, databases: Sequence[Database]) -> list[Sighting | Missing] | None:
+        """What the last look at these databases of one app gave, as of now.
+
+        None when these very databases have not been looked at yet.
+        """
+        before = self._known.get(databases[0].key.app)
+        if before is None or before[0] != databases:
+            return None
+        now = self.api.clock.now()
+        return [w if isinstance(w, Missing) else replace(w, seen_at=now) for w in before[1]]
 
     async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
         """Look at databases of one app.
@@ -98,6 +135,7 @@ class Account:
         if any(database.key.app != app for database in databases):
             raise ValueError("databases of one app, please")
         attachments = [database.key.attachment for database in databases]
+        stamp, began = self._overview.stamp(app), self.api.clock.monotonic()
         try:
             seen = await self.ask(app, lambda: self.api.config_vars(app, attachments))
         except HerokuError as exc:
@@ -105,7 +143,10 @@ class Account:
                 raise
             return [Missing(database.key, exc) for database in databases]
         release = await self._release(app, seen)
-        return [_sighting(database, seen, release) for database in databases]
+        found = [_sighting(database, seen, release) for database in databases]
+        self._known[app] = (databases, found)
+        self._overview.was_read(app, stamp, began)
+        return found
 
     async def ask(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
         """Put a question, if now is the time for it, and remember how that went.

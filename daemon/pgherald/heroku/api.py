@@ -17,7 +17,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -26,6 +26,7 @@ from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, NotHeroku
 from pgherald.heroku import shapes
 from pgherald.heroku.answers import decoded, error_of, needs_other_token
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.shapes import App, Attachment, Release, VarsSeen
@@ -40,7 +41,10 @@ _WITH_PLAN: Final = {
     "Accept": f"{_ACCEPT}.sdk",
     "Accept-Inclusion": "addon:plan,config_vars",
 }
-_ALL: Final = "id ..; max=1000"
+#: The one question that costs nothing of the account's requests.
+_FREE: Final = "/account/rate-limits"
+_LONGEST_PAGE: Final = 1000
+_ALL: Final = f"id ..; max={_LONGEST_PAGE}"
 _NEWEST: Final = "version ..; max=1, order=desc"
 _MOST_PAGES: Final = 100
 #: Answers remembered; more than the apps of a large company, at under a kilobyte each.
@@ -58,6 +62,14 @@ class _Remembered:
     picked: Any = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Page(Generic[T]):
+    """Part of a list, and the `Range` of the next part; empty when there is none."""
+
+    items: tuple[T, ...]
+    following: str
+
+
 class HerokuApi:
     """The questions, each one or more GET requests.
 
@@ -67,7 +79,7 @@ class HerokuApi:
     Attributes:
         tokens: where the token comes from.
         clock: tells the time.
-        remaining: requests that the account had left after the last answer, if known.
+        budget: counts the requests, and sends none beyond.
         refused: the token that Heroku refused last, if any.
     """
 
@@ -77,12 +89,13 @@ class HerokuApi:
         tokens: TokenSource,
         *,
         clock: Clock,
+        budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         time_limit: float = TIME_LIMIT,
     ) -> None:
         self.tokens = tokens
         self.clock = clock
-        self.remaining: int | None = None
+        self.budget = budget or Budget(clock)
         self.refused: Secret | None = None
         self._getter = Getter(host, transport=transport, time_limit=time_limit)
         self._renewing = asyncio.Lock()
@@ -144,9 +157,9 @@ class HerokuApi:
 
     async def rate_limit(self) -> int:
         """How many requests are left. This one is free."""
-        path, what = "/account/rate-limits", "The account"
-        self.remaining = (await self._one(path, shapes.remaining, what))[0]
-        return self.remaining
+        remaining = (await self._one(_FREE, shapes.remaining, "The account"))[0]
+        self.budget.saw(remaining)
+        return remaining
 
     async def _one(
         self, path: str, pick: Callable[[Any], T], what: str, chosen: object = None
@@ -167,23 +180,38 @@ class HerokuApi:
         what: str,
         headers: Mapping[str, str] | None = None,
     ) -> list[T]:
-        """All pages of a list. Only a list of one page is remembered: its ETag covers all."""
-        remembered = self._memory.get(path)
-        headers = headers or {}
-        answer = await self._ask(path, what, {"Range": _ALL, **headers}, remembered)
-        if remembered and answer.status == _NOT_MODIFIED:
-            return list(remembered.picked)
-        found = _each(pick, decoded(answer))
-        seen: set[str] = set()
-        while following := answer.headers.get("Next-Range"):
-            if following in seen or len(seen) == _MOST_PAGES or not _ECHOED.fullmatch(following):
+        """All pages of a list, each of which is remembered for itself."""
+        found: list[T] = []
+        following, seen = _ALL, {_ALL}
+        while following:
+            page = await self._page(path, pick, what, {"Range": following, **(headers or {})})
+            found += page.items
+            following = page.following
+            if following in seen or len(seen) > _MOST_PAGES:
                 raise NotHeroku("What answers is not Heroku: its list has no end")
             seen.add(following)
-            answer = await self._ask(path, what, {"Range": following, **headers})
-            found += _each(pick, decoded(answer))
-        if not seen:
-            self._remember(path, answer, tuple(found))
         return found
+
+    async def _page(
+        self, path: str, pick: Callable[[Any], T], what: str, headers: Mapping[str, str]
+    ) -> _Page[T]:
+        """One page. Heroku: `Next-Range` leads to the next one, and is sent back as it is."""
+        key = (path, headers["Range"])
+        remembered = self._memory.get(key)
+        answer = await self._ask(path, what, headers, remembered)
+        if remembered and answer.status == _NOT_MODIFIED:
+            known: _Page[T] = remembered.picked
+            return known
+        following = answer.headers.get("Next-Range", "")
+        if following and not _ECHOED.fullmatch(following):
+            raise NotHeroku("What answers is not Heroku: its list has no end")
+        page = _Page(tuple(_each(pick, decoded(answer))), following)
+        if following or len(page.items) < _LONGEST_PAGE:
+            self._remember(key, answer, page)
+        else:
+            # It is full: its ETag would not tell that another page has begun behind it.
+            self._memory.pop(key, None)
+        return page
 
     async def _ask(
         self,
@@ -212,10 +240,12 @@ class HerokuApi:
         return answer
 
     async def _get(self, path: str, token: Secret, headers: Mapping[str, str]) -> Answer:
+        if path != _FREE:
+            self.budget.take()
         answer = await self._getter.get(path, token, {"Accept": _ACCEPT, **headers})
         left = answer.headers.get("RateLimit-Remaining", "")
         if left.isascii() and left.isdigit():
-            self.remaining = int(left)
+            self.budget.saw(int(left))
         return answer
 
     def _is_refusal(self, answer: Answer, what: str) -> bool:

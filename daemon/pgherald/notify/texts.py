@@ -245,7 +245,7 @@ def _key(news: Sequence[News]) -> str:
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if news.subject.startswith("account:"):
+    if news.subject.startswith(("account:", "budget:")):
         label = "Heroku" if label == DEFAULT_ACCOUNT else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 

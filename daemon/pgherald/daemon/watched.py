@@ -1,0 +1,103 @@
+"""What a sweep is about, and who hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from pgherald.errors import PgheraldError
+from pgherald.heroku.account import Account
+from pgherald.heroku.discovery import Discovery, Found
+from pgherald.model import Database, DatabaseKey, Sighting
+
+#: Apps of one account that are asked about at the same time.
+_AT_ONCE: Final = 8
+
+
+@dataclass(eq=False)
+class Watched:
+    """An account and its databases.
+
+    Attributes:
+        account: asks Heroku.
+        named: databases that the configuration names.
+        discovery: finds further ones; None when the configuration has no such rules.
+        adopt: makes a database of a found attachment.
+        found: those that were found last.
+        discovered_at: when that was, UTC; None when never.
+        limit: how many apps are asked about at the same time.
+    """
+
+    account: Account
+    named: Sequence[Database]
+    discovery: Discovery | None = None
+    adopt: Callable[[Found], Database] | None = None
+    found: tuple[Database, ...] = ()
+    discovered_at: datetime | None = None
+    limit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    @property
+    def subject(self) -> str:
+        """The subject of this account's troubles."""
+        return account_subject(self.account.name)
+
+    @property
+    def databases(self) -> tuple[Database, ...]:
+        """All of the account's databases, named ones first."""
+        return (*self.named, *self.found)
+
+
+class Sightings(Protocol):
+    """Where sightings go: the engine, or a list for a plan."""
+
+    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
+        """Take sightings; returns at once."""
+        ...
+
+    def expecting(self) -> AbstractContextManager[None]:
+        """While this is open, more may come."""
+        ...
+
+    @property
+    def proving(self) -> Collection[DatabaseKey]:
+        """Databases whose login is being proven."""
+        ...
+
+
+class Listens(Protocol):
+    """Who hears of troubles and their end; see `pgherald.sync.troubles.Troubles`."""
+
+    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+        """Something does not work."""
+        ...
+
+    def ended(self, subject: str) -> None:
+        """It works."""
+        ...
+
+    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+        """Forget the troubles of what is no longer kept."""
+        ...
+
+
+def by_app(databases: Iterable[Database]) -> dict[str, tuple[Database, ...]]:
+    """The databases of each app, in the order in which the apps come first."""
+    apps: dict[str, tuple[Database, ...]] = {}
+    for database in databases:
+        apps[database.key.app] = (*apps.get(database.key.app, ()), database)
+    return apps
+
+
+def database_of(subject: str) -> DatabaseKey | None:
+    """The database that a subject names; None when it is about something else."""
+    kind, _, name = subject.partition(":")
+    return DatabaseKey.parse(name) if kind == "database" else None
+
+
+def account_subject(name: str) -> str:
+    """The subject of an account's troubles."""
+    return f"account:{name}"

@@ -1,0 +1,217 @@
+"""Which apps have to be read: one list instead of one question for each app.
+
+The list of an account's apps tells of each when it had its last release, and every change
+of a config var is a release (Heroku: `released_at` moves with each, `updated_at` with much
+else). So an app is read
+
+- when the list shows another `released_at` than before its last reading, or does not show
+  the app at all: then the app itself says why;
+- once more some seconds after that, since Heroku's stamps have whole seconds, and two
+  releases may share one;
+- in its turn, whatever the list says: nobody has proven that `released_at` moves with every
+  kind of rotation. Each app has its turn once in `full_sweep` seconds, one after the other
+  and not all at once; with very many apps it comes later, since all turns together may cost
+  a fifth of the budget and no more.
+
+A list is not worthwhile where it has as many pages as apps are wanted; then each app is read.
+What the budget does not allow is put off to the next sweep, the longest unread app first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.errors import Forbidden, HerokuError, NotVisible
+from pgherald.heroku.budget import Budget
+from pgherald.heroku.gate import LONGEST, Pause
+from pgherald.heroku.shapes import App
+
+#: Seconds between two readings of the same config var, where no list says that it changed.
+FULL_SWEEP: Final = 15 * 60.0
+
+#: What the question for the list is called among the questions about apps; no app has that name.
+LIST: Final = "*"
+
+#: Apps on one page of the list.
+_PAGE: Final = 1000
+
+#: A release younger than this is read once more. Heroku's clock and ours may differ.
+_YOUNG: Final = timedelta(minutes=5)
+
+#: Seconds after which another release would have another stamp.
+_NEXT_STAMP: Final = 2.0
+
+#: The part of the budget that readings in turn may cost.
+_TURNS: Final = 0.2
+
+#: A reading costs this much at most: the config vars, and the release that a new login came with.
+_COST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to do in a sweep.
+
+    Attributes:
+        read: the apps to be read.
+        put_off: those that should be read and that the budget does not allow.
+        listed: whether Heroku has answered with a list just now.
+    """
+
+    read: tuple[str, ...]
+    put_off: frozenset[str]
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The last reading of an app.
+
+    Attributes:
+        stamp: `released_at` as the list had shown it before.
+        first: when the first reading with that stamp began, on the monotonic clock.
+        settled: whether it need not be read once more.
+        at: number of the reading, counting up.
+    """
+
+    stamp: datetime | None
+    first: float
+    settled: bool
+    at: int
+
+
+class Overview:
+    """Chooses the apps that a sweep of one account reads.
+
+    Args:
+        clock: tells the time.
+        budget: says what the account may still cost.
+        ask: asks for the list, if now is the time for it.
+        is_own: whether an error of the list is the list's alone, and not the account's.
+        full_sweep: seconds in which every app is read at least once.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        budget: Budget,
+        ask: Callable[[], Awaitable[Sequence[App]]],
+        is_own: Callable[[HerokuError], bool],
+        *,
+        full_sweep: float = FULL_SWEEP,
+    ) -> None:
+        self._clock = clock
+        self._budget = budget
+        self._ask = ask
+        self._is_own = is_own
+        self._full_sweep = full_sweep
+        #: What the list said: by app, when it had its last release.
+        self._stamps: Mapping[str, datetime | None] = {}
+        self._listed = False
+        self._readings: dict[str, _Reading] = {}
+        self._count = 0
+        self._pages = 1
+        self._useless: Pause | None = None
+        self._turns = 0.0
+        self._turned_at = (clock.now(), clock.monotonic())
+
+    async def choose(self, apps: Sequence[str]) -> Choice:
+        """Choose among these apps.
+
+        Raises:
+            HerokuError: the list could not be had, and neither can anything else.
+            PgheraldError: what the token source raises.
+        """
+        wanted = set(apps)
+        self._readings = {app: self._readings[app] for app in wanted & self._readings.keys()}
+        self._listed = False
+        if self._budget.left <= _COST:  # a list of which nothing could be read is no use
+            return Choice((), frozenset(wanted), listed=False)
+        turn: list[str] = []
+        if self._is_worthwhile(len(wanted)) and await self._look_at_list(wanted):
+            due = [app for app in apps if self._is_due(app)]
+            turn = self._in_turn(wanted.difference(due))
+        else:
+            due = list(apps)
+        # What was read longest ago comes first; never is longer still.
+        due.sort(key=self._read_at)
+        affordable = self._budget.left // _COST
+        read = [*due[:affordable], *turn] if self._budget.is_ample else due[:affordable]
+        return Choice(tuple(read), frozenset(due[affordable:]), self._listed)
+
+    def stamp(self, app: str) -> datetime | None:
+        """What is to be handed to `was_read`; to be asked for before the reading."""
+        return self._stamps.get(app)
+
+    def was_read(self, app: str, stamp: datetime | None, began: float) -> None:
+        """The app has been read.
+
+        Args:
+            app: which one.
+            stamp: what `stamp` said when the reading began.
+            began: when that was, on the monotonic clock.
+        """
+        before = self._readings.get(app)
+        again = before is not None and before.stamp == stamp
+        first = before.first if again and before is not None else began
+        old = stamp is not None and self._clock.now() - stamp > _YOUNG
+        settled = old or (again and began - first >= _NEXT_STAMP)
+        self._count += 1
+        self._readings[app] = _Reading(stamp, first, settled, self._count)
+
+    def forget(self) -> None:
+        """Read everything again: another token may show something else."""
+        self._readings.clear()
+        self._useless = None
+
+    def _is_worthwhile(self, apps: int) -> bool:
+        if apps <= self._pages:
+            return False
+        return self._useless is None or self._useless.is_over
+
+    async def _look_at_list(self, wanted: AbstractSet[str]) -> bool:
+        """Look at the list; tells whether it can be gone by.
+
+        A list that is forbidden hinders nobody: each app is read, as far as the budget goes.
+        One that fails for another reason, while apps can be read, counts as unchanged.
+        """
+        try:
+            found = await self._ask()
+        except HerokuError as exc:
+            if not self._is_own(exc):
+                raise
+            return not isinstance(exc, Forbidden | NotVisible)
+        self._listed = True
+        self._stamps = {app.name: app.released_at for app in found if app.name in wanted}
+        self._pages = max(1, -(-len(found) // _PAGE))
+        useless = len(self._stamps) <= self._pages
+        self._useless = Pause(self._clock, LONGEST) if useless else None
+        return True
+
+    def _is_due(self, app: str) -> bool:
+        reading, stamp = self._readings.get(app), self._stamps.get(app)
+        if reading is None or not reading.settled:
+            return True
+        return stamp is None or stamp != reading.stamp
+
+    def _in_turn(self, apps: AbstractSet[str]) -> list[str]:
+        """The apps that are read though nothing seems to have changed."""
+        now, before = (self._clock.now(), self._clock.monotonic()), self._turned_at
+        # The monotonic clock stands still while the machine sleeps; the other may be set back.
+        passed = max((now[0] - before[0]).total_seconds(), now[1] - before[1], 0.0)
+        self._turned_at = now
+        each_hour = self._budget.allowance * _TURNS
+        pace = min(len(apps) / self._full_sweep, each_hour / 3600.0)
+        self._turns = min(self._turns + passed * pace, float(len(apps)))
+        number = int(self._turns)
+        self._turns -= number
+        return sorted(apps, key=self._read_at)[:number]
+
+    def _read_at(self, app: str) -> int:
+        reading = self._readings.get(app)
+        return reading.at if reading else 0
