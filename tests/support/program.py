@@ -157,6 +157,7 @@ class House:
         poll: str = "1s",
         token: str = "file:~/token",  # noqa: S107 – names a file
         desktop: bool = False,
+        events: bool = True,
         top: str = "",
     ) -> None:
         """Write the configuration: these tables, all three clients, the token from a file."""
@@ -165,6 +166,7 @@ poll_interval = "{poll}"
 {top}
 [heroku]
 token = "{token}"
+events = {"true" if events else "false"}
 [clients.service_file]
 [clients.pgpass]
 [clients.servers_json]

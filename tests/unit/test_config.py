@@ -66,9 +66,12 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         name = "work"
         token = "env:WORK_TOKEN"
         request_share = "10%"
+        events_limit = 3
         [[accounts]]
         name = "home"
         token = "netrc"
+        events = false
+        events_limit = 4
 
         [[databases]]
         app = "shop"
@@ -107,8 +110,8 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         state_dir=tmp_path / "state",
         log_level="debug",
         accounts=(
-            Account("work", TokenSpec(TokenKind.ENV, "WORK_TOKEN"), 0.1),
-            Account("home", TokenSpec(TokenKind.NETRC)),
+            Account("work", TokenSpec(TokenKind.ENV, "WORK_TOKEN"), 0.1, 3),
+            Account("home", TokenSpec(TokenKind.NETRC), events=0),
         ),
         databases=(
             Database(

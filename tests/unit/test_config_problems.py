@@ -209,6 +209,14 @@ def test_wrong_shares(tmp_path: Path, value: str) -> None:
     assert 'request_share must be a text from "1%" to "100%", not ' in found[0]
 
 
+@pytest.mark.parametrize("value", ["-1", "101", "2.0", '"20"', "true"])
+def test_wrong_counts(tmp_path: Path, value: str) -> None:
+    """A number of connections is one that a machine can bear."""
+    found = problems(tmp_path, f"{SMALLEST}[heroku]\nevents_limit = {value}\n")
+    assert len(found) == 1
+    assert "events_limit must be a number from 0 to 100, without quotes, not " in found[0]
+
+
 @pytest.mark.parametrize(
     "host", ["https://api.heroku.com", "http://10.0.0.1", "http://[::", "localhost", ""]
 )

@@ -12,6 +12,7 @@ import ssl
 import traceback
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,7 +33,6 @@ from pgherald.errors import (
     Unavailable,
     UnsafeHost,
 )
-from pgherald.heroku import api as api_module
 from pgherald.heroku import getter as getter_module
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.getter import Getter
@@ -105,12 +105,36 @@ async def test_the_request(heroku: FakeHeroku, clock: FakeClock) -> None:
     assert request.headers["Accept-Encoding"] == "identity"
 
 
-def test_nothing_but_get_is_ever_sent() -> None:
-    """The room that talks HTTP has one place that builds a request, and it says GET."""
-    sources = inspect.getsource(getter_module) + inspect.getsource(api_module)
-    assert re.findall(r'build_request\(\s*"(\w+)"', sources) == ["GET"]
-    assert not re.search(r"\.(post|put|patch|delete|request|stream)\(", sources)
-    assert "follow_redirects=True" not in sources
+def test_only_reads_are_ever_sent() -> None:
+    """One module builds requests: GETs, and the one POST that opens a log session for reading."""
+    room = Path(getter_module.__file__).parent
+    sources = {path.name: path.read_text() for path in room.glob("*.py")}
+    assert {name for name, text in sources.items() if "import httpx" in text} == {
+        "api.py",
+        "getter.py",
+    }
+    everything = "".join(sources.values())
+    getter = sources["getter.py"]
+    assert everything.count("build_request(") == getter.count("build_request(") == 3
+    assert re.findall(r'build_request\(\s*"(\w+)", (.*?), headers', getter) == [
+        ("GET", "self.host.url + path"),
+        ("POST", "self.host.url + path"),
+        ("GET", "url.reveal()"),
+    ]
+    # What the POST goes to is made beside it, from nothing but an app's name.
+    assert inspect.getsource(Getter.open_log).count('f"/apps/{segment(app)}/log-sessions"') == 1
+    assert "path" not in inspect.signature(Getter.open_log).parameters
+    assert not re.search(r"\.(post|put|patch|delete|request|stream)\(", everything)
+    assert not re.search(r"httpx\.(get|post|put|patch|delete|request|stream)\(", everything)
+    assert "follow_redirects=True" not in everything
+
+
+async def test_a_log_session_is_of_the_app_alone(heroku: FakeHeroku, clock: FakeClock) -> None:
+    """No name makes the POST go to another path than the app's log sessions."""
+    for name in ("../account", "a/config-vars?", "a#", ".."):
+        with pytest.raises(NotVisible):
+            await heroku.api(clock).open_log(name)
+    assert all(re.fullmatch(r"/apps/[\w%~-]+/log-sessions", path) for path in heroku.paths)
 
 
 @pytest.mark.parametrize("name", ["../account", "a/b", "a?b", "a#b", "..", "a%2Fb", "ä b"])

@@ -144,3 +144,24 @@ def test_only_heroku_itself_is_the_usual_one() -> None:
     """Any host but api.heroku.com needs the CLI's other hosts redirected too."""
     assert HerokuHost.from_env({}).is_usual
     assert not HerokuHost.from_env({"HEROKU_HOST": "herokudev.com"}).is_usual
+
+
+@pytest.mark.parametrize(
+    ("heroku", "url", "allowed"),
+    [
+        ("", "https://logs-api.heroku.com/sessions/x?srv=1", True),
+        ("", "https://logs.example.org:8443/sessions/x", True),
+        ("", "http://logs-api.heroku.com/sessions/x", False),
+        ("", "http://127.0.0.1:5000/sessions/x", False),
+        ("", "https://localhost/sessions/x", False),
+        ("", "ftp://logs-api.heroku.com/x", False),
+        ("", "https://me@logs-api.heroku.com/x", False),
+        ("", "nothing", False),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000/sessions/x", True),
+        ("http://127.0.0.1:5000", "http://localhost:5001/sessions/x", True),
+        ("http://127.0.0.1:5000", "https://logs-api.heroku.com/sessions/x", False),
+    ],
+)
+def test_where_a_log_may_be_read(heroku: str, url: str, allowed: bool) -> None:  # noqa: FBT001 – a table's column
+    """A log comes over https, or from this machine where that is what stands for Heroku."""
+    assert HerokuHost.from_env({"HEROKU_HOST": heroku}).allows_log(url) is allowed

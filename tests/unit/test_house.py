@@ -50,7 +50,7 @@ REVEALS = {
     "cli/password.py": "prints the password that was asked for",
     "clients/lines.py": "puts logins into the clients' files",
     "clients/pgpass.py": "puts passwords into pgpass",
-    "heroku/getter.py": "sends the token to Heroku",
+    "heroku/getter.py": "sends the token to Heroku, and fetches a log by its address",
     "heroku/token_reading.py": "checks a token's form before it is used",
     "heroku/url.py": "takes the login out of a config var's URL",
     "libpq.py": "hands the password to libpq",

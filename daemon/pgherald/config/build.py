@@ -151,7 +151,8 @@ class Builder:
         return tuple(accounts.values())
 
     def _made_account(self, name: str, table: HerokuTable | AccountTable) -> Account:
-        return Account(name, self._token(table.token), table.request_share)
+        events = table.events_limit if table.events else 0
+        return Account(name, self._token(table.token), table.request_share, events)
 
     def _token(self, token: TokenSpec) -> TokenSpec:
         """The same source, with a file's path as `TokenSpec` wants it."""

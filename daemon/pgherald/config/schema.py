@@ -46,6 +46,18 @@ class HerokuTable:
         default_text='`"25%"`',
         example="25%",
     )
+    events: bool = key(
+        values.FLAG,
+        "Follow the apps' own logs for releases, so that a rotation is looked at as it happens "
+        "and not at the next look. It only ever makes a look come sooner.",
+        default=True,
+    )
+    events_limit: int = key(
+        values.COUNT,
+        "Of how many apps, the first ones as they stand here. Each is one open connection and "
+        "about one request an hour.",
+        default=20,
+    )
 
 
 @attrs.frozen
@@ -69,6 +81,8 @@ class AccountTable:
         default_text='`"25%"`',
         example="25%",
     )
+    events: bool = key(values.FLAG, "As in [heroku].", default=True)
+    events_limit: int = key(values.COUNT, "As in [heroku].", default=20)
 
 
 _ACCOUNT_ABOUT = "Which of [[accounts]] this belongs to. Needed when there are several."

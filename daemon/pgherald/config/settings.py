@@ -62,11 +62,13 @@ class Account:
         name: its name in the configuration.
         token: where its token is.
         request_share: the part of its requests that pgherald may use, above 0 and at most 1.
+        events: of how many apps the log is followed, at most.
     """
 
     name: str
     token: TokenSpec
     request_share: float = 0.25
+    events: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from pgherald.secret import Secret
 
 #: A name's length in bytes; well inside libpq's 1,023 for a line of the service file.
 MAX_NAME: Final = 200
+#: More connections at the same time would be no comfort to anybody.
+MOST: Final = 100
 #: libpq: the values of `sslmode`, weakest first.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -143,6 +145,12 @@ def _percent(value: Any) -> float:
     if match is None or not 1 <= int(match[1]) <= 100:  # noqa: PLR2004 – that is what percent means
         raise Wrong(f'must be a text from "1%" to "100%", not {shown(value)}')
     return int(match[1]) / 100
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise Wrong(f"must be a number from 0 to {MOST}, without quotes, not {shown(value)}")
+    return value
 
 
 def _app(value: Any) -> str:
@@ -276,6 +284,7 @@ SERVICE: Final = Kind("text without `]`", _service)
 FLAG: Final = Kind("`true` or `false`", _flag)
 DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
 PERCENT: Final = Kind('text such as `"25%"`', _percent)
+COUNT: Final = Kind("number", _count)
 APP: Final = Kind("app name", _app)
 ATTACHMENT: Final = Kind("attachment name", _attachment)
 APP_PATTERN: Final = Kind("pattern", _app_pattern)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pgherald.config import Config
+from pgherald.daemon.events import Events
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside, State, files_of, machinery, state_of, teller_of
@@ -253,6 +254,8 @@ class _Generation:
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
         await self._stack.enter_async_context(self._kept(self._machine.engine.run()))
         self._pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        self._events = Events(self._machine.sweeper)
+        self._stack.push_async_callback(self._events.stop)
         self._sweeps = Sweeps(log)
         self._stack.push_async_callback(self._sweeps.stop)
         self._sweeps.every(_SWEEP, self._config.poll_interval, self._sweep)
@@ -295,6 +298,7 @@ class _Generation:
 
     async def _sweep(self) -> None:
         self._machine.sweeper.sweep()
+        self._events.keep()
         await self._pgadmin.look()
 
     def _paths(self) -> set[Path]:
@@ -322,11 +326,13 @@ class _Generation:
     def _renew_now(self) -> None:
         for watched in self._machine.accounts.watched:
             watched.account.retry()
+        self._events.restart()
         self._sweeps.now(_SWEEP)
 
     def _jumped(self, _seconds: float) -> None:
         """The machine slept, or its clock was set: look now, and count intervals anew."""
         self._sweeps.retime()
+        self._events.restart()
         self._sweeps.now(_SWEEP)
 
 

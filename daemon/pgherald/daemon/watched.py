@@ -29,6 +29,7 @@ class Watched:
         adopt: makes a database of a found attachment.
         found: those that were found last.
         discovered_at: when that was, UTC; None when never.
+        events: of how many apps the log is followed, at most.
         limit: how many apps are asked about at the same time.
     """
 
@@ -38,6 +39,7 @@ class Watched:
     adopt: Callable[[Found], Database] | None = None
     found: tuple[Database, ...] = ()
     discovered_at: datetime | None = None
+    events: int = 0
     limit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     @property

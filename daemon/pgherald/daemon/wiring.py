@@ -238,7 +238,8 @@ async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Account
             account = Account(
                 setting.name, api, interval=config.poll_interval, full_sweep=config.full_sweep
             )
-            watched.append(Watched(account, named, *_discovery(account, rules)))
+            found = _discovery(account, rules)
+            watched.append(Watched(account, named, *found, events=setting.events))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
 

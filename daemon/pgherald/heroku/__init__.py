@@ -3,7 +3,7 @@
     host        which Heroku is asked, and the rule where a token may go
     tokens      where the token comes from; token_reading and token_programs are the kinds
                 of sources, netrc and child help them
-    getter      one GET request: time limit, size limit, no redirects
+    getter      one request, which only reads: time limit, size limit, no redirects
     answers     what a status and its error body mean, as one of our errors
     shapes      JSON in, frozen types out
     budget      how many requests an account may cost, and how many it did cost
@@ -12,6 +12,7 @@
     gate        who may be asked again, and when: a broken Heroku is asked less often
     overview    which apps have to be read: one list instead of one question for each
     account     an account's databases: sightings, or why there is none
+    events      an app's releases as they happen, told by its log
     discovery   databases nobody had to list
 
 The order is also the direction of the imports: each module knows those above it only.

@@ -13,11 +13,13 @@ from pgherald.errors import (
     HerokuError,
     NotVisible,
     PgheraldError,
+    RateLimited,
+    Unavailable,
 )
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.gate import LONGEST, Gate, Pause
 from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
-from pgherald.heroku.shapes import VarsSeen
+from pgherald.heroku.shapes import LogSession, VarsSeen
 from pgherald.heroku.url import parse_postgres_url
 from pgherald.model import Database, DatabaseKey, Sighting
 from pgherald.secret import Secret
@@ -147,6 +149,29 @@ class Account:
         self._known[app] = (databases, found)
         self._overview.was_read(app, stamp, began)
         return found
+
+    async def open_log(self, app: str) -> LogSession:
+        """Open a log session of an app, if now is the time for it.
+
+        A failure is held against nobody, since events only make a look come sooner: the next
+        sweep finds out by itself what is wrong. Only the limit of requests is everybody's.
+
+        Raises:
+            HerokuError: why it cannot be opened. `Unavailable` when nothing was sent, since
+                the account or the app rests, or for the sake of the budget.
+            MissingTool: as in `look`.
+        """
+        try:
+            began = self._gate.admit(app)
+        except HerokuError as exc:
+            raise Unavailable(exc.title) from None
+        if not self.api.budget.is_ample:
+            raise Unavailable("There are few requests left")
+        try:
+            return await self.api.open_log(app)
+        except RateLimited as exc:
+            self._gate.failed(None, exc, began)
+            raise
 
     async def ask(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
         """Put a question, if now is the time for it, and remember how that went.

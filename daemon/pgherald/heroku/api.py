@@ -1,4 +1,4 @@
-"""What Heroku is asked. Reads only.
+"""What Heroku is asked. Reads only; opening a log session, which is a POST, included.
 
     api = HerokuApi(host, tokens, clock=SystemClock())
     seen = await api.config_vars("shop-production", ["DATABASE"])
@@ -13,12 +13,13 @@ the Heroku CLI uses are meant (`version=3.sdk`, `Accept-Inclusion`), its source.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import quote
 
 import httpx
 
@@ -27,13 +28,16 @@ from pgherald.errors import LoginRequired, NotHeroku
 from pgherald.heroku import shapes
 from pgherald.heroku.answers import decoded, error_of, needs_other_token
 from pgherald.heroku.budget import Budget
-from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter
+from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter, segment
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.shapes import App, Attachment, Release, VarsSeen
+from pgherald.heroku.shapes import App, Attachment, LogSession, Release, VarsSeen
 from pgherald.heroku.tokens import TokenSource
 from pgherald.secret import Secret
 
 T = TypeVar("T")
+
+#: Sends a request, with this token and these headers.
+Send = Callable[[Secret, Mapping[str, str]], Awaitable[Answer]]
 
 _ACCEPT: Final = "application/vnd.heroku+json; version=3"
 #: The variant that names an attachment's plan (heroku CLI: addons, pg resolver).
@@ -51,7 +55,7 @@ _MOST_PAGES: Final = 100
 _MOST_REMEMBERED: Final = 4096
 #: What we are willing to send back in a header: visible ASCII and spaces.
 _ECHOED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
-_GOOD: Final = frozenset({200, 206})
+_GOOD: Final = frozenset({200, 201, 206})
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
 
@@ -119,7 +123,7 @@ class HerokuApi:
         """
         names = frozenset(attachments)
         read = shapes.vars_seen(names, self.clock.now)
-        seen, unchanged = await self._one(f"/apps/{_segment(app)}/config-vars", read, app, names)
+        seen, unchanged = await self._one(f"/apps/{segment(app)}/config-vars", read, app, names)
         return replace(seen, seen_at=self.clock.now(), unchanged=True) if unchanged else seen
 
     async def apps(self) -> list[App]:
@@ -128,11 +132,11 @@ class HerokuApi:
 
     async def team_apps(self, team: str) -> list[App]:
         """A team's apps."""
-        return await self._list(f"/teams/{_segment(team)}/apps", shapes.app, f"Team {team}")
+        return await self._list(f"/teams/{segment(team)}/apps", shapes.app, f"Team {team}")
 
     async def attachments(self, app: str) -> list[Attachment]:
         """What is attached to an app."""
-        path = f"/apps/{_segment(app)}/addon-attachments"
+        path = f"/apps/{segment(app)}/addon-attachments"
         return await self._list(path, shapes.attachment, app, _WITH_PLAN)
 
     async def all_attachments(self) -> list[Attachment]:
@@ -146,10 +150,22 @@ class HerokuApi:
 
     async def latest_release(self, app: str) -> Release | None:
         """The newest release; None when there is none."""
-        path = f"/apps/{_segment(app)}/releases"
+        path = f"/apps/{segment(app)}/releases"
         answer = await self._ask(path, app, {"Range": _NEWEST})
         releases = _each(shapes.release, decoded(answer))
         return max(releases, key=lambda release: release.version, default=None)
+
+    async def open_log(self, app: str) -> LogSession:
+        """Open a log session of an app; the one request that is no GET."""
+        send = partial(self._getter.open_log, app)
+        answer = await self._ask("", app, {}, send=send)
+        return shapes.log_session(decoded(answer))
+
+    @contextlib.asynccontextmanager
+    async def follow(self, session: LogSession) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Read a log session; see `Getter.follow`. It costs none of the account's requests."""
+        async with self._getter.follow(session.url) as pieces:
+            yield pieces
 
     async def account(self) -> str:
         """The e-mail address of the account."""
@@ -219,30 +235,34 @@ class HerokuApi:
         what: str,
         headers: Mapping[str, str],
         remembered: _Remembered | None = None,
+        send: Send | None = None,
     ) -> Answer:
         """One question: one request, or two when the first token had expired."""
+        send = send or partial(self._getter.get, path)
         if remembered:
             headers = {**headers, "If-None-Match": remembered.etag}
         token = await self.tokens.get()
-        answer = await self._get(path, token, headers)
+        answer = await self._paid(send, token, headers, free=path == _FREE)
         if self._is_refusal(answer, what):
             token = await self._other_than(token)
-            answer = await self._get(path, token, headers)
+            answer = await self._paid(send, token, headers, free=path == _FREE)
             if self._is_refusal(answer, what):
                 raise self._refuse(token)
         if answer.status not in _GOOD and not (remembered and answer.status == _NOT_MODIFIED):
             error = error_of(answer, what, self.clock.now())
-            if needs_other_token(error):
+            if needs_other_token(error) and path:  # a log is not needed
                 self.refused = token
             raise error
         if token == self.refused:
             self.refused = None
         return answer
 
-    async def _get(self, path: str, token: Secret, headers: Mapping[str, str]) -> Answer:
-        if path != _FREE:
+    async def _paid(
+        self, send: Send, token: Secret, headers: Mapping[str, str], *, free: bool
+    ) -> Answer:
+        if not free:
             self.budget.take()
-        answer = await self._getter.get(path, token, {"Accept": _ACCEPT, **headers})
+        answer = await send(token, {"Accept": _ACCEPT, **headers})
         left = answer.headers.get("RateLimit-Remaining", "")
         if left.isascii() and left.isdigit():
             self.budget.saw(int(left))
@@ -289,8 +309,3 @@ def _each(pick: Callable[[Any], T], body: Any) -> list[T]:
     if not isinstance(body, list):
         raise NotHeroku("What answers is not Heroku: a list has an odd shape")
     return [pick(item) for item in body]
-
-
-def _segment(name: str) -> str:
-    """One segment of a path. Dots are quoted too, since a library may resolve `..`."""
-    return quote(name, safe="").replace(".", "%2E")

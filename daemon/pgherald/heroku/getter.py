@@ -1,6 +1,7 @@
-"""One GET request, and every way it can go wrong.
+"""One request, and every way it can go wrong.
 
-- Only GET: nothing here can change anything at Heroku.
+- Reads only: GET, and the one POST by which Heroku opens a log session for reading. Nothing
+  here can change anything at Heroku.
 - `HerokuHost.allows` is asked with the very URL that is about to be used. Redirects are
   never followed: the token would travel along.
 - A total time limit beside httpx's own, which begin anew with each piece: a body that
@@ -16,17 +17,25 @@ and with it the token.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 import httpx
 
 import pgherald
-from pgherald.errors import HerokuError, MissingTool, NotHeroku, Unavailable, UnsafeHost
+from pgherald.errors import (
+    HerokuError,
+    MissingTool,
+    NotHeroku,
+    Unavailable,
+    UnsafeHost,
+)
 from pgherald.heroku.host import HerokuHost
 from pgherald.secret import Secret
 
@@ -37,6 +46,11 @@ SIZE_LIMIT: Final = 16 * 1024 * 1024
 USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgherald/pgherald)"
 
 _NOT_MODIFIED: Final = 304
+#: Only what Heroku itself says of the app, none of what the app says; one old line, and the new
+#: ones as they come. The public schema calls the filter `dyno_name`, the Heroku CLI `dyno`.
+_LOG_SESSION: Final = {"source": "app", "dyno": "api", "lines": 1, "tail": True}
+#: Seconds of silence after which the kernel asks whether the other side is still there.
+_SILENCE: Final = 60
 _UNREACHED: Final = "Heroku cannot be reached"
 _PROXY_ADVICE: Final = "Look at the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
 
@@ -57,7 +71,7 @@ class Answer:
 
 
 class Getter:
-    """Sends GET requests with a token to one Heroku.
+    """Sends requests with a token to one Heroku, and follows logs without it.
 
     Attributes:
         host: where they go.
@@ -93,12 +107,92 @@ class Getter:
             NotHeroku: a redirect, a flood, or something that is not HTTP.
             MissingTool: the proxy needs a package that is not installed.
         """
+        client = self._opened()
+        request = client.build_request("GET", self.host.url + path, headers=headers)
+        return await self._in_time(client, request, token)
+
+    async def open_log(self, app: str, token: Secret, headers: Mapping[str, str]) -> Answer:
+        """Open a log session of an app, to read what it is about to say of its releases.
+
+        Args:
+            app: the app's name.
+            token: as for `get`.
+            headers: further headers.
+
+        Raises:
+            HerokuError, MissingTool: as `get`.
+        """
+        client, path = self._opened(), f"/apps/{segment(app)}/log-sessions"
+        request = client.build_request(
+            "POST", self.host.url + path, headers=headers, json=_LOG_SESSION
+        )
+        return await self._in_time(client, request, token)
+
+    @contextlib.asynccontextmanager
+    async def follow(self, url: Secret) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Fetch a log session, for as long as it lasts, without the token.
+
+        Gives the body piece by piece. It may be silent for an hour: the kernel alone looks
+        whether the other side is still there, so that silence wakes nobody up.
+
+        Args:
+            url: the session's address, which is the key to it.
+
+        Raises:
+            UnsafeHost: the address is none that a log may be fetched from.
+            Unavailable: the session is over, or cannot be reached, or broke off.
+            NotHeroku: what answers is no log.
+        """
+        client = self._opened()
+        limits = httpx.Timeout(self._time_limit, read=None)
+        accepted = {"Accept": "text/event-stream"}
+        request = client.build_request("GET", url.reveal(), headers=accepted, timeout=limits)
+        if not self.host.allows_log(str(request.url)):
+            raise UnsafeHost(
+                "Refused: Heroku names an odd address for an app's log",
+                "Nothing was sent there. Rotations are noticed at the next look.",
+            )
         problem: HerokuError
         try:
             async with asyncio.timeout(self._time_limit):
-                return await self._get(path, token, headers)
+                response = await client.send(request, stream=True)
+            try:
+                _check_log(response)
+                yield self._pieces(response)
+                return
+            finally:
+                await response.aclose()
         except httpx.HTTPError as exc:
-            log.debug("GET %s: %s", path, type(exc).__name__)
+            log.debug("GET of a log session: %s", type(exc).__name__)
+            problem = _in_plain_words(exc)
+        except TimeoutError:
+            problem = _too_slow()
+        raise problem
+
+    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        size = 0
+        problem: HerokuError
+        try:
+            async for piece in response.aiter_bytes():
+                size += len(piece)
+                if size > self._size_limit:
+                    raise NotHeroku("What answers is not Heroku: it does not stop sending")
+                yield piece
+        except httpx.HTTPError as exc:
+            problem = _in_plain_words(exc)
+        else:
+            return
+        raise problem
+
+    async def _in_time(
+        self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
+    ) -> Answer:
+        problem: HerokuError
+        try:
+            async with asyncio.timeout(self._time_limit):
+                return await self._send(client, request, token)
+        except httpx.HTTPError as exc:
+            log.debug("%s %s: %s", request.method, request.url.path, type(exc).__name__)
             problem = _in_plain_words(exc)
         except TimeoutError:
             problem = _too_slow()
@@ -109,9 +203,13 @@ class Getter:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _get(self, path: str, token: Secret, headers: Mapping[str, str]) -> Answer:
-        client = self._client = self._client or _client(self.host, self._transport)
-        request = client.build_request("GET", self.host.url + path, headers=headers)
+    def _opened(self) -> httpx.AsyncClient:
+        self._client = self._client or _client(self.host, self._transport)
+        return self._client
+
+    async def _send(
+        self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
+    ) -> Answer:
         if not self.host.allows(str(request.url)):
             raise UnsafeHost(
                 f"Refused: a request would leave {self.host.name}",
@@ -134,6 +232,27 @@ class Getter:
             if len(body) > self._size_limit:
                 raise NotHeroku("What answers is not Heroku: it does not stop sending")
         return bytes(body)
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path. Dots are quoted too, since a library may resolve `..`."""
+    return quote(name, safe="").replace(".", "%2E")
+
+
+def _check_log(response: httpx.Response) -> None:
+    """Go on only with a log; have the kernel look after its connection."""
+    if response.status_code != httpx.codes.OK:
+        # Heroku: 403 or 404 when the session is over.
+        raise Unavailable(f"The log session cannot be read ({response.status_code})")
+    stream = response.extensions.get("network_stream")
+    wire = stream.get_extra_info("socket") if stream is not None else None
+    if wire is None:
+        return
+    with contextlib.suppress(OSError):
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in ("TCP_KEEPIDLE", "TCP_KEEPALIVE"):  # Linux; macOS
+            if hasattr(socket, option):
+                wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
 
 
 def _client(host: HerokuHost, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:

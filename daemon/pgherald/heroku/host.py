@@ -133,6 +133,20 @@ class HerokuHost:
         origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
         return origin == self and self.is_safe
 
+    def allows_log(self, url: str) -> bool:
+        """Whether a log may be fetched from this URL, which Heroku has named, without the token.
+
+        From anywhere over https, since Heroku's log routers have names of their own; where
+        Heroku is this machine, from this machine alone, and where it is not, never from it.
+        """
+        scheme, _, rest = url.partition("://")
+        origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
+        if origin is None:
+            return False
+        if self.is_loopback or origin.is_loopback:
+            return self.is_loopback and origin.is_loopback
+        return origin.scheme == "https"
+
 
 def _shown(text: str) -> str:
     """The host as it may be shown: without a user part, in visible ASCII, not too long."""

@@ -106,6 +106,19 @@ class Release:
     created_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class LogSession:
+    """Where an app's log can be read for a while.
+
+    Attributes:
+        url: its address, which is the key to it.
+        created_at: when it began, by Heroku's clock, UTC.
+    """
+
+    url: Secret
+    created_at: datetime | None
+
+
 def vars_seen(
     attachments: Collection[str], now: Callable[[], datetime]
 ) -> Callable[[Any], VarsSeen]:
@@ -173,6 +186,11 @@ def release(body: Any) -> Release:
         description=_text(body, "description"),
         created_at=_time(body, "created_at"),
     )
+
+
+def log_session(body: Any) -> LogSession:
+    """A log session."""
+    return LogSession(Secret(_text(body, "logplex_url")), _time(body, "created_at"))
 
 
 def email(body: Any) -> str:

@@ -1,0 +1,64 @@
+"""Keeps the logs of watched apps followed, so that a rotation is looked at as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from pgherald.daemon.sweeper import Sweeper
+from pgherald.daemon.watched import Watched, by_app
+from pgherald.errors import safe_text
+from pgherald.heroku.events import AppEvents
+
+log = logging.getLogger(__name__)
+
+
+class Events:
+    """Follows each account's first apps, as many as it may.
+
+    Args:
+        sweeper: has the apps, and looks at one when its log tells of a release.
+        make: makes what follows one app's log.
+    """
+
+    def __init__(self, sweeper: Sweeper, make: Callable[..., AppEvents] = AppEvents) -> None:
+        self._sweeper = sweeper
+        self._make = make
+        #: By account and app. One that has ended stays, since Heroku does not allow it.
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def keep(self) -> None:
+        """Follow the apps that are watched now, and no others. To be called after a sweep."""
+        wanted: dict[tuple[str, str], Watched] = {}
+        for watched in self._sweeper.watched:
+            for app in list(by_app(watched.databases))[: watched.events]:
+                wanted[watched.account.name, app] = watched
+        for name in [name for name in self._tasks if name not in wanted]:
+            self._tasks.pop(name).cancel()
+        for name, watched in wanted.items():
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(self._follow(watched, name[1]))
+
+    def restart(self) -> None:
+        """Begin anew: the machine slept, and the connections are dead, or there is a new token."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self.keep()
+
+    async def stop(self) -> None:
+        """Follow nothing any more."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, watched: Watched, app: str) -> None:
+        on_release = partial(self._sweeper.look, watched, app)
+        try:
+            await self._make(watched.account, app, on_release, watched.limit).run()
+        except Exception as exc:  # noqa: BLE001 – events are a comfort; their mistakes end nothing
+            log.error("%s: no events, by a mistake of pgherald's own: %s", app, safe_text(exc))  # noqa: TRY400 – a traceback could hold more than it should

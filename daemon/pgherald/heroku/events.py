@@ -1,0 +1,183 @@
+"""An app's releases as they happen, told by its log.
+
+Heroku writes a line into an app's log when a release is made, and every change of a config
+var is one. So a log that is followed makes a look come at once. It carries no truth: a line
+says only that something may have changed, and a line that is missed is made up for by the
+next sweep.
+
+Heroku: a session's address works for five minutes until somebody comes, and for an hour from
+then on. It sends server-sent events to who asks for them, else plain lines, such as
+
+    2026-01-05T09:00:00.123456+00:00 app[api]: Release v101 created by user me@example.com
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final
+
+from pgherald.errors import (
+    AccountSuspended,
+    Forbidden,
+    HerokuError,
+    LoginRequired,
+    NotVisible,
+    PgheraldError,
+    TwoFactorRequired,
+    UnsafeHost,
+)
+from pgherald.heroku.account import Account
+from pgherald.heroku.gate import LONGEST
+from pgherald.heroku.shapes import LogSession
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a session is left for a new one: before Heroku ends it.
+LIFE: Final = 55 * 60.0
+
+#: Seconds before the first attempt to come back; doubled with each that fails.
+PAUSE: Final = 1.0
+
+#: A stream that lasted this long, in seconds, was no failure.
+_LASTED: Final = 60.0
+
+#: By which part of itself a time may be shorter, so that many streams do not march in step.
+_SPREAD: Final = 0.2
+
+#: No line of Heroku's own is longer, in bytes.
+_LONGEST_LINE: Final = 16 * 1024
+
+_RELEASE: Final = re.compile(rb"(?:data: ?)?(\S{1,64}) app\[api\]: Release v\d+ created\b")
+
+
+class Releases:
+    """Finds the lines that tell of a release, in pieces of a log as they come in.
+
+    Args:
+        since: lines from before that moment, by the log's own clock, are old ones.
+    """
+
+    def __init__(self, since: datetime | None = None) -> None:
+        self._since = since
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, piece: bytes) -> int:
+        """How many releases this piece tells of."""
+        return sum(self._is_new(line) for line in self._lines(piece))
+
+    def _lines(self, piece: bytes) -> Iterator[bytes]:
+        *lines, rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            if not self._skipping:
+                yield line
+            self._skipping = False
+        # A line without end must not fill the memory.
+        self._skipping = self._skipping or len(rest) > _LONGEST_LINE
+        self._rest = b"" if self._skipping else rest
+
+    def _is_new(self, line: bytes) -> bool:
+        found = _RELEASE.match(line)
+        if found is None:
+            return False
+        with contextlib.suppress(ValueError, TypeError):  # no moment, or one without a time zone
+            return self._since is None or datetime.fromisoformat(found[1].decode()) >= self._since
+        return True
+
+
+class AppEvents:
+    """Follows one app's log until it is told to stop, or may not.
+
+    Args:
+        account: whose app it is.
+        app: the app's name.
+        on_release: called when the app may have changed; must not block.
+        limit: how many sessions of the account may be opened at the same time.
+        chance: numbers from 0 to 1, by which times are made unequal.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        app: str,
+        on_release: Callable[[], None],
+        limit: asyncio.Semaphore,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._account = account
+        self._app = app
+        self._on_release = on_release
+        self._limit = limit
+        self._chance = chance
+        self._clock = account.api.clock
+        self._came_before = False
+        #: Whether the log is being read at the moment.
+        self.connected = False
+
+    async def run(self) -> None:
+        """Follow the log. Returns when Heroku does not allow it, and else never."""
+        pause = 0.0
+        while True:
+            began = self._clock.monotonic()
+            least = PAUSE
+            try:
+                await self._follow()
+            except PgheraldError as exc:
+                if _is_final(exc):
+                    log.info(
+                        "%s: no events (%s); it is looked at now and then.", self._app, exc.title
+                    )
+                    return
+                log.debug("%s: no events for now (%s)", self._app, exc.title)
+                least = LONGEST if isinstance(exc, _LASTING) else PAUSE
+            if self._clock.monotonic() - began >= _LASTED:
+                pause = 0.0
+            pause = min(max(pause * 2, least), LONGEST)
+            await self._clock.sleep(pause * (1 - _SPREAD * self._chance()))
+
+    async def _follow(self) -> None:
+        """Follow one session to its end."""
+        async with self._limit:
+            session = await self._account.open_log(self._app)
+        life = LIFE * (1 - _SPREAD * self._chance())
+        reading = asyncio.ensure_future(self._read(session))
+        ending = asyncio.ensure_future(self._clock.sleep(life))
+        try:
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            self.connected = False
+            for task in (reading, ending):
+                task.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
+
+    async def _read(self, session: LogSession) -> None:
+        releases = Releases(session.created_at)
+        async with self._account.api.follow(session) as pieces:
+            self.connected = True
+            if self._came_before:
+                self._on_release()  # a line may have been missed
+            self._came_before = True
+            async for piece in pieces:
+                if releases.feed(piece):
+                    self._on_release()
+
+
+#: Errors that hold for a while.
+_LASTING: Final = (NotVisible, AccountSuspended, LoginRequired, TwoFactorRequired)
+
+
+def _is_final(error: PgheraldError) -> bool:
+    """Whether there is no use in asking again: not allowed, or not to be had for this app.
+
+    Heroku: no log sessions for apps in a Shield Space, nor with Private Space Logging.
+    """
+    return isinstance(error, Forbidden | UnsafeHost) or type(error) is HerokuError

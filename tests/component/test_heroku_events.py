@@ -1,0 +1,188 @@
+"""An app's log over real sockets: the simulator's, and odd ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
+from pgherald.heroku.account import Account
+from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.events import AppEvents
+from pgherald.heroku.getter import Getter
+from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.tokens import token_source
+from pgherald.secret import Secret
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.seed import seed_world
+from pgherald.simulator.server import Simulator
+from pgherald.simulator.state import LogBook
+from support.http_server import Script, answer, bytes_then_close, flood, serve, silence
+from support.simulator import FakeDoor, FakePostgres
+
+APP = "blog"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    world = await seed_world(
+        FakePostgres(), open_door=FakeDoor.opener(), token=Secret("HRKU-CANARY-token")
+    )
+    world.app(APP).log = LogBook()  # its first releases were made within this very second
+    async with Simulator.running(world) as running:
+        yield running
+
+
+class Listener:
+    """Follows the app's log, and counts the looks."""
+
+    def __init__(self, simulator: Simulator, home: Path) -> None:
+        env = simulator.environment(simulator.world.tokens[0].value, home)
+        host = HerokuHost.from_env(env)
+        source = token_source("env", "HEROKU_API_KEY", host, env, home)
+        self.api = HerokuApi(host, source, clock=SystemClock())
+        self.account = Account("default", self.api)
+        self.looks: asyncio.Queue[None] = asyncio.Queue()
+        self.events = AppEvents(
+            self.account,
+            APP,
+            lambda: self.looks.put_nowait(None),
+            asyncio.Semaphore(8),
+            chance=lambda: 0.9,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.events.run())
+        try:
+            async with asyncio.timeout(10):
+                while not self.events.connected and not task.done():  # noqa: ASYNC110 – nobody could set an event
+                    await asyncio.sleep(0.01)
+                yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.api.aclose()
+
+
+async def test_a_release_is_heard_of(simulator: Simulator, tmp_path: Path) -> None:
+    """Each release makes a look at once; what was released before does not."""
+    listener = Listener(simulator, tmp_path)
+    app = simulator.world.app(APP)
+    async with listener.running():
+        assert listener.looks.empty()
+        for _ in range(2):
+            simulator.world.release(app, "Update DATABASE by heroku-postgresql", "heroku")
+            await listener.looks.get()
+
+
+async def test_the_log_is_fetched_without_the_token(simulator: Simulator, tmp_path: Path) -> None:
+    """The token opens the session at Heroku, and is not sent to where the log is read."""
+    async with Listener(simulator, tmp_path).running():
+        visits = simulator.app.front.visits
+        assert [(v.method, v.path, v.account) for v in visits if "sessions/" not in v.path] == [
+            ("POST", f"/apps/{APP}/log-sessions", "dev@example.com")
+        ]
+        assert [(v.method, v.account) for v in visits if "sessions/" in v.path] == [("GET", None)]
+
+
+async def test_a_session_that_ends_is_replaced(simulator: Simulator, tmp_path: Path) -> None:
+    """When Heroku ends the session, a new one is opened, and one look makes up for the gap."""
+    listener = Listener(simulator, tmp_path)
+    async with listener.running():
+        simulator.app.sessions.end_all()
+        await listener.looks.get()
+        assert len([v for v in simulator.app.front.visits if v.method == "POST"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["403", "403-scope", "400"])
+async def test_where_it_is_not_allowed(simulator: Simulator, tmp_path: Path, kind: str) -> None:
+    """A refusal ends it for good."""
+    simulator.app.front.faults.add(Fault(kind, "POST /apps/*/log-sessions"))
+    async with Listener(simulator, tmp_path).running() as task:
+        assert task.done()
+        assert len(simulator.app.front.visits) == 1
+
+
+# --- odd logs ------------------------------------------------------------------------------
+
+
+async def read(getter: Getter, url: str) -> bytes:
+    """All that a log says."""
+    try:
+        async with asyncio.timeout(10), getter.follow(Secret(url)) as pieces:
+            return b"".join([piece async for piece in pieces])
+    finally:
+        await getter.aclose()
+
+
+PLAIN = {"Content-Type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (answer(404, "Not found"), Unavailable),
+        (answer(403, "CANARY"), Unavailable),
+        (answer(302, "", {"Location": "http://127.0.0.1:1/"}), Unavailable),
+        (silence, Unavailable),
+        (flood(b"x" * 100_000), NotHeroku),
+        (bytes_then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), Unavailable),
+        (bytes_then_close(b"220 CANARY ESMTP\r\n\r\n"), NotHeroku),
+    ],
+)
+async def test_odd_logs(script: Script, kind: type[HerokuError]) -> None:
+    """Whatever stands in the log's place, following it ends with an error in plain words."""
+    async with serve(script) as server:
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        getter = Getter(host, time_limit=1.0, size_limit=1_000_000)
+        with pytest.raises(kind) as caught:
+            await read(getter, f"{server.url}/sessions/x")
+    assert "CANARY" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert all("uthorization" not in head for head in server.heads)
+
+
+async def test_plain_lines_and_a_quiet_connection() -> None:
+    """Plain lines are read too, and the kernel is told to look after the silent connection."""
+    async with serve(answer(200, "one\ntwo\n", PLAIN)) as server:
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        assert await read(Getter(host), f"{server.url}/sessions/x") == b"one\ntwo\n"
+    assert "\r\nAccept: text/event-stream\r\n" in server.heads[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_the_kernel_looks_after_a_silent_connection(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """A log's connection that has died is found by TCP's keep-alive, which wakes nobody else."""
+    async with Listener(simulator, tmp_path).running():
+        port = int(simulator.url.rpartition(":")[2])
+        # proc_pid_net(5): timer 02 is keep-alive.
+        table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+        rows = [line.split() for line in table.splitlines()[1:]]
+        timers = [row[5][:2] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+        assert "02" in timers
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://logs.example.com/x",
+        "http://192.0.2.1/x",
+        "file:///etc/passwd",
+        "http://127.0.0.1@e.org/",
+    ],
+)
+async def test_an_odd_address_is_not_fetched(url: str) -> None:
+    """An address that a log may not be fetched from is refused before anything is sent."""
+    host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
+    with pytest.raises((UnsafeHost, NotHeroku, Unavailable)) as caught:
+        await read(Getter(host), url)
+    assert isinstance(caught.value, UnsafeHost)
