@@ -18,8 +18,8 @@ from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, run
 
 #: Libraries that cost a person at a prompt a noticeable moment.
-HEAVY = ("apscheduler", "apprise", "httpx", "keyring", "psycopg", "rich", "starlette", "tomlkit",
-         "watchdog")  # fmt: skip
+HEAVY = ("apscheduler", "apprise", "asyncio", "difflib", "filelock", "httpx", "keyring", "psycopg",
+         "rich", "starlette", "tomlkit", "watchdog")  # fmt: skip
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -244,3 +244,15 @@ def test_quick_commands_stay_quick(tmp_path: Path, words: list[str]) -> None:
     loaded = json.loads(ended.stdout.splitlines()[-1])
     assert "pgherald" in loaded
     assert set(loaded).isdisjoint(HEAVY)
+
+
+def test_the_daemon_leaves_out_what_httpx_shows_on_a_terminal() -> None:
+    """The libraries of httpx's own command line take no memory of the daemon's."""
+    program = (
+        "import sys, pgherald.daemon.run, pgherald.heroku.api\n"
+        "print({'rich', 'pygments', 'httpx._main'} & {n for n, m in sys.modules.items() if m})\n"
+        "import httpx; httpx.main  # still there, to say what it lacks"
+    )
+    argv = [sys.executable, "-c", program]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "set()\n"

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -814,8 +815,15 @@ class TestLocks:
                 pass
         assert caught.value.title == "pgherald is already running"
 
-    def test_whether_a_daemon_runs_can_be_asked(self, files: Files, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("system", ["Unix", "Windows"])
+    def test_whether_a_daemon_runs_can_be_asked(
+        self, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+    ) -> None:
         """A look at the lock neither takes it nor makes it."""
+        if system == "Windows":
+            import filelock  # noqa: F401 – while it can see what this system is
+
+            monkeypatch.setitem(sys.modules, "fcntl", None)
         path = tmp_path / "daemon.lock"
         assert not is_held(path)
         assert not path.exists()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import platformdirs
 
 from pgherald.config import places
 from pgherald.config.schema import ClientTable
@@ -18,6 +14,8 @@ from pgherald.config.schema import ClientTable
 
 def default_path() -> Path:
     """Where the configuration is when nobody says otherwise."""
+    import platformdirs  # noqa: PLC0415 – not needed where the file is named
+
     return platformdirs.user_config_path("pgherald", appauthor=False) / "config.toml"
 
 
@@ -72,6 +70,8 @@ class Surroundings:
             return Path(self.expand(named)).absolute()
         if text is not None:
             return self.path(text)
+        import platformdirs  # noqa: PLC0415 – not needed where the folder is named
+
         return platformdirs.user_state_path("pgherald", appauthor=False)
 
     def client(self, table: ClientTable) -> Path:
@@ -94,8 +94,13 @@ class Surroundings:
     @property
     def heroku_is_here(self) -> bool:
         """Whether $HEROKU_HOST is on this machine: a simulator, with no allowance to spare."""
+        if not (url := self.env.get("HEROKU_HOST")):
+            return False
+        import ipaddress  # noqa: PLC0415 – not needed for the real Heroku
+        from urllib.parse import urlsplit  # noqa: PLC0415
+
         try:
-            host = urlsplit(self.env.get("HEROKU_HOST", "")).hostname or ""
+            host = urlsplit(url).hostname or ""
             return host == "localhost" or ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False

@@ -7,7 +7,6 @@ where it cannot be a secret.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import shlex
@@ -78,6 +77,8 @@ def quoted(items: Iterable[str]) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "…"?`, or nothing when no known word is near."""
+    import difflib  # noqa: PLC0415 – only a mistake needs it
+
     by_case = {item.casefold(): item for item in known}
     close = difflib.get_close_matches(word.casefold(), by_case, n=1)
     return f'; did you mean "{by_case[close[0]]}"?' if close else ""

@@ -18,3 +18,9 @@
 The order is also the direction of the imports: each module knows those above it only.
 `host`, `tokens` and `url` do without httpx, so quick commands may import them.
 """
+
+import sys
+
+# httpx imports its own command line where it can, and with it rich and pygments: six megabytes
+# that a daemon would hold for nothing. None makes that import fail, which httpx is ready for.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # Python: "5.3.1. The module cache"
