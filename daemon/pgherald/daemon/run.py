@@ -248,7 +248,7 @@ class _Generation:
                 self._outside,
                 troubles=self.troubles,
                 tell=self._tells.post,
-                wrote=self._watch.seen,
+                wrote=self._wrote,
             )
         )
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
@@ -318,6 +318,15 @@ class _Generation:
         else:
             log.info("%s has changed: looking for a new token.", path)
             self._renew.soon()
+
+    def _wrote(self, path: Path) -> None:
+        """We wrote a client's file ourselves.
+
+        Somebody else may have written it right after us, and that is taken for known with it:
+        so everything is compared once more.
+        """
+        self._watch.seen(path)
+        asyncio.get_running_loop().call_soon(self._machine.engine.again)
 
     def _mend_now(self) -> None:
         """Compare the clients with what Heroku showed last; that needs no request."""
