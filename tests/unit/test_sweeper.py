@@ -347,8 +347,8 @@ async def test_each_end_of_a_sweep_is_told() -> None:
         hears,
         hears,
         FakeClock(),
-        lambda: ends.append(len(account.asked)),
     )
+    sweeper.swept = lambda: ends.append(len(account.asked))
     sweeper.sweep()
     await sweeper.finished()
     assert ends == [2]

@@ -18,10 +18,19 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pgherald.config import Config
+from pgherald.daemon.calm import Calm
 from pgherald.daemon.events import Events
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.surroundings import PgAdminWatch
-from pgherald.daemon.wiring import Outside, State, files_of, machinery, state_of, teller_of
+from pgherald.daemon.wiring import (
+    Outside,
+    State,
+    files_of,
+    keeps_requests,
+    machinery,
+    state_of,
+    teller_of,
+)
 from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.notify.tell import Teller
 from pgherald.service.sd_notify import Manager, watchdog_interval
@@ -31,10 +40,6 @@ from pgherald.watch.scheduler import Sweeps
 from pgherald.watch.wake import tick
 
 log = logging.getLogger(__name__)
-
-#: A program that writes one of our files over and over keeps us busy no more than once in this
-#: many seconds.
-_CALM: Final = 5.0
 
 #: How long a commit, or a notice, that is under way may take to end when the daemon stops, in
 #: seconds.
@@ -221,8 +226,8 @@ class _Generation:
         self._tells = tells
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
-        self._mend = _Calm(self._mend_now)
-        self._renew = _Calm(self._renew_now)
+        self._mend = Calm(self._mend_now)
+        self._renew = Calm(self._renew_now)
         #: Set to the reason when a part that must run for ever has ended.
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.troubles = Troubles(state.store, outside.clock, tells.post)
@@ -254,6 +259,9 @@ class _Generation:
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
         await self._stack.enter_async_context(self._kept(self._machine.engine.run()))
         self._pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        self._machine.sweeper.swept = keeps_requests(
+            self._machine.accounts, self._state, self._outside
+        )
         self._events = Events(self._machine.sweeper)
         self._stack.push_async_callback(self._events.stop)
         self._sweeps = Sweeps(log)
@@ -343,31 +351,6 @@ class _Generation:
         self._sweeps.retime()
         self._events.restart()
         self._sweeps.now(_SWEEP)
-
-
-class _Calm:
-    """Does something soon after it is asked for, and at most once in `_CALM` seconds."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-        self._until = 0.0
-        self._promised: asyncio.TimerHandle | None = None
-
-    def soon(self) -> None:
-        """Ask for it. What is promised already sees this change too."""
-        if self._promised is None:
-            loop = asyncio.get_running_loop()
-            self._promised = loop.call_at(max(loop.time(), self._until), self._do)
-
-    def cancel(self) -> None:
-        """Break the promise."""
-        if self._promised is not None:
-            self._promised.cancel()
-
-    def _do(self) -> None:
-        self._promised = None
-        self._until = asyncio.get_running_loop().time() + _CALM
-        self._work()
 
 
 def _unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

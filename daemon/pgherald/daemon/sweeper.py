@@ -63,7 +63,9 @@ class Sweeper:
         sightings: takes what Heroku showed.
         troubles: hears what Heroku did not answer.
         clock: tells the time.
-        swept: called whenever nothing is under way any more.
+
+    Attributes:
+        swept: called, if there is one, whenever nothing is under way any more.
     """
 
     def __init__(
@@ -72,13 +74,12 @@ class Sweeper:
         sightings: Sightings,
         troubles: Listens,
         clock: Clock,
-        swept: Callable[[], None] | None = None,
     ) -> None:
         self.watched = tuple(watched)
         self._sightings = sightings
         self._troubles = troubles
         self._clock = clock
-        self._swept = swept
+        self.swept: Callable[[], None] | None = None
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._again: dict[tuple[str, str], Watched] = {}
         self._follow_ups = FollowUps(clock)
@@ -162,8 +163,8 @@ class Sweeper:
             )
             log.error("%s, asking about %s", error.title, app or account)
             self._failed(account_subject(account), account, error)
-        if not self._under_way and self._swept is not None:
-            self._swept()
+        if not self._under_way and self.swept is not None:
+            self.swept()
 
     async def _sweep_account(self, watched: Watched) -> None:
         if apps := by_app(watched.databases):

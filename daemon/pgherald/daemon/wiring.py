@@ -300,9 +300,7 @@ async def machinery(
             troubles=troubles,
             clock=outside.clock,
         )
-        sweeper = sweeper_of(
-            accounts, engine, troubles, outside.clock, _keeps_requests(accounts, state, outside)
-        )
+        sweeper = sweeper_of(accounts, engine, troubles, outside.clock)
         try:
             yield Machinery(config, clients, accounts, applier, engine, sweeper)
         finally:
@@ -336,17 +334,13 @@ def _forget_strangers(
 
 
 def sweeper_of(
-    accounts: Accounts,
-    sightings: Sightings,
-    troubles: Listens,
-    clock: Clock,
-    swept: Callable[[], None] | None = None,
+    accounts: Accounts, sightings: Sightings, troubles: Listens, clock: Clock
 ) -> Sweeper:
     """A sweeper for these accounts."""
-    return Sweeper(accounts.watched, sightings, troubles, clock, swept)
+    return Sweeper(accounts.watched, sightings, troubles, clock)
 
 
-def _keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callable[[], None]:
+def keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callable[[], None]:
     """Keeps for `status` how many requests each account has cost, where that has changed."""
     kept: dict[str, Requests] = {}
 
