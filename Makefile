@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin lint format generate build lock clean
+.PHONY: help demo test test-pgadmin bench lint format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -17,6 +17,9 @@ test: $(VENV)/.dev ## run all tests, but for the long ones with the real pgAdmin
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 	@$(BIN)/python -m pytest -m pgadmin $(TESTS)
+
+bench: $(VENV)/.dev ## measure speed and cost, and show them in README
+	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
 
 lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
 	$(BIN)/ruff check .

@@ -78,6 +78,10 @@ async def test_a_refused_log_leaves_the_sweeps_alone(house: House) -> None:
         await eventually(lambda: not house.behind(new), log=daemon)
         assert house.requests(SESSIONS) == 1
         assert daemon.count("WARNING") == 0, daemon.log
+        # What all of it cost is there to be seen.
+        (cost,) = (await house.pgherald("status", "--json")).json["requests"]
+        assert 0 < cost["last_hour"] <= house.requests()
+        assert cost["remaining"] >= 4500 - house.requests()
 
 
 async def test_a_session_that_ends_costs_nothing(house: House) -> None:

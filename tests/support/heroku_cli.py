@@ -72,14 +72,20 @@ class HerokuCli:
         package = Path(given) if given else _install() / "node_modules" / "heroku"
         return cls(node, package / "bin" / "run.js")
 
+    def environment(
+        self, simulator: Simulator, home: Path, token: Secret | None = None
+    ) -> dict[str, str]:
+        """The environment that keeps it to the simulator, and from every other machine."""
+        return {
+            **simulator.environment(token or simulator.world.tokens[0].value, home),
+            "PATH": os.environ["PATH"],
+            "NODE_OPTIONS": f'--require "{GUARD}"',
+        }
+
     async def start(
         self, simulator: Simulator, home: Path, *args: str, token: Secret | None = None
     ) -> asyncio.subprocess.Process:
         """Start a command; the caller ends it."""
-        token = token or simulator.world.tokens[0].value
-        environment = simulator.environment(token, home)
-        environment["PATH"] = os.environ["PATH"]
-        environment["NODE_OPTIONS"] = f'--require "{GUARD}"'
         return await asyncio.create_subprocess_exec(
             self.node,
             self.script,
@@ -87,7 +93,7 @@ class HerokuCli:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment,
+            env=self.environment(simulator, home, token),
             cwd=home,
         )
 

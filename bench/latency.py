@@ -1,0 +1,141 @@
+"""From Heroku's release to the last client: by the app's log, by polling, and by a script.
+
+The moments are the simulator's record of the release and of the first question after it, and
+the time stamps of the clients' files. The daemon is the whole program, Postgres a real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.table import Row, ratio
+from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.seed import APPS
+from support.heroku_cli import HerokuCli
+from support.program import SHOP, House, Program, eventually
+
+#: Seconds at the median from the release to every client: the promise.
+PROMISE: Final = 1.5
+
+#: Seconds between two looks, by default and here; the rest of the way is the same.
+USUAL_POLL: Final = 60.0
+_POLL: Final = 2.0
+
+_ROTATIONS: Final = 15
+_SCRIPTED: Final = 5
+
+#: What a person would have cron run each minute.
+SCRIPT: Final = """\
+#!/bin/sh
+set -e
+url=$("$NODE" "$HEROKU" config:get DATABASE_URL -a {app})
+rest=${{url#postgres://}}; login=${{rest%%@*}}; place=${{rest#*@}}
+umask 077
+echo "${{place%%:*}}:$(echo "${{place#*:}}" | cut -d/ -f1):*:${{login%%:*}}:${{login#*:}}" > .pgpass.new
+mv .pgpass.new .pgpass
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Seconds of some rotations: until Heroku was asked, and from then to the last client."""
+
+    noticed: Sequence[float]
+    written: Sequence[float]
+
+    @property
+    def whole(self) -> float:
+        """The median of both together."""
+        return statistics.median(a + b for a, b in zip(self.noticed, self.written, strict=True))
+
+    def __str__(self) -> str:
+        """The whole, and its parts."""
+        noticed, written = statistics.median(self.noticed), statistics.median(self.written)
+        return f"{self.whole:.2f} s (noticed {noticed:.2f}, proven and written {written:.2f})"
+
+
+async def rows(folder: Path) -> list[Row]:
+    """One row for the log, one for polling."""
+    with await asyncio.to_thread(Cluster.start, folder) as cluster:
+        async with House.standing(cluster, folder) as house:
+            house.configure(SHOP, poll="1h")
+            async with house.daemon() as daemon:
+                pushed = await _rotations(house, daemon)
+            house.configure(SHOP, poll=f"{_POLL:g}s", events=False)
+            async with house.daemon() as daemon:
+                polled = await _rotations(house, daemon)
+            script = await _script(house)
+    waiting = USUAL_POLL / 2
+    once_a_minute = waiting + script
+    other = (
+        f"{once_a_minute:.1f} s: cron each minute ({waiting:.0f}) and a script around "
+        f"`heroku config:get` ({script:.1f}), pgpass alone, nothing proven"
+    )
+    beyond = polled.whole - statistics.median(polled.noticed)
+    by_poll = waiting + beyond
+    return [
+        Row(
+            "release to every client, by the app's log, median",
+            str(pushed),
+            other,
+            ratio(pushed.whole, once_a_minute),
+            good=pushed.whole < PROMISE,
+        ),
+        Row(
+            "the same by polling alone, each minute",
+            f"{by_poll:.1f} s (half a minute, and {beyond:.2f})",
+            other,
+            ratio(by_poll, once_a_minute),
+        ),
+    ]
+
+
+async def _rotations(house: House, daemon: Program) -> Way:
+    await eventually(lambda: not house.behind(house.login()), log=daemon)
+    if "events = true" in house.config.read_text():
+        await eventually(lambda: house.requests("GET /sessions/*") > 0, log=daemon)
+    noticed, written = [], []
+    for number in range(_ROTATIONS):
+        # Away from the follow-ups of the rotation before, and at no fixed part of the interval.
+        await asyncio.sleep(1.5 + 0.13 * number % _POLL)
+        await house.rotate()
+        released = house.released_at()
+        await eventually(lambda: not house.behind(house.login()), log=daemon)
+        visits = list(house.simulator.app.front.visits)
+        asked = next(
+            visit.at.timestamp()
+            for visit in visits
+            if visit.path == f"/apps/{APPS[0]}/config-vars" and visit.at.timestamp() >= released
+        )
+        noticed.append(asked - released)
+        written.append(house.changed_at() - asked)
+    return Way(noticed, written)
+
+
+async def _script(house: House) -> float:
+    """Seconds that the script takes, at the median."""
+    path = house.home / "cron-script"
+    path.write_text(SCRIPT.format(app=APPS[0]))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    cli = HerokuCli.find()
+    env = cli.environment(house.simulator, house.home) | {
+        "NODE": cli.node,
+        "HEROKU": str(cli.script),
+    }
+    took = []
+    for _ in range(_SCRIPTED + 1):
+        began = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            str(path), env=env, cwd=house.home, stderr=asyncio.subprocess.DEVNULL
+        )
+        assert await child.wait() == 0
+        took.append(time.monotonic() - began)
+    assert house.login().password.reveal() in (house.home / ".pgpass").read_text()
+    return statistics.median(took[1:])
