@@ -245,22 +245,36 @@ class Store:
     # --- history -----------------------------------------------------------------------
 
     def add_rotation(self, rotation: Rotation, label: str, clients: tuple[str, ...]) -> None:
-        """Keep a rotation, and let the oldest beyond `HISTORY_LIMIT` go."""
+        """Keep one rotation."""
+        self.add_rotations([(rotation, label)], clients)
+
+    def add_rotations(
+        self, rotations: Iterable[tuple[Rotation, str]], clients: tuple[str, ...]
+    ) -> None:
+        """Keep rotations, and let the oldest beyond `HISTORY_LIMIT` go.
+
+        Args:
+            rotations: each with what its database is called.
+            clients: labels of the clients they were written to.
+        """
         with self._writing() as connection:
-            connection.execute(
+            connection.executemany(
                 "INSERT INTO rotation"
                 " (key, label, changed, seen_at, proven_at, written_at, release, clients)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    str(rotation.key),
-                    label,
-                    json.dumps(rotation.changed),
-                    text_of(rotation.seen_at),
-                    text_of(rotation.proven_at),
-                    text_of(rotation.written_at),
-                    rotation.release,
-                    json.dumps(clients),
-                ),
+                [
+                    (
+                        str(rotation.key),
+                        label,
+                        json.dumps(rotation.changed),
+                        text_of(rotation.seen_at),
+                        text_of(rotation.proven_at),
+                        text_of(rotation.written_at),
+                        rotation.release,
+                        json.dumps(clients),
+                    )
+                    for rotation, label in rotations
+                ],
             )
             connection.execute(
                 "DELETE FROM rotation WHERE id <= (SELECT max(id) FROM rotation) - ?",

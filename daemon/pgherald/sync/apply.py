@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -179,7 +180,8 @@ class Applier:
         self._note_failed(plan)
         # What nothing had to be written for is no news: a client that stays broken makes the
         # others be looked at again and again.
-        self.record([item for item in cleared if item.key in plan.keys], plan)
+        changed = plan.keys
+        self.record([item for item in cleared if item.key in changed], plan)
         return plan
 
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
@@ -264,30 +266,26 @@ class Applier:
         labels = _labels(plan)
         there = [file for file in plan.files if not file.absent]
         behind = tuple((client.label, error.reason) for client, error in plan.failed)
+        written_at = None if behind else now
+        rotations: list[tuple[Rotation, str]] = []
+        # Looks through all processes: once for a thousand databases, and only if need be.
+        maybe_open = cache(lambda: self._see_pgadmin() is not False)
         for item in cleared:
             proven = late or item.proven_at is not None
             try:
                 kind, changed = self._kind(item.entry, None if late else plan.held.get(item.key))
-                if kind is NewsKind.ROTATED and labels:
-                    self._store.add_rotation(
-                        Rotation(
-                            item.key,
-                            changed,
-                            item.seen_at,
-                            item.proven_at,
-                            None if behind else now,
-                            item.release,
-                        ),
-                        item.entry.database.name,
-                        labels,
-                    )
             except StoreError as exc:
                 # The clients are right, and that is what matters; status will lag behind.
                 log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
                 held = plan.held.get(item.key)
                 changed = () if held is None else differs(held, item.entry.login)
                 kind = NewsKind.ROTATED if changed else NewsKind.MENDED
-            reopen, refresh = self._needs(kind, changed, there)
+            if kind is NewsKind.ROTATED and labels:
+                rotation = Rotation(
+                    item.key, changed, item.seen_at, item.proven_at, written_at, item.release
+                )
+                rotations.append((rotation, item.entry.database.name))
+            reopen, refresh = self._needs(kind, changed, there, maybe_open)
             self._tell(
                 News(
                     kind,
@@ -302,24 +300,36 @@ class Applier:
                     refresh=refresh,
                 )
             )
-        self._store_current(cleared, plan, None if behind else now)
+        self._store_current(cleared, plan, written_at, rotations)
 
     def _needs(
-        self, kind: NewsKind, changed: Collection[str], files: Sequence[FilePlan]
+        self,
+        kind: NewsKind,
+        changed: Collection[str],
+        files: Sequence[FilePlan],
+        maybe_open: Callable[[], bool],
     ) -> tuple[bool, bool]:
         """What the person has to do in pgAdmin after a rotation: reopen a server, refresh it."""
         if kind is not NewsKind.ROTATED:
             return False, False
         kept = [file.client for file in files if file.client.rows is not None]
-        open_now = bool(kept) and "user" in changed and self._see_pgadmin() is not False
+        open_now = bool(kept) and "user" in changed and maybe_open()
         reopen = any(client.reopened_for & set(changed) for client in kept)
         return reopen, open_now
 
-    def _store_current(self, cleared: Sequence[Cleared], plan: Plan, at: datetime | None) -> None:
+    def _store_current(
+        self,
+        cleared: Sequence[Cleared],
+        plan: Plan,
+        at: datetime | None,
+        rotations: Sequence[tuple[Rotation, str]],
+    ) -> None:
         if not plan.files:
             return
         proofs = {item.key: item.proven_at for item in cleared if item.proven_at is not None}
         try:
+            if rotations:
+                self._store.add_rotations(rotations, _labels(plan))
             self._store.current([item.entry for item in cleared], at, proofs)
         except StoreError as exc:
             log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback

@@ -223,9 +223,10 @@ class Engine:
         if plan.idle and not plan.failed:
             self._can_write()  # or need not any more: somebody did it by hand
         refused = {key for _, key, _ in plan.refused}
+        changing = plan.keys
         current: list[_Seen] = []
         for item in seen:
-            if item.key in plan.keys:
+            if item.key in changing:
                 self._consider(item)
                 continue
             self._drop_case(item.key)

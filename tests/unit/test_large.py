@@ -1,0 +1,132 @@
+"""Ten times the databases make about ten times the work.
+
+Work is counted in calls, not in seconds, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from pgherald.clients.base import TextClient
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.servers_json import ServersJson
+from pgherald.clients.service_file import ServiceFile
+from pgherald.daemon.sweeper import Sweeper
+from pgherald.daemon.watched import Watched
+from pgherald.heroku.account import Missing
+from pgherald.heroku.budget import Budget
+from pgherald.heroku.overview import Choice
+from pgherald.model import Database, Entry, Login, NewsKind, Sighting
+from support.counting import calls, counted
+from support.fake_clock import START, FakeClock
+from support.household import database, household, login
+
+FEW, MANY = 40, 400
+
+#: Times the work for ten times the databases: the promise.
+PROMISE = 12
+
+
+def shown(count: int, version: int) -> list[tuple[Database, Login]]:
+    """Databases with their logins; another version is another rotation's."""
+    return [
+        (
+            database(f"app-{number:04}"),
+            dataclasses.replace(
+                login(version), host=f"h{number:04}.example.com", user=f"u{number:04}-{version}"
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+def entries(count: int, version: int) -> list[Entry]:
+    return [Entry(*each) for each in shown(count, version)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Pgpass, ServiceFile, ServersJson, lambda: ServersJson(rows="host")],
+    ids=["pgpass", "service_file", "servers_json", "servers_json host"],
+)
+def test_editors_are_linear(make: Callable[[], TextClient]) -> None:
+    """A rotation of ten times as many databases is ten times the work for each editor."""
+
+    def work(count: int) -> int:
+        editor, old, new = make(), entries(count, 1), entries(count, 2)
+        text = editor.plan(None, old).new
+        leaving = {entry.key: (entry.login,) for entry in old}
+        editor.plan(text, new)  # what is compiled and cached once is no part of it
+
+        def once() -> None:
+            editor.read(text)
+            editor.plan(text, new, also=leaving)
+
+        return calls(once)
+
+    assert work(MANY) / work(FEW) < PROMISE
+
+
+async def test_a_mass_rotation_is_linear(tmp_path: Path) -> None:
+    """From the sightings to the last record, ten times the databases are ten times the work."""
+    costs = []
+    for count in (FEW, MANY):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        async with household(folder) as home:
+            await home.sees(*shown(count, 1))
+            await home.engine.settled()
+            home.news.clear()
+            with counted() as counter:
+                home.show(*shown(count, 2))
+                await home.engine.settled()
+            costs.append(counter.calls)
+            assert home.kinds() == [NewsKind.ROTATED] * count
+            assert len(home.store.history(MANY * 2)) == count
+    assert costs[1] / costs[0] < PROMISE
+
+
+class Quiet:
+    """An account in which nothing has changed, and whoever hears of that."""
+
+    name = "default"
+    proving = ()
+
+    def __init__(self) -> None:
+        self.api = self
+        self.budget = Budget(FakeClock())
+
+    async def choose(self, apps: Iterable[str]) -> Choice:
+        return Choice((), frozenset(), listed=True)
+
+    def known(self, databases: Iterable[Database]) -> list[Sighting | Missing]:
+        return [Sighting(each.key, login(), START) for each in databases]
+
+    def sighted(self, sightings: object) -> None:
+        """It is counted what it takes to get here."""
+
+    def expecting(self) -> object:
+        return contextlib.nullcontext()
+
+    def ended(self, subject: str) -> None:
+        """Nothing was wrong."""
+
+
+async def test_a_quiet_sweep_is_linear() -> None:
+    """A sweep that finds nothing new is ten times the work for ten times the databases."""
+    costs = []
+    for count in (FEW, MANY):
+        quiet = Quiet()
+        databases = [each for each, _ in shown(count, 1)]
+        watched = Watched(quiet, databases)  # type: ignore[arg-type]  # a fake
+        sweeper = Sweeper([watched], quiet, quiet, FakeClock())  # type: ignore[arg-type]  # fakes
+        with counted() as counter:
+            sweeper.sweep()
+            await sweeper.finished()
+        costs.append(counter.calls)
+    assert costs[1] / costs[0] < PROMISE
