@@ -44,9 +44,13 @@ class Batch(Generic[Item]):
         self._last = now
         self._items[item.key] = item
 
-    def due(self) -> float:
-        """Loop time at which the batch is closed though more may be on its way."""
-        return min(self._last + self._quiet, self._first + self._limit)
+    def due(self, patience: float = 0.0) -> float:
+        """Loop time at which the batch is closed though more may be on its way.
+
+        Args:
+            patience: seconds that are waited longer than usual without a new item.
+        """
+        return min(self._last + self._quiet + patience, self._first + self._limit)
 
     def take(self) -> list[Item]:
         """Empty the batch."""

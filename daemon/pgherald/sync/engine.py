@@ -40,6 +40,11 @@ SEEN_LIMIT: Final = 1.0
 READY_LIMIT: Final = 30.0
 
 
+#: The more is on its way, the longer a silence means nothing: this for each, in seconds. A
+#: machine that is busy with a thousand proofs pauses, and one login that hangs waits for nobody.
+PATIENCE: Final = 0.01
+
+
 class Standing(enum.StrEnum):
     """How a database stands after its last sighting."""
 
@@ -187,7 +192,8 @@ class Engine:
 
     async def _take_in(self) -> None:
         """Wait for the next item, or until a batch is due."""
-        due = [batch.due() for batch in (self._seen, self._ready) if batch]
+        due = [self._seen.due()] if self._seen else []
+        due += [self._ready_at()] if self._ready else []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(min(due, default=None)):
                 self._sort(await self._queue.get())
@@ -211,8 +217,11 @@ class Engine:
             await self._compare(self._seen.take())
             # Lets the proofs begin, so that they count as expected below.
             await asyncio.sleep(0)
-        if self._ready and (not self._expected or self._ready.due() <= now):
+        if self._ready and (not self._expected or self._ready_at() <= now):
             await self._apply(self._ready.take())
+
+    def _ready_at(self) -> float:
+        return self._ready.due(PATIENCE * self._expected)
 
     async def _compare(self, seen: Sequence[_Seen]) -> None:
         """Sort sightings into those that the clients hold and those to be proven."""
