@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgherald.config import places, settings
+from pgherald.config.client_tables import (
+    ClientsTable,
+    ClientTable,
+    PgAdminTable,
+    ServersJsonTable,
+)
 from pgherald.config.lines import Place
 from pgherald.config.meta import parts
 from pgherald.config.schema import (
     AccountTable,
-    ClientsTable,
-    ClientTable,
     DatabaseTable,
     DiscoverTable,
     HerokuTable,
     NotificationsTable,
-    PgAdminTable,
     Root,
-    ServersJsonTable,
 )
 from pgherald.config.settings import (
     Account,

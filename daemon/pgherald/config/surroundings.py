@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgherald.config import places
-from pgherald.config.schema import ClientTable
+from pgherald.config.client_tables import ClientTable
 
 
 def default_path() -> Path:
