@@ -301,12 +301,18 @@ async def test_an_outage_after_good_times_is_the_accounts(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [error(404, "not_found"), error(403, "forbidden"), error(402, "delinquent")]
+    "response",
+    [
+        error(404, "not_found"),
+        error(403, "forbidden"),
+        error(402, "delinquent"),
+        error(422, "invalid_params"),
+    ],
 )
 async def test_an_app_that_is_gone_is_asked_every_15_minutes(
     house: House, response: httpx.Response
 ) -> None:
-    """Gone, forbidden and unpaid apps are asked rarely, and their databases are missing."""
+    """Gone, forbidden, unpaid and odd apps are asked rarely, and their databases are missing."""
     house.answers("gone", response)
     house.heroku.holds("good", {"DATABASE_URL": URL})
     gone, good = await house.sweep("gone", "good")

@@ -4,7 +4,7 @@
 |---|---|---|
 | the token is missing, refused, too narrow | the account | until the token changes |
 | the limit of requests | the account | as Heroku says, else 1, 2, 4 … 15 minutes |
-| gone, forbidden, suspended | that app | 15 minutes |
+| gone, forbidden, suspended, or refused otherwise | that app | 15 minutes |
 | down, or not Heroku | that app, then the account | 1, 2, 4 … poll intervals, up to 15 minutes |
 
 In the last row the first failure is held against nobody but the app that saw it. When the
@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import Forbidden, HerokuError, NotVisible, RateLimited
+from pgherald.errors import HerokuError, NotHeroku, RateLimited, Unavailable
 from pgherald.heroku.answers import needs_other_token
 
 LONGEST: Final = 15 * 60.0
@@ -104,7 +104,7 @@ class Gate:
             self.stopped = error
         elif isinstance(error, RateLimited):
             self._everyone = self._longer(self._everyone, error, began, self._limited(error))
-        elif isinstance(error, NotVisible | Forbidden):
+        elif not isinstance(error, Unavailable | NotHeroku):
             self._rests[subject] = self._longer(mine, error, began, LONGEST)
             self._rests[subject].is_own = True
         elif mine is None or self._anybody_worked_since(mine.since):
