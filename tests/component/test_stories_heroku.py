@@ -1,0 +1,503 @@
+"""Heroku's bad days, told as stories: what the person sees, and that nothing was lost.
+
+Heroku is the simulator, asked over a real socket; the clients are real files; a day passes
+in seconds (see `support.workplace`).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.simulator.server import Simulator
+from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace, write
+from support.fake_clock import FakeClock
+from support.http_server import answer, serve
+from support.proxy import Proxy
+
+#: Asked every five minutes, a day is 288 sweeps.
+CALM = 'poll_interval = "5m"'
+
+ROTATED = "Heroku rotated Shop-production"
+WORKS_AGAIN = "Heroku works again"
+DEAD_TOKEN = "Heroku does not accept the token"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Workplace]:
+    """A place whose clients are current."""
+    async with Workplace.standing(tmp_path, top=CALM) as standing:
+        await standing.sweep()
+        assert standing.is_current()
+        yield standing
+
+
+# --- Heroku is down --------------------------------------------------------------------------
+
+
+async def test_heroku_is_down_for_a_day(place: Workplace) -> None:
+    """The person is told once, when it has lasted 15 minutes, and once when it is over.
+
+    What was rotated meanwhile is in all clients a quarter of an hour later at the latest.
+    """
+    before = place.shown()
+    place.goes_wrong("503")
+    await place.passes(15 * MINUTE)
+    assert place.told() == []
+    await place.passes(DAY)
+    assert place.told() == ["Heroku has a problem of its own (503)"]
+    assert place.holds(before)
+    rotated = await place.rotate()
+    assert place.holds(before)
+    place.goes_well()
+    await place.passes(15 * MINUTE)
+    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.holds(rotated)
+    assert place.is_current()
+    place.nothing_is_lost()
+
+
+async def test_a_short_outage_is_not_worth_a_word(place: Workplace) -> None:
+    """Nobody is told of ten minutes without Heroku; `status` knows of them while they last."""
+    place.goes_wrong("503")
+    await place.passes(10 * MINUTE)
+    assert place.status() == ["Heroku has a problem of its own (503)"]
+    place.goes_well()
+    await place.passes(10 * MINUTE)
+    assert place.told() == []
+    assert place.is_current()
+
+
+#: What an answer means: how it goes wrong, what the person is told within the hour, and
+#: whether pgherald then waits for another token.
+PASSING = {
+    "429": "Heroku's limit of requests is used up",
+    "500": "Heroku has a problem of its own (500)",
+    "503": "Heroku has a problem of its own (503)",
+    "cut": "The connection to Heroku broke off",
+    "close": "The connection to Heroku broke off",
+    "garbage": "What answers is not Heroku: its data cannot be read",
+    "html": "What answers is not Heroku: it sends a page, not data",
+    "redirect": "What answers is not Heroku: it redirects elsewhere",
+    "404-html": "What answers is not Heroku: an odd status 404",
+    "hang": "Heroku does not answer in time",
+    "never-ending": "Heroku does not answer in time",
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+async def test_answers_that_mostly_pass_by_themselves(place: Workplace, kind: str) -> None:
+    """Whatever Heroku, or something in its place, says for an hour: one notice, and one after."""
+    before = place.shown()
+    place.goes_wrong(kind)
+    await place.passes(HOUR)
+    assert place.told() == [PASSING[kind]]
+    assert place.holds(before)
+    rotated = await place.rotate()
+    place.goes_well()
+    await place.passes(15 * MINUTE)
+    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.holds(rotated)
+    place.nothing_is_lost()
+
+
+OF_ONE_APP = {
+    "400": "Heroku refuses the question (400)",
+    "402": "Heroku waits for a payment",
+    "403": "Heroku does not let this token in",
+    "403-suspended": "suspended by Heroku",
+    "404": "not on Heroku, or not visible",
+}
+
+
+@pytest.mark.parametrize("kind", OF_ONE_APP)
+async def test_answers_that_concern_one_app(place: Workplace, kind: str) -> None:
+    """One app's refusal is told at once, for that app alone; the others are kept as ever."""
+    before = place.shown()
+    place.goes_wrong(kind, match=f"GET /apps/{SHOP}/*")
+    await place.passes(HOUR)
+    assert place.told() == [f"{SHOP}: {OF_ONE_APP[kind]}"]
+    assert place.holds(before)
+    blog = await place.rotate("blog")
+    await place.passes(5 * MINUTE)
+    assert place.holds(blog, "blog")
+    shop = await place.rotate()
+    place.goes_well()
+    await place.passes(15 * MINUTE)
+    assert place.told()[1:] == ["Heroku rotated Blog", ROTATED, "Shop-production works again"]
+    assert place.holds(shop)
+    place.nothing_is_lost()
+
+
+OF_THE_TOKEN = {
+    "401": DEAD_TOKEN,
+    "403-scope": "The Heroku token may not read config vars",
+    "403-two-factor": "Heroku asks for a second factor",
+}
+
+
+@pytest.mark.parametrize("kind", OF_THE_TOKEN)
+async def test_answers_that_another_token_would_change(place: Workplace, kind: str) -> None:
+    """An expired token, one that may too little, a second factor: told at once, and then silence.
+
+    Heroku is left in peace until there is another token; that one is found by the next sweep.
+    """
+    place.goes_wrong(kind)
+    await place.passes(5 * MINUTE)
+    assert place.told() == [OF_THE_TOKEN[kind]]
+    asked = place.requests
+    await place.passes(DAY)
+    assert place.requests == asked
+    assert place.told() == [OF_THE_TOKEN[kind]]
+    rotated = await place.rotate()
+    place.goes_well()
+    other = place.simulator.world.add_token(place.simulator.world.accounts[0])
+    write(place.home / "token", other.value.reveal() + "\n")
+    await place.passes(5 * MINUTE)
+    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.holds(rotated)
+    place.nothing_is_lost()
+
+
+# --- how it answers --------------------------------------------------------------------------
+
+
+async def test_a_slow_heroku_is_a_healthy_one(tmp_path: Path) -> None:
+    """An answer that takes ten seconds is waited for, and nobody hears of it."""
+    async with Workplace.standing(tmp_path, top=CALM) as place:
+        place.api._getter._time_limit = 20
+        await place.sweep()
+        rotated = await place.rotate()
+        place.goes_wrong("slow", seconds=10)
+        async with place.time_goes_on(1.0):
+            await place.sweep()
+        assert place.holds(rotated)
+        assert place.told() == [ROTATED]
+
+
+async def test_an_answer_that_drips_for_ever(tmp_path: Path) -> None:
+    """A byte now and then is no answer: it is given up in time, and told only if it lasts."""
+    async with Workplace.standing(tmp_path, top=CALM) as place:
+        place.goes_wrong("drip", seconds=0.2)
+        async with place.time_goes_on(0.2):
+            await place.sweep()
+        assert place.status() == ["Heroku does not answer in time"]
+        place.goes_well()
+        await place.passes(15 * MINUTE)
+        assert place.told() == []
+        assert place.is_current()
+
+
+async def test_a_hotels_network(place: Workplace) -> None:
+    """A page to sign in changes nothing in any client, and says what it is."""
+    before = {path: path.read_bytes() for path in place.home.iterdir()}
+    place.goes_wrong("html")
+    await place.passes(HOUR)
+    assert {path: path.read_bytes() for path in place.home.iterdir()} == before
+    (told,) = [n for n in place.news if n.title]
+    assert told.title == "What answers is not Heroku: it sends a page, not data"
+    assert "sign in" in told.advice
+
+
+# --- the way there ---------------------------------------------------------------------------
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    """A network that refuses and one that swallows are an outage: told once, over when it is."""
+    async with Proxy.to("127.0.0.1", 9) as proxy:
+
+        def through(simulator: Simulator) -> dict[str, str]:
+            proxy._target = ("127.0.0.1", int(simulator.url.rpartition(":")[2]))
+            return {"HEROKU_HOST": f"http://127.0.0.1:{proxy.port}"}
+
+        async with Workplace.standing(tmp_path, top=CALM, env=through) as place:
+            await place.sweep()
+            await proxy.refuse()
+            proxy.cut()
+            await place.passes(30 * MINUTE)
+            assert place.status() == ["Heroku cannot be reached: the connection is refused"]
+            await proxy.restore()
+            proxy.swallow()
+            await place.passes(30 * MINUTE)
+            assert place.status() == ["Heroku does not answer in time"]
+            rotated = await place.rotate()
+            await proxy.restore()
+            await place.passes(15 * MINUTE)
+            assert place.holds(rotated)
+            assert len(place.told()) == 3
+            assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+            place.nothing_is_lost()
+
+
+async def test_no_dns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no name is known, the person reads so, and the clients stay as they are."""
+    real, asked = socket.getaddrinfo, []
+
+    def nobody_knows(host: Any, *rest: Any, **more: Any) -> Any:
+        if host not in ("api.heroku.com", b"api.heroku.com"):
+            return real(host, *rest, **more)
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
+    async with Workplace.standing(tmp_path, top=CALM, env=lambda _: {}) as place:
+        before = {path: path.read_bytes() for path in place.home.iterdir()}
+        await place.passes(HOUR)
+        assert asked
+        assert place.told() == ["Heroku cannot be reached: no network or DNS"]
+        assert {path: path.read_bytes() for path in place.home.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (407, "Heroku cannot be reached: the proxy refuses"),
+        (502, "Heroku cannot be reached: the proxy refuses"),
+    ],
+)
+async def test_a_company_proxy_that_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, title: str
+) -> None:
+    """The proxy is named, it is told where to look, and it never sees the token."""
+    async with serve(answer(status)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with Workplace.standing(tmp_path, top=CALM, env=lambda _: {}) as place:
+            await place.passes(30 * MINUTE)
+            assert place.told() == [title]
+            assert "HTTPS_PROXY" in place.news[0].advice
+        assert proxy.heads[0].startswith("CONNECT api.heroku.com:443 ")
+        assert "CANARY" not in "".join(proxy.heads)
+
+
+# --- the token -------------------------------------------------------------------------------
+
+
+async def test_a_token_revoked_and_replaced_while_running(place: Workplace) -> None:
+    """A revoked token is told once; the one that is put in its place works without a restart."""
+    (token,) = place.simulator.world.tokens
+    token.revoked = True
+    await place.passes(HOUR)
+    assert place.told() == [DEAD_TOKEN]
+    rotated = await place.rotate()
+    other = place.simulator.world.add_token(token.account)
+    write(place.home / "token", other.value.reveal() + "\n")
+    await place.passes(5 * MINUTE)
+    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.holds(rotated)
+    place.nothing_is_lost()
+
+
+async def test_a_token_file_that_is_gone_for_a_while(place: Workplace) -> None:
+    """A token file that somebody deletes and brings back costs a notice, and no request."""
+    text = (place.home / "token").read_text()
+    (place.home / "token").unlink()
+    asked = place.requests
+    await place.passes(HOUR)
+    assert place.requests == asked
+    assert len(place.told()) == 1
+    write(place.home / "token", text)
+    await place.passes(5 * MINUTE)
+    assert place.told()[1:] == [WORKS_AGAIN]
+    assert place.is_current()
+
+
+# --- the limit of requests -------------------------------------------------------------------
+
+
+async def test_the_limit_with_a_moment(place: Workplace) -> None:
+    """Told when to come back, pgherald comes back then, and not once before."""
+    place.goes_wrong("429", retry_after=2400)
+    await place.passes(5 * MINUTE)
+    asked = place.requests
+    place.goes_well()
+    await place.passes(35 * MINUTE)
+    assert place.requests == asked
+    await place.passes(5 * MINUTE)
+    assert place.requests > asked
+    assert place.is_current()
+    place.nothing_is_lost()
+
+
+async def test_the_limit_without_a_moment(place: Workplace) -> None:
+    """Told nothing, pgherald asks at ever longer distances, up to a quarter of an hour."""
+    place.goes_wrong("429")
+    await place.passes(HOUR)
+    asked = place.requests
+    await place.passes(HOUR)
+    assert 0 < place.requests - asked <= 3 * 5
+    assert place.told() == [PASSING["429"]]
+
+
+# --- what the person, or a colleague, does at Heroku -----------------------------------------
+
+
+def renamed(place: Workplace) -> None:
+    place.simulator.world.rename_app(place.app(), "shop-renamed")
+
+
+def transferred(place: Workplace) -> None:
+    place.app().owner = place.simulator.world.add_account("somebody@example.com")
+
+
+def deleted(place: Workplace) -> None:
+    place.simulator.world.apps.remove(place.app())
+
+
+@pytest.mark.parametrize("deed", [renamed, transferred, deleted])
+async def test_an_app_that_is_no_longer_there(
+    place: Workplace, deed: Callable[[Workplace], None]
+) -> None:
+    """An app renamed, given away or deleted is named once, with what to look at; its login stays.
+
+    The other apps' rotations are written as ever.
+    """
+    before = place.shown()
+    deed(place)
+    await place.passes(HOUR)
+    assert place.told() == [f"{SHOP}: not on Heroku, or not visible"]
+    assert "heroku apps" in next(n.advice for n in place.news if n.title)
+    blog = await place.rotate("blog")
+    await place.passes(5 * MINUTE)
+    assert place.holds(blog, "blog")
+    assert place.holds(before)
+    place.nothing_is_lost()
+
+
+async def promoted(place: Workplace) -> None:
+    world = place.simulator.world
+    await world.data.add_postgres(place.app(), "standard-2")
+    world.promote(place.app(), world.addons[-1])
+
+
+async def test_an_attachment_that_leads_to_another_database(place: Workplace) -> None:
+    """After `pg:promote` the clients lead to the new database, and the person is told of it."""
+    before = place.shown()
+    await promoted(place)
+    after = place.shown()
+    assert (after.dbname, after.user) != (before.dbname, before.user)
+    await place.passes(5 * MINUTE)
+    assert place.told() == [ROTATED]
+    assert "dbname" in next(n.changed for n in place.news if n.changed)
+    assert place.is_current()
+    place.nothing_is_lost()
+
+
+async def destroyed(place: Workplace) -> None:
+    world = place.simulator.world
+    await world.data.destroy(world.attachment(place.app(), "DATABASE").addon)
+
+
+async def detached(place: Workplace) -> None:
+    world = place.simulator.world
+    world.detach(world.attachment(place.app(), "DATABASE"))
+
+
+@pytest.mark.parametrize("deed", [destroyed, detached])
+async def test_an_add_on_that_is_gone(
+    place: Workplace, deed: Callable[[Workplace], Awaitable[None]]
+) -> None:
+    """A database destroyed or detached is named once; its last login stays in the clients."""
+    before = place.shown()
+    await deed(place)
+    await place.passes(HOUR)
+    assert place.told() == [f"{SHOP} has no DATABASE_URL"]
+    assert place.holds(before)
+    place.nothing_is_lost()
+
+
+# --- broken is cheaper than healthy ----------------------------------------------------------
+
+#: Sweeps of a day, polling every five minutes.
+SWEEPS = 288
+
+
+async def requests_of_a_day(folder: Path, trouble: Callable[[Workplace], None]) -> int:
+    """How many requests a day of that kind costs, with two apps."""
+    async with Workplace.standing(folder, top=CALM, watched=(SHOP, "blog")) as place:
+        await place.sweep()
+        trouble(place)
+        asked = place.requests
+        await place.passes(DAY)
+        place.nothing_is_lost()
+        return place.requests - asked
+
+
+def healthy(place: Workplace) -> None:
+    """Nothing is wrong."""
+
+
+def dead_token(place: Workplace) -> None:
+    place.simulator.world.tokens[0].revoked = True
+
+
+def outage(place: Workplace) -> None:
+    place.goes_wrong("503")
+
+
+def limited(place: Workplace) -> None:
+    place.goes_wrong("429")
+
+
+def one_app_gone(place: Workplace) -> None:
+    place.goes_wrong("404", match=f"GET /apps/{SHOP}/*")
+
+
+def shows(place: Workplace, url: str) -> None:
+    """From now on Heroku shows that for the shop's database."""
+    place.simulator.world.attachment(place.app(), "DATABASE").fixed = {"DATABASE_URL": url}
+
+
+def one_bad_url(place: Workplace) -> None:
+    shows(place, "CANARY, which is no URL")
+
+
+def one_bad_database(place: Workplace) -> None:
+    """Heroku shows a login that Postgres never takes."""
+    shows(place, "postgres://u:CANARY-wrong@127.0.0.1:20001/d")
+
+
+#: A day's kind, and the most requests that it may cost.
+DAYS: dict[Callable[[Workplace], None], int] = {
+    healthy: 2 * SWEEPS,
+    dead_token: 2,
+    # Asked at most every twelve minutes: a quarter of an hour, less a fifth by chance.
+    outage: 2 * (24 * 5 + 4),
+    limited: 2 * (24 * 5 + 4),
+    one_app_gone: SWEEPS + 24 * 5,
+    # What is new costs one request more, for its release.
+    one_bad_url: 2 * SWEEPS + 1,
+    one_bad_database: 2 * SWEEPS + 1,
+}
+
+
+@pytest.mark.parametrize("trouble", DAYS)
+async def test_broken_is_cheaper_than_healthy(
+    tmp_path: Path, trouble: Callable[[Workplace], None]
+) -> None:
+    """A day with a dead token, an outage or a bad database costs no more requests than a good one.
+
+    A good day is one request for each app and sweep.
+    """
+    asked = await requests_of_a_day(tmp_path, trouble)
+    assert asked <= DAYS[trouble]
+    if trouble is healthy:
+        assert asked == DAYS[healthy]
+
+
+async def test_a_bad_database_is_tried_once_a_sweep(tmp_path: Path) -> None:
+    """After two minutes of trying, a login that Postgres refuses costs one connection a sweep."""
+    clock = FakeClock()
+    async with Workplace.standing(tmp_path, top=CALM, clock=clock) as place:
+        await place.sweep()
+        one_bad_database(place)
+        await place.passes(5 * MINUTE)
+        await clock.advance(3 * MINUTE)
+        await place.done()
+        tried = len(place.probes.tried)
+        await place.passes(HOUR)
+        assert len(place.probes.tried) - tried == 12
+        assert place.told() == ["Postgres refuses the login of Shop-production"]
