@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 import click
 
+from pgherald.cli import core_dumps
 from pgherald.cli.log import set_up
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation, fail
 from pgherald.daemon.run import Daemon
@@ -39,6 +40,7 @@ def command(invocation: Invocation, log_file: Path | None) -> None:
     Exit code 0 when it was told to stop, 2 when the configuration is wrong, 3 when another
     pgherald already runs with the same state folder, 1 for any other trouble.
     """
+    core_dumps.forbid()
     if log_file is not None:
         # A Windows program without a window has neither of the two.
         sys.stderr = Files(log_file.parent).open_log(log_file.absolute(), _LOG_LIMIT)
