@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from platformdirs import user_config_path, user_state_path
 
+from support import canaries
+
 if TYPE_CHECKING:
     from pgherald.simulator.postgres import Cluster
 
@@ -65,6 +67,24 @@ def refuse_to_touch_another(home: Path) -> None:
     places = (Path.home(), user_config_path("pgherald"), user_state_path("pgherald"))
     if strays := [str(place) for place in places if not place.is_relative_to(home)]:
         pytest.exit(f"the tests would touch {', '.join(strays)}", returncode=2)
+
+
+@pytest.fixture(autouse=True)
+def no_canary(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test lets a secret out, whatever it is about; see `support.canaries`."""
+    canaries.listen()
+    yield
+    leaks = canaries.leaks_since()
+    if request.node.get_closest_marker("lets_out") is None and leaks:
+        pytest.fail("\n".join(["a secret got out:", *leaks]), pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_canary_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The whole run leaves no secret in a state file, a journal, a lock or a name."""
+    yield
+    if leaks := list(canaries.leaks_left(tmp_path_factory.getbasetemp())):
+        pytest.fail("\n".join(["a secret was left:", *leaks]), pytrace=False)
 
 
 @pytest.fixture(scope="session")

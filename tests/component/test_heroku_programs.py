@@ -38,6 +38,7 @@ async def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.lets_out("the program that the test makes up names it")
 async def test_the_first_line_is_taken() -> None:
     """First line and exit code come back; stderr does not reach anybody."""
     ended = await run(
@@ -46,6 +47,7 @@ async def test_the_first_line_is_taken() -> None:
     assert (ended.code, ended.line.reveal()) == (1, "HRKU-1")
 
 
+@pytest.mark.lets_out("the program that the test makes up names it")
 async def test_the_child_cannot_prompt_and_gets_only_its_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from pgherald.simulator.postgres import Cluster
-from support.workplace import OWN, SHOP, Workplace
 from support.disks import SteppedDisk
 from support.program import SHOP as SHOP_TABLE
 from support.program import House
+from support.workplace import OWN, SHOP, Workplace
 
 CALM = 'poll_interval = "5m"'
 ROTATED = "Heroku rotated Shop-production"

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pgherald.simulator.server import Simulator
-from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace, write
 from support.fake_clock import FakeClock
 from support.http_server import answer, serve
 from support.proxy import Proxy
+from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace, write
 
 #: Asked every five minutes, a day is 288 sweeps.
 CALM = 'poll_interval = "5m"'

@@ -15,10 +15,10 @@ import pytest
 from pgherald.daemon.wiring import Outside, teller_of
 from pgherald.notify.linux import LinuxDesktop
 from support.dbus import NotificationServer, notification_server, session_bus
-from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace
 from support.disks import SteppedDisk
 from support.fake_clock import FakeClock
 from support.household import until
+from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace
 
 CALM = 'poll_interval = "5m"'
 ROTATED = "Heroku rotated Shop-production"

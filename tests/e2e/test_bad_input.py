@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.postgres import Cluster
+from support.marks import MARK
 from support.program import (
-    MARK,
     OWN_LINE,
     SHOP,
     Done,
@@ -329,6 +329,7 @@ exit $code
 """
 
 
+@pytest.mark.lets_out("its script prints the person's own file")
 async def test_a_full_disk(house: House) -> None:
     """A client on a full disk is named and stays whole, with nothing beside it; others go on."""
     prefix = [*_mounting(), "sh", "-c", ON_A_FULL_DISK, "sh"]

@@ -22,7 +22,8 @@ from pgherald.simulator.faults import Fault
 from pgherald.simulator.postgres import Cluster
 from support.dbus import Bus, notification_server, session_bus
 from support.leaks import leaks_in
-from support.program import MARK, OWN_LINE, SHOP, House, Program, eventually
+from support.marks import MARK
+from support.program import OWN_LINE, SHOP, House, Program, eventually
 from support.proxy import Proxy
 
 #: Seconds that the daemon may take to end, in the middle of anything: the promise.

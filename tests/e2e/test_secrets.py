@@ -14,7 +14,8 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import APPS
 from support.dbus import notification_server, session_bus
 from support.leaks import FORMS, leaks_in, leaks_in_folder, open_to_others, watching
-from support.program import MARK, SHOP, House, Program, eventually
+from support.marks import MARK
+from support.program import SHOP, House, Program, eventually
 
 #: Prints the token, and notes what it was started with.
 TOKEN_PROGRAM = """\
@@ -54,6 +55,7 @@ async def test_the_whole_story(house: House, tmp_path: Path) -> None:
         ):
             await _story(house, daemon)
             await eventually(lambda: len(server.shown) >= 3, log=daemon)
+            assert core_limit(daemon.pid) == ["0", "0"]
         assert "DEBUG" in daemon.log
         assert leaks_in(daemon.log, daemon.out) == []
         assert leaks_in(*(repr(notice) for notice in server.shown)) == []
@@ -71,6 +73,16 @@ async def test_the_whole_story(house: House, tmp_path: Path) -> None:
     assert leaks_in_folder(house.state, but=is_undo) == []
     assert open_to_others(house.state) == []
     assert [path.stat().st_mode & 0o777 for path in house.clients] == [0o600] * 3
+
+
+def core_limit(pid: int) -> list[str]:
+    """The soft and the hard limit of a core file's size (proc(5))."""
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith("Max core file size")
+    ]
+    return line.split()[4:6]
 
 
 async def _story(house: House, daemon: Program) -> None:

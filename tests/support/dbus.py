@@ -21,6 +21,8 @@ from dbus_fast.annotations import (
 )
 from dbus_fast.service import ServiceInterface, dbus_method
 
+from support.canaries import hear
+
 CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -129,6 +131,7 @@ class _Notifications(ServiceInterface):
     ) -> DBusUInt32:
         if self.behaviour.refuse:
             raise ValueError("not today")
+        hear("a notice", f"{title} {body} {sorted(hints)}")
         number = replaces or len(self.shown) + 1
         plain = {name: hint.value for name, hint in hints.items()}
         self.shown.append(Shown(app, replaces, icon, title, body, plain, timeout, number))

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.program import MARK
+from support.marks import MARK
 
 #: Seconds between two looks at the processes.
 INTERVAL = 0.01
@@ -105,6 +105,8 @@ class Seen:
             with contextlib.suppress(OSError):  # it has just ended
                 folder = Path("/proc", str(member))
                 command = (folder / "cmdline").read_bytes()
+                self.by_command.setdefault(command, b"")
+                # Root's alone for a process that forbids core dumps.
                 self.by_command[command] = (folder / "environ").read_bytes()
 
 

@@ -37,13 +37,12 @@ from pgherald.simulator.seed import APPS, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import Addon, App, Data, postgres_of
 from pgherald.simulator.world import World
+from support.canaries import hear
+from support.marks import MARK
 
 #: Seconds that anything may take before a test gives up on it. What a test promises is
 #: far shorter, and measured by what the files and the simulator say.
 LIMIT = 30.0
-
-#: What every password and token holds.
-MARK = "CANARY"
 
 #: Where coverage leaves its orders for child processes.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -223,6 +222,8 @@ desktop = {"true" if desktop else "false"}
             await child.wait()
             raise
         assert child.returncode is not None
+        if "password" not in argv:  # the command that is there to print one
+            hear(f"what {' '.join(argv[-3:])} says", out + err)
         return Done(child.returncode, out.decode(), err.decode())
 
     @contextlib.asynccontextmanager
@@ -393,6 +394,7 @@ class Program:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.lines.append((time.monotonic(), line.decode().rstrip("\n")))
+            hear("the log of a daemon", line)
             self._tell()
         self._tell()
 
@@ -403,6 +405,7 @@ class Program:
     async def _collect(self) -> None:
         assert self.process.stdout is not None
         self.out = (await self.process.stdout.read()).decode()
+        hear("what a daemon says", self.out)
 
     @property
     def pid(self) -> int:

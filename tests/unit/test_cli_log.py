@@ -13,8 +13,9 @@ from pgherald.cli.log import set_up
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Leave the process's logging as it was."""
+    """Leave the process's logging as it was; meanwhile only `set_up` decides."""
     root = logging.getLogger()
+    logging.getLogger("pgherald").setLevel(logging.NOTSET)
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
