@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin bench lint format generate build lock clean
+.PHONY: help demo test test-pgadmin bench fuzz soak lint format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -20,6 +20,12 @@ test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 
 bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
+
+fuzz: $(VENV)/.dev ## fuzz each parser for SECONDS (300), led by coverage
+	@SECONDS=$(or $(SECONDS),300) $(BIN)/python fuzz
+
+soak: $(VENV)/.dev ## live through a month, with 200 databases, in some minutes
+	@$(BIN)/python -m pytest tests/component/test_soak.py --soak -s
 
 lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
 	$(BIN)/ruff check .

@@ -47,6 +47,11 @@ PLACES = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak`: the whole month, not a piece of it; see tests/component/test_soak.py."""
+    parser.addoption("--soak", action="store_true", help="live through a whole month")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of this test; empty at first, and not within its `tmp_path`."""

@@ -99,6 +99,7 @@ class Workplace:
     home: Path
     clock: FakeClock
     simulator: Simulator
+    postgres: FakePostgres
     probes: AsksPostgres
     state: State
     config: Config
@@ -175,7 +176,16 @@ class Workplace:
                     config, state, outside, troubles=troubles, tell=tell
                 ) as machine:
                     place = cls(
-                        home, clock, simulator, probes, state, config, news, listeners, machine
+                        home,
+                        clock,
+                        simulator,
+                        postgres,
+                        probes,
+                        state,
+                        config,
+                        news,
+                        listeners,
+                        machine,
                     )
                     place.api._getter._time_limit = PATIENCE
                     for batch in (machine.engine._seen, machine.engine._ready):
