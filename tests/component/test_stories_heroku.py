@@ -501,3 +501,10 @@ async def test_a_bad_database_is_tried_once_a_sweep(tmp_path: Path) -> None:
         await place.passes(HOUR)
         assert len(place.probes.tried) - tried == 12
         assert place.told() == ["Postgres refuses the login of Shop-production"]
+
+
+def test_the_document_tells_these_numbers() -> None:
+    """docs/reliability.md names for each kind of day the number that is asserted here."""
+    text = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    for trouble, most in DAYS.items():
+        assert f"| {trouble.__name__.replace('_', ' ')} | {most} |" in text
