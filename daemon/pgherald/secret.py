@@ -8,7 +8,6 @@ or an error, never the value; the value comes out through `reveal()` alone, so
 
 from __future__ import annotations
 
-import hmac
 from typing import NoReturn
 
 MASK = "••••••"
@@ -45,6 +44,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        import hmac  # noqa: PLC0415 – brings OpenSSL along, which quick commands do without
+
         return hmac.compare_digest(
             self._value.encode("utf-8", "surrogatepass"),
             other._value.encode("utf-8", "surrogatepass"),

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pgherald.files import Files, Rows
-from pgherald.files.rows import difference, drawn, picture
+from pgherald.files import Files
+from pgherald.files.rows import Rows, difference, drawn, picture
 from pgherald.sync.commit import Step
 
 TABLES = {"server": None, "servergroup": ("id", "name"), "nothing": None}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.files import Rows
+from pgherald.files.rows import Rows
 from pgherald.sync.plan import Client
 from pgherald.sync.servers import RowMemory, ServerRows
 

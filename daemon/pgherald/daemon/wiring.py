@@ -27,7 +27,8 @@ from pgherald.daemon.surroundings import SUBJECT
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.watched import Listens, Sightings, Watched, database_of
 from pgherald.errors import StoreError
-from pgherald.files import Files, Rows
+from pgherald.files import Files
+from pgherald.files.rows import Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget

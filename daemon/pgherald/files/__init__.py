@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from pgherald.files.disk import Disk
 from pgherald.files.medium import Medium
-from pgherald.files.rows import Rows
 from pgherald.files.snapshot import Identity, Snapshot, Staged, digest
 from pgherald.files.words import errno_of, reported
 from pgherald.files.writer import Files
@@ -35,7 +34,6 @@ __all__ = [
     "Files",
     "Identity",
     "Medium",
-    "Rows",
     "Snapshot",
     "Staged",
     "digest",

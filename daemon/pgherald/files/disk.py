@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import sqlite3
 
 #: Windows opens files as text unless told.
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -139,6 +141,8 @@ class Disk:
         Raises:
             sqlite3.Error: likewise.
         """
+        import sqlite3  # noqa: PLC0415 – quick commands have nothing to do with it
+
         # Not `mode=ro`: a journal that a killed program left behind could not be rolled back.
         uri = f"{path.as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)

@@ -7,7 +7,6 @@ and the system lets go of it when its process ends, however it ends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +52,8 @@ class Locks:
         Raises:
             FileTrouble: another pgherald held it all that time.
         """
+        import hashlib  # noqa: PLC0415 – like the next one, slow to import and seldom needed
+
         import filelock  # noqa: PLC0415 – brings asyncio along, which quick commands do without
 
         self._own.private_folder(self._folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,4 +78,6 @@ class Staged:
 
 def digest(content: bytes | None) -> str | None:
     """SHA-256 in hex; None for no file."""
+    import hashlib  # noqa: PLC0415 – brings OpenSSL along, which quick commands do without
+
     return None if content is None else hashlib.sha256(content).hexdigest()

@@ -7,8 +7,8 @@ as ours, and recognisable as that file's.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ _TRIES: Final = 10
 
 def random_token() -> str:
     """Sixteen hex digits, unlike any before."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def temp_path(target: Path, token: str) -> Path:

@@ -29,7 +29,8 @@ from pathlib import Path
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
-from pgherald.files import Files, Medium, Rows, Snapshot, Staged, digest
+from pgherald.files import Files, Medium, Snapshot, Staged, digest
+from pgherald.files.rows import Rows
 from pgherald.sync.journal import (
     CommitRecord,
     FileRecord,
