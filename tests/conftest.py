@@ -47,6 +47,10 @@ PLACES = {
 }
 
 
+#: Leaks that are spelt out.
+_SHOWN = 10
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--soak`: the whole month, not a piece of it; see tests/component/test_soak.py."""
     parser.addoption("--soak", action="store_true", help="live through a whole month")
@@ -89,7 +93,8 @@ def no_canary_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The whole run leaves no secret in a state file, a journal, a lock or a name."""
     yield
     if leaks := list(canaries.leaks_left(tmp_path_factory.getbasetemp())):
-        pytest.fail("\n".join(["a secret was left:", *leaks]), pytrace=False)
+        more = [f"and {len(leaks) - _SHOWN} more"] if len(leaks) > _SHOWN else []
+        pytest.fail("\n".join(["a secret was left:", *leaks[:_SHOWN], *more]), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -236,7 +236,7 @@ async def test_a_memory_that_cannot_be_kept_is_no_trouble(
 
 async def test_two_pgadmins(tmp_path: Path, pgadmin: Database) -> None:
     """Several installations each get their servers, in one commit."""
-    other = Database.made(tmp_path / "home" / "other.db")
+    other = Database.made(tmp_path / "home" / "other-pgadmin4.db")
     both = [*clients(tmp_path, pgadmin.client()), other.client()]
     async with household(tmp_path, clients=both) as house:
         await house.sees((SHOP, login()))

@@ -141,7 +141,7 @@ def test_what_is_no_database_is_named(
 
 def test_a_link_is_followed(database: Path, tmp_path: Path) -> None:
     """A database behind a link is the one that is changed, and the link stays."""
-    link = tmp_path / "link.db"
+    link = tmp_path / "link-to-pgadmin4.db"
     link.symlink_to(database)
     Committer(Files(tmp_path / "locks"), tmp_path / "commits", SystemClock()).commit(
         [step(link, Rows(), ("server", 1, {"port": 1}))], proven=True, note="test"
