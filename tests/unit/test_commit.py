@@ -284,8 +284,30 @@ class TestJournals:
     def test_the_last_five_of_each_file_are_kept(self, clients: Clients) -> None:
         """A file that rarely changes keeps its last states, however often others change."""
         rare = clients.commit(clients.step(clients.b))
-        ids = [clients.commit(clients.step(clients.a, b"%d" % turn)) for turn in range(7)]
-        assert clients.journals() == sorted([rare, *ids[-5:]])
+        ids = [clients.commit(clients.step(clients.a, b"%d" % turn)) for turn in range(8)]
+        assert clients.journals() == sorted([rare, ids[0], *ids[-5:]])
+
+    def test_what_a_file_held_at_first_is_kept_for_good(self, clients: Clients) -> None:
+        """However often a file is written, it can be given back as it was before pgherald."""
+        new = clients.add("new")
+        new.unlink()
+        for turn in range(8):
+            clients.commit(clients.step(clients.a, b"%d" % turn))
+            clients.commit(clients.step(new, b"%d" % turn))
+        found = clients.committer().originals()
+        assert found[clients.a].content == OLD
+        assert found[new].content is None
+        assert clients.b not in found
+        assert "CANARY" not in repr(found)
+
+    def test_a_damaged_first_image_is_nobodys(self, clients: Clients) -> None:
+        """An image that is not what was written is not given out, and hinders no other file."""
+        first = clients.commit(clients.step(clients.a), clients.step(clients.b))
+        clients.commit(clients.step(clients.a, EDITED))
+        (clients.folder / first / "0.before").write_bytes(b"torn")
+        found = clients.committer().originals()
+        assert (found[clients.a].content, found[clients.b].content) == (NEW, OLD)
+        clients.committer().recover()
 
     def test_a_clock_that_jumps_back_does_not_mix_up_the_order(self, clients: Clients) -> None:
         """Commits are counted, so the newest one is the newest whatever the clock says."""
@@ -294,7 +316,7 @@ class TestJournals:
             ids.append(clients.commit(clients.step(clients.a, b"%d" % turn)))
             clients.clock.jump(-3600)
         history = [record.id for record in clients.committer().history()]
-        assert history == ids[:0:-1]
+        assert history == ids[::-1]
 
     def test_a_foreign_file_among_them_is_left_alone(self, clients: Clients) -> None:
         """Only what has a journal's name is taken for one."""

@@ -39,6 +39,7 @@ from pgherald.sync.journal import (
     Journals,
     withdraw_quietly,
 )
+from pgherald.sync.originals import Original, originals
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,11 @@ class Committer:
         """Commits that can be rolled back, newest first."""
         with self._files.lock(self._journals.folder):
             return [journal.record for journal in self._journals.done()]
+
+    def originals(self) -> dict[Path, Original]:
+        """What every file held before pgherald first wrote it, by its target."""
+        with self._files.lock(self._journals.folder):
+            return originals(self._journals.done()[::-1])
 
     def rollback(self, commit_id: str) -> RolledBack:
         """Give every file what it held before that commit, if it still holds what it got.

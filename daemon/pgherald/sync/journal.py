@@ -27,10 +27,11 @@ from typing import Any, Final
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Files, digest, reported
+from pgherald.sync.originals import holding_first
 
 log = logging.getLogger(__name__)
 
-#: Commits kept for each file, and damaged ones kept in all.
+#: Commits kept for each file beside its first one, and damaged ones kept in all.
 KEPT: Final = 5
 
 #: Raised by one when an older pgherald could no longer understand a manifest.
@@ -242,13 +243,15 @@ class Journals:
         return found
 
     def tidy(self) -> None:
-        """Delete what no recovery and no rollback needs any more."""
+        """Delete what no recovery, no rollback and no undoing of everything needs any more."""
         for commit_id in self._ids(_DRAFT):
             self._remove(commit_id + _DRAFT)
         later: Counter[Path] = Counter()
-        for journal in self.done():
+        done = self.done()
+        first = holding_first(done[::-1])
+        for journal in done:
             targets = [file.target for file in journal.record.files]
-            if all(later[target] >= KEPT for target in targets):
+            if journal.record.id not in first and all(later[t] >= KEPT for t in targets):
                 self._remove(journal.record.id)
             else:
                 self._keep_before(self.folder / journal.record.id)

@@ -1,0 +1,110 @@
+"""What each file held before pgherald first wrote it. The journals keep that for good.
+
+Of a file it is one whole image. Of rows in another program's database it is put together
+cell by cell: the first commit that changed a cell has in its image what stood there before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgherald.errors import FileTrouble
+
+if TYPE_CHECKING:
+    from pgherald.files.rows import Image
+    from pgherald.sync.journal import Journal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What one file held before pgherald first wrote it.
+
+    Attributes:
+        label: what a person called the client.
+        path: the file as the configuration named it.
+        at: when pgherald first wrote it, UTC.
+        medium: `file`, or `rows` of a database.
+        content: its bytes, None for no file; of rows an image with every cell that was ever
+            changed.
+    """
+
+    label: str
+    path: Path
+    at: datetime
+    medium: str
+    content: bytes | None = field(repr=False)
+
+
+def holding_first(oldest_first: Sequence[Journal]) -> frozenset[str]:
+    """Ids of the commits without which some file could not be given back as it was at first."""
+    seen: set[tuple[str, ...]] = set()
+    needed: set[str] = set()
+    for journal in oldest_first:
+        for index, file in enumerate(journal.record.files):
+            places: set[tuple[str, ...]] = {(str(file.target),)}
+            if file.medium == "rows":
+                cells = _cells(_image(_before(journal, index)))
+                places = {(str(file.target), *cell) for cell in cells}
+            if places - seen:
+                needed.add(journal.record.id)
+            seen |= places
+    return frozenset(needed)
+
+
+def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
+    """What every file held at first, by its target."""
+    found: dict[Path, Original] = {}
+    images: dict[Path, Image] = {}
+    for journal in oldest_first:
+        for index, file in enumerate(journal.record.files):
+            if file.target in found and file.medium == "file":
+                continue
+            content = _before(journal, index)
+            if content is None and file.before is not None:
+                continue  # damaged: what a later commit found counts, if anything
+            if file.medium == "rows":
+                image = images.setdefault(file.target, {})
+                _add(image, _image(content))
+                content = json.dumps(image).encode()
+            first = found.get(file.target)
+            at = journal.record.at if first is None else first.at
+            found[file.target] = Original(file.label, file.path, at, file.medium, content)
+    return found
+
+
+def _before(journal: Journal, index: int) -> bytes | None:
+    """An image; None also where it is damaged, which is no reason to keep others from theirs."""
+    try:
+        return journal.image(index, "before")
+    except FileTrouble as exc:
+        log.warning("%s", exc)
+        return None
+
+
+def _image(content: bytes | None) -> Image:
+    image: Image = {} if content is None else json.loads(content)
+    return image
+
+
+def _cells(image: Image) -> Iterator[tuple[str, str, str]]:
+    for table, rows in image.items():
+        for number, row in rows.items():
+            yield from ((table, number, column) for column in row["columns"])
+
+
+def _add(image: Image, later: Image) -> None:
+    """Take over the cells that are not in the image yet."""
+    for table, rows in later.items():
+        for number, row in rows.items():
+            known = image.setdefault(table, {}).setdefault(
+                number, {"there": row["there"], "columns": {}}
+            )
+            known["columns"] = row["columns"] | known["columns"]
