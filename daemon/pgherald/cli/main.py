@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "status": "Show how every database and client stands.",
         "history": "List the rotations that were seen, newest first.",
         "rollback": "Give every client back what it held before a commit.",
+        "uninstall": "Undo all that pgherald did on this machine.",
         "password": "Print one password, for a script or another tool.",
         "service": "Keep the daemon running: install it as a service.",
         "config": "Show, check or explain the configuration.",

@@ -21,6 +21,9 @@ _LOGIN_PARAMETERS: Final = frozenset(
     {"host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile"}
 )
 
+#: Connection parameters that are pgherald's affair in a row of ours; all others are the person's.
+OWN_PARAMETERS: Final = _LOGIN_PARAMETERS | {"sslmode", "connect_timeout"}
+
 #: Heroku gives a database such a name, and no second one the same.
 _HEROKU_NAME: Final = re.compile(r"d[0-9a-z]{10,}")
 _HEROKU_HOST: Final = ".amazonaws.com"
@@ -88,7 +91,7 @@ class RowForm:
             present: what the column holds. pgAdmin answers with an error where that is NULL
                 or JSON's null, so it is repaired.
         """
-        old = _parsed(present)
+        old = parameters_of(present)
         new = {name: value for name, value in old.items() if name not in _LOGIN_PARAMETERS}
         new["sslmode"] = entry.login.sslmode
         new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
@@ -103,7 +106,7 @@ class RowForm:
         says enough; a host row is ours while it has a passfile. A password that was saved, or
         parameters that were lost, are no sign of anything.
         """
-        parameters = _parsed(row["connection_params"])
+        parameters = parameters_of(row["connection_params"])
         return self.rows == "service" or "passfile" in parameters or not parameters
 
     def differences(self, entry: Entry, row: Row) -> Row:
@@ -167,7 +170,8 @@ def likeness(row: Row, login: Login) -> int:
     return 1 if unlike_any else 0
 
 
-def _parsed(present: object) -> dict[str, Any]:
+def parameters_of(present: object) -> dict[str, Any]:
+    """What a row's column of connection parameters says; nothing where it cannot be read."""
     try:
         found = json.loads(present) if isinstance(present, str) else None
     except ValueError:
@@ -177,7 +181,7 @@ def _parsed(present: object) -> dict[str, Any]:
 
 def held(row: Row) -> Held:
     """What a row says of its login."""
-    sslmode = _parsed(row["connection_params"]).get("sslmode")
+    sslmode = parameters_of(row["connection_params"]).get("sslmode")
     return Held(
         host=row["host"] or None,
         port=row["port"] if isinstance(row["port"], int) else None,

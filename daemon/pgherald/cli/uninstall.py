@@ -1,0 +1,139 @@
+"""`pgherald uninstall`: undo all that pgherald did on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.output import diff_line, headline, problem
+from pgherald.cli.service import manager_of
+from pgherald.config import Config
+from pgherald.daemon.uninstall import foresee, uninstall
+from pgherald.daemon.wiring import files_of
+from pgherald.errors import AlreadyRunning
+from pgherald.files.locks import is_held
+from pgherald.service.mark import Standing
+from pgherald.service.programs import NoPrograms, RealPrograms
+from pgherald.service.setup import refuse_foreign
+from pgherald.service.steps import Step, apply, lines
+from pgherald.sync.undo import Fate, Undo, Undoing
+
+_WORDS = {
+    Fate.UNTOUCHED: "holds nothing of pgherald's; stays as it is",
+    Fate.RESTORED: "becomes again what it was before pgherald first wrote it",
+    Fate.DELETED: "is deleted: pgherald made it, and nothing else is in it",
+    Fate.CLEARED: "loses pgherald's part; everything else in it stays",
+    Fate.EDITED: "loses pgherald's part; it was edited since, so everything else stays as it is",
+}
+
+
+@click.command(
+    "uninstall",
+    epilog="\b\nExample:\n  pgherald uninstall --restore --dry-run\n  pgherald uninstall --restore",
+)
+@click.option("--restore", is_flag=True,
+              help="Give every file back as it was before pgherald first wrote it.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.pass_obj
+def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> int:
+    """Undo all that pgherald did on this machine.
+
+    Stops the service and takes it away; takes pgherald's entries out of every client, servers in pgAdmin included, all as one commit; then
+    deletes the state folder, with history and backups. A file that pgherald made goes, if
+    nothing else is in it. Configuration, token and the program itself stay, and are named.
+
+    With --restore, every file becomes again what it was before pgherald first wrote it; a server
+    in pgAdmin that was adopted gets back its host, its user and the password that was saved. They are
+    those of that day: Heroku may have changed them since. A file in which something of your own
+    was added or changed since only loses pgherald's part.
+
+    Asks before it does anything. Heroku is not asked.
+
+    Exit code 0 when all is undone; 1 when it was not wanted after all, or a client cannot be read or
+    written: then no client was touched; 2 when the command line or the configuration is wrong;
+    3 while the daemon runs.
+    """
+    config = invocation.load()
+    clock = invocation.outside().clock
+    manager = manager_of(invocation, config)
+    programs = NoPrograms() if dry_run else RealPrograms(invocation.env)
+    standing = manager.standing(programs)
+    # Left behind, it would write everything again at the next login.
+    refuse_foreign(manager, standing)
+    steps = [] if standing is Standing.MISSING else manager.uninstall()
+    if not steps and not dry_run and is_held(config.state_dir / "daemon.lock"):
+        raise AlreadyRunning(
+            "The daemon is running, and would write everything again",
+            "It is no service that pgherald installed: end it where you started it.",
+        )
+    foreseen = foresee(config, clock, restore=restore)
+    _show(config, foreseen, steps, with_diff=dry_run)
+    for client, error in foreseen.failed:
+        problem(headline(client.subject, client.label, error.title), error.advice)
+    if foreseen.failed:
+        problem(
+            "Nothing was changed.",
+            "Mend the file, move it away, or take its section out of the configuration.",
+        )
+        return EXIT_TROUBLE
+    if dry_run:
+        return EXIT_OK
+    if not yes and not _agreed():
+        click.echo("Nothing was changed.")
+        return EXIT_TROUBLE
+    apply(steps, files_of(config), programs)
+    done = uninstall(config, clock, restore=restore)
+    _show_done(config, len(done.clients.steps))
+    for path in done.left:
+        click.echo(f"  {path}: not pgherald's")
+    return EXIT_OK
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is nobody to ask: add --yes, or --dry-run to see it first.")
+    return click.confirm("Do this?")
+
+
+def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff: bool) -> None:
+    if steps:
+        click.echo("Service: is stopped and taken away")
+    for line in lines(steps) if with_diff else ():
+        click.echo(f"  {line}")
+    for undo in undoing.files:
+        click.echo(f"{undo.client.label} ({undo.client.path}): {_fate(undo)}")
+        for warning in undo.warnings:
+            click.echo(f"  Note: {warning}")
+        if with_diff and undo.fate is not Fate.UNTOUCHED:
+            for line in undo.diff():
+                diff_line(f"  {line}")
+    if config.metrics_file is not None:
+        click.echo(f"Metrics ({config.metrics_file}): are deleted")
+    click.echo(f"State folder ({config.state_dir}): is deleted, with history and backups")
+
+
+def _fate(undo: Undo) -> str:
+    if undo.client.rows is not None and undo.fate is Fate.RESTORED:
+        return "loses pgherald's servers; those made by hand are again what they were"
+    if undo.client.rows is not None and undo.fate is Fate.CLEARED:
+        return "loses pgherald's servers"
+    words = _WORDS[undo.fate]
+    if undo.fate is Fate.RESTORED and undo.original is not None:
+        words += f" ({undo.original.at.astimezone():%Y-%m-%d %H:%M})"
+    return words
+
+
+def _show_done(config: Config, count: int) -> None:
+    files = "1 client" if count == 1 else f"{count} clients"
+    click.echo(f"Done: {files} changed, the state folder is gone. What is left, and is yours:")
+    click.echo(f"  {config.path}: the configuration")
+    for account in config.accounts:
+        click.echo(
+            f"  the token of Heroku account {account.name} ({account.token.kind}); one that was "
+            "made for pgherald: `heroku authorizations`, then `heroku authorizations:revoke`"
+        )
+    click.echo("  the program: `pipx uninstall pgherald`, or as you installed it")

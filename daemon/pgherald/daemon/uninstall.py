@@ -1,0 +1,149 @@
+"""Undo all that pgherald did on this machine, its service and its configuration aside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pgherald.clients.base import TextClient
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.servers_json import ServersJson
+from pgherald.clients.service_file import ServiceFile
+from pgherald.clock import Clock
+from pgherald.config import Config
+from pgherald.daemon.wiring import clients_of, files_of
+from pgherald.errors import ChangedMeanwhile, ClientError
+from pgherald.files import Files
+from pgherald.store import Store
+from pgherald.sync.commit import Committer
+from pgherald.sync.originals import Original
+from pgherald.sync.plan import Client
+from pgherald.sync.servers import RowMemory
+from pgherald.sync.undo import Undoing, plan_undoing
+
+#: How often it is planned anew because another program wrote one of the files.
+_ATTEMPTS: Final = 5
+
+#: What pgherald makes in its state folder. The person may have chosen a folder of theirs.
+_OWN: Final = re.compile(
+    r"state\.db([.-].*)?|status\.json|commits|locks|daemon\.lock(\.pid)?"
+    r"|pgherald\.log|pgherald-task\.xml"
+)
+
+#: Clients that the configuration no longer has are known by what the journals call them.
+_FORMER: Final[tuple[TextClient, ...]] = (Pgpass(), ServiceFile(), ServersJson())
+
+
+@dataclass(frozen=True, slots=True)
+class Uninstalled:
+    """What was undone.
+
+    Attributes:
+        clients: what became of each client.
+        left: what the state folder still holds: nothing of pgherald's; empty when it is gone.
+    """
+
+    clients: Undoing
+    left: tuple[Path, ...]
+
+
+def foresee(config: Config, clock: Clock, *, restore: bool) -> Undoing:
+    """What would become of each client. Writes nothing.
+
+    Raises:
+        FileTrouble: the journals cannot be read.
+        StoreError: the state file cannot be used.
+    """
+    files = files_of(config)
+    journals = config.state_dir / "commits"
+    found = Committer(files, journals, clock).originals() if journals.is_dir() else {}
+    return _plan(config, files, found, restore=restore)
+
+
+def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
+    """Undo it, as one commit; then delete the state folder, and the metrics that the daemon wrote.
+
+    Args:
+        config: says which clients there are.
+        clock: dates the commit.
+        restore: whether files become again what they were before pgherald.
+
+    Raises:
+        AlreadyRunning: the daemon runs.
+        ClientError: a client cannot be read or written; no client was touched.
+        StoreError: the state file cannot be used; likewise.
+    """
+    files = files_of(config)
+    committer = Committer(files, config.state_dir / "commits", clock)
+    with files.exclusive(config.state_dir / "daemon.lock", "pgherald uninstall"):
+        committer.recover()
+        undoing = _undo(config, files, committer, restore=restore)
+    if config.metrics_file is not None:
+        files.remove_own(config.metrics_file)
+    # Outside of the lock, whose file goes too: Windows deletes none that is open.
+    return Uninstalled(undoing, _remove_state(files, config.state_dir))
+
+
+def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) -> Undoing:
+    attempt = 1
+    while True:
+        undoing = _plan(config, files, committer.originals(), restore=restore)
+        for _, error in undoing.failed:
+            raise error
+        try:
+            committer.commit(undoing.steps, proven=True, note="uninstall")
+        except ChangedMeanwhile:
+            attempt += 1
+            if attempt > _ATTEMPTS:
+                raise
+        else:
+            return undoing
+
+
+def _plan(
+    config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
+) -> Undoing:
+    store = Store.read_only(config.state_dir / "state.db")
+    known = {}
+    if store is not None:
+        with store:
+            known = store.known_rows()
+    clients = clients_of(config, RowMemory(known))
+    undoing = plan_undoing(files, clients, originals, restore=restore)
+    former = _former({client.path for client in clients}, files, originals)
+    more = plan_undoing(files, former, originals, restore=restore)
+    return Undoing((*undoing.files, *more.files), (*undoing.failed, *more.failed))
+
+
+def _former(
+    configured: Collection[Path], files: Files, originals: Mapping[Path, Original]
+) -> list[Client]:
+    """Files that pgherald wrote when the configuration was another one."""
+    targets = set()
+    for path in configured:
+        try:
+            targets.add(files.read(path).target)
+        except ClientError:
+            targets.add(path)
+    return [
+        Client(editor, first.path, first.label)
+        for target, first in originals.items()
+        if target not in targets and first.path not in configured and first.medium == "file"
+        for editor in _FORMER
+        if first.label.partition(" (")[0] == editor.label
+    ]
+
+
+def _remove_state(files: Files, folder: Path) -> tuple[Path, ...]:
+    """Delete what is pgherald's in the state folder, and the folder when that was all."""
+    names = files.names(folder)
+    for name in names:
+        if _OWN.fullmatch(name):
+            files.remove_own_tree(folder / name, within=folder)
+    left = tuple(folder / name for name in files.names(folder))
+    if names and not left:
+        files.remove_own_tree(folder, within=folder.parent)
+    return left

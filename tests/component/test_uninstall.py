@@ -1,0 +1,301 @@
+"""`pgherald uninstall`: with real files, a real SQLite and a simulated Heroku."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import FileTrouble
+from pgherald.files import Files
+from support.commands import CLIENTS, SHOP, Desk
+from support.pgadmin_database import Database
+from support.stand_ins import StandIns
+
+OWN_LINE = "localhost:5432:*:me:CANARY-my-own-password\n"
+OTHERS = '{"Servers": {"1": {"Name": "Mine", "Host": "h"}}, "x":   1}'
+PGADMIN = '[clients.pgadmin]\npath = "pgadmin4.db"\n'
+TWO = SHOP + '[[databases]]\napp = "shop-staging"\n'
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Two databases, every client; pgpass and servers.json had something in them before."""
+    desk = Desk.laid(tmp_path, monkeypatch)
+    desk.configure(TWO + CLIENTS + PGADMIN)
+    (tmp_path / "pgpass").write_text(OWN_LINE)
+    (tmp_path / "servers.json").write_text(OTHERS)
+    Database.made(tmp_path / "pgadmin4.db")
+    return desk
+
+
+def contents(desk: Desk) -> dict[str, bytes]:
+    """The clients' files, pgAdmin's aside."""
+    names = ("pgpass", "pg_service.conf", "servers.json")
+    return {
+        name: (desk.folder / name).read_bytes() for name in names if (desk.folder / name).exists()
+    }
+
+
+def pgadmin(desk: Desk) -> Database:
+    return Database(desk.folder / "pgadmin4.db")
+
+
+def by_hand(desk: Desk) -> None:
+    """A server that the person made in pgAdmin, its password saved."""
+    login = desk.login()
+    pgadmin(desk).ask(
+        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
+        " password, save_password, connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?,"
+        " 'CANARY-encrypted', 1, '{\"sslmode\":  \"prefer\"}')",
+        login.host, login.port, login.dbname, login.user,
+    )  # fmt: skip
+
+
+def used(desk: Desk, rotations: int = 8) -> None:
+    """It has been at work for a while."""
+    assert desk.run("check").code == 0
+    for _ in range(rotations):
+        desk.rotate()
+        assert desk.run("check").code == 0
+
+
+@pytest.mark.parametrize("restore", [True, False])
+def test_everything_is_as_it_was(desk: Desk, *, restore: bool) -> None:
+    """After any number of rotations each file is byte for byte what it was, or is gone again."""
+    before, servers = contents(desk), pgadmin(desk).servers()
+    groups = pgadmin(desk).ask("SELECT * FROM servergroup")
+    used(desk)
+    assert contents(desk) != before
+    assert len(pgadmin(desk).servers()) == 2
+    result = desk.run("uninstall", "--yes", *(["--restore"] if restore else []))
+    assert (result.code, result.err) == (0, "")
+    assert contents(desk) == before
+    assert pgadmin(desk).servers() == servers
+    assert pgadmin(desk).ask("SELECT * FROM servergroup") == groups
+    assert not (desk.folder / "state").exists()
+    assert str(desk.file) in result.out
+    assert desk.file.exists()
+    assert "CANARY" not in result.out
+
+
+def test_an_adopted_server_gets_its_login_back(desk: Desk) -> None:
+    """A server made by hand is again what it was, the saved password included, long after."""
+    by_hand(desk)
+    before = pgadmin(desk).servers()
+    assert desk.run("check", "--adopt").code == 0
+    assert pgadmin(desk).servers() != before
+    used(desk)
+    result = desk.run("uninstall", "--restore", "--yes")
+    assert (result.code, result.err) == (0, "")
+    assert pgadmin(desk).servers() == before
+
+
+def test_what_stood_there_at_first_counts(desk: Desk) -> None:
+    """Of a column that was written twice the first value comes back, not the second."""
+    by_hand(desk)
+    before = pgadmin(desk).servers()
+    assert desk.run("check", "--adopt").code == 0
+    pgadmin(desk).ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
+    used(desk, 7)
+    assert desk.run("uninstall", "--restore", "--yes").code == 0
+    assert pgadmin(desk).servers() == before
+
+
+def test_what_the_person_changed_in_an_adopted_server_stays(desk: Desk) -> None:
+    """A name, a colour, a parameter and a password of the person's own outlive the undoing."""
+    by_hand(desk)
+    assert desk.run("check", "--adopt").code == 0
+    pgadmin(desk).ask(
+        "UPDATE server SET name = 'Renamed', bgcolor = '#fff', password = 'CANARY-newer',"
+        " connection_params = json_set(connection_params, '$.options', '-c x=1') WHERE id = 1"
+    )
+    assert desk.run("uninstall", "--restore", "--yes").code == 0
+    (row,) = pgadmin(desk).servers().values()
+    assert (row["name"], row["bgcolor"], row["password"]) == ("Renamed", "#fff", "CANARY-newer")
+    assert (row["host"], row["service"]) == (desk.login().host, None)
+    assert row["connection_params"] == '{"options": "-c x=1", "sslmode": "prefer"}'
+
+
+def test_without_restore_an_adopted_server_is_named(desk: Desk) -> None:
+    """A server made by hand stays in pgAdmin, and it is said what it lacks."""
+    by_hand(desk)
+    assert desk.run("check", "--adopt").code == 0
+    result = desk.run("uninstall", "--yes")
+    assert result.code == 0
+    assert "made by hand, so it stays in pgAdmin" in result.out
+    assert len(pgadmin(desk).servers()) == 1
+
+
+def test_what_was_added_since_is_never_lost(desk: Desk) -> None:
+    """A file that the person edited only loses pgherald's part, and that is said."""
+    used(desk, 1)
+    for name in ("pgpass", "pg_service.conf"):
+        with (desk.folder / name).open("a") as file:
+            file.write("# mine, added since\n")
+    used(desk, 1)
+    result = desk.run("uninstall", "--restore", "--yes")
+    assert result.code == 0
+    assert result.out.count("it was edited since") == 2
+    assert desk.read("pgpass") == OWN_LINE + "# mine, added since\n"
+    assert desk.read("pg_service.conf") == "# mine, added since\n"
+    assert desk.read("servers.json") == OTHERS
+
+
+def test_what_an_earlier_pgherald_left_is_not_brought_back(desk: Desk) -> None:
+    """Where the backups were lost once, "as it was" means without pgherald all the same."""
+    used(desk, 1)
+    Files(desk.folder / "locks").remove_own_tree(desk.folder / "state", within=desk.folder)
+    used(desk, 2)
+    assert desk.run("uninstall", "--restore", "--yes").code == 0
+    assert desk.read("pgpass") == OWN_LINE
+    assert desk.read("servers.json") == OTHERS
+    assert desk.read("pg_service.conf") == ""
+
+
+def test_a_client_that_is_no_longer_configured(desk: Desk) -> None:
+    """What pgherald once wrote is undone, even if the configuration knows it no more."""
+    used(desk, 1)
+    desk.configure(TWO + '[clients.service_file]\npath = "pg_service.conf"\n')
+    assert desk.run("uninstall", "--yes").code == 0
+    assert desk.read("pgpass") == OWN_LINE
+
+
+def test_a_dry_run_shows_it_and_does_nothing(desk: Desk) -> None:
+    """What would be done is shown as a diff without any secret; not one byte changes."""
+    used(desk, 1)
+    before, servers = contents(desk), pgadmin(desk).servers()
+    result = desk.run("uninstall", "--restore", "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    assert "becomes again what it was before pgherald first wrote it" in result.out
+    assert "is deleted: pgherald made it" in result.out
+    assert "••••••" in result.out
+    assert "CANARY" not in result.out
+    assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
+    assert (desk.folder / "state" / "state.db").exists()
+
+
+def test_nobody_is_there_to_be_asked(desk: Desk) -> None:
+    """Without a terminal nothing is done unless `--yes` says so."""
+    used(desk, 0)
+    before = contents(desk)
+    desk.patch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    result = desk.run("uninstall")
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert contents(desk) == before
+
+
+def test_a_no_is_a_no(desk: Desk) -> None:
+    """Whoever declines finds everything as it was."""
+    used(desk, 0)
+    before = contents(desk)
+    desk.patch.setattr("pgherald.cli.uninstall._agreed", lambda: False)
+    result = desk.run("uninstall")
+    assert (result.code, result.out.splitlines()[-1]) == (1, "Nothing was changed.")
+    assert contents(desk) == before
+    assert (desk.folder / "state").exists()
+
+
+def test_a_client_that_cannot_be_understood_stops_all(desk: Desk) -> None:
+    """Either all of it is undone or nothing: one file that cannot be read is named."""
+    used(desk, 0)
+    (desk.folder / "servers.json").write_text("{")
+    before, servers = contents(desk), pgadmin(desk).servers()
+    result = desk.run("uninstall", "--yes")
+    assert result.code == 1
+    assert "servers.json:1" in result.err
+    assert "Nothing was changed." in result.err
+    assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
+
+
+def test_a_failure_on_the_way_takes_all_back(desk: Desk) -> None:
+    """It is one commit: when the last file cannot be written, the first is given back."""
+    used(desk, 0)
+    before, servers = contents(desk), pgadmin(desk).servers()
+    refused = FileTrouble("cannot be written", path=desk.folder / "pg_service.conf")
+
+    def remove(self: Files, snapshot: object) -> None:
+        raise refused
+
+    desk.patch.setattr(Files, "remove", remove)
+    result = desk.run("uninstall", "--yes")
+    assert result.code == 1
+    assert "cannot be written" in result.err
+    assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
+    assert (desk.folder / "state" / "state.db").exists()
+
+
+def test_the_daemon_has_to_be_stopped_first(desk: Desk) -> None:
+    """While the daemon runs nothing is undone, since it would write everything again."""
+    used(desk, 0)
+    before = contents(desk)
+    files = Files(desk.folder / "state" / "locks")
+    with files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        result = desk.run("uninstall", "--yes")
+    assert (result.code, result.out) == (3, "")
+    assert "The daemon is running" in result.err
+    assert contents(desk) == before
+
+
+def test_the_service_goes_first(desk: Desk, home: Path) -> None:
+    """The service is stopped before anything is undone, or it would write it all again."""
+    stand_ins = StandIns(desk.folder / "bin")
+    stand_ins.put("systemctl", {})
+    desk.patch.setenv("PATH", f"{stand_ins.folder}:{os.environ['PATH']}")
+    desk.patch.setattr("sys.platform", "linux")
+    before = contents(desk)
+    used(desk, 0)
+    assert desk.run("service", "install").code == 0
+    unit = home / ".config" / "systemd" / "user" / "pgherald.service"
+    done = len(stand_ins.calls)
+    shown = desk.run("uninstall", "--dry-run")
+    assert "run systemctl --user disable --now pgherald.service" in shown.out
+    assert stand_ins.calls[done:] == []
+    assert unit.exists()
+    assert desk.run("uninstall", "--yes").code == 0
+    assert stand_ins.calls[done:][0][1:] == ["--user", "disable", "--now", "pgherald.service"]
+    assert not unit.exists()
+    assert contents(desk) == before
+
+
+def test_a_service_that_pgherald_did_not_write(desk: Desk, home: Path) -> None:
+    """A unit of the person's own is not deleted; and since it would start again, nothing is done."""
+    used(desk, 0)
+    before = contents(desk)
+    unit = home / ".config" / "systemd" / "user" / "pgherald.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nExecStart=pgherald run\n")
+    result = desk.run("uninstall", "--yes")
+    assert (result.code, result.out) == (1, "")
+    assert "was not written by pgherald" in result.err
+    assert (contents(desk), unit.exists()) == (before, True)
+
+
+def test_metrics_go_too(desk: Desk) -> None:
+    """The file that the daemon wrote for Prometheus is deleted: nobody would bring it up to date."""
+    desk.configure(TWO + CLIENTS + '[metrics]\ntextfile = "pgherald.prom"\n')
+    (desk.folder / "pgherald.prom").write_text("pgherald_up 1\n")
+    result = desk.run("uninstall", "--yes")
+    assert (result.code, result.err) == (0, "")
+    assert not (desk.folder / "pgherald.prom").exists()
+
+
+def test_a_state_folder_that_holds_something_else(desk: Desk) -> None:
+    """In a folder that the person uses for other things too, only pgherald's own goes."""
+    used(desk, 0)
+    (desk.folder / "state" / "thesis.txt").write_text("mine")
+    result = desk.run("uninstall", "--yes")
+    assert result.code == 0
+    assert "thesis.txt: not pgherald's" in result.out
+    assert [path.name for path in (desk.folder / "state").iterdir()] == ["thesis.txt"]
+
+
+def test_nothing_was_ever_written(desk: Desk) -> None:
+    """Where pgherald never wrote, there is nothing to undo, and it can be said twice."""
+    before = contents(desk)
+    for _ in range(2):
+        assert desk.run("uninstall", "--restore", "--yes").code == 0
+        assert contents(desk) == before
+        assert not (desk.folder / "state").exists()
