@@ -70,7 +70,11 @@ def account(person: Account) -> Json:
 def authorization(token: Token) -> Json:
     """One of `GET /oauth/authorizations`. The token itself is part of it, as at Heroku."""
     return {
-        "access_token": {"expires_in": None, "id": token.id, "token": token.value.reveal()},
+        "access_token": {
+            "expires_in": token.expires_in,
+            "id": token.id,
+            "token": token.value.reveal(),
+        },
         "client": None,
         "created_at": stamp(token.created_at),
         "description": "Simulated token",

@@ -175,6 +175,7 @@ class Token:
     Attributes:
         scopes: OAuth scopes, such as `global` or `read-protected`.
         revoked: refused from now on, with 401.
+        expires_in: seconds that are left to it, as Heroku says; None for ever.
     """
 
     id: str
@@ -183,6 +184,7 @@ class Token:
     scopes: frozenset[str]
     created_at: datetime
     revoked: bool = False
+    expires_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
