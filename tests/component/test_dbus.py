@@ -17,8 +17,9 @@ from jeepney.low_level import (  # type: ignore[import-untyped]  # jeepney ships
 )
 
 from pgherald.clock import SystemClock
-from pgherald.notify.desktop import Notice, Urgency
+from pgherald.notify.desktop import Notice, NotShown, Urgency
 from pgherald.notify.linux import LinuxDesktop
+from pgherald.notify.presence import presence
 from support.dbus import Bus, NotificationServer, notification_server, session_bus
 
 LIMIT = 5.0
@@ -59,6 +60,41 @@ async def test_a_notice_is_shown(bus: Bus, server: NotificationServer) -> None:
     )
     assert shown.hints == {"urgency": 1, "desktop-entry": "pgherald"}
     assert (shown.replaces, shown.icon, shown.timeout) == (0, "", -1)
+
+
+async def test_who_would_show_a_notice(bus: Bus, server: NotificationServer) -> None:
+    """The server's name is found out without showing anything."""
+    assert await presence("linux", bus.environ, SystemClock()) == "stand-in"
+    assert server.shown == []
+
+
+async def test_nobody_would_show_a_notice(bus: Bus, tmp_path: Path) -> None:
+    """A bus without a server, and no bus at all, are told apart."""
+    with pytest.raises(NotShown, match="no notification server"):
+        await presence("linux", bus.environ, SystemClock())
+    nowhere = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={tmp_path / 'no-bus'}"}
+    with pytest.raises(NotShown, match="no session bus"):
+        await presence("linux", nowhere, SystemClock())
+
+
+async def test_a_server_that_does_not_say_who_it_is(bus: Bus) -> None:
+    """A server that hangs is given up after the time limit."""
+    async with notification_server(bus) as hanging:
+        hanging.behaviour.hang = True
+        async with desktop_on(bus.environ, limit=SHORT) as desktop:
+            with pytest.raises(NotShown, match="does not answer"):
+                await desktop.server()
+
+
+async def test_presence_elsewhere(tmp_path: Path) -> None:
+    """On other platforms the program that shows notices has to be there."""
+    with pytest.raises(NotShown, match="osascript is not there"):
+        await presence("darwin", {"PATH": str(tmp_path)}, SystemClock())
+    with pytest.raises(NotShown, match="no notifications that pgherald knows"):
+        await presence("sunos5", {}, SystemClock())
+    program = tmp_path / "osascript"
+    program.touch(mode=0o755)
+    assert await presence("darwin", {"PATH": str(tmp_path)}, SystemClock()) == "osascript"
 
 
 @pytest.mark.parametrize(("urgency", "byte"), [(Urgency.LOW, 0), (Urgency.CRITICAL, 2)])

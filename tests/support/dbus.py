@@ -118,6 +118,12 @@ class _Notifications(ServiceInterface):
         return self.behaviour.capabilities
 
     @dbus_method()
+    async def GetServerInformation(self) -> Annotated[list[str], DBusSignature("ssss")]:  # noqa: N802 – the standard's name
+        if self.behaviour.hang:
+            await asyncio.sleep(3600)
+        return ["stand-in", "pgherald", "1", "1.2"]
+
+    @dbus_method()
     def Notify(  # noqa: N802, PLR0917 – the standard's name and order
         self,
         app: DBusStr,

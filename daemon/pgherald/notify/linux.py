@@ -83,6 +83,21 @@ class LinuxDesktop(Backend):
         if connection is not None:
             await _hang_up(connection)
 
+    async def server(self) -> str:
+        """The name of the notification server.
+
+        Raises:
+            NotShown: there is none, or it does not answer.
+        """
+        try:
+            async with asyncio.timeout(self._limit):
+                _, (name, *_) = await self._call("GetServerInformation", None, ())
+        except TimeoutError:
+            raise NotShown(self.too_slow) from None
+        except (OSError, EOFError):
+            raise NotShown("the session bus hung up") from None
+        return str(name)
+
     async def _send(self, notice: Notice) -> None:
         async with self._turn:
             for _ in range(2):
