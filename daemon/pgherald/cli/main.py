@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "run": "Keep every client up to date: the daemon.",
         "status": "Show how every database and client stands.",
         "history": "List the rotations that were seen, newest first.",
+        "doctor": "Find out what is wrong, and how to mend it.",
         "rollback": "Give every client back what it held before a commit.",
         "uninstall": "Undo all that pgherald did on this machine.",
         "password": "Print one password, for a script or another tool.",

@@ -1,0 +1,126 @@
+"""`pgherald doctor`: what is wrong, and the command that mends it.
+
+What `--json` prints; scripts may rely on it:
+
+    {
+      "ok": true,                       // nothing bad; as the exit code
+      "findings": [{
+        "area": "Heroku",               // for people
+        "check": "token:default",       // a stable word; with what it is about behind a colon
+        "verdict": "good",              // good | note | bad
+        "title": "…", "advice": "…"     // for people; the advice may be empty
+      }]
+    }
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.output import emit_json, problem
+from pgherald.cli.service import manager_of
+from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_json
+from pgherald.doctor.patient import Patient
+from pgherald.service.programs import RealPrograms
+
+#: Seconds after which a person wants to know what takes so long.
+_PATIENCE: Final = 1.0
+
+
+@click.command(
+    "doctor",
+    epilog="\b\nExample:\n  pgherald doctor",
+)
+@click.option("--offline", is_flag=True, help="Ask neither Heroku nor Postgres.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_obj
+def command(invocation: Invocation, *, offline: bool, as_json: bool) -> int:
+    """Find out what is wrong, and how to mend it.
+
+    Looks at the way to Heroku (proxies, DNS, TLS, clock), the token, its scope and its end; lets
+    every login connect; compares every client, pgAdmin's servers included; looks at file modes,
+    the disk, the environment, the daemon, its service and the notification server. Changes
+    nothing. What is bad comes first, on stderr, each with the command that mends it.
+
+    Exit code 0 when nothing is bad; 1 when something is; 2 when the command line or the
+    configuration is wrong, which is all that is told then.
+    """
+    config = invocation.load()
+    patient = Patient(
+        config,
+        invocation.outside(),
+        manager_of(invocation, config),
+        RealPrograms(invocation.env),
+        offline=offline,
+    )
+    examined = asyncio.run(_examine(patient.checks()))
+    well = not any(f.verdict is Verdict.BAD for each in examined for f in each.findings)
+    if as_json:
+        emit_json({"ok": well, "findings": findings_json(examined)})
+    else:
+        _show(examined)
+    return EXIT_OK if well else EXIT_TROUBLE
+
+
+class _Waiting:
+    """One line on a terminal that tells what is being looked at, once that takes long."""
+
+    def __init__(self) -> None:
+        self._areas: tuple[str, ...] = ()
+        self._shown = False
+
+    def looking(self, checks: Sequence[Check]) -> None:
+        self._areas = tuple(dict.fromkeys(check.area for check in checks))
+        if self._shown:
+            self._show()
+
+    async def run(self) -> None:
+        await asyncio.sleep(_PATIENCE)
+        self._shown = True
+        self._show()
+
+    def _show(self) -> None:
+        text = f"Looking at: {', '.join(self._areas)} …" if self._areas else ""
+        # To the beginning of the line, and all of it away.
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+
+async def _examine(checks: Sequence[Check]) -> list[Examined]:
+    waiting = _Waiting()
+    told = asyncio.create_task(waiting.run()) if sys.stderr.isatty() else None
+    try:
+        return await examine(checks, waiting.looking)
+    finally:
+        if told is not None:
+            told.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await told
+
+
+def _show(examined: Sequence[Examined]) -> None:
+    bad = False
+    for each in examined:
+        for finding in each.findings:
+            if finding.verdict is Verdict.BAD:
+                bad = True
+                problem(finding.title, finding.advice)
+    if bad:
+        click.echo("", err=True)
+    area = ""
+    for each in examined:
+        for finding in each.findings:
+            if finding.verdict is Verdict.BAD:
+                continue
+            if each.check.area != area:
+                area = each.check.area
+                click.secho(area, bold=True)
+            click.echo(f"  {finding.verdict}  {finding.title}")
+            if finding.advice:
+                click.echo(f"        {finding.advice}")

@@ -1,0 +1,134 @@
+"""Heroku: the way there, the token, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.config.settings import Account
+from pgherald.daemon.wiring import Outside
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
+from pgherald.errors import PgheraldError
+from pgherald.heroku import way
+from pgherald.heroku.getter import Getter
+from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.tokens import token_source
+from pgherald.heroku.visit import ENOUGH, Visit, visit
+from pgherald.model import DEFAULT_ACCOUNT
+
+#: A clock that is further off misleads: about what was when, and about certificates.
+_CLOCK: Final = timedelta(minutes=1)
+
+#: A token that ends sooner is to be replaced now.
+_SOON: Final = timedelta(days=7)
+
+#: Fewer requests left in this hour are too few for somebody.
+_FEW: Final = 200
+
+_GET_ANOTHER: Final = (
+    "Run `heroku authorizations:create -s read-protected` and put the token where the "
+    "configuration looks for it; or `heroku login`."
+)
+
+_SET_CLOCK: Final = {
+    "darwin": "Run: sudo sntp -sS time.apple.com",
+    "win32": "Run as administrator: w32tm /resync",
+}
+
+
+def route(outside: Outside) -> Iterator[Finding]:
+    """Which Heroku is asked, through which proxy, with which certificates."""
+    host = HerokuHost.from_env(outside.env)
+    if not host.is_usual:
+        yield note(
+            f"Not Heroku itself is asked, but {host.url} (HEROKU_HOST)",
+            "If that is not meant: unset HEROKU_HOST",
+        )
+    if host.is_loopback:
+        return
+    way.check_proxies(outside.env)
+    way.check_certificates(outside.env)
+    proxies = way.proxies(outside.env)
+    if proxies:
+        yield note(
+            f"Heroku is asked through the proxy in {' and '.join(proxies)}",
+            "A service does not see your shell's variables: `pgherald service install` hands "
+            "them on.",
+        )
+    else:
+        yield good("No proxy in the environment")
+        way.look_up(host)
+        yield good(f"{host.name} has an address")
+
+
+async def token(account: Account, outside: Outside, platform: str) -> list[Finding]:
+    """Whether Heroku answers, and what the token may do, and for how long."""
+    prefix = "" if account.name == DEFAULT_ACCOUNT else f"Heroku account {account.name}: "
+    host = HerokuHost.from_env(outside.env)
+    source = token_source(
+        account.token.kind, account.token.argument, host, outside.env, outside.home
+    )
+    getter = Getter(host, transport=outside.transport)
+    try:
+        found = await visit(getter, source, outside.clock)
+    except PgheraldError as exc:
+        return [trouble(exc, prefix)]
+    finally:
+        await getter.aclose()
+    findings = [good(f"{prefix}Heroku answers, and knows the token from {source.name}")]
+    findings += [
+        bad(f"{prefix}{warning}", "Run: chmod 600 on that file") for warning in source.warnings
+    ]
+    findings += scope(found, prefix)
+    findings += expiry(found, outside.clock.now() + _SOON, prefix)
+    findings += clock(found, platform)
+    if found.remaining is not None and found.remaining < _FEW:
+        findings.append(
+            bad(
+                f"{prefix}Heroku takes only {found.remaining} more requests in this hour",
+                "Other programs use the same account; a longer poll_interval leaves them more.",
+            )
+        )
+    return findings
+
+
+def scope(found: Visit, prefix: str) -> Iterator[Finding]:
+    """Whether the token may read config vars, and whether it may do more than it needs."""
+    if found.scopes is None:
+        return
+    if not found.scopes & ENOUGH:
+        shown = ", ".join(sorted(found.scopes)) or "none"
+        yield bad(
+            f"{prefix}The Heroku token may not read config vars (scope: {shown})", _GET_ANOTHER
+        )
+    elif found.scopes & {"global", "write-protected"}:
+        yield note(
+            f"{prefix}The token may do more than pgherald needs, which only reads",
+            "One that may only read: heroku authorizations:create -s read-protected",
+        )
+    else:
+        yield good(f"{prefix}The token may read, and no more")
+
+
+def expiry(found: Visit, soon: datetime, prefix: str) -> Iterator[Finding]:
+    """Whether the token ends soon."""
+    at = found.expires_at
+    if at is None:
+        return
+    shown = f"{prefix}The Heroku token ends on {at.astimezone():%Y-%m-%d %H:%M}"
+    yield bad(shown, _GET_ANOTHER) if at < soon else good(shown)
+
+
+def clock(found: Visit, platform: str) -> Iterator[Finding]:
+    """Whether our clock is right, by Heroku's."""
+    if found.ahead is None:
+        return
+    if abs(found.ahead) <= _CLOCK:
+        yield good("The clock is right")
+        return
+    seconds = int(abs(found.ahead).total_seconds())
+    yield bad(
+        f"The clock is {seconds} seconds {'ahead' if found.ahead > timedelta() else 'behind'}",
+        _SET_CLOCK.get(platform, "Run: sudo timedatectl set-ntp true"),
+    )
