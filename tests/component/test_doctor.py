@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
+import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pgherald.cli import doctor as command
-from pgherald.doctor import files
+from pgherald.doctor import bundle, files
 from pgherald.doctor.checks import Check, Finding, good
 from pgherald.files import Files
+from pgherald.secret import Secret
 from pgherald.sync.probe import Outcome
 from support.commands import CLIENTS, SHOP, Desk, Result
 from support.pgadmin_database import Database
@@ -21,6 +25,10 @@ from support.stand_ins import Answer, StandIns
 PGADMIN = '[clients.pgadmin]\npath = "pgadmin4.db"\n'
 QUIET = "[notifications]\ndesktop = false\n"
 ACTIVE = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n"
+LOG = (
+    "Nov 25 10:00:00 host pgherald[1]: shop-production/DATABASE: rotated (user, password)\n"
+    "Nov 25 10:00:01 host pgherald[1]: eve@example.com read /srv/acme/x at db.acme.example\n"
+)
 
 
 @pytest.fixture
@@ -29,6 +37,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
     programs = StandIns(tmp_path / "bin")
     programs.put("systemctl", {"--user show pgherald": Answer(out=ACTIVE)})
     programs.put("loginctl", {"show-user": Answer(out="Linger=yes\n")})
+    programs.put("journalctl", {"--user": Answer(out=LOG)})
     monkeypatch.setenv("PATH", f"{programs.folder}:{os.environ['PATH']}")
     monkeypatch.setattr("sys.platform", "linux")
     return programs
@@ -342,3 +351,105 @@ async def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         await command._examine([Check("Heroku", "slow", slow)])
         assert screen.getvalue().endswith("\r\x1b[K" if Screen.tty else "")
         assert bool(screen.getvalue()) is Screen.tty
+
+
+# --- the report ----------------------------------------------------------------------------
+
+
+def unpacked(path: Path) -> dict[str, str]:
+    with tarfile.open(path) as tar:
+        assert all(member.uname == "" for member in tar)
+        return {
+            Path(member.name).name: tar.extractfile(member).read().decode()  # type: ignore[union-attr]  # only files
+            for member in tar
+        }
+
+
+def test_the_report(desk: Desk) -> None:
+    """The report says what is in it before where it is, and is its owner's alone."""
+    result = doctor(desk, "--bundle", str(desk.folder / "report.tar.gz"))
+    assert result.code == 0
+    report = desk.folder / "report.tar.gz"
+    assert result.out.index("The report holds:") < result.out.index(str(report))
+    assert report.stat().st_mode & 0o777 == 0o600
+    held = unpacked(report)
+    assert set(held) == {
+        "README.txt", "about.json", "configuration.json", "doctor.json", "status.json",
+        "history.json", "files.json", "log.txt",
+    }  # fmt: skip
+    for name in held:
+        assert name in result.out
+    assert json.loads(held["doctor.json"])
+    assert "app-1/DATABASE: rotated (user, password)" in held["log.txt"]
+    assert json.loads(held["status.json"])["databases"][0]["key"] == "app-1/DATABASE"
+    again = doctor(desk, "--bundle", str(report))
+    assert again.code == 1
+    assert str(report) in again.err
+
+
+def test_a_report_without_a_name(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file's name the report gets one with the time in it, where the person is."""
+    monkeypatch.chdir(desk.folder)
+    assert doctor(desk, "--offline", "--bundle").code == 0
+    (report,) = desk.folder.glob("pgherald-report-*.tar.gz")
+    assert "about.json" in unpacked(report)
+
+
+def test_the_report_tells_nothing(desk: Desk, home: Path, programs: StandIns) -> None:
+    """No secret, app, host, user, database, mail address, token or path gets into the report."""
+    desk.rotate()
+    assert desk.run("check").code == 0
+    old = desk.login()
+    said = f"{old.host} {old.user} {old.dbname} {old.user}@{old.host} {home}/x {desk.folder}/y"
+    programs.put("journalctl", {"--user": Answer(out=f"{LOG}{said}\n")})
+    desk.rotate()
+    desk.configure(
+        '[[databases]]\napp = "shop-production"\nname = "Acme Shop"\ngroup = "Acme"\n'
+        'service = "acme-main"\n'
+        + CLIENTS
+        + PGADMIN
+        + '[notifications]\ndesktop = false\nurls = ["json://CANARY-url@chat.acme.example"]\n'
+        + '[[discover]]\ninclude = ["acme-*"]\nteam = "acme-team"\n'
+    )
+    desk.world.tokens[0].value = Secret("HRKU-CANARY-other")
+    (desk.folder / "pgpass").chmod(0o644)
+    assert desk.run("check").code == 1
+    assert doctor(desk, "--bundle", str(desk.folder / "r.tgz")).code == 1
+    new = desk.login()
+    everything = "\n".join(unpacked(desk.folder / "r.tgz").values()).casefold()
+    for canary in (
+        "CANARY", "HRKU-", "acme", "shop-production", "eve@", "example.com",
+        old.host, old.user, old.dbname, new.user, new.dbname,
+        str(home), home.name, str(desk.folder), str(Path.home()), os.uname().nodename,
+    ):  # fmt: skip
+        assert canary.casefold() not in everything, canary
+
+
+def test_a_report_of_a_new_household(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything was written there is a report, too."""
+    desk = Desk.laid(tmp_path, monkeypatch)
+    desk.configure(SHOP + CLIENTS)
+    assert desk.run("doctor", "--offline", "--bundle", str(tmp_path / "r.tgz")).code == 1
+    held = unpacked(tmp_path / "r.tgz")
+    assert json.loads(held["history.json"]) == []
+    assert all(item["size"] is None for item in json.loads(held["files.json"]))
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_report_of_a_damaged_state(desk: Desk) -> None:
+    """When the state file cannot be read, a report is needed most: it is made, and says so."""
+    (desk.folder / "state" / "state.db").write_bytes(b"no database at all, but long enough" * 9)
+    result = doctor(desk, "--offline", "--bundle", str(desk.folder / "r.tgz"))
+    assert result.code == 1
+    held = unpacked(desk.folder / "r.tgz")
+    assert '"bad"' in held["doctor.json"]
+    assert json.loads(held["history.json"]) == []
+
+
+def test_an_archive_can_be_made_again() -> None:
+    """What is in the archive is all that decides about its names, owners and times."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [bundle.Part("a.txt", "a", b"a")]
+    with tarfile.open(fileobj=io.BytesIO(bundle.archive(made, at + timedelta(0)))) as tar:
+        (member,) = tar.getmembers()
+    assert (member.name, member.mode, member.uid) == ("pgherald-report/a.txt", 0o600, 0)

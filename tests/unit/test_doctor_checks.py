@@ -14,6 +14,7 @@ import pytest
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.doctor import account, checks, logins, pgadmin
 from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good
+from pgherald.doctor.redact import Redactor
 from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import way
 from pgherald.heroku.host import HerokuHost
@@ -218,3 +219,30 @@ def test_a_login_that_a_client_cannot_hold() -> None:
     assert finding == bad(
         "pgAdmin cannot hold the login of shop/DATABASE: holds a comma", "Enter it by hand."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("shop: shop-2/DATABASE, SHOP", "app-1: app-2/DATABASE, app-1"),
+        ("me at /home/me/work/acme.toml", "<person-1> at <path>"),
+        ("write eve@example.com, or https://u:p@h/x", "write <address>, or <url>"),
+        ("db.example.com and 10.0.0.7 and fe80::1:2", "<host> and <ip> and <ip>"),
+        ("HRKU-0a1b is 01234567-89ab-cdef-0123-456789abcdef", "<token> is <id>"),
+        (r"C:\Users\Eve\x.txt and /srv/acme/x", "<path> and <path>"),
+        ("config.toml:3: state.db, pgherald.sync.plan", "config.toml:3: state.db, pgherald.sync.plan"),
+        ("/etc/pgherald.toml:3: odd", "<configuration>:3: odd"),
+        ("a1 in a12", "user-1 in a12"),
+    ],
+)  # fmt: skip
+def test_what_is_redacted(text: str, redacted: str) -> None:
+    """What is known gets a name of its own; what only looks telling goes all the same."""
+    redactor = Redactor(
+        [("app", "shop"), ("app", "shop-2"), ("user", "a1"), ("person", "me")],
+        {"configuration": Path("/etc/pgherald.toml")},
+        Path("/home/me"),
+    )
+    assert redactor.text(text) == redacted.replace("<person-1>", "person-1")
+    assert redactor.value({"shop": [text, 1, None]}) == {
+        "shop": [redacted.replace("<person-1>", "person-1"), 1, None]
+    }

@@ -19,6 +19,8 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import click
@@ -26,6 +28,8 @@ import click
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.cli.service import manager_of
+from pgherald.daemon.wiring import files_of
+from pgherald.doctor import bundle
 from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_json
 from pgherald.doctor.patient import Patient
 from pgherald.service.programs import RealPrograms
@@ -33,21 +37,31 @@ from pgherald.service.programs import RealPrograms
 #: Seconds after which a person wants to know what takes so long.
 _PATIENCE: Final = 1.0
 
+#: `--bundle` without a file.
+_UNNAMED: Final = "pgherald-report-%Y%m%d-%H%M%S.tar.gz"
+
 
 @click.command(
     "doctor",
-    epilog="\b\nExample:\n  pgherald doctor",
+    epilog="\b\nExample:\n  pgherald doctor\n  pgherald doctor --bundle report.tar.gz",
 )
 @click.option("--offline", is_flag=True, help="Ask neither Heroku nor Postgres.")
+@click.option("--bundle", "into", metavar="[FILE]", is_flag=False, flag_value="",
+              type=click.Path(), help="Write a redacted archive for a report of a bug.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, offline: bool, as_json: bool) -> int:
+def command(invocation: Invocation, *, offline: bool, into: str | None, as_json: bool) -> int:
     """Find out what is wrong, and how to mend it.
 
     Looks at the way to Heroku (proxies, DNS, TLS, clock), the token, its scope and its end; lets
     every login connect; compares every client, pgAdmin's servers included; looks at file modes,
     the disk, the environment, the daemon, its service and the notification server. Changes
     nothing. What is bad comes first, on stderr, each with the command that mends it.
+
+    With --bundle, an archive for a report of a bug is written, mode 0600: versions, configuration,
+    findings, status, history, sizes and modes of files, the last lines of the log. Apps, hosts,
+    users, databases and paths are replaced in it (app-1, host-1 …), and no password, token or
+    content of a client's file is in it.
 
     Exit code 0 when nothing is bad; 1 when something is; 2 when the command line or the
     configuration is wrong, which is all that is told then.
@@ -66,6 +80,8 @@ def command(invocation: Invocation, *, offline: bool, as_json: bool) -> int:
         emit_json({"ok": well, "findings": findings_json(examined)})
     else:
         _show(examined)
+    if into is not None:
+        _write(patient, examined, Path(into) if into else None, quiet=as_json)
     return EXIT_OK if well else EXIT_TROUBLE
 
 
@@ -124,3 +140,18 @@ def _show(examined: Sequence[Examined]) -> None:
             click.echo(f"  {finding.verdict}  {finding.title}")
             if finding.advice:
                 click.echo(f"        {finding.advice}")
+
+
+def _write(
+    patient: Patient, examined: Sequence[Examined], path: Path | None, *, quiet: bool
+) -> None:
+    now = datetime.now().astimezone()
+    made = bundle.parts(patient, examined)
+    path = path or Path(now.strftime(_UNNAMED))
+    # With --json, stdout is for scripts.
+    click.echo("", err=quiet)
+    click.echo("The report holds:", err=quiet)
+    for part in made:
+        click.echo(f"  {part.name.ljust(18)}  {part.what}", err=quiet)
+    files_of(patient.config).write_new_private(path.absolute(), bundle.archive(made, now))
+    click.echo(f"It is here, and nowhere else: {path.absolute()}", err=quiet)

@@ -6,4 +6,6 @@ patient
     What is looked at, and in which order.
 account, files, environment, pgadmin, logins, daemon
     One area each: small functions that give findings.
+redact, bundle
+    A report of a bug, without anything that tells who or where somebody is.
 """

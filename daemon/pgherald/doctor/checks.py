@@ -153,7 +153,7 @@ async def _run(check: Check) -> tuple[Finding, ...]:
         return (
             bad(
                 f"{check.area}, {check.name}: could not be looked at ({safe_text(exc)})",
-                "Please report it.",
+                "Please report this: `pgherald doctor --bundle` makes the report.",
             ),
         )
 
