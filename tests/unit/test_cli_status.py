@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import fcntl
 import os
 import pty
+import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
+import click
 import pytest
 
-from pgherald.cli.output import ago, emit_json, headline, lasting
+from pgherald.cli.output import Column, ago, emit_json, fitting, headline, lasting
+from pgherald.cli.timeline import timeline
 from pgherald.config.generate import describe
-from pgherald.errors import LoginRequired, PgheraldError, ProbeFailed, Unparsable
+from pgherald.errors import (
+    ClientError,
+    FileTrouble,
+    LoginRequired,
+    NotVisible,
+    PgheraldError,
+    ProbeFailed,
+    Unparsable,
+)
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry, Rotation
-from pgherald.store import Store, Trouble, requests
+from pgherald.store import Record, Store, Trouble, requests
 from pgherald.store.requests import Requests
 from support.commands import CLIENTS, SHOP, Result, run
 from support.household import database, login
@@ -86,9 +102,8 @@ def test_status_before_anything(desk: Desk) -> None:
     result = desk.run("status")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Nothing has been looked at yet. Run: pgherald check\n")
-    assert ["Shop", "shop-production/DATABASE", "new", "never", "never", "never"] in [
-        line.split() for line in result.out.splitlines()
-    ]
+    row = ["Shop", "shop-production/DATABASE", "new", "·", "·", "·", "never", "-", "never", "never"]
+    assert row in [line.split() for line in result.out.splitlines()]
     assert not (desk.folder / "state").exists()
 
 
@@ -99,8 +114,14 @@ def test_status_when_all_is_well(desk: Desk) -> None:
     result = desk.run("status")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
-        "DATABASE  KEY                       STATE    LAST LOOK  LAST ROTATION  PROVEN",
-        "Shop      shop-production/DATABASE  current  5 min ago  1 day ago      5 min ago",
+        (
+            "DATABASE  KEY                       STATE    psql  service file  servers.json  LAST LOOK  "
+            "NEXT LOOK  LAST ROTATION  PROVEN"
+        ),
+        (
+            "Shop      shop-production/DATABASE  current  ✓     ✓             ✓             5 min ago  "
+            "-          1 day ago      5 min ago"
+        ),
         "",
         "The daemon is not running; start it with: pgherald run.",
     ]
@@ -110,6 +131,57 @@ def test_an_unproven_login_is_called_so(desk: Desk) -> None:
     """A login in the clients that nobody could prove is told from one that is still to come."""
     desk.healthy(proven=False)
     assert "unproven" in desk.run("status").out
+
+
+@pytest.mark.parametrize(
+    ("subject", "error", "marks", "told"),
+    [
+        ("client:{folder}/pgpass", FileTrouble("x"), "✗ ✓ ✓", "✓ holds the login  ✗ could not"),
+        (f"fit:{KEY}", ClientError("psql cannot hold the login of x"), "✗ ✓ ✓", "✗ could not be"),
+        (f"database:{KEY}", ProbeFailed("Postgres refuses x"), "○ ○ ○", "○ holds the old login"),
+        (f"database:{KEY}", NotVisible("x is gone"), "✓ ✓ ✓", ""),
+        ("commit", FileTrouble("no undo"), "✗ ✗ ✗", "✗ could not be written"),
+    ],
+)
+def test_marks(desk: Desk, subject: str, error: PgheraldError, marks: str, told: str) -> None:
+    """A mark tells of each client what it holds; where one is amiss, the marks are explained."""
+    desk.healthy()
+    with desk.store() as store:
+        put(store, subject.format(folder=desk.folder), "x", error, NOW)
+    out = desk.run("status").out
+    assert f" {marks} " in " ".join(out.split())
+    assert told in out
+    assert ("written\n" in out or "holds" in out) is bool(told)
+
+
+def test_the_next_look(desk: Desk) -> None:
+    """The next look is a poll_interval after the last, and unknown while the account must wait."""
+    desk.configure(f'poll_interval = "10m"\n{SHOP}{CLIENTS}')
+    desk.healthy()
+    with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        assert re.search(r"  in [45] min", desk.run("status").out)
+        (database,) = desk.run("status", "--json").json["databases"]
+        assert datetime.fromisoformat(database["next_look_at"]) == NOW + timedelta(minutes=5)
+        with desk.store() as store:
+            put(store, "account:default", "default", LoginRequired("No token"), NOW)
+        assert "  later  " in desk.run("status").out
+        assert desk.run("status", "--json").json["databases"][0]["next_look_at"] is None
+
+
+def test_narrow_terminals_do_without() -> None:
+    """What can be spared goes first, the most dispensable first of all; the rest stays."""
+    table = [Column("A", ["aaaa"]), Column("B", ["bbbb"], 2), Column("C", ["cccc"], 1)]
+    assert [c.heading for c in fitting(table, 18)] == ["A", "B", "C"]
+    assert [c.heading for c in fitting(table, 17)] == ["A", "C"]
+    assert [c.heading for c in fitting(table, 1)] == ["A"]
+
+
+@pytest.mark.parametrize("also", [[], ["--json"]])
+def test_watch_wants_a_terminal(desk: Desk, also: list[str]) -> None:
+    """Without a terminal, --watch is refused with a sentence and exit code 2."""
+    result = desk.run("status", "--watch", *also)
+    assert (result.code, result.out) == (2, "")
+    assert "--watch draws on a terminal" in result.err
 
 
 def test_status_while_the_daemon_runs(desk: Desk) -> None:
@@ -194,10 +266,12 @@ def test_status_as_json(desk: Desk) -> None:
                 "name": "Shop",
                 "current": True,
                 "looked_at": at,
+                "next_look_at": None,
                 "current_at": at,
                 "proven": True,
                 "proven_at": at,
                 "last_rotation_at": (NOW - timedelta(days=1)).isoformat(timespec="milliseconds"),
+                "clients": {"psql": "current", "service file": "current", "servers.json": "failed"},
             }
         ],
         "clients": [
@@ -246,6 +320,47 @@ def test_history(desk: Desk) -> None:
     heading, row = result.out.splitlines()
     assert heading.split() == ["WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN", "TO"]
     assert row.endswith("  Shop (v42)  user, password  yes     psql, service file")
+
+
+def records(*days: float, **changes: object) -> list[Record]:
+    """Rotations of one database, so many days ago."""
+    made = []
+    for number, day in enumerate(days):
+        at = NOW - timedelta(days=day)
+        rotation = dataclasses.replace(Rotation(KEY, ("user",), at, at, at), **changes)  # type: ignore[arg-type]  # names are the test's
+        made.append(Record(number, "Shop (production)", rotation, ("psql",)))
+    return made
+
+
+def test_the_time_line() -> None:
+    """The oldest is at the left, now at the right; several in one place are counted."""
+    shop = records(10, 5, 5, 0)
+    blog = records(7.5, key=DatabaseKey("default", "blog", "DATABASE"))
+    lines = [click.unstyle(line) for line in timeline([*shop, *blog], NOW, 40)]
+    assert lines == [
+        "Shop (produc…  ──────●──────────────────",
+        "Shop (produc…  ●───────────2───────────●",
+        "               10 days ago           now",
+    ]
+    assert click.unstyle(timeline(shop, NOW, 40, marks=False)[0]).startswith("Shop (produc~  o---")
+    for width in (1, 20, 40, 80, 300):
+        assert len({len(click.unstyle(line)) for line in timeline(shop, NOW, width)}) == 1
+
+
+def test_the_time_line_shows_what_is_amiss() -> None:
+    """A rotation that was not proven, or is not everywhere, has another colour."""
+    assert "\x1b[32m●" in timeline(records(1), NOW, 40)[0]
+    assert "\x1b[33m●" in timeline(records(1, proven_at=None), NOW, 40)[0]
+    assert "\x1b[33m●" in timeline(records(1, written_at=None), NOW, 40)[0]
+
+
+def test_the_time_line_is_for_terminals(desk: Desk) -> None:
+    """Piped, history is a plain list, unless the line is asked for; then it has no colours."""
+    desk.rotated()
+    assert "●" not in desk.run("history").out
+    asked = desk.run("history", "--timeline", "--wait").out
+    assert "●──" in asked
+    assert "\x1b" not in asked
 
 
 def test_history_as_json(desk: Desk) -> None:
@@ -348,29 +463,98 @@ def test_config_keys_fits(desk: Desk, columns: int) -> None:
     assert max(map(len, lines)) <= 96
 
 
+class OnTerminal:
+    """A command on a terminal of 100 columns."""
+
+    def __init__(self, desk: Desk, *args: str, **environ: str) -> None:
+        self.near, far = pty.openpty()
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "pgherald", "--config", "config.toml", *args],
+            cwd=desk.folder,
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            env={**os.environ, "TERM": "xterm", **environ},
+        )
+        os.close(far)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+        self.child.wait()
+        os.close(self.near)
+
+    def read(self, until: bytes | None = None) -> str:
+        """What it shows, to its end, or until it shows that."""
+        shown = b""
+        while until is None or until not in shown:
+            try:
+                chunk = os.read(self.near, 4096)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+        return shown.decode()
+
+    def end(self) -> int:
+        """Its exit code."""
+        self.read()
+        return self.child.wait(20)
+
+
 def test_tables_on_a_terminal(desk: Desk) -> None:
     """On a terminal a table fits its width, and a name's square brackets stay."""
     desk.configure('[[databases]]\napp = "shop"\nname = "[bold]Shop"\n' + CLIENTS)
-    near, far = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "pgherald", "--config", "config.toml", "status"],
-        cwd=desk.folder,
-        stdout=far,
-        env={**os.environ, "COLUMNS": "70", "TERM": "xterm"},
-    ) as child:
-        os.close(far)
-        shown = b""
-        with open(near, "rb", buffering=0) as terminal:  # noqa: PTH123 – it is a descriptor
-            for _ in itertools.count():
-                try:
-                    chunk = terminal.read(4096)
-                except OSError:  # Linux: the other end is closed
-                    break
-                if not chunk:
-                    break
-                shown += chunk
-    assert child.returncode == 0
-    assert b"[bold]Shop" in shown
+    with OnTerminal(desk, "status") as terminal:
+        shown = terminal.read()
+        assert terminal.end() == 0
+    assert "[bold]Shop" in shown
+    assert "shop/DATABASE" not in shown  # dispensable, and there is no room for it
+    assert max(len(click.unstyle(line)) for line in shown.splitlines()) <= 100
+
+
+def test_no_colours_are_wanted(desk: Desk) -> None:
+    """NO_COLOR keeps colours away, from headlines and time lines too."""
+    desk.healthy()
+    desk.rotated()
+    with desk.store() as store:
+        put(store, f"database:{KEY}", "Shop", ProbeFailed("Postgres refuses Shop"), NOW)
+    for command in ("status", "history"):
+        for no_color in ("", "1"):
+            with OnTerminal(desk, command, NO_COLOR=no_color) as terminal:
+                shown = terminal.read()
+            assert ("\x1b[3" in shown) is not bool(no_color), shown
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_watch(desk: Desk, way: signal.Signals) -> None:
+    """--watch shows a change as it comes, and gives the terminal back in the end."""
+    desk.healthy()
+    with OnTerminal(desk, "status", "--watch") as terminal:
+        assert "current" in terminal.read(b"Ctrl-C ends this.")
+        with desk.store() as store:
+            put(store, f"database:{KEY}", "Shop", ProbeFailed("Postgres refuses Shop"), NOW)
+        assert "Postgres refuses Shop" in terminal.read(b"Ctrl-C ends this.")
+        terminal.child.send_signal(way)
+        last = terminal.read()
+        assert terminal.end() == 0
+    assert "\x1b[?1049l" in last  # the terminal's own screen …
+    assert "\x1b[?25h" in last  # … and its cursor
+    assert "Traceback" not in last
+
+
+def test_watch_draws_only_what_changed(desk: Desk) -> None:
+    """While nothing changes, nothing is drawn."""
+    desk.healthy()
+    with OnTerminal(desk, "status", "--watch") as terminal:
+        terminal.read(b"Ctrl-C ends this.")
+        time.sleep(1.3)  # a real terminal, so real time: one look at the state falls into this
+        terminal.child.send_signal(signal.SIGINT)
+        assert "Shop" not in terminal.read()
 
 
 # --- words ---------------------------------------------------------------------------------

@@ -141,6 +141,8 @@ async def test_the_shape_is_that_of_status(room: Room) -> None:
             "proven": True,
             "proven_at": "2026-01-05T09:00:00.000+00:00",
             "last_rotation_at": None,
+            "next_look_at": None,
+            "clients": {"psql": "old", "service file": "old", "servers.json": "old"},
         }
     ]
 

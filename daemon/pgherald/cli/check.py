@@ -31,8 +31,9 @@ import click
 
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
 from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, headline, problem
+from pgherald.cli.progress import progress
 from pgherald.config import Config
-from pgherald.daemon.check import CheckReport, check
+from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
 from pgherald.model import News
 from pgherald.notify.texts import line_for
@@ -97,7 +98,8 @@ async def _check(
         async with machinery(
             config, state, outside, troubles=troubles, tell=news.append, wishes=wishes
         ) as machine:
-            report = await check(machine, lambda line: click.echo(line, err=True), prune=prune)
+            with progress(lambda: doing(machine)) as say:
+                report = await check(machine, say, prune=prune)
     return report, news
 
 

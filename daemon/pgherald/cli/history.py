@@ -17,13 +17,17 @@ What `--json` prints, the latest first; scripts may rely on it:
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import EXIT_OK, Invocation
-from pgherald.cli.output import emit_json, table
+from pgherald.cli.output import can_show, emit_json, table
+from pgherald.cli.timeline import timeline as timeline_of
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
@@ -40,15 +44,30 @@ from pgherald.store.sqlite import HISTORY_LIMIT
               help="How many, at most.")  # fmt: skip
 @click.option("--commits", is_flag=True,
               help="List what was written instead, as `pgherald rollback` takes it back.")  # fmt: skip
+@click.option("--timeline/--no-timeline", default=None,
+              help="Draw them on a line of time above the list. Default: on a terminal only.")  # fmt: skip
+@click.option("--wait", is_flag=True,
+              help="Wait for a key at the end, in a terminal that was opened for this.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
 def command(
-    invocation: Invocation, database: str | None, limit: int, *, commits: bool, as_json: bool
+    invocation: Invocation,
+    database: str | None,
+    limit: int,
+    *,
+    commits: bool,
+    timeline: bool | None,
+    wait: bool,
+    as_json: bool,
 ) -> int:
     """List the rotations that were seen, newest first.
 
     DATABASE is a database as `pgherald status` shows it, by its key or its name, or an app
     that has only one. Without it, all are listed.
+
+    On a terminal there is a line of time for each database above the list: a mark is a rotation,
+    a digit several close to each other; yellow is one that was not proven, or is not in every
+    client.
 
     Exit code 0, also when there were none; 1 when DATABASE is unknown or may mean several; 2
     when the command line or the configuration is wrong.
@@ -73,8 +92,19 @@ def command(
     elif not records:
         click.echo("No rotation has been seen yet.")
     else:
+        if sys.stdout.isatty() if timeline is None else timeline:
+            _draw(records)
         table(("WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN TO"), [_row(r) for r in records])
+    if wait:
+        click.pause()
     return EXIT_OK
+
+
+def _draw(records: Sequence[Record]) -> None:
+    width = shutil.get_terminal_size().columns
+    for line in timeline_of(records, datetime.now(UTC), width, marks=can_show("●─…")):
+        click.echo(line)
+    click.echo("")
 
 
 def _key(store: Store, text: str) -> DatabaseKey:

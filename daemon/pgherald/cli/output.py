@@ -7,8 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,8 +19,18 @@ from pgherald.model import DEFAULT_ACCOUNT
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 #: Columns; a table of six columns needs more.
-_NARROW = 60
+_NARROW: Final = 60
+
+#: Cells that are seen better in colour.
+COLOURS: Final = {
+    "✓": "green", "current": "green",
+    "✗": "red", "trouble": "red",
+    "○": "yellow", "unproven": "yellow",
+}  # fmt: skip
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -61,36 +72,99 @@ def lasting(time: timedelta) -> str:
     return "1 day" if days == 1 else f"{days} days"
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: what stands above it.
+        cells: one for each row.
+        dispensable: whether a narrow terminal may do without it: 0 for no, else the most
+            dispensable has the highest number.
+    """
+
+    heading: str
+    cells: Sequence[str]
+    dispensable: int = 0
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that it takes."""
+        return max(map(len, (self.heading, *self.cells)))
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that a terminal has room for; what cannot be spared is kept all the same."""
+    kept = list(columns)
+    # Two blanks between two columns, and one at each end.
+    while sum(column.width + 2 for column in kept) > width:
+        least = max(kept, key=lambda column: column.dispensable)
+        if not least.dispensable:
+            break
+        kept.remove(least)
+    return kept
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings; fitted to a terminal, plain and whole when piped.
+    """Print rows under headings; see `show`."""
+    show([Column(heading, [row[i] for row in rows]) for i, heading in enumerate(headings)])
+
+
+def show(columns: Sequence[Column]) -> None:
+    """Print columns; fitted to a terminal, plain and whole when piped.
 
     Where a narrow terminal would leave a column of single letters, each row is a paragraph.
     """
     if not sys.stdout.isatty():
-        widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
-        for row in (headings, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            click.echo("  ".join(cells).rstrip())
+        click.echo("\n".join(plain(columns)))
         return
     if shutil.get_terminal_size().columns < _NARROW:
-        _paragraphs(headings, rows)
+        _paragraphs(columns)
         return
+    from rich.console import Console  # noqa: PLC0415 – only a terminal needs it
+
+    console = Console()
+    console.print(drawn(fitting(columns, console.width)))
+
+
+def plain(columns: Sequence[Column]) -> list[str]:
+    """The lines of a table without any ornament."""
+    rows = zip(*([c.heading, *c.cells] for c in columns), strict=True)
+    widths = [column.width for column in columns]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def drawn(columns: Sequence[Column]) -> Table:
+    """The table as a terminal shows it."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 – only a terminal needs it
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for heading in headings:
-        shown.add_column(heading, overflow="fold")
-    for row in rows:
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column.heading, overflow="fold")
+    for row in zip(*(column.cells for column in columns), strict=True):
         # Text, not markup: a database's name may hold square brackets.
-        shown.add_row(*(Text(cell) for cell in row))
-    Console().print(shown)
+        shown.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return shown
 
 
-def _paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def can_show(text: str) -> bool:
+    """Whether stdout's encoding has these characters; memory, which has none, has them all."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _paragraphs(table: Sequence[Column]) -> None:
     """Print each row as a paragraph: its first cell, and below it the others with headings."""
+    headings = [column.heading for column in table]
+    rows = list(zip(*(column.cells for column in table), strict=True))
     columns = shutil.get_terminal_size().columns
     widest = max(map(len, headings[1:]), default=0)
     for number, (first, *others) in enumerate(rows):

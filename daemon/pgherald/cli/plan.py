@@ -36,8 +36,10 @@ from pgherald.cli.output import (
     headline,
     problem,
 )
+from pgherald.cli.progress import progress
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
+from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Wishes, clients_of, files_of
 from pgherald.store import Store
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
@@ -59,7 +61,9 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     hinders it, each thing named on stderr; 2 when the command line or the configuration is wrong.
     """
     config = invocation.load()
-    looked = asyncio.run(look(config, invocation.outside()))
+    sweepers: list[Sweeper] = []
+    with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
+        looked = asyncio.run(look(config, invocation.outside(), sweepers.append))
     clients = clients_of(config, _memory(config), Wishes(adopt, recreate))
     plan = make_plan(files_of(config), clients, looked.entries)
     if as_json:

@@ -97,6 +97,15 @@ async def check(
         await asyncio.gather(work, checking, return_exceptions=True)
 
 
+def doing(machine: Machinery) -> str:
+    """What a check is busy with, in a few words. May be called from any thread."""
+    if asking := machine.sweeper.doing:
+        return asking
+    if proving := len(machine.engine.proving):
+        return f"Proving {proving} new login{'' if proving == 1 else 's'}"
+    return "Comparing the clients"
+
+
 async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool) -> CheckReport:
     machine.sweeper.sweep()
     await machine.sweeper.finished()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgherald.config import Config
+from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, accounts_of, sweeper_of
 from pgherald.errors import PgheraldError
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
@@ -50,8 +51,15 @@ class _Gathers:
         """Likewise."""
 
 
-async def look(config: Config, outside: Outside) -> Looked:
+async def look(
+    config: Config, outside: Outside, began: Callable[[Sweeper], None] = lambda _: None
+) -> Looked:
     """Ask Heroku about every database, once.
+
+    Args:
+        config: which databases.
+        outside: environment, clock, network.
+        began: is given the sweeper, which says how far it is.
 
     Raises:
         UnsafeHost: HEROKU_HOST names a stranger.
@@ -60,6 +68,7 @@ async def look(config: Config, outside: Outside) -> Looked:
     gathered = _Gathers()
     async with accounts_of(config, outside) as accounts:
         sweeper = sweeper_of(accounts, gathered, gathered, outside.clock)
+        began(sweeper)
         sweeper.sweep()
         await sweeper.finished()
         await sweeper.stop()

@@ -10,10 +10,12 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
         "name": "Shop (production)",
         "current": true,                // every client was last seen to hold its login
         "looked_at": "2026-01-05T09:00:00.000+00:00",
+        "next_look_at": "…",            // null when the daemon does not run, or has to wait
         "current_at": "…",
         "proven": true,                 // the login in the clients was proven
         "proven_at": "…",
-        "last_rotation_at": null
+        "last_rotation_at": null,
+        "clients": {"psql": "current"}  // each: current | old | failed | new
       }],
       "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
       "troubles": [{                    // the longest-standing first
@@ -41,11 +43,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
 
-from pgherald.config import Config
+from pgherald.config import ClientSetting, Config
+from pgherald.errors import NotYetProven, ProbeFailed
 from pgherald.model import DatabaseKey
 from pgherald.store import DatabaseState, Record, Store, Trouble
 from pgherald.store.requests import Requests, kept
+
+#: What each kind of client is called, as in notices; what people look at all day comes first.
+LABELS: Final = {
+    "pgadmin": "pgAdmin",
+    "pgpass": "psql",
+    "service_file": "service file",
+    "servers_json": "servers.json",
+}
+
+#: How one client stands with one database, the best first.
+WORDS: Final = ("current", "old", "failed", "new")
+
+#: As long as a login cannot be proven, the clients keep the old one.
+_UNPROVEN: Final = (ProbeFailed.__name__, NotYetProven.__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,37 @@ class Standing:
     def in_trouble(self, subject: str) -> bool:
         """Whether something does not work with it."""
         return any(trouble.subject == subject for trouble in self.troubles)
+
+    def clients(self, config: Config, database: DatabaseState) -> dict[str, str]:
+        """How each kind of client stands with a database: label to one of `WORDS`.
+
+        Several clients of one kind are as good as the worst of them.
+        """
+        found: dict[str, str] = {}
+        for setting in config.clients:
+            label, word = LABELS[setting.kind], self._word(setting, database)
+            found[label] = max(word, found.get(label, word), key=WORDS.index)
+        return {label: found[label] for label in LABELS.values() if label in found}
+
+    def _word(self, setting: ClientSetting, database: DatabaseState) -> str:
+        if database.current_at is None:
+            return "new"
+        for trouble in self.troubles:
+            if trouble.subject in ("commit", f"client:{setting.path}"):
+                return "failed"
+            refused = trouble.title.startswith(setting.label or LABELS[setting.kind])
+            if trouble.subject == f"fit:{database.key}" and refused:
+                return "failed"
+            if trouble.subject == f"database:{database.key}" and trouble.kind in _UNPROVEN:
+                return "old"
+        return "current"
+
+    def next_look(self, config: Config, database: DatabaseState) -> datetime | None:
+        """When a running daemon looks again, UTC; None when nobody knows."""
+        waits = self.in_trouble(f"account:{database.key.account}")
+        if waits or database.looked_at is None:
+            return None
+        return database.looked_at + timedelta(seconds=config.poll_interval)
 
 
 def standing_of(config: Config, store: Store | None) -> Standing:
@@ -119,12 +169,14 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> dict[str, o
                 "name": database.label,
                 "current": standing.is_current(database),
                 "looked_at": database.looked_at,
+                "next_look_at": standing.next_look(config, database) if running else None,
                 "current_at": database.current_at,
                 "proven": database.proven,
                 "proven_at": database.proven_at,
                 "last_rotation_at": record.rotation.seen_at
                 if (record := standing.latest.get(database.key))
                 else None,
+                "clients": standing.clients(config, database),
             }
             for database in standing.databases
         ],

@@ -129,6 +129,15 @@ class Sweeper:
         while self._under_way:
             await asyncio.wait(self._under_way.values())
 
+    @property
+    def doing(self) -> str:
+        """What is under way, in a few words; empty for nothing. May be asked by any thread."""
+        under_way = [app for _, app in list(self._under_way)]
+        apps = sum(app not in ("", _DISCOVERY) for app in under_way)
+        if apps:
+            return f"Asking Heroku: {apps} app{'' if apps == 1 else 's'} to go"
+        return "Asking Heroku which apps there are" if under_way else ""
+
     async def stop(self) -> None:
         """Give up what is under way."""
         await self._follow_ups.stop()
