@@ -191,6 +191,8 @@ class NewsKind(enum.StrEnum):
 
     ADDED = "added"
     """A database is kept for the first time."""
+    ROTATING = "rotating"
+    """Heroku shows a new login, and proving it takes a while. One of the others follows."""
     ROTATED = "rotated"
     """A rotation is in the clients."""
     MENDED = "mended"

@@ -17,8 +17,9 @@ from jeepney.low_level import (  # type: ignore[import-untyped]  # jeepney ships
 )
 
 from pgherald.clock import SystemClock
-from pgherald.notify.desktop import Notice, NotShown, Urgency
+from pgherald.notify.desktop import Action, Notice, NotShown, Urgency
 from pgherald.notify.linux import LinuxDesktop
+from pgherald.notify.opening import Opener
 from pgherald.notify.presence import presence
 from support.dbus import Bus, NotificationServer, notification_server, session_bus
 
@@ -39,8 +40,10 @@ async def server(bus: Bus) -> AsyncIterator[NotificationServer]:
 
 
 @contextlib.asynccontextmanager
-async def desktop_on(environ: dict[str, str], limit: float = LIMIT) -> AsyncIterator[LinuxDesktop]:
-    desktop = LinuxDesktop(SystemClock(), environ=environ, limit=limit)
+async def desktop_on(
+    environ: dict[str, str], limit: float = LIMIT, opener: Opener | None = None
+) -> AsyncIterator[LinuxDesktop]:
+    desktop = LinuxDesktop(SystemClock(), environ=environ, limit=limit, opener=opener)
     try:
         yield desktop
     finally:
@@ -133,6 +136,81 @@ async def test_another_servers_numbers_are_forgotten(bus: Bus) -> None:
             receipt = await desktop.show(Notice("x", replaces="a"))
     assert receipt.shown
     assert [s.replaces for s in (*first.shown, *second.shown)] == [0, 0]
+
+
+async def test_a_passing_notice_leaves_no_trace(bus: Bus, server: NotificationServer) -> None:
+    """A notice that is replaced soon is not kept in the desktop's list of old ones."""
+    async with desktop_on(bus.environ) as desktop:
+        await desktop.show(Notice("x", replaces="a", passing=True))
+        await desktop.show(Notice("y", replaces="a"))
+    assert [(s.replaces, s.hints.get("transient")) for s in server.shown] == [(0, True), (1, None)]
+
+
+class Noting(Opener):
+    """Knows some actions, and notes what it is asked to open."""
+
+    def __init__(self, *known: Action) -> None:
+        self.known = known
+        self.opened: asyncio.Queue[Action] = asyncio.Queue()
+
+    def knows(self, action: Action) -> bool:
+        return action in self.known
+
+    async def open(self, action: Action) -> None:
+        self.opened.put_nowait(action)
+
+
+BUTTONS = (Action.PGADMIN, Action.HISTORY)
+
+
+async def test_a_button_that_is_pressed(bus: Bus, server: NotificationServer) -> None:
+    """Pressing a button opens what stands on it, once."""
+    server.behaviour.capabilities = ["body", "actions"]
+    opener = Noting(*BUTTONS)
+    async with desktop_on(bus.environ, opener=opener) as desktop:
+        await desktop.show(Notice("x", actions=BUTTONS))
+        (shown,) = server.shown
+        assert shown.actions == ["pgadmin", "Open pgAdmin", "history", "Show history"]
+        server.press(shown, "status")  # there never was such a button
+        await desktop.show(Notice("y", actions=BUTTONS))
+        server.press(server.shown[1], "pgadmin")
+        server.press(server.shown[1], "pgadmin")  # it is closed by now
+        await desktop.show(Notice("z", actions=BUTTONS))
+        server.press(server.shown[2], "history")
+        async with asyncio.timeout(LIMIT):
+            assert await opener.opened.get() is Action.PGADMIN
+            assert await opener.opened.get() is Action.HISTORY
+
+
+async def test_only_what_can_be_opened_has_a_button(bus: Bus, server: NotificationServer) -> None:
+    """A button that would lead nowhere is not offered."""
+    server.behaviour.capabilities = ["actions"]
+    async with desktop_on(bus.environ, opener=Noting(Action.PGADMIN)) as desktop:
+        await desktop.show(Notice("x", actions=BUTTONS))
+    assert server.shown[0].actions == ["pgadmin", "Open pgAdmin"]
+
+
+async def test_a_server_without_buttons(bus: Bus, server: NotificationServer) -> None:
+    """Buttons are offered to those who can show them only."""
+    async with desktop_on(bus.environ, opener=Noting(*BUTTONS)) as desktop:
+        assert (await desktop.show(Notice("x", actions=BUTTONS))).shown
+    assert server.shown[0].actions == []
+
+
+async def test_only_the_server_itself_is_believed(bus: Bus, server: NotificationServer) -> None:
+    """Another program on the bus cannot press our buttons."""
+    server.behaviour.capabilities = ["actions"]
+    opener = Noting(*BUTTONS)
+    async with desktop_on(bus.environ, opener=opener) as desktop:
+        await desktop.show(Notice("x", actions=BUTTONS))
+        stranger = NotificationServer(bus)
+        await stranger.start(named=False)
+        stranger.press(server.shown[0], "pgadmin")
+        await stranger.press_everywhere(server.shown[0], "pgadmin")
+        await stranger.stop()
+        server.press(server.shown[0], "history")
+        assert await asyncio.wait_for(opener.opened.get(), LIMIT) is Action.HISTORY
+        assert opener.opened.empty()
 
 
 @pytest.mark.parametrize(

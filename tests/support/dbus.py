@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import (
     DBusDict,
@@ -19,7 +20,7 @@ from dbus_fast.annotations import (
     DBusStr,
     DBusUInt32,
 )
-from dbus_fast.service import ServiceInterface, dbus_method
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from support.canaries import hear
 
@@ -94,6 +95,7 @@ class Shown:
     hints: dict[str, Any]
     timeout: int
     number: int
+    actions: list[str]
 
 
 @dataclass
@@ -105,6 +107,9 @@ class Behaviour:
     refuse: bool = False
 
 
+_TwoNumbers = Annotated[list[Any], DBusSignature("uu")]
+
+
 class _Notifications(ServiceInterface):
     def __init__(self, behaviour: Behaviour) -> None:
         super().__init__("org.freedesktop.Notifications")
@@ -112,7 +117,7 @@ class _Notifications(ServiceInterface):
         self.shown: list[Shown] = []
 
     @dbus_method()
-    async def GetCapabilities(self) -> Annotated[list[str], DBusSignature("as")]:  # noqa: N802 – the standard's name
+    async def GetCapabilities(self) -> Annotated[list[str], DBusSignature("as")]:
         if self.behaviour.hang:
             await asyncio.sleep(3600)
         return self.behaviour.capabilities
@@ -140,8 +145,17 @@ class _Notifications(ServiceInterface):
         hear("a notice", f"{title} {body} {sorted(hints)}")
         number = replaces or len(self.shown) + 1
         plain = {name: hint.value for name, hint in hints.items()}
-        self.shown.append(Shown(app, replaces, icon, title, body, plain, timeout, number))
+        self.shown.append(Shown(app, replaces, icon, title, body, plain, timeout, number, actions))
         return number
+
+    # ruff: noqa: N802 – the standard's names
+    @dbus_signal()
+    def ActionInvoked(self, number: int, action: str) -> Annotated[list[Any], DBusSignature("us")]:
+        return [number, action]
+
+    @dbus_signal()
+    def NotificationClosed(self, number: int, why: int) -> _TwoNumbers:
+        return [number, why]
 
 
 class NotificationServer:
@@ -157,10 +171,42 @@ class NotificationServer:
     def shown(self) -> list[Shown]:
         return self._interface.shown
 
-    async def start(self) -> None:
+    async def start(self, *, named: bool = True) -> None:
         self._connection = await MessageBus(self._bus.address).connect()
         self._connection.export("/org/freedesktop/Notifications", self._interface)
-        await self._connection.request_name("org.freedesktop.Notifications")
+        if named:
+            await self._connection.request_name("org.freedesktop.Notifications")
+
+    def press(self, shown: Shown, action: str) -> None:
+        """The person presses a button; every server says so, and then that the notice is gone."""
+        self._interface.ActionInvoked(shown.number, action)
+        self._interface.NotificationClosed(shown.number, 2)
+
+    async def press_everywhere(self, shown: Shown, action: str) -> None:
+        """Claim it to everybody on the bus by name, whether or not they listen to us."""
+        assert self._connection is not None
+        names = await self._connection.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="ListNames",
+            )
+        )
+        assert names is not None
+        for name in names.body[0]:
+            if name.startswith(":"):
+                await self._connection.send(
+                    Message(
+                        destination=name,
+                        path="/org/freedesktop/Notifications",
+                        interface="org.freedesktop.Notifications",
+                        member="ActionInvoked",
+                        message_type=MessageType.SIGNAL,
+                        signature="us",
+                        body=[shown.number, action],
+                    )
+                )
 
     async def stop(self) -> None:
         if self._connection is not None:

@@ -13,7 +13,7 @@ from pgherald.errors import FileTrouble
 from pgherald.files import Disk
 from pgherald.model import NewsKind, ProbePolicy
 from pgherald.secret import Secret
-from pgherald.sync.engine import Standing
+from pgherald.sync.engine import SLOW, Standing
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
 from support.household import database, household, login, until
 
@@ -130,13 +130,20 @@ async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
         await house.engine.settled()
         assert len(house.prober.tried) == 1 + 1 + len(RETRY_PAUSES)
         assert house.held(SHOP) == {"u1"}
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE]
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATING, NewsKind.TROUBLE]
         assert house.engine.standing[SHOP.key] is Standing.UNPROVEN
         for _ in range(3):
             await house.sees((SHOP, login(2)))
             await house.engine.settled()
-        assert len(house.prober.tried) == 1 + 1 + len(RETRY_PAUSES) + 3
-        assert len(house.news) == 2
+        tries = 1 + 1 + len(RETRY_PAUSES) + 3
+        assert len(house.prober.tried) == tries
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: len(house.prober.tried) > tries)
+        await house.clock.advance(SLOW)
+        house.prober.hanging["u2"].set()
+        await house.engine.settled()
+        assert len(house.news) == 3
 
 
 async def test_recovery_is_told_once(tmp_path: Path) -> None:
@@ -151,7 +158,29 @@ async def test_recovery_is_told_once(tmp_path: Path) -> None:
         await house.sees((SHOP, login(2)))
         await house.engine.settled()
         assert house.held(SHOP) == {"u2"}
-        assert house.kinds()[2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
+        assert house.kinds()[3:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
+
+
+async def test_a_slow_proof_is_told_once(tmp_path: Path) -> None:
+    """While a rotation takes a while to be proven, that is said once; a first entry is none."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED] * 3 + [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.engine.settled()
+        assert house.kinds() == [NewsKind.ADDED]
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: len(house.prober.tried) > 4)
+        await house.clock.advance(SLOW - 0.1)
+        assert house.kinds()[1:] == []
+        await house.clock.advance(60)
+        assert house.kinds()[1:] == [NewsKind.ROTATING]
+        house.prober.hanging["u2"].set()
+        await house.engine.settled()
+        assert house.kinds()[1:] == [NewsKind.ROTATING, NewsKind.ROTATED]
+        assert house.news[1].subject == house.news[2].subject
+        assert house.clock.sleepers == 0
 
 
 async def test_a_newer_login_overtakes_an_older_one(tmp_path: Path) -> None:

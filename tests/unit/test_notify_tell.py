@@ -26,6 +26,7 @@ class FakeDesktop:
         self.backend = backend
         self.why = ""
         self.shown: list[str] = []
+        self.in_place = True
         self.closed = False
         self.before: Callable[[], None] = lambda: None
 
@@ -130,6 +131,20 @@ async def test_the_receipt_is_kept(clock: FakeClock, desktop: FakeDesktop) -> No
     assert teller.last_receipt == Receipt(True, "fake", "", shown_at)
     assert teller.last_chat_receipt == Receipt(False, "chat", chat.why, shown_at)
     assert chat.shown == desktop.shown
+
+
+async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
+    """What is replaced soon goes to desktops that can replace it, and never to a chat."""
+    chat = FakeDesktop(clock, backend="chat")
+    teller = Teller(desktop, chat, clock, log)  # type: ignore[arg-type]  # it has the same `show`
+    teller.post(News(NewsKind.ROTATING, "database:A", START, "A"))
+    await clock.advance(1)
+    assert (desktop.shown, chat.shown) == (["Heroku is rotating A …"], [])
+    desktop.in_place = False
+    teller.post(News(NewsKind.ROTATING, "database:B", START, "B"))
+    await clock.advance(1)
+    assert len(desktop.shown) == 1
+    await teller.close()
 
 
 async def test_without_any_desktop(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgherald.model import News, NewsKind
-from pgherald.notify.desktop import Notice, Urgency
+from pgherald.notify.desktop import Action, Notice, Urgency
 from pgherald.notify.texts import duration, is_warning, joined, line_for, notice_for
 from support.fake_clock import START
 
@@ -57,7 +57,55 @@ def test_one_rotation() -> None:
         "pgAdmin and psql are up to date.",
         Urgency.NORMAL,
         "rotated:database:Shop (production)",
+        (Action.PGADMIN, Action.HISTORY),
     )
+
+
+def test_the_sentence() -> None:
+    """A rotation is told as one would tell it across a table."""
+    notice = one(rotated("shop-production", clients=("pgAdmin", "psql", "a", "b")))
+    assert f"{notice.title}. {notice.body}" == (
+        "Heroku rotated shop-production. pgAdmin, psql and 2 more are up to date."
+    )
+
+
+def rotating(name: str = "Shop") -> News:
+    return News(NewsKind.ROTATING, f"database:{name}", START, name)
+
+
+def test_a_rotation_under_way() -> None:
+    """One that takes a while is announced, and its end takes the same place on the screen."""
+    begin, end = one(rotating()), one(rotated("Shop"))
+    assert (begin.title, begin.body) == (
+        "Heroku is rotating Shop …",
+        "The new login is being proven.",
+    )
+    assert begin.replaces == end.replaces
+    assert begin.passing
+    assert not end.passing
+    assert not begin.actions
+
+
+def test_many_under_way_become_one() -> None:
+    """Forty that take a while are one notice, and so is their end, in its place."""
+    begin = one(*(rotating(f"s{n}") for n in range(40)))
+    end = one(*(rotated(f"s{n}") for n in range(40)))
+    assert begin.title == "Heroku is rotating 40 databases …"
+    assert begin.replaces == end.replaces
+
+
+@pytest.mark.parametrize("end", [rotated("Shop"), trouble(), mended()])
+def test_a_beginning_whose_end_is_known_is_not_told(end: News) -> None:
+    """What has ended by the time that the notice is made was never under way."""
+    assert not any(notice.passing for notice in notice_for([rotating(), end]))
+
+
+def test_what_the_buttons_are_for() -> None:
+    """Whatever does not work leads to the status; what works, to where one goes on working."""
+    assert one(trouble()).actions == (Action.STATUS,)
+    assert one(rotated(behind=(("psql", "no space left"),))).actions == (Action.STATUS,)
+    assert one(added()).actions == (Action.PGADMIN,)
+    assert one(recovered()).actions == ()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.model import Database, DatabaseKey, News
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import desktop_for
+from pgherald.notify.opening import Opener
 from pgherald.notify.tell import Teller
 from pgherald.store import Store, requests
 from pgherald.store.requests import Requests
@@ -365,7 +366,12 @@ def teller_of(
     """Whoever tells the person, as the configuration wants it."""
     wanted = config.notifications
     return Teller(
-        desktop_for(sys.platform, environ=outside.env, clock=outside.clock)
+        desktop_for(
+            sys.platform,
+            environ=outside.env,
+            clock=outside.clock,
+            opener=Opener(outside.env, outside.home, config.path),
+        )
         if wanted.desktop
         else None,
         Chat(wanted.urls, outside.clock) if wanted.urls else None,

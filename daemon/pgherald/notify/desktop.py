@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import dataclasses
 import enum
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pgherald.clock import Clock
+
+if TYPE_CHECKING:
+    from pgherald.notify.opening import Opener
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,14 @@ class Urgency(enum.StrEnum):
     """Something is to be done. Desktops keep such a notice until it is dismissed."""
 
 
+class Action(enum.StrEnum):
+    """What a button on a notice does; the value is its name on the bus."""
+
+    PGADMIN = "pgadmin"
+    HISTORY = "history"
+    STATUS = "status"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One notification, without any secret in it.
@@ -43,12 +55,16 @@ class Notice:
         urgency: how much it may disturb.
         replaces: a stable key; a later notice with the same key takes the earlier one's
             place on the screen where the desktop can do that. None: always a new one.
+        actions: buttons that would be of use, where the desktop has buttons.
+        passing: of no interest once it is off the screen; another one takes its place soon.
     """
 
     title: str
     body: str = ""
     urgency: Urgency = Urgency.NORMAL
     replaces: str | None = None
+    actions: tuple[Action, ...] = ()
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,13 @@ class NotShown(Exception):
 
 
 class Desktop(Protocol):
-    """A place where notices are shown."""
+    """A place where notices are shown.
+
+    Attributes:
+        in_place: whether a later notice can take an earlier one's place.
+    """
+
+    in_place: bool
 
     async def show(self, notice: Notice) -> Receipt:
         """Show one notice. Never raises; takes at most its time limit."""
@@ -93,6 +115,7 @@ class Backend(abc.ABC):
     """
 
     name: str
+    in_place: bool = False
     #: Why a notice was not shown when the time was up.
     too_slow: str
 
@@ -145,12 +168,8 @@ def clean(notice: Notice) -> Notice:
     D-Bus hangs up on a client that sends a NUL or text that is not UTF-8, and a label may
     come from a file name, which can hold both.
     """
-    return Notice(
-        _clean(notice.title).replace("\n", " "),
-        _clean(notice.body),
-        notice.urgency,
-        notice.replaces,
-    )
+    title = _clean(notice.title).replace("\n", " ")
+    return dataclasses.replace(notice, title=title, body=_clean(notice.body))
 
 
 def _clean(text: str) -> str:
@@ -158,13 +177,16 @@ def _clean(text: str) -> str:
     return "".join(c if c == "\n" or c.isprintable() else " " for c in text)
 
 
-def desktop_for(platform: str, *, environ: Mapping[str, str], clock: Clock) -> Desktop:
+def desktop_for(
+    platform: str, *, environ: Mapping[str, str], clock: Clock, opener: Opener | None = None
+) -> Desktop:
     """The back end of a platform.
 
     Args:
         platform: `sys.platform`.
         environ: the process's environment: where the session bus is, where programs are.
         clock: stamps the receipts.
+        opener: does what a button promises, where the platform has buttons; None for none.
     """
     if platform == "darwin":
         from pgherald.notify.macos import MacDesktop  # noqa: PLC0415 – only this platform needs it
@@ -177,5 +199,5 @@ def desktop_for(platform: str, *, environ: Mapping[str, str], clock: Clock) -> D
     if platform == "linux":
         from pgherald.notify.linux import LinuxDesktop  # noqa: PLC0415 – only this platform needs it
 
-        return LinuxDesktop(clock, environ=environ)
+        return LinuxDesktop(clock, environ=environ, opener=opener)
     return NoDesktop(clock)

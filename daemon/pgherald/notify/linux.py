@@ -1,7 +1,8 @@
 """Desktop notifications over D-Bus, as the desktop notifications standard describes them.
 
 One connection to the session bus is kept open. It is made anew when the bus has gone and
-come back, so a daemon that outlives a log-out keeps telling.
+come back, so a daemon that outlives a log-out keeps telling. Over the same connection it
+hears which button was pressed.
 """
 
 from __future__ import annotations
@@ -16,19 +17,13 @@ from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
     DBusAddress,
     HeaderFields,
     Message,
-    MessageType,
     new_method_call,
 )
-from jeepney.auth import (  # type: ignore[import-untyped]  # likewise
-    BEGIN,
-    AuthenticationError,
-    Authenticator,
-)
-from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # likewise
-from jeepney.io.asyncio import DBusConnection  # type: ignore[import-untyped]  # likewise
 
 from pgherald.clock import Clock
-from pgherald.notify.desktop import TIME_LIMIT, Backend, Notice, NotShown, Urgency
+from pgherald.notify.bus import SILENT, THE_BUS, Connection, connect
+from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency
+from pgherald.notify.opening import LABELS, Opener
 
 #: The standard's values of the `urgency` hint.
 URGENCY: Final = {Urgency.LOW: 0, Urgency.NORMAL: 1, Urgency.CRITICAL: 2}
@@ -39,19 +34,10 @@ SERVERS_CHOICE: Final = -1
 #: How many notices are remembered so that they can be replaced.
 REMEMBERED: Final = 256
 
-#: Errors of the bus that mean: nobody shows notifications here.
-NO_SERVER: Final = (
-    "org.freedesktop.DBus.Error.ServiceUnknown",
-    "org.freedesktop.DBus.Error.NameHasNoOwner",
-    "org.freedesktop.DBus.Error.Spawn",
-    "org.freedesktop.systemd1.",
-)
-#: Errors of the bus that mean: somebody should answer, and does not.
-NO_ANSWER: Final = (
-    "org.freedesktop.DBus.Error.NoReply",
-    "org.freedesktop.DBus.Error.TimedOut",
-    "org.freedesktop.DBus.Error.Timeout",
-)
+_NAME: Final = "org.freedesktop.Notifications"
+
+#: What the server says by itself: which button was pressed, which notice is gone.
+_SIGNALS: Final = f"type='signal',sender='{_NAME}',interface='{_NAME}'"
 
 
 class LinuxDesktop(Backend):
@@ -61,27 +47,38 @@ class LinuxDesktop(Backend):
         clock: stamps the receipts.
         environ: `DBUS_SESSION_BUS_ADDRESS` names the bus; without it,
             `XDG_RUNTIME_DIR` leads to the one that systemd starts.
+        opener: does what a button promises; None for no buttons.
         limit: seconds that one notice may take.
     """
 
     name = "dbus"
-    too_slow = "the notification server does not answer"
+    in_place = True
+    too_slow = SILENT
 
     def __init__(
-        self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
+        self,
+        clock: Clock,
+        *,
+        environ: Mapping[str, str],
+        opener: Opener | None = None,
+        limit: float = TIME_LIMIT,
     ) -> None:
         super().__init__(clock, limit=limit)
         self._environ = environ
-        self._connection: DBusConnection | None = None
+        self._opener = opener
+        self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         # key -> (the server that showed it, the server's number for it)
         self._shown: dict[str, tuple[str, int]] = {}
+        # (the server, its number) -> the buttons that it has
+        self._offered: dict[tuple[str, int], list[Action]] = {}
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Hang up."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await _hang_up(connection)
+            await connection.close()
 
     async def server(self) -> str:
         """The name of the notification server.
@@ -112,7 +109,7 @@ class LinuxDesktop(Backend):
         # Asked every time: the answer also tells which server is there now.
         server, (capabilities,) = await self._call("GetCapabilities", None, ())
         body = escape(notice.body) if "body-markup" in capabilities else notice.body
-        hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
+        actions = self._actions(notice) if "actions" in capabilities else []
         server, (number,) = await self._call(
             "Notify",
             "susssasa{sv}i",
@@ -122,136 +119,74 @@ class LinuxDesktop(Backend):
                 "",  # no icon of our own
                 notice.title,
                 body,
-                [],
-                hints,
+                [text for action in actions for text in (action.value, LABELS[action])],
+                _hints(notice),
                 SERVERS_CHOICE,
             ),
         )
         if notice.replaces is not None:
-            self._remember(notice.replaces, server, number)
+            _remember(self._shown, notice.replaces, (server, number))
+        _remember(self._offered, (server, number), actions)
+
+    def _actions(self, notice: Notice) -> list[Action]:
+        """The buttons of a notice that would lead somewhere."""
+        return [a for a in notice.actions if self._opener is not None and self._opener.knows(a)]
 
     def _number_to_replace(self, key: str | None, server: str) -> int:
         """0 for "a new one". Another server's number could name somebody else's notice."""
         shown_by, number = self._shown.get(key or "", ("", 0))
         return number if shown_by == server else 0
 
-    def _remember(self, key: str, server: str, number: int) -> None:
-        self._shown.pop(key, None)
-        self._shown[key] = (server, number)
-        while len(self._shown) > REMEMBERED:
-            del self._shown[next(iter(self._shown))]
-
     async def _call(self, method: str, signature: str | None, body: tuple[Any, ...]) -> Any:
         """Call the notification server: (its unique name, what it returned)."""
-        server = DBusAddress(
-            "/org/freedesktop/Notifications",
-            bus_name="org.freedesktop.Notifications",
-            interface="org.freedesktop.Notifications",
-        )
+        server = DBusAddress("/org/freedesktop/Notifications", bus_name=_NAME, interface=_NAME)
         if self._connection is None:
             # A new bus gives out the same names as the old one, so its server would look like
             # the one that we know.
             self._shown.clear()
-            self._connection = await connect(self._environ, limit=self._limit / 2)
-        return await _ask(self._connection, new_method_call(server, method, signature, body))
+            self._offered.clear()
+            self._connection = await self._connect()
+        return await self._connection.ask(new_method_call(server, method, signature, body))
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self._environ, self._heard, limit=self._limit / 2)
+        if self._opener is not None:
+            # Without it there is a notice all the same, with buttons that do nothing.
+            with contextlib.suppress(NotShown):
+                await connection.ask(new_method_call(THE_BUS, "AddMatch", "s", (_SIGNALS,)))
+        return connection
+
+    def _heard(self, signal: Message) -> None:
+        """A button was pressed, or a notice is gone.
+
+        Only the server that showed a notice is believed: the bus vouches for the sender's name.
+        """
+        fields = signal.header.fields
+        what = fields.get(HeaderFields.member)
+        if fields.get(HeaderFields.interface) != _NAME or len(signal.body) != 2:  # noqa: PLR2004 – the standard's signals
+            return
+        number, detail = signal.body
+        notice = (fields.get(HeaderFields.sender, ""), number)
+        if what == "NotificationClosed":
+            self._offered.pop(notice, None)
+        elif what == "ActionInvoked" and detail in self._offered.get(notice, ()):
+            self._open(Action(detail))
+
+    def _open(self, action: Action) -> None:
+        assert self._opener is not None  # noqa: S101 – tells mypy what a button means
+        opening = asyncio.create_task(self._opener.open(action))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
 
 
-async def connect(environ: Mapping[str, str], *, limit: float) -> DBusConnection:
-    """Open a connection to the session bus.
-
-    Args:
-        environ: see `LinuxDesktop`.
-        limit: seconds the bus may take to say hello.
-
-    Raises:
-        NotShown: there is no bus, or it refuses us.
-    """
-    for place in _places(environ):
-        try:
-            reader, writer = await asyncio.open_unix_connection(place)
-        except OSError:
-            continue
-        try:
-            async with asyncio.timeout(limit):
-                return await _greet(reader, writer)
-        except BaseException as problem:
-            writer.transport.abort()
-            if isinstance(problem, TimeoutError):
-                raise NotShown("the session bus does not answer") from None
-            if isinstance(problem, EOFError | OSError):
-                raise NotShown("the session bus hung up") from None
-            raise
-    raise NotShown("no session bus")
+def _hints(notice: Notice) -> dict[str, tuple[str, Any]]:
+    hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
+    return hints | ({"transient": ("b", True)} if notice.passing else {})
 
 
-def _places(environ: Mapping[str, str]) -> list[str]:
-    """The bus's sockets; an abstract one begins with NUL."""
-    address = environ.get("DBUS_SESSION_BUS_ADDRESS")
-    if not address and (runtime := environ.get("XDG_RUNTIME_DIR")):
-        return [f"{runtime}/bus"]
-    places = []
-    # jeepney: an address of another transport, or nonsense, raises in the middle.
-    with contextlib.suppress(RuntimeError, ValueError):
-        for place in get_connectable_addresses(address or ""):
-            places.append(place)  # noqa: PERF402 – keep those found before it raises
-    return places
-
-
-async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DBusConnection:
-    """Authenticate and say hello, which the bus wants to hear first.
-
-    jeepney's own way of connecting leaves the socket open when the bus does not answer.
-    """
-    steps = Authenticator()
-    for line in steps:
-        writer.write(line)
-        answer = await reader.read(1024)
-        if not answer:
-            raise EOFError
-        try:
-            steps.feed(answer)
-        except AuthenticationError:
-            raise NotShown("the session bus refuses this user") from None
-    writer.write(BEGIN)
-    connection = DBusConnection(reader, writer)
-    bus = DBusAddress(
-        "/org/freedesktop/DBus",
-        bus_name="org.freedesktop.DBus",
-        interface="org.freedesktop.DBus",
-    )
-    await _ask(connection, new_method_call(bus, "Hello"))
-    return connection
-
-
-async def _ask(connection: DBusConnection, call: Message) -> tuple[str, tuple[Any, ...]]:
-    """Send a call and wait for its answer: (who answered, what).
-
-    Raises:
-        NotShown: the answer is an error.
-        OSError, EOFError: the connection died.
-    """
-    serial = next(connection.outgoing_serial)
-    await connection.send(call, serial=serial)
-    while True:
-        # No signals are subscribed to. What else arrives is a late answer to a call that was
-        # given up.
-        reply = await connection.receive()
-        if reply.header.fields.get(HeaderFields.reply_serial) == serial:
-            break
-    if reply.header.message_type is MessageType.error:
-        raise NotShown(_why(str(reply.header.fields.get(HeaderFields.error_name, ""))))
-    return reply.header.fields.get(HeaderFields.sender, ""), reply.body
-
-
-def _why(error: str) -> str:
-    if error.startswith(NO_SERVER):
-        return "no notification server"
-    if error.startswith(NO_ANSWER):
-        return LinuxDesktop.too_slow
-    return f"the notification server refused ({error.rpartition('.')[2]})"
-
-
-async def _hang_up(connection: DBusConnection) -> None:
-    connection.writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await connection.writer.wait_closed()
+def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep it as the latest, and let the oldest go."""
+    memory.pop(key, None)
+    memory[key] = value
+    while len(memory) > REMEMBERED:
+        del memory[next(iter(memory))]

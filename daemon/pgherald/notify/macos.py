@@ -31,7 +31,7 @@ class MacDesktop(Backend):
         self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = environ
+        self._environ = outside.environment(environ)
 
     async def _send(self, notice: Notice) -> None:
         # "-": the script comes on stdin. What follows is text even if it begins with "-".

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pgherald.notify.desktop import NotShown
@@ -24,10 +24,28 @@ NEEDED: Final = frozenset(
     }
 )
 
+#: What a program needs of it to reach the person's screen.
+SESSION: Final = frozenset(
+    {
+        *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),
+        *("XDG_RUNTIME_DIR", "XDG_SESSION_TYPE", "XDG_CURRENT_DESKTOP", "DESKTOP_SESSION"),
+        *("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME", "XDG_DATA_DIRS"),
+    }
+)
 
-def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """The part of our environment that a child process is given."""
-    return {name: value for name, value in ours.items() if name.upper() in NEEDED}
+
+def environment(
+    ours: Mapping[str, str], also: Collection[str] = frozenset(), **given: str
+) -> dict[str, str]:
+    """The part of our environment that a child process is given.
+
+    Args:
+        ours: our environment.
+        also: names of variables that it is given beside `NEEDED`.
+        given: variables of its own.
+    """
+    kept = {name: value for name, value in ours.items() if name.upper() in {*NEEDED, *also}}
+    return kept | given
 
 
 async def run(argv: Sequence[str], *, stdin: str, environ: Mapping[str, str]) -> None:
@@ -39,7 +57,7 @@ async def run(argv: Sequence[str], *, stdin: str, environ: Mapping[str, str]) ->
     Args:
         argv: the program and its arguments. Holds no secret: every user can see it.
         stdin: what it reads, UTF-8.
-        environ: our environment; the program sees only what it needs.
+        environ: what `environment` has made of ours.
 
     Raises:
         NotShown: it is not there, or it failed; says which.
@@ -50,7 +68,7 @@ async def run(argv: Sequence[str], *, stdin: str, environ: Mapping[str, str]) ->
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment(environ),
+            env=environ,
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )

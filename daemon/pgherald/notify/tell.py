@@ -93,7 +93,8 @@ class Teller:
                 await self._pause()
                 news, self._pending = self._pending, []
                 for notice in notice_for(news):
-                    await self._show(notice)
+                    if not notice.passing or (self._desktop and self._desktop.in_place):
+                        await self._show(notice)
         except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
             # No traceback: it could hold more than it should.
             self._log.error("A notice could not be made (%s).", type(exc).__name__)
@@ -113,7 +114,8 @@ class Teller:
     async def _show(self, notice: Notice) -> None:
         desktop, chat = await asyncio.gather(
             self._desktop.show(notice) if self._desktop else _nothing(),
-            self._chat.show(notice) if self._chat else _nothing(),
+            # A message in a chat stays, so one that something else replaces soon is noise.
+            self._chat.show(notice) if self._chat and not notice.passing else _nothing(),
         )
         if desktop is not None:
             self.last_receipt = desktop

@@ -2,6 +2,8 @@
 
 What is told, and how loudly:
 
+    rotating    only if proving the new login takes a while; the notice of what came of it
+                takes its place
     rotated     always; three or more at once become one summary
     added       one quiet line: it is what the person has just asked for
     mended      not at all: the client is right again and there is nothing to do, and
@@ -21,7 +23,7 @@ from datetime import timedelta
 from typing import Final
 
 from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
-from pgherald.notify.desktop import Notice, Urgency
+from pgherald.notify.desktop import Action, Notice, Urgency
 
 #: From this many on, news of one kind becomes a summary.
 MANY: Final = 3
@@ -45,8 +47,8 @@ def notice_for(news: Sequence[News]) -> list[Notice]:
 
     The most urgent come last, since desktops put the latest on top.
     """
-    news = _without_blinks(news)
-    notices: list[Notice] = []
+    news = _without_blinks(_without_beginnings(news))
+    notices = _rotating([n for n in news if n.kind is NewsKind.ROTATING])
     for kind in (NewsKind.MENDED, NewsKind.ADDED, NewsKind.ROTATED):
         told = [n for n in news if n.kind is kind and (kind is not NewsKind.MENDED or n.behind)]
         if len(told) >= MANY:
@@ -64,6 +66,8 @@ def line_for(news: News) -> str:
         notice = _trouble([news])
     elif news.kind is NewsKind.RECOVERED:
         notice = _recovery([news])
+    elif news.kind is NewsKind.ROTATING:
+        (notice,) = _rotating([news])
     else:
         notice = _written(news)
     return ": ".join(part for part in (notice.title, notice.body.replace("\n", " ")) if part)
@@ -95,6 +99,12 @@ def duration(span: timedelta) -> str:
     return " ".join(shown) or "0 s"
 
 
+def _without_beginnings(news: Sequence[News]) -> list[News]:
+    """Leave out rotations that are under way and of which it is known how they ended."""
+    ended = {n.subject for n in news if n.kind is not NewsKind.ROTATING}
+    return [n for n in news if n.kind is not NewsKind.ROTATING or n.subject not in ended]
+
+
 def _without_blinks(news: Sequence[News]) -> list[News]:
     """Leave out troubles that were over before anybody could be told.
 
@@ -113,7 +123,26 @@ def _without_blinks(news: Sequence[News]) -> list[News]:
     return [n for n in news if id(n) not in dropped]
 
 
-# Rotated, added, mended
+# Rotating, rotated, added, mended
+
+
+def _rotating(news: Sequence[News]) -> list[Notice]:
+    if len(news) >= MANY:
+        title = f"Heroku is rotating {len(news)} databases …"
+        return [_under_way(title, "The new logins are being proven.", _MANY_ROTATED)]
+    body = "The new login is being proven."
+    return [
+        _under_way(f"Heroku is rotating {_label(n)} …", body, _written_key(NewsKind.ROTATED, n))
+        for n in news
+    ]
+
+
+def _under_way(title: str, body: str, key: str) -> Notice:
+    return Notice(title, body, Urgency.NORMAL, key, passing=True)
+
+
+#: Of a summary, whatever is in it, so that it takes the place of "is rotating 40 databases".
+_MANY_ROTATED: Final = "rotated:many"
 
 #: pgAdmin opens a new query tool as the user that its tree saw last, and asks for a password.
 _REFRESH: Final = "Before you open a new Query Tool in pgAdmin, refresh the server."
@@ -132,8 +161,22 @@ def _written(news: News) -> Notice:
         one.format(_label(news)),
         "\n".join(lines),
         _urgency([news]),
-        f"{news.kind}:{news.subject}",
+        _written_key(news.kind, news),
+        _buttons([news]),
     )
+
+
+def _written_key(kind: NewsKind, news: News) -> str:
+    return f"{kind}:{news.subject}"
+
+
+def _buttons(news: Sequence[News]) -> tuple[Action, ...]:
+    """What a person may want to do next."""
+    if any(n.behind for n in news):
+        return (Action.STATUS,)
+    if news[0].kind is NewsKind.ROTATED:
+        return (Action.PGADMIN, Action.HISTORY)
+    return (Action.PGADMIN,)
 
 
 def _summary(news: Sequence[News]) -> Notice:
@@ -148,7 +191,9 @@ def _summary(news: Sequence[News]) -> Notice:
         lines.append(_REFRESH)
     if renamed := [_label(n) for n in news if _needs_hand(n) and not n.reopen]:
         lines.append(f"The own name of {joined(renamed)} changed too: enter it in your tools.")
-    return Notice(many.format(len(news)), "\n".join(lines), _urgency(news), _key(news))
+    key = _MANY_ROTATED if news[0].kind is NewsKind.ROTATED else _key(news)
+    title = many.format(len(news))
+    return Notice(title, "\n".join(lines), _urgency(news), key, _buttons(news))
 
 
 def _needs_hand(news: News) -> bool:
@@ -200,7 +245,8 @@ def _troubles(news: Sequence[News]) -> list[Notice]:
         lines.append(f"And {rest} more.")
     lines.append("`pgherald status` tells what to do.")
     title = f"{len(groups)} things do not work"
-    return [Notice(title, "\n".join(lines), Urgency.CRITICAL, _key(news))]
+    body = "\n".join(lines)
+    return [Notice(title, body, Urgency.CRITICAL, _key(news), (Action.STATUS,))]
 
 
 def _trouble(group: Sequence[News]) -> Notice:
@@ -212,6 +258,7 @@ def _trouble(group: Sequence[News]) -> Notice:
         ": ".join(part for part in (joined(names), advice) if part),
         Urgency.CRITICAL if advice else Urgency.NORMAL,
         _key(group),
+        (Action.STATUS,),
     )
 
 

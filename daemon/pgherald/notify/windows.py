@@ -35,13 +35,14 @@ class WindowsDesktop(Backend):
     """The action centre."""
 
     name = "powershell"
+    in_place = True
     too_slow = "PowerShell does not answer"
 
     def __init__(
         self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = environ
+        self._environ = outside.environment(environ)
 
     async def _send(self, notice: Notice) -> None:
         # -EncodedCommand is base64 of UTF-16, which no code page can garble.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreErr
 from pgherald.files import Files
 from pgherald.model import LOGIN_FIELDS, DatabaseKey, Entry, Login, News, NewsKind, Rotation
 from pgherald.store import Store
+from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer, Step
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
@@ -33,28 +34,6 @@ _READ_LIMIT: Final = 10.0
 
 #: Pause before planning anew, in seconds, times the number of the attempt.
 _PAUSE: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """An entry that may be written.
-
-    Attributes:
-        entry: the database and its login.
-        seen_at: when Heroku showed the login, UTC.
-        release: the app's release that showed it, when known.
-        proven_at: when a connection proved it, UTC; None when the person chose otherwise.
-    """
-
-    entry: Entry
-    seen_at: datetime
-    release: int | None
-    proven_at: datetime | None
-
-    @property
-    def key(self) -> DatabaseKey:
-        """The database's key."""
-        return self.entry.key
 
 
 class Applier:
@@ -301,6 +280,15 @@ class Applier:
                 )
             )
         self._store_current(cleared, plan, written_at, rotations)
+
+    def announce(self, entry: Entry) -> None:
+        """Tell of a rotation that is still to be proven, as far as the store knows one."""
+        changed: Sequence[str] | None = None
+        with contextlib.suppress(StoreError):  # said once it is written
+            changed = self._store.changed(entry.key, entry.login)
+        if changed and changed != ("sslmode",):
+            subject, label = f"database:{entry.key}", entry.database.name
+            self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
 
     def _needs(
         self,

@@ -21,8 +21,9 @@ from pgherald.clock import Clock
 from pgherald.errors import ClientError, NotYetProven, PgheraldError, StoreError, safe_text
 from pgherald.model import Database, DatabaseKey, Entry, Login, ProbePolicy, Sighting
 from pgherald.store import Store
-from pgherald.sync.apply import Applier, Cleared
+from pgherald.sync.apply import Applier
 from pgherald.sync.batch import Batch
+from pgherald.sync.cleared import Cleared
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.troubles import Troubles
@@ -38,6 +39,9 @@ SEEN_LIMIT: Final = 1.0
 
 #: … and proven logins written after this, so that a mass rotation is one commit and yet ends.
 READY_LIMIT: Final = 30.0
+
+#: A new login that is being proven for this long is told, in seconds: somebody may wait for it.
+SLOW: Final = 2.0
 
 
 #: The more is on its way, the longer a silence means nothing: this for each, in seconds. A
@@ -337,6 +341,8 @@ class Engine:
 
     async def _prove(self, seen: _Seen, pauses: Sequence[float]) -> None:
         key = seen.key
+        # One that was given up on has been told.
+        slow = asyncio.create_task(self._announce(seen)) if pauses else None
         try:
             for pause in (*pauses, None):
                 with self.expecting():
@@ -351,10 +357,16 @@ class Engine:
                 self._not_yet(seen, proof)
                 await self._clock.sleep(pause)
         finally:
+            if slow is not None:
+                slow.cancel()
             case = self._cases.get(key)
             if case is not None and case.task is asyncio.current_task():
                 del self._cases[key]
             self._moved.set()
+
+    async def _announce(self, seen: _Seen) -> None:
+        await self._clock.sleep(SLOW)
+        self._applier.announce(seen.entry)
 
     async def _probe(self, seen: _Seen) -> Proof:
         try:
