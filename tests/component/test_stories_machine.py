@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pgherald.daemon.wiring import Outside, teller_of
+from pgherald.daemon.telling import teller_of
+from pgherald.daemon.wiring import Outside
 from pgherald.notify.linux import LinuxDesktop
 from support.dbus import NotificationServer, notification_server, session_bus
 from support.disks import SteppedDisk
@@ -148,9 +149,8 @@ async def told_on(
 ) -> AsyncIterator[None]:
     """Meanwhile, the place's news goes to a desktop; gathered for half a second of its clock."""
     outside = Outside(environ, place.home, place.clock)
-    teller = teller_of(
-        place.config, outside, lambda why: place.state.store.note("notifications", why)
-    )
+    store = place.state.store
+    teller = teller_of(place.config, outside, store, lambda why: store.note("notifications", why))
     teller._desktop = LinuxDesktop(place.clock, environ=environ, limit=limit)
     place.listeners.append(teller.post)
     try:

@@ -172,6 +172,7 @@ events = {"true" if events else "false"}
 path = "~/servers.json"
 [notifications]
 desktop = {"true" if desktop else "false"}
+terminals = false
 """
         self.put(self.config, text + "\n".join(tables))
 

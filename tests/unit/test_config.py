@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import time
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +23,7 @@ from pgherald.config import (
     load,
     locate,
 )
+from pgherald.config.settings import Level, QuietHours
 from pgherald.errors import ConfigError
 from pgherald.model import Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
@@ -144,6 +146,31 @@ def test_every_key_arrives(tmp_path: Path) -> None:
             desktop=False, urls=(Secret("slack://CANARY-a"), Secret("mailto://CANARY-b"))
         ),
     )
+
+
+def test_how_one_is_told_arrives(tmp_path: Path) -> None:
+    """Level, quiet hours and terminals are what the file says."""
+    config = load_text(
+        tmp_path,
+        f"""{SMALLEST}
+        [notifications]
+        level = "trouble"
+        quiet = "22:00 - 7:30"
+        terminals = false
+        """,
+    )
+    assert config.notifications == Notifications(
+        terminals=False, level=Level.TROUBLE, quiet=QuietHours(time(22), time(7, 30))
+    )
+
+
+@pytest.mark.parametrize(
+    "quiet", ['"22-07"', '"24:00-07:00"', '"22:60-07:00"', '"7:00-7:00"', "22", '"night"']
+)
+def test_quiet_hours_that_are_none(tmp_path: Path, quiet: str) -> None:
+    """What is no time of day, or a span of nothing, is refused."""
+    with pytest.raises(ConfigError, match=r"quiet (must be two times|begins and ends)"):
+        load_text(tmp_path, f"{SMALLEST}\n[notifications]\nquiet = {quiet}\n")
 
 
 @pytest.mark.parametrize(

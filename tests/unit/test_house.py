@@ -43,6 +43,8 @@ WRITES_ELSEWHERE = {
     ): "a home that Postgres's own account may enter",
     ("cli/terminal.py", "write_text"): "click's help formatter, which writes into memory",
     ("cli/main.py", "os.open"): "the null device, in place of a pipe that nobody reads",
+    ("notify/fallback.py", "os.open"): "the person's own terminal, which is no file",
+    ("notify/fallback.py", "os.write"): "likewise",
 }
 
 #: The auditor's map: every module that takes the plain text out of a `Secret`, and why.

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from pgherald.model import News, NewsKind
-from pgherald.notify.desktop import Notice, Receipt
+from pgherald.notify.desktop import Receipt
 from pgherald.notify.tell import Teller
+from support.desktops import FakeDesktop
 from support.fake_clock import START, FakeClock, settle
 
 log = logging.getLogger("test.tell")
-
-
-class FakeDesktop:
-    """Notes what it is asked to show."""
-
-    def __init__(self, clock: FakeClock, *, takes: float = 0.0, backend: str = "fake") -> None:
-        self.clock = clock
-        self.takes = takes
-        self.backend = backend
-        self.why = ""
-        self.shown: list[str] = []
-        self.in_place = True
-        self.closed = False
-        self.before: Callable[[], None] = lambda: None
-
-    async def show(self, notice: Notice) -> Receipt:
-        self.before()
-        if self.takes:
-            await self.clock.sleep(self.takes)
-        self.shown.append(notice.title)
-        return Receipt(not self.why, self.backend, self.why, self.clock.now())
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 def rotated(name: str) -> News:

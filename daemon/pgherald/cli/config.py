@@ -181,6 +181,7 @@ def _settings(config: Config) -> dict[str, object]:
         ],
         "desktop_notifications": config.notifications.desktop,
         "notification_urls": len(config.notifications.urls),
+        "notification_level": config.notifications.level,
     }
 
 

@@ -22,7 +22,6 @@ from pgherald.config.schema import (
     DatabaseTable,
     DiscoverTable,
     HerokuTable,
-    NotificationsTable,
     Root,
 )
 from pgherald.config.settings import (
@@ -37,6 +36,7 @@ from pgherald.config.settings import (
 )
 from pgherald.config.structure import Problem
 from pgherald.config.surroundings import Surroundings
+from pgherald.config.telling import NotificationsTable
 from pgherald.config.values import quoted, suggestion
 from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey
 
@@ -86,7 +86,9 @@ class Builder:
             databases=tuple(self._databases(accounts)),
             discover=tuple(self._discover(accounts)),
             clients=tuple(self._clients()),
-            notifications=Notifications(told.desktop, told.urls),
+            notifications=Notifications(
+                told.desktop, told.terminals, told.urls, told.level, told.quiet
+            ),
             metrics_file=self._metrics_file(),
         )
 

@@ -18,8 +18,8 @@ from pgherald.config.client_tables import ClientsTable
 from pgherald.config.meta import Form, key, section
 from pgherald.config.settings import DEFAULT_ATTACHMENT, DEFAULT_GROUP, DEFAULT_SSLMODE
 from pgherald.config.settings import TokenSpec as Token
+from pgherald.config.telling import MetricsTable, NotificationsTable
 from pgherald.model import ProbePolicy
-from pgherald.secret import Secret
 
 
 @attrs.frozen
@@ -177,36 +177,6 @@ class DiscoverTable:
     group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
     probe: ProbePolicy = key(values.PROBE, "As in [[databases]].", default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
-
-
-@attrs.frozen
-class NotificationsTable:
-    """`[notifications]`."""
-
-    desktop: bool = key(values.FLAG, "Show desktop notifications.", default=True)
-    urls: tuple[Secret, ...] = key(
-        values.URL,
-        "Chat and mail too: addresses of Apprise (https://github.com/caronc/apprise), which "
-        "come with pgherald's extra `chat`. They hold tokens: keep this file private.",
-        default=(),
-        example=["slack://TokenA/TokenB/TokenC/#databases"],
-        many=True,
-    )
-
-
-@attrs.frozen
-class MetricsTable:
-    """`[metrics]`."""
-
-    textfile: str | None = key(
-        values.METRICS_FILE,
-        "A Prometheus text file for node_exporter's textfile collector to read, kept up to date by "
-        "the daemon; its name ends in .prom. Everybody may read it. It holds names and times, "
-        "and no secret.",
-        default=None,
-        default_text="none",
-        example="/var/lib/node_exporter/pgherald.prom",
-    )
 
 
 @attrs.frozen

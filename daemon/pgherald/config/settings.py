@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Final
 
@@ -127,17 +128,48 @@ class ClientSetting:
     label: str = ""
 
 
+class Level(enum.StrEnum):
+    """How much the person is told (configuration key `level`)."""
+
+    ALL = "all"
+    """Rotations, first entries, troubles and their end."""
+    ROTATIONS = "rotations"
+    """The same without first entries."""
+    TROUBLE = "trouble"
+    """Troubles and their end, and rotations that leave something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """A part of each day, in local time; it may go past midnight. The end is not part of it."""
+
+    start: time
+    end: time
+
+    def covers(self, moment: time) -> bool:
+        """Whether a moment of the day is in it."""
+        if self.start <= self.end:
+            return self.start <= moment < self.end
+        return moment >= self.start or moment < self.end
+
+
 @dataclass(frozen=True, slots=True)
 class Notifications:
     """How the person is told.
 
     Attributes:
         desktop: whether to show desktop notifications.
+        terminals: whether to write to the person's terminals what no desktop shows.
         urls: Apprise addresses; secret, since they hold tokens.
+        level: how much is told.
+        quiet: when nothing is told; None for never.
     """
 
     desktop: bool = True
+    terminals: bool = True
     urls: tuple[Secret, ...] = ()
+    level: Level = Level.ALL
+    quiet: QuietHours | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import shlex
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import time
 from typing import Any, Final
 
-from pgherald.config.settings import Rows, TokenKind, TokenSpec
+from pgherald.config.settings import Level, QuietHours, Rows, TokenKind, TokenSpec
 from pgherald.model import ProbePolicy
 from pgherald.secret import Secret
 
@@ -30,6 +31,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) *([smh])")
 _PERCENT: Final = re.compile(r"(\d{1,3}) *%", re.ASCII)
+_QUIET: Final = re.compile(r"(\d\d?):(\d\d) *[-–] *(\d\d?):(\d\d)")
 _APP: Final = re.compile(r"[a-z][a-z0-9-]*")
 _ATTACHMENT: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _PATTERN_MARKS: Final = re.compile(r"[*?\[\]!]+")
@@ -152,6 +154,19 @@ def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
         raise Wrong(f"must be a number from 0 to {MOST}, without quotes, not {shown(value)}")
     return value
+
+
+def _quiet(value: Any) -> QuietHours:
+    match = _QUIET.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        if match is None:
+            raise ValueError  # noqa: TRY301 – the same as an hour 25
+        hours = QuietHours(time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4])))
+    except ValueError:
+        raise Wrong(f'must be two times of day such as "22:00-07:00", not {shown(value)}') from None
+    if hours.start == hours.end:
+        raise Wrong("begins and ends at the same time, so that nothing would be quiet")
+    return hours
 
 
 def _app(value: Any) -> str:
@@ -295,6 +310,8 @@ PATH: Final = Kind("path", _path)
 METRICS_FILE: Final = Kind("path", _metrics_file)
 TOKEN: Final = Kind("token source", _token)
 URL: Final = Kind("URL", _url)
+QUIET: Final = Kind('text such as `"22:00-07:00"`', _quiet)
+LEVEL: Final = choice(*Level, of=Level)
 LOG_LEVEL: Final = choice(*LOG_LEVELS)
 PROBE: Final = choice(*ProbePolicy, of=ProbePolicy)
 SSLMODE: Final = choice(*SSLMODES)

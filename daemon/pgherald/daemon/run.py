@@ -22,6 +22,7 @@ from pgherald.daemon.calm import Calm
 from pgherald.daemon.events import Events
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.surroundings import PgAdminWatch
+from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import (
     Outside,
     State,
@@ -29,7 +30,6 @@ from pgherald.daemon.wiring import (
     keeps_requests,
     machinery,
     state_of,
-    teller_of,
 )
 from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.notify.tell import Teller
@@ -147,6 +147,7 @@ class Daemon:
         config = self._config
         tells = self._next_teller or self._teller(config, state)
         self._next_teller = None
+        tells.resume()
         try:
             async with _Generation(config, state, self._outside, tells, self.reload) as generation:
                 self._manager.ready(generation.summary())
@@ -170,7 +171,7 @@ class Daemon:
         wanted = config.notifications
         if not wanted.desktop and not wanted.urls:
             note("")  # nothing is shown any more, so nothing can hinder it
-        return teller_of(config, self._outside, note)
+        return teller_of(config, self._outside, state.store, note)
 
     async def _next_event(self, died: asyncio.Future[None]) -> None:
         """Wait until there is something to do; raises what a part of the daemon died of."""

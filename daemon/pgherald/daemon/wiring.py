@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -36,10 +35,6 @@ from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.model import Database, DatabaseKey, News
-from pgherald.notify.chat import Chat
-from pgherald.notify.desktop import desktop_for
-from pgherald.notify.opening import Opener
-from pgherald.notify.tell import Teller
 from pgherald.store import Store, requests
 from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier
@@ -358,24 +353,3 @@ def keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callab
                     requests.keep(state.store, cost)
 
     return keep_requests
-
-
-def teller_of(
-    config: Config, outside: Outside, on_receipt: Callable[[str], None] | None = None
-) -> Teller:
-    """Whoever tells the person, as the configuration wants it."""
-    wanted = config.notifications
-    return Teller(
-        desktop_for(
-            sys.platform,
-            environ=outside.env,
-            clock=outside.clock,
-            opener=Opener(outside.env, outside.home, config.path),
-        )
-        if wanted.desktop
-        else None,
-        Chat(wanted.urls, outside.clock) if wanted.urls else None,
-        outside.clock,
-        logging.getLogger("pgherald"),
-        on_receipt=on_receipt,
-    )

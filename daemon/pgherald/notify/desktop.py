@@ -72,9 +72,9 @@ class Receipt:
     """What became of a notice.
 
     Attributes:
-        shown: whether the desktop confirmed it.
-        backend: who was asked: `dbus`, `osascript`, `powershell`, `none`.
-        why: why it was not shown, in plain words; empty when it was.
+        shown: whether the desktop confirmed it, or another place had to do.
+        backend: who was asked first: `dbus`, `osascript`, `powershell`, `none`.
+        why: why that one did not show it, in plain words; empty when it did.
         at: when this was known, UTC.
     """
 

@@ -8,16 +8,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from pgherald.clock import Clock
+from pgherald.config.settings import Level, QuietHours
 from pgherald.model import News
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, Notice, Receipt
-from pgherald.notify.texts import is_warning, line_for, notice_for
+from pgherald.notify.quiet import wanted
+from pgherald.notify.texts import is_warning, line_for, notice_for, summary_of
 
 #: Seconds that news is gathered for before it is shown.
 WINDOW: Final = 0.5
+
+#: Seconds between two looks at the wall clock while news is held back.
+_QUIET_LOOK: Final = 60.0
+
+
+class Kept(Protocol):
+    """Remembers what is held back."""
+
+    def load(self) -> Sequence[News]:
+        """What was saved last."""
+        ...
+
+    def save(self, news: Sequence[News]) -> None:
+        """Remember this instead."""
+        ...
 
 
 class Teller:
@@ -27,7 +44,10 @@ class Teller:
         desktop: shows notices; None when the person wants none.
         chat: sends them to chat services; None when there are none.
         clock: times the gathering.
-        log: gets one line for each piece of news.
+        log: gets one line for each piece of news, whatever is told.
+        level: how much is told.
+        quiet: when nothing is told, in local time; None for never.
+        kept: remembers across restarts what is held back; None to forget it.
         window: seconds that news is gathered for.
         on_receipt: hears after each notice why it was not shown, for `status`; an empty text
             when it was.
@@ -44,6 +64,9 @@ class Teller:
         clock: Clock,
         log: logging.Logger,
         *,
+        level: Level = Level.ALL,
+        quiet: QuietHours | None = None,
+        kept: Kept | None = None,
         window: float = WINDOW,
         on_receipt: Callable[[str], None] | None = None,
     ) -> None:
@@ -51,11 +74,15 @@ class Teller:
         self._chat = chat
         self._clock = clock
         self._log = log
+        self._level = level
+        self._quiet = quiet
+        self._kept = kept
         self._window = window
         self._on_receipt = on_receipt
         self._pending: list[News] = []
         self._gathering: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._held = False
         self._complaints: dict[str, str] = {}  # backend -> why it showed nothing
         self.last_receipt: Receipt | None = None
         self.last_chat_receipt: Receipt | None = None
@@ -68,8 +95,20 @@ class Teller:
     def post(self, news: News) -> None:
         """Like `tell`, for one piece of news and for callers that cannot await."""
         self._log.log(logging.WARNING if is_warning(news) else logging.INFO, "%s", line_for(news))
-        self._pending.append(news)
-        if self._gathering is None:
+        self._take(wanted([news], self._level))
+
+    def resume(self) -> None:
+        """Take up what an earlier teller held back and never told."""
+        if self._kept is not None:
+            kept = self._kept.load()
+            self._held = self._held or bool(kept)
+            self._take(kept)
+
+    def _take(self, news: Sequence[News]) -> None:
+        self._pending.extend(news)
+        if self._held and news:
+            self._save()
+        if self._pending and self._gathering is None:
             self._gathering = asyncio.get_running_loop().create_task(self._gather())
 
     async def close(self, within: float = 1.0) -> None:
@@ -90,20 +129,48 @@ class Teller:
     async def _gather(self) -> None:
         try:
             while self._pending:
-                await self._pause()
+                await self._pause(self._window)
+                if self._is_quiet():
+                    await self._hold()
+                if self._is_quiet():
+                    return  # `close` was called: it is kept for the next start
                 news, self._pending = self._pending, []
-                for notice in notice_for(news):
+                notices = summary_of(news) if self._held else notice_for(news)
+                for notice in notices:
                     if not notice.passing or (self._desktop and self._desktop.in_place):
                         await self._show(notice)
+                self._let_go()
         except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
             # No traceback: it could hold more than it should.
             self._log.error("A notice could not be made (%s).", type(exc).__name__)
         finally:
             self._gathering = None
 
-    async def _pause(self) -> None:
-        """Wait for the window to pass, or for `close`."""
-        window = asyncio.ensure_future(self._clock.sleep(self._window))
+    def _is_quiet(self) -> bool:
+        now = self._clock.now().astimezone().time()
+        return self._quiet is not None and self._quiet.covers(now)
+
+    async def _hold(self) -> None:
+        """Wait for the quiet hours to end, or for `close`; what comes meanwhile is kept."""
+        self._held = True
+        self._save()
+        while self._is_quiet() and not self._hurry.is_set():
+            # Not until the very end: the clock may be set, or the machine sleep.
+            await self._pause(_QUIET_LOOK)
+
+    def _save(self) -> None:
+        if self._kept is not None:
+            self._kept.save(self._pending)
+
+    def _let_go(self) -> None:
+        """What was held back has been told."""
+        if self._held:
+            self._save()
+        self._held = bool(self._pending)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or for `close`."""
+        window = asyncio.ensure_future(self._clock.sleep(seconds))
         hurry = asyncio.ensure_future(self._hurry.wait())
         try:
             await asyncio.wait({window, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +196,7 @@ class Teller:
     def _note(self, receipt: Receipt) -> None:
         """Complain once about each reason, and say when it is over."""
         before = self._complaints.pop(receipt.backend, "")
-        if not receipt.shown:
+        if receipt.why:
             self._complaints[receipt.backend] = receipt.why
             if receipt.why != before:
                 self._log.warning("The notice could not be shown: %s.", receipt.why)

@@ -60,6 +60,37 @@ def notice_for(news: Sequence[News]) -> list[Notice]:
     return sorted(notices, key=lambda notice: notice.urgency is Urgency.CRITICAL)
 
 
+def summary_of(news: Sequence[News]) -> list[Notice]:
+    """What happened during quiet hours, as one notice; none if nothing is still worth telling."""
+    notices = notice_for([n for n in news if n.kind is not NewsKind.ROTATING])
+    if len(notices) <= 1:
+        return notices
+    notices.reverse()  # in a text, what is most urgent comes first
+    lines = [_sentence(notice.title) for notice in notices[:MANY]]
+    if (rest := len(notices) - MANY) > 0:
+        lines.append(f"And {rest} more.")
+    urgency = notices[0].urgency
+    if urgency is Urgency.CRITICAL:
+        lines.append("`pgherald status` tells what to do.")
+    title = f"In your quiet hours: {joined(_counts(_without_blinks(news)))}"
+    buttons = (Action.STATUS,) if urgency is Urgency.CRITICAL else (Action.HISTORY,)
+    return [Notice(title, "\n".join(lines), urgency, "quiet", buttons)]
+
+
+def _counts(news: Sequence[News]) -> list[str]:
+    """`2 rotations`, `1 trouble`: what matters most first."""
+    words = {
+        NewsKind.TROUBLE: ("trouble", "troubles"),
+        NewsKind.ROTATED: ("rotation", "rotations"),
+        NewsKind.RECOVERED: ("recovery", "recoveries"),
+        NewsKind.ADDED: ("new database", "new databases"),
+        NewsKind.MENDED: ("repair", "repairs"),
+    }
+    told = [n for n in news if n.kind is not NewsKind.MENDED or n.behind]
+    counted = [(sum(n.kind is kind for n in told), *names) for kind, names in words.items()]
+    return [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+
+
 def line_for(news: News) -> str:
     """One piece of news as one line of the log."""
     if news.kind is NewsKind.TROUBLE:
@@ -185,18 +216,18 @@ def _summary(news: Sequence[News]) -> Notice:
     lines = [f"{joined([_label(n) for n in news])}.", *_current(news), *_behind(news)]
     if unproven := sum(not n.proven for n in news):
         lines.append(f"{unproven} of the new logins could not be tested.")
-    if reopen := [_label(n) for n in news if _needs_hand(n) and n.reopen]:
+    if reopen := [_label(n) for n in news if needs_hand(n) and n.reopen]:
         lines.append(f"In pgAdmin, reopen {joined(reopen)}.")
-    if any(n.refresh and not _needs_hand(n) for n in news):
+    if any(n.refresh and not needs_hand(n) for n in news):
         lines.append(_REFRESH)
-    if renamed := [_label(n) for n in news if _needs_hand(n) and not n.reopen]:
+    if renamed := [_label(n) for n in news if needs_hand(n) and not n.reopen]:
         lines.append(f"The own name of {joined(renamed)} changed too: enter it in your tools.")
     key = _MANY_ROTATED if news[0].kind is NewsKind.ROTATED else _key(news)
     title = many.format(len(news))
     return Notice(title, "\n".join(lines), _urgency(news), key, _buttons(news))
 
 
-def _needs_hand(news: News) -> bool:
+def needs_hand(news: News) -> bool:
     """Whether there is something that only the person can do: the files are right already."""
     return news.kind is NewsKind.ROTATED and (news.reopen or "dbname" in news.changed)
 
@@ -228,7 +259,7 @@ def _behind(news: Iterable[News]) -> list[str]:
 
 
 def _urgency(news: Sequence[News]) -> Urgency:
-    if any(n.behind or _needs_hand(n) for n in news):
+    if any(n.behind or needs_hand(n) for n in news):
         return Urgency.CRITICAL
     return Urgency.NORMAL if news[0].kind is NewsKind.ROTATED else Urgency.LOW
 

@@ -1,0 +1,63 @@
+"""Builds whoever tells the person, from a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from pgherald.config import Config
+from pgherald.daemon.wiring import Outside
+from pgherald.errors import StoreError
+from pgherald.model import News
+from pgherald.notify.chat import Chat
+from pgherald.notify.desktop import Desktop, desktop_for
+from pgherald.notify.fallback import InTurn, NotifySend, Terminals
+from pgherald.notify.opening import Opener
+from pgherald.notify.quiet import from_text, to_text
+from pgherald.notify.tell import Teller
+from pgherald.store import Store
+
+
+class _Held:
+    """Keeps in the store what quiet hours hold back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self) -> list[News]:
+        with contextlib.suppress(StoreError):
+            return from_text(self._store.notes().get("held", ""))
+        return []
+
+    def save(self, news: Sequence[News]) -> None:
+        with contextlib.suppress(StoreError):  # the log has it all the same
+            self._store.note("held", to_text(news))
+
+
+def teller_of(
+    config: Config, outside: Outside, store: Store, on_receipt: Callable[[str], None] | None = None
+) -> Teller:
+    """Whoever tells the person, as the configuration wants it."""
+    wanted = config.notifications
+    return Teller(
+        _desktop(config, outside) if wanted.desktop else None,
+        Chat(wanted.urls, outside.clock) if wanted.urls else None,
+        outside.clock,
+        logging.getLogger("pgherald"),
+        level=wanted.level,
+        quiet=wanted.quiet,
+        kept=_Held(store),
+        on_receipt=on_receipt,
+    )
+
+
+def _desktop(config: Config, outside: Outside) -> Desktop:
+    """The person's desktop, and what stands in for it where it shows nothing."""
+    env, clock = outside.env, outside.clock
+    opener = Opener(env, outside.home, config.path)
+    others: list[Desktop] = [NotifySend(clock, environ=env)] if sys.platform == "linux" else []
+    if config.notifications.terminals and sys.platform != "win32":
+        others.append(Terminals(clock, environ=env))
+    return InTurn(desktop_for(sys.platform, environ=env, clock=clock, opener=opener), *others)

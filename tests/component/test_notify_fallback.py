@@ -1,0 +1,199 @@
+"""Where a notice goes that the desktop does not show: real terminals, stand-ins for programs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
+from pgherald.notify.fallback import InTurn, NotifySend, Terminals
+
+NOTICE = Notice("Heroku rotated Shop", "psql is up to date.\nAll \x1b[31mwell\x07.")
+
+
+class Terminal:
+    """A terminal of this user's."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+        tty.setraw(self.theirs)
+        self.path = Path(os.ttyname(self.theirs))
+        self.path.chmod(0o620)
+        os.set_blocking(self.ours, False)
+
+    def shown(self) -> str:
+        try:
+            return os.read(self.ours, 65536).decode()
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def who(folder: Path, *lines: str) -> dict[str, str]:
+    """An environment in which `who` names these lines."""
+    program = folder / "who"
+    rows = "\n".join(f"me       {line}        2026-01-05 09:00 (here)" for line in lines)
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{rows}\nEND\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+def line_of(terminal: Terminal) -> str:
+    return str(terminal.path.relative_to("/dev"))
+
+
+async def test_terminals_are_written_to(tmp_path: Path, terminal: Terminal) -> None:
+    """Each terminal of the person's shows the notice, with no control character of its text."""
+    other = Terminal()
+    environ = who(tmp_path, line_of(terminal), line_of(other), ":0", "pts/4711", "../etc/passwd")
+    receipt = await Terminals(SystemClock(), environ=environ).show(NOTICE)
+    text = "\r\npgherald: Heroku rotated Shop\r\npsql is up to date.\r\nAll  [31mwell .\r\n"
+    assert (receipt.shown, receipt.why) == (True, "")
+    assert [terminal.shown(), other.shown()] == [text, text]
+    other.close()
+
+
+async def test_mesg_n(tmp_path: Path, terminal: Terminal) -> None:
+    """A terminal whose owner wants no messages stays as it is."""
+    terminal.path.chmod(0o600)
+    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(NOTICE)
+    assert (receipt.shown, receipt.why) == (False, "no terminal to write to")
+    assert terminal.shown() == ""
+
+
+async def test_a_file_is_no_terminal(tmp_path: Path) -> None:
+    """Whatever `who` says, only terminals are written to, and only the person's own."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").chmod(0o620)
+    (tmp_path / "null").symlink_to("/dev/full")
+    terminals = Terminals(
+        SystemClock(), environ=who(tmp_path, "file", "null", "nowhere"), devices=tmp_path
+    )
+    assert not (await terminals.show(NOTICE)).shown
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+async def test_a_terminal_of_somebody_else(
+    tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's terminal is left alone, even where it could be written to."""
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(NOTICE)
+    assert not receipt.shown
+    assert terminal.shown() == ""
+
+
+async def test_a_stopped_terminal_is_not_waited_for(tmp_path: Path, terminal: Terminal) -> None:
+    """A terminal that takes nothing costs neither time nor the other terminals' notice."""
+    with open(terminal.path, "wb", buffering=0) as full:  # noqa: ASYNC230, PTH123 – a terminal
+        os.set_blocking(full.fileno(), False)
+        while full.write(b"x" * 4096) is not None:
+            pass
+        free = Terminal()
+        environ = who(tmp_path, line_of(terminal), line_of(free))
+        receipt = await Terminals(SystemClock(), environ=environ).show(NOTICE)
+    assert receipt.shown
+    assert "Heroku rotated Shop" in free.shown()
+    free.close()
+
+
+@pytest.mark.parametrize("notice", [Notice("x", urgency=Urgency.LOW), Notice("x", passing=True)])
+async def test_work_is_not_disturbed_for_little(
+    tmp_path: Path, terminal: Terminal, notice: Notice
+) -> None:
+    """What is of little weight, or passes soon, is not written over somebody's work."""
+    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(notice)
+    assert not receipt.shown
+    assert terminal.shown() == ""
+
+
+async def test_without_who(tmp_path: Path) -> None:
+    """Without `who`, or with one that hangs, the receipt says so in time."""
+    nobody = Terminals(SystemClock(), environ={"PATH": str(tmp_path)})
+    assert (await nobody.show(NOTICE)).why == "`who` is not there to name the terminals"
+    (tmp_path / "who").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "who").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    silent = Terminals(SystemClock(), environ=environ, limit=0.4)
+    assert (await silent.show(NOTICE)).why == "`who` does not answer"
+
+
+async def test_notify_send(tmp_path: Path) -> None:
+    """Libnotify's program gets urgency and texts, and no text of ours is taken for an option."""
+    program = tmp_path / "notify-send"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        f"open({str(tmp_path / 'called')!r}, 'w').write(repr((sys.argv[1:], sorted(os.environ))))\n"
+    )
+    program.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DISPLAY": ":7", "HEROKU_API_KEY": "CANARY"}
+    desktop = NotifySend(SystemClock(), environ=environ)
+    assert (await desktop.show(Notice("--x", "-y", Urgency.CRITICAL))).shown
+    called = (tmp_path / "called").read_text()
+    assert "['--app-name=pgherald', '--urgency=critical', '--', '--x', '-y']" in called
+    assert "DISPLAY" in called
+    assert "HEROKU_API_KEY" not in called
+    assert not (await desktop.show(Notice("x", passing=True))).shown
+
+
+class Scripted(Backend):
+    """A place that shows notices, or says why not."""
+
+    too_slow = "it does not answer"
+
+    def __init__(self, name: str, why: str = "") -> None:
+        super().__init__(SystemClock())
+        self.name = name
+        self.why = why
+        self.sent = 0
+        self.closed = False
+
+    async def _send(self, notice: Notice) -> None:
+        self.sent += 1
+        if self.why:
+            raise NotShown(self.why)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("whys", "shown", "why", "asked"),
+    [
+        (("", "b", ""), True, "", [1, 0, 0]),
+        (("no bus", "", ""), True, "no bus (second did)", [1, 1, 0]),
+        (("no bus", "b", ""), True, "no bus (third did)", [1, 1, 1]),
+        (("no bus", "b", "c"), False, "no bus", [1, 1, 1]),
+    ],
+)
+async def test_one_after_the_other(
+    whys: tuple[str, str, str],
+    shown: bool,  # noqa: FBT001 – a parameter of the test
+    why: str,
+    asked: list[int],
+) -> None:
+    """The first place that shows a notice is enough; the receipt says why it was not the first."""
+    places = [Scripted(n, w) for n, w in zip(("first", "second", "third"), whys, strict=True)]
+    in_turn = InTurn(*places)
+    receipt = await in_turn.show(Notice("x"))
+    assert (receipt.shown, receipt.backend, receipt.why) == (shown, "first", why)
+    assert [place.sent for place in places] == asked
+    await in_turn.close()
+    assert all(place.closed for place in places)
