@@ -223,6 +223,7 @@ class News:
         reopen: for a rotation, whether the person has to reopen the server in pgAdmin.
         refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
             before a new query tool is opened on it.
+        service: for what was written, the database's section in the service file.
     """
 
     kind: NewsKind
@@ -238,3 +239,4 @@ class News:
     since: datetime | None = None
     reopen: bool = False
     refresh: bool = False
+    service: str = ""

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -417,3 +418,27 @@ async def test_without_a_desktop(house: House, tmp_path: Path) -> None:
         finally:
             await bus.stop()
         assert daemon.count("could not be shown") == 1, daemon.log
+
+
+# --- its hooks ------------------------------------------------------------------------------
+
+
+async def test_a_hook_asks_for_the_password(house: House) -> None:
+    """A hook runs after a rotation, and gets the new password by asking pgherald for it."""
+    script = house.home / "hook"
+    said = house.home / "said"
+    house.put(
+        script,
+        "#!/bin/sh\n"
+        f'{sys.executable} -m pgherald password --service "$PGHERALD_SERVICE" > {said}.part 2>&1\n'
+        f"env >> {house.home}/env; cat >> {house.home}/facts; mv {said}.part {said}\n",
+        0o700,
+    )
+    house.configure(SHOP, f'[[hooks]]\non = "rotation"\ncommand = ["{script}"]\n')
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        await house.rotate()
+        await eventually(said.exists, log=daemon)
+        assert said.read_text().strip() == house.login().password.reveal()
+    for name in ("env", "facts"):
+        assert MARK not in (house.home / name).read_text()

@@ -23,7 +23,7 @@ from pgherald.config import (
     load,
     locate,
 )
-from pgherald.config.settings import Level, QuietHours
+from pgherald.config.settings import Hook, HookEvent, Level, QuietHours
 from pgherald.errors import ConfigError
 from pgherald.model import Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
@@ -162,6 +162,44 @@ def test_how_one_is_told_arrives(tmp_path: Path) -> None:
     assert config.notifications == Notifications(
         terminals=False, level=Level.TROUBLE, quiet=QuietHours(time(22), time(7, 30))
     )
+
+
+def test_hooks_arrive(tmp_path: Path) -> None:
+    """A hook is its event, its words and its time limit."""
+    config = load_text(
+        tmp_path,
+        f"""{SMALLEST}
+        [[hooks]]
+        on = "rotation"
+        command = ["tell team", "$HOME"]
+        [[hooks]]
+        on = "recovery"
+        command = ["x"]
+        time_limit = "2m"
+        """,
+    )
+    assert config.hooks == (
+        Hook(HookEvent.ROTATION, ("tell team", "$HOME"), 30.0),
+        Hook(HookEvent.RECOVERY, ("x",), 120.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('on = "rotate"\ncommand = ["x"]', 'did you mean "rotation"?'),
+        ('on = "rotation"\ncommand = []', "command is empty: name a program"),
+        ('on = "rotation"\ncommand = "x y"', "command must be an array"),
+        ('on = "rotation"\ncommand = ["x"]\ntime_limit = "2h"', "at most one hour"),
+        ('on = "rotation"\ncommand = ["x"]\ntime_limit = 0', "more than nothing"),
+        ('on = "rotation"', "command is missing"),
+    ],
+)
+def test_hooks_that_cannot_be(tmp_path: Path, text: str, why: str) -> None:
+    """A hook that could never be run is a problem of the configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, f"{SMALLEST}\n[[hooks]]\n{text}\n")
+    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,8 @@ def test_every_key_is_described() -> None:
         "accounts[].token",
         "databases[].app",
         "clients.servers_json.path",
+        "hooks[].on",
+        "hooks[].command",
     }
 
 

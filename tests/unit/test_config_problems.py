@@ -91,7 +91,7 @@ def test_the_error_reads_as_a_whole(tmp_path: Path) -> None:
         "The configuration has a problem",
         (
             f'{tmp_path / "config.toml"}:1: unknown key "colour"; '
-            f"known are {known}clients, notifications, metrics"
+            f"known are {known}clients, notifications, metrics, hooks"
         ),
         "`pgherald config example` prints every key with its meaning.",
     ]

@@ -29,6 +29,7 @@ from pgherald.config.settings import (
     ClientSetting,
     Config,
     DiscoverRule,
+    Hook,
     Notifications,
     Rows,
     TokenKind,
@@ -46,6 +47,8 @@ MIN_POLL: Final = 5.0
 MIN_POLL_HERE: Final = 0.2
 #: Seconds; one day.
 MAX_POLL: Final = 86_400.0
+#: Seconds that a hook may be given.
+MAX_HOOK: Final = 3600.0
 
 
 class Builder:
@@ -90,6 +93,7 @@ class Builder:
                 told.desktop, told.terminals, told.urls, told.level, told.quiet
             ),
             metrics_file=self._metrics_file(),
+            hooks=tuple(self._hooks()),
         )
 
     def _wrong(self, place: Place, message: str, other: Place | None = None) -> None:
@@ -233,6 +237,19 @@ class Builder:
                 probe=table.probe,
                 sslmode=table.sslmode,
             )
+
+    def _hooks(self) -> Iterator[Hook]:
+        for index, table in enumerate(self._root.hooks):
+            if table is None:
+                continue
+            if not table.command:
+                self._wrong(("hooks", index, "command"), "command is empty: name a program")
+            if not 0 < table.time_limit <= MAX_HOOK:  # so that "nan" fails too
+                self._wrong(
+                    ("hooks", index, "time_limit"),
+                    "time_limit must be more than nothing, and at most one hour",
+                )
+            yield Hook(table.on, table.command, table.time_limit)
 
     def _clients(self) -> Iterator[ClientSetting]:
         files: dict[Hashable, Place] = {}

@@ -15,6 +15,7 @@ import attrs
 
 from pgherald.config import values
 from pgherald.config.client_tables import ClientsTable
+from pgherald.config.hooks import HookTable
 from pgherald.config.meta import Form, key, section
 from pgherald.config.settings import DEFAULT_ATTACHMENT, DEFAULT_GROUP, DEFAULT_SSLMODE
 from pgherald.config.settings import TokenSpec as Token
@@ -243,5 +244,13 @@ class Root:
         Form.ONE,
         "Figures for other programs. How things stand is in status.json in the state folder, "
         "whether or not this section is there.",
+        live=False,
+    )
+    hooks: tuple[HookTable | None, ...] = section(
+        HookTable,
+        Form.MANY,
+        "Programs of your own, run by the daemon on what happens. The facts come as JSON on stdin "
+        "and in variables PGHERALD_…, without any secret: a hook that needs a password asks "
+        "`pgherald password`. Repeat the section for others.",
         live=False,
     )

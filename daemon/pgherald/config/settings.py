@@ -172,6 +172,32 @@ class Notifications:
     quiet: QuietHours | None = None
 
 
+class HookEvent(enum.StrEnum):
+    """What a hook can be run on."""
+
+    ROTATION = "rotation"
+    """A rotation is in the clients."""
+    TROUBLE = "trouble"
+    """Something stopped working."""
+    RECOVERY = "recovery"
+    """It works again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A program of the person's own.
+
+    Attributes:
+        on: what it is run on.
+        command: the program and its arguments; no shell looks at them.
+        time_limit: seconds after which it is killed.
+    """
+
+    on: HookEvent
+    command: tuple[str, ...]
+    time_limit: float
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration.
@@ -188,6 +214,7 @@ class Config:
         clients: the files to keep up to date, at least one.
         notifications: how the person is told.
         metrics_file: a Prometheus text file to keep up to date, absolute; None for none.
+        hooks: programs that are run on what happens.
     """
 
     path: Path
@@ -201,6 +228,7 @@ class Config:
     notifications: Notifications = field(default_factory=Notifications)
     metrics_file: Path | None = None
     full_sweep: float = 900.0
+    hooks: tuple[Hook, ...] = ()
 
 
 def default_name(app: str, attachment: str) -> str:

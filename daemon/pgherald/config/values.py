@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any, Final
 
-from pgherald.config.settings import Level, QuietHours, Rows, TokenKind, TokenSpec
+from pgherald.config.settings import HookEvent, Level, QuietHours, Rows, TokenKind, TokenSpec
 from pgherald.model import ProbePolicy
 from pgherald.secret import Secret
 
@@ -312,6 +312,7 @@ TOKEN: Final = Kind("token source", _token)
 URL: Final = Kind("URL", _url)
 QUIET: Final = Kind('text such as `"22:00-07:00"`', _quiet)
 LEVEL: Final = choice(*Level, of=Level)
+HOOK_EVENT: Final = choice(*HookEvent, of=HookEvent)
 LOG_LEVEL: Final = choice(*LOG_LEVELS)
 PROBE: Final = choice(*ProbePolicy, of=ProbePolicy)
 SSLMODE: Final = choice(*SSLMODES)

@@ -32,6 +32,8 @@ from pgherald.daemon.wiring import (
     state_of,
 )
 from pgherald.errors import PgheraldError, StoreError, safe_text
+from pgherald.model import News
+from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.troubles import Troubles
@@ -44,6 +46,9 @@ log = logging.getLogger(__name__)
 #: How long a commit, or a notice, that is under way may take to end when the daemon stops, in
 #: seconds.
 _STOP_LIMIT: Final = 1.2
+
+#: How long hooks that run may take to end then, in seconds.
+_HOOKS_LIMIT: Final = 0.3
 
 #: After this many seconds the daemon stops whatever is still under way: the journal finishes
 #: what was begun.
@@ -231,7 +236,8 @@ class _Generation:
         self._renew = Calm(self._renew_now)
         #: Set to the reason when a part that must run for ever has ended.
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.troubles = Troubles(state.store, outside.clock, tells.post)
+        self.troubles = Troubles(state.store, outside.clock, self._tell)
+        self._hooks = Hooks(config.hooks, outside.env, config.path, self.troubles)
 
     async def __aenter__(self) -> Self:
         try:
@@ -244,8 +250,13 @@ class _Generation:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    def _tell(self, news: News) -> None:
+        self._tells.post(news)
+        self._hooks.post(news)
+
     async def _start(self) -> None:
         """Build; what is last to start is first to stop, so nothing new begins meanwhile."""
+        self._stack.push_async_callback(self._hooks.close, _HOOKS_LIMIT)
         self._watch = PathWatch(self._changed, self._outside.clock)
         self._machine = await self._stack.enter_async_context(
             machinery(
@@ -253,7 +264,7 @@ class _Generation:
                 self._state,
                 self._outside,
                 troubles=self.troubles,
-                tell=self._tells.post,
+                tell=self._tell,
                 wrote=self._wrote,
             )
         )

@@ -35,6 +35,7 @@ from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.model import Database, DatabaseKey, News
+from pgherald.notify.hooks import subjects_of
 from pgherald.store import Store, requests
 from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier
@@ -314,6 +315,7 @@ def _forget_strangers(
     for account in config.accounts:
         subjects |= {f"account:{account.name}", f"budget:{account.name}"}
     subjects |= {f"discovery:{account}" for account in searched}
+    subjects |= subjects_of(config.hooks)
 
     def keeps(key: DatabaseKey) -> bool:
         return key in named or key.account in searched

@@ -101,7 +101,7 @@ class Opener:
             log.warning("%s: it cannot be started.", LABELS[action])
 
     async def _start(self, command: Sequence[str]) -> None:
-        also = {*outside.SESSION, "PGHERALD_STATE_DIR"}
+        also = outside.SESSION | outside.OURS
         environ = outside.environment(self._environ, also)
         if self._manager_runs():
             given = [f"--setenv={n}={v}" for n, v in environ.items() if n in also]

@@ -33,6 +33,9 @@ SESSION: Final = frozenset(
     }
 )
 
+#: What another pgherald needs of it to read the same configuration and state.
+OURS: Final = frozenset({"PGHERALD_STATE_DIR", "XDG_STATE_HOME", "HEROKU_HOST"})
+
 
 def environment(
     ours: Mapping[str, str], also: Collection[str] = frozenset(), **given: str

@@ -277,6 +277,7 @@ class Applier:
                     behind=behind,
                     reopen=reopen,
                     refresh=refresh,
+                    service=item.entry.database.service,
                 )
             )
         self._store_current(cleared, plan, written_at, rotations)

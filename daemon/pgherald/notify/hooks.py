@@ -1,0 +1,182 @@
+"""Hooks: programs of the person's own, run on what happens.
+
+No shell, a short list of variables, the facts as JSON on stdin, and never a secret: a hook that
+needs a password asks `pgherald password`. What a hook prints is thrown away, since it may be just
+such a password. The runs of one hook follow each other; hooks do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pgherald.config.settings import Hook, HookEvent
+from pgherald.errors import PgheraldError, safe_text
+from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
+from pgherald.notify import outside
+from pgherald.notify.desktop import NotShown
+from pgherald.notify.texts import line_for
+
+log = logging.getLogger(__name__)
+
+#: What is run on what.
+EVENTS: Final = {
+    NewsKind.ROTATED: HookEvent.ROTATION,
+    NewsKind.TROUBLE: HookEvent.TROUBLE,
+    NewsKind.RECOVERED: HookEvent.RECOVERY,
+}
+
+#: Runs of one hook that may wait for their turn; of forty rotations none is left out.
+WAITING: Final = 200
+
+#: How subjects of the troubles of hooks begin.
+SUBJECT: Final = "hook:"
+
+
+class HookFailed(PgheraldError):
+    """A hook could not be run, failed, or took too long."""
+
+
+class Listens(Protocol):
+    """Who hears of hooks that fail, and of those that work again."""
+
+    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+        """One failed."""
+        ...
+
+    def ended(self, subject: str) -> None:
+        """It works."""
+        ...
+
+
+class Hooks:
+    """Runs the hooks of a configuration.
+
+    Args:
+        hooks: what to run on what.
+        environ: our environment, of which a hook sees a part.
+        config: the configuration file, so that a hook's `pgherald password` reads the same one.
+        troubles: hears of those that fail.
+    """
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        environ: Mapping[str, str],
+        config: Path,
+        troubles: Listens,
+    ) -> None:
+        also = outside.SESSION | outside.OURS
+        self._environ = outside.environment(environ, also, PGHERALD_CONFIG=str(config))
+        self._troubles = troubles
+        self._queues: dict[Hook, asyncio.Queue[News]] = {
+            hook: asyncio.Queue(WAITING) for hook in hooks
+        }
+        self._workers: list[asyncio.Task[None]] = []
+
+    def post(self, news: News) -> None:
+        """Run what is to be run on it. Returns at once."""
+        if news.subject.startswith(SUBJECT):
+            return  # a hook that fails must not run one that fails
+        for hook, queue in self._queues.items():
+            if EVENTS.get(news.kind) is not hook.on:
+                continue
+            if not self._workers:
+                self._workers = [asyncio.create_task(self._work(*h)) for h in self._queues.items()]
+            try:
+                queue.put_nowait(news)
+            except asyncio.QueueFull:
+                log.warning("The hook %s is too slow: left out for %s.", name_of(hook), news.label)
+
+    async def finished(self) -> None:
+        """Wait until every hook that was to be run has ended."""
+        await asyncio.gather(*(queue.join() for queue in self._queues.values()))
+
+    async def close(self, within: float) -> None:
+        """Wait for what runs, but no longer than `within` seconds; then kill it."""
+        try:
+            async with asyncio.timeout(within):
+                await self.finished()
+        except TimeoutError:
+            log.warning("Hooks that still ran, or waited for their turn, were ended.")
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def _work(self, hook: Hook, queue: asyncio.Queue[News]) -> None:
+        while True:
+            news = await queue.get()
+            try:
+                await self._run(hook, news)
+            except Exception as exc:  # noqa: BLE001 – one run that goes wrong must not be the last
+                log.error("A hook could not be run: %s", safe_text(exc))  # noqa: TRY400 – no traceback: it could hold more than it should
+            finally:
+                queue.task_done()
+
+    async def _run(self, hook: Hook, news: News) -> None:
+        facts = facts_of(news)
+        given = {
+            "PGHERALD_EVENT": facts["event"],
+            "PGHERALD_DATABASE": facts["database"] or "",
+            "PGHERALD_SERVICE": news.service,
+            "PGHERALD_NAME": news.label,
+            "PGHERALD_TEXT": facts["text"],
+        }
+        environ = self._environ | {name: _clean(value) for name, value in given.items()}
+        text = json.dumps(facts) + "\n"
+        why = ""
+        try:
+            async with asyncio.timeout(hook.time_limit):
+                await outside.run(hook.command, stdin=text, environ=environ)
+        except TimeoutError:
+            why = f"was killed after {hook.time_limit:g} s"
+        except NotShown as problem:
+            why = str(problem).removeprefix(f"{hook.command[0]} ")
+        subject = f"{SUBJECT}{hook.on}:{name_of(hook)}"
+        if why:
+            error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
+            self._troubles.arose(subject, name_of(hook), error)
+        else:
+            self._troubles.ended(subject)
+
+
+def _clean(text: str) -> str:
+    """The same text as a variable can hold it: a file's name may have a NUL, or half a letter."""
+    return text.encode("utf-8", "replace").decode().replace("\0", " ")
+
+
+def name_of(hook: Hook) -> str:
+    """What a hook is called: its program, without the folder. Arguments may be private."""
+    return Path(hook.command[0]).name
+
+
+def subjects_of(hooks: Sequence[Hook]) -> set[str]:
+    """The subjects of all troubles that these hooks may have."""
+    return {f"{SUBJECT}{hook.on}:{name_of(hook)}" for hook in hooks}
+
+
+def facts_of(news: News) -> dict[str, Any]:
+    """What a hook reads on stdin. Scripts rely on the names; moments are ISO 8601 in UTC."""
+    kind, _, key = news.subject.partition(":")
+    account, colon, _ = key.rpartition(":")
+    return {
+        "event": str(EVENTS[news.kind]),
+        "at": news.at.isoformat(timespec="milliseconds"),
+        "text": line_for(news),
+        "subject": news.subject,
+        "name": news.label,
+        "database": key if kind == "database" else None,
+        "account": (account if colon else DEFAULT_ACCOUNT) if kind == "database" else None,
+        "service": news.service or None,
+        "changed": list(news.changed),
+        "proven": news.proven if news.kind is NewsKind.ROTATED else None,
+        "clients": list(news.clients),
+        "behind": [{"client": client, "why": why} for client, why in news.behind],
+        "title": news.title,
+        "advice": news.advice,
+        "since": None if news.since is None else news.since.isoformat(timespec="milliseconds"),
+    }
