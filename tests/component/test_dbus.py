@@ -67,7 +67,7 @@ async def test_a_notice_is_shown(bus: Bus, server: NotificationServer) -> None:
 
 async def test_who_would_show_a_notice(bus: Bus, server: NotificationServer) -> None:
     """The server's name is found out without showing anything."""
-    assert await presence("linux", bus.environ, SystemClock()) == "stand-in"
+    assert await presence("linux", bus.environ, SystemClock()) == "a test"
     assert server.shown == []
 
 
@@ -226,6 +226,33 @@ async def test_markup_is_escaped_where_it_is_understood(
         await desktop.show(Notice("<t> & t", "a <b> & c"))
     assert server.shown[0].body == expected
     assert server.shown[0].title == "<t> & t"  # the standard: titles have no markup
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "shown"),
+    [
+        ("Heroku rotated Shop", "All is well.", ("Heroku rotated Shop", "All is well.")),
+        (
+            "Heroku rotated shop-production",
+            "All is well.",
+            ("pgherald", "Heroku rotated shop-production.\nAll is well."),
+        ),
+        (
+            "Heroku is rotating shop-production …",
+            "",
+            ("pgherald", "Heroku is rotating shop-production …"),
+        ),
+    ],
+)
+async def test_a_title_that_would_be_cut_off(
+    bus: Bus, server: NotificationServer, title: str, body: str, shown: tuple[str, str]
+) -> None:
+    """Where a server cuts titles off, a long one is read in the body; elsewhere it stays."""
+    async with desktop_on(bus.environ) as desktop:
+        await desktop.show(Notice(title, body))
+        server.behaviour.server = "Xfce Notify Daemon"
+        await desktop.show(Notice(title, body))
+    assert [(s.title, s.body) for s in server.shown] == [(title, body), shown]
 
 
 async def test_text_that_dbus_cannot_carry(bus: Bus, server: NotificationServer) -> None:

@@ -103,6 +103,7 @@ class Behaviour:
     """How the server behaves; a test changes it at will."""
 
     capabilities: list[str] = field(default_factory=lambda: ["body", "body-markup"])
+    server: str = "a test"
     hang: bool = False
     refuse: bool = False
 
@@ -123,13 +124,13 @@ class _Notifications(ServiceInterface):
         return self.behaviour.capabilities
 
     @dbus_method()
-    async def GetServerInformation(self) -> Annotated[list[str], DBusSignature("ssss")]:  # noqa: N802 – the standard's name
+    async def GetServerInformation(self) -> Annotated[list[str], DBusSignature("ssss")]:
         if self.behaviour.hang:
             await asyncio.sleep(3600)
-        return ["stand-in", "pgherald", "1", "1.2"]
+        return [self.behaviour.server, "pgherald", "1", "1.2"]
 
     @dbus_method()
-    def Notify(  # noqa: N802, PLR0917 – the standard's name and order
+    def Notify(  # noqa: PLR0917 – the standard's order
         self,
         app: DBusStr,
         replaces: DBusUInt32,

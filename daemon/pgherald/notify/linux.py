@@ -31,6 +31,10 @@ URGENCY: Final = {Urgency.LOW: 0, Urgency.NORMAL: 1, Urgency.CRITICAL: 2}
 #: The standard: let the server decide how long a notice stays.
 SERVERS_CHOICE: Final = -1
 
+#: Servers that cut off a title, and after how many letters at the least. Seen: Xfce's, which has
+#: one line for it, as wide as the body happens to be.
+CUTS_TITLES: Final = {"Xfce Notify Daemon": 20}
+
 #: How many notices are remembered so that they can be replaced.
 REMEMBERED: Final = 256
 
@@ -108,7 +112,8 @@ class LinuxDesktop(Backend):
     async def _notify(self, notice: Notice) -> None:
         # Asked every time: the answer also tells which server is there now.
         server, (capabilities,) = await self._call("GetCapabilities", None, ())
-        body = escape(notice.body) if "body-markup" in capabilities else notice.body
+        title, body = await self._texts(notice)
+        body = escape(body) if "body-markup" in capabilities else body
         actions = self._actions(notice) if "actions" in capabilities else []
         server, (number,) = await self._call(
             "Notify",
@@ -117,7 +122,7 @@ class LinuxDesktop(Backend):
                 "pgherald",
                 self._number_to_replace(notice.replaces, server),
                 "",  # no icon of our own
-                notice.title,
+                title,
                 body,
                 [text for action in actions for text in (action.value, LABELS[action])],
                 _hints(notice),
@@ -127,6 +132,17 @@ class LinuxDesktop(Backend):
         if notice.replaces is not None:
             _remember(self._shown, notice.replaces, (server, number))
         _remember(self._offered, (server, number), actions)
+
+    async def _texts(self, notice: Notice) -> tuple[str, str]:
+        """Title and body; a title that would lose its end goes into the body."""
+        longest = None
+        with contextlib.suppress(NotShown):  # an old server may not know the question
+            _, (server, *_) = await self._call("GetServerInformation", None, ())
+            longest = CUTS_TITLES.get(server)
+        if longest is None or len(notice.title) <= longest:
+            return notice.title, notice.body
+        sentence = notice.title if notice.title.endswith("…") else f"{notice.title}."
+        return "pgherald", "\n".join(part for part in (sentence, notice.body) if part)
 
     def _actions(self, notice: Notice) -> list[Action]:
         """The buttons of a notice that would lead somewhere."""
