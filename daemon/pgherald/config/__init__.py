@@ -4,12 +4,13 @@
 
 `schema` says what the file may hold; `load` reads it, by way of `structure` (each table
 by itself) and `build` (one against another); `lines` finds the line of a problem;
-`generate` writes the example file and the documents. `settings` is what comes out.
+`generate` writes the example file and the documents, and `edit` changes a file that is there.
+`settings` is what comes out.
 """
 
 from __future__ import annotations
 
-from pgherald.config.load import load, locate
+from pgherald.config.load import load, loads, locate
 from pgherald.config.settings import (
     Account,
     ClientSetting,
@@ -33,5 +34,6 @@ __all__ = [
     "TokenSpec",
     "database_for",
     "load",
+    "loads",
     "locate",
 ]

@@ -34,7 +34,21 @@ def load(path: Path | None, env: Mapping[str, str], *, platform: str = sys.platf
             problem with its line, in the file's order.
     """
     file = locate(path, env)
-    text = _read(file)
+    return loads(_read(file), file, env, platform=platform)
+
+
+def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> Config:
+    """The configuration that a text would be, once it is written; arguments as for `load`.
+
+    Args:
+        text: the file's content, without a BOM.
+        file: where it is, or is to be; absolute.
+        env: the environment's variables.
+        platform: as in `sys.platform`.
+
+    Raises:
+        ConfigError: it is wrong; lists every problem.
+    """
     data = _parse(file, text)
     root, problems = structure(data)
     builder = Builder(root, data, Surroundings(file, env, platform))

@@ -1,0 +1,259 @@
+"""Changes a configuration file as a person would: only what is asked for, nothing else.
+
+    text = edited(text, Wishes(add=(NewDatabase("shop-production"),)))
+
+Comments, order, blank lines and keys that nobody here knows stay as they are. tomlkit sets
+single values. Whole `[[databases]]` are put in and taken out by their lines: tomlkit counts the
+comment above a header as part of the table before, and would take it along.
+
+Pure. Whatever comes out is read again, and has to say exactly what was asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pgherald.config.lines import Lines
+from pgherald.config.settings import DEFAULT_ATTACHMENT, TokenSpec
+from pgherald.errors import ConfigError
+
+_HEAD: Final = """\
+# pgherald's configuration, begun by `pgherald init`. It is yours to edit.
+# `pgherald config example` prints every key with its meaning.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDatabase:
+    """One of `[[databases]]` to add.
+
+    Attributes:
+        app: the Heroku app's name.
+        attachment: the attachment's name.
+        account: which of `[[accounts]]`; None for the only one.
+        service: the section in the service file; None for the default.
+    """
+
+    app: str
+    attachment: str = DEFAULT_ATTACHMENT
+    account: str | None = None
+    service: str | None = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys to write: those that differ from the default."""
+        keys = {"app": self.app}
+        if self.attachment != DEFAULT_ATTACHMENT:
+            keys["attachment"] = self.attachment
+        if self.account is not None:
+            keys["account"] = self.account
+        if self.service is not None:
+            keys["service"] = self.service
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to be different.
+
+    Attributes:
+        add: databases to add.
+        drop: places of databases to take out, counted from 0 in the file's order.
+        token: the token's source, as `[heroku]` writes it; None to leave it.
+        clients: kinds of client to have, each with its path or None for the default; one that
+            is there stays as it is.
+        desktop: whether to show desktop notifications; None to leave it.
+    """
+
+    add: tuple[NewDatabase, ...] = ()
+    drop: frozenset[int] = frozenset()
+    token: str | None = None
+    clients: Mapping[str, str | None] = field(default_factory=dict)
+    desktop: bool | None = None
+
+
+def fresh(wishes: Wishes) -> str:
+    """A new configuration."""
+    token = wishes.token or str(TokenSpec())
+    return _HEAD + "\n".join(_tables(dataclasses.replace(wishes, token=token)))
+
+
+def _tables(wishes: Wishes) -> list[str]:
+    """What is wished for, as a person would write it into an empty file."""
+    parts = [] if wishes.token is None else [f"[heroku]\ntoken = {_quoted(wishes.token)}\n"]
+    parts += [_block(new) for new in wishes.add]
+    parts.append("".join(_client(kind, path) for kind, path in wishes.clients.items()))
+    if wishes.desktop is not None:
+        parts.append(f"[notifications]\ndesktop = {'true' if wishes.desktop else 'false'}\n")
+    return parts
+
+
+def edited(text: str, wishes: Wishes) -> str:
+    """The configuration with what is wished for.
+
+    Args:
+        text: a configuration that loads; line ends stay as they are.
+        wishes: what is to be different.
+
+    Raises:
+        ConfigError: the file is written in a way that this cannot follow; names what to write
+            by hand.
+    """
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    plain = text.replace("\r\n", "\n")
+    before = tomllib.loads(plain)
+    wanted = _applied(before, wishes)
+    new = plain
+    if before.get("databases", []) != wanted.get("databases", []):
+        new = _with_databases(new, wishes)
+    if any(before.get(name) != wanted.get(name) for name in ("heroku", "clients", "notifications")):
+        new = _with_values(new, wishes)
+    if _read_again(new) != wanted:
+        lines = "".join(_tables(wishes)).splitlines()
+        raise ConfigError(
+            "The configuration is written in a way that init cannot change",
+            tuple(f"  {line}" for line in lines),
+            "Write these lines into it by hand, then run: pgherald check",
+        )
+    return new.replace("\n", line_end)
+
+
+def _read_again(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _applied(before: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
+    """What the file is to say, as `tomllib` would read it."""
+    wanted = copy.deepcopy(dict(before))
+    if wishes.add or wishes.drop:
+        old = wanted.get("databases", [])
+        kept = [table for index, table in enumerate(old) if index not in wishes.drop]
+        wanted["databases"] = [*kept, *(new.keys for new in wishes.add)]
+        if not wanted["databases"]:
+            del wanted["databases"]
+    if wishes.token is not None:
+        wanted.setdefault("heroku", {})["token"] = wishes.token
+    for kind, path in wishes.clients.items():
+        table = {} if path is None else {"path": path}
+        wanted.setdefault("clients", {}).setdefault(kind, table)
+    if wishes.desktop is not None:
+        wanted.setdefault("notifications", {})["desktop"] = wishes.desktop
+    return wanted
+
+
+def _with_values(text: str, wishes: Wishes) -> str:
+    """Single values, and clients, set by tomlkit; nothing where it would move other lines."""
+    import tomlkit  # noqa: PLC0415 – only a configuration that is there already needs it
+
+    document = tomlkit.parse(text)
+    if tomlkit.dumps(document) != text:
+        return text  # it moves `[[databases]]` together where other tables stand between them
+
+    def table(name: str) -> Any:
+        if name not in document:
+            document[name] = tomlkit.table(is_super_table=name == "clients")
+        return document[name]
+
+    if wishes.token is not None:
+        table("heroku")["token"] = wishes.token
+    for kind, path in wishes.clients.items():
+        if kind not in (clients := table("clients")):
+            inline = isinstance(clients, tomlkit.items.InlineTable)
+            clients[kind] = tomlkit.inline_table() if inline else tomlkit.table()
+            if path is not None:
+                clients[kind]["path"] = path
+    if wishes.desktop is not None:
+        table("notifications")["desktop"] = wishes.desktop
+    return tomlkit.dumps(document)
+
+
+def _with_databases(text: str, wishes: Wishes) -> str:
+    """`[[databases]]` put in and taken out."""
+    lines = text.split("\n")
+    known = Lines(text).known
+    # No value of ours begins a line with a bracket, so these are the headers.
+    heads = sorted({at for at in known.values() if lines[at - 1].lstrip().startswith("[")})
+    tables = [known[place] for place in known if len(place) == 2 and place[0] == "databases"]  # noqa: PLR2004 – name and number
+    if not set(tables) <= set(heads):
+        return _in_array(text, wishes)
+
+    def end(head: int) -> int:
+        """The last line of a table: blank lines, and a comment right above the next, are not its."""
+        bound = min((other for other in heads if other > head), default=len(lines) + 1)
+        last = bound - 1
+        while last > head and _is_idle(lines[last - 1]):
+            last -= 1
+        after = last + 1
+        while after < bound and lines[after - 1].strip():
+            after += 1
+        return last if after == bound <= len(lines) else after - 1
+
+    new = [line for each in wishes.add for line in ("", *_block(each).rstrip("\n").split("\n"))]
+    at = max(map(end, tables), default=None)
+    if at is None:
+        at, new = _first_place(lines, known), [*new[1:], ""] if new else []
+    spans = [(at, at, new), *((tables[i] - 1, end(tables[i]), []) for i in wishes.drop)]
+    for start, stop, instead in sorted(spans, key=lambda span: span[:2], reverse=True):
+        if stop > start and start and not lines[start - 1].strip():
+            start -= 1  # noqa: PLW2901 – the blank line before goes with the table
+        lines[start:stop] = instead
+    return "\n".join(lines).lstrip("\n") if text[:1] != "\n" else "\n".join(lines)
+
+
+def _first_place(lines: list[str], known: Mapping[tuple[str | int, ...], int]) -> int:
+    """Where the first of the databases goes: before the clients, with the comment above them."""
+    clients = [at for place, at in known.items() if place[:1] == ("clients",)]
+    if not clients or not lines[min(clients) - 1].lstrip().startswith("["):
+        if lines[-1]:
+            lines.append("")
+        return len(lines) - 1
+    at = head = min(clients) - 1
+    while at and lines[at - 1].lstrip().startswith("#"):
+        at -= 1
+    return at or head  # a comment that begins the file is the file's
+
+
+def _in_array(text: str, wishes: Wishes) -> str:
+    """The same where they are written as `databases = [{…}]`."""
+    import tomlkit  # noqa: PLC0415 – as above
+
+    document = tomlkit.parse(text)
+    array: Any = document["databases"]
+    for index in sorted(wishes.drop, reverse=True):
+        del array[index]
+    for new in wishes.add:
+        table = tomlkit.inline_table()
+        table.update(new.keys)
+        array.append(table)
+    return tomlkit.dumps(document)
+
+
+def _is_idle(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _block(new: NewDatabase) -> str:
+    keys: Iterable[str] = (f"{name} = {_quoted(value)}\n" for name, value in new.keys.items())
+    return "[[databases]]\n" + "".join(keys)
+
+
+def _client(kind: str, path: str | None) -> str:
+    return f"[clients.{kind}]\n" + ("" if path is None else f"path = {_quoted(path)}\n")
+
+
+def _quoted(text: str) -> str:
+    """A TOML text. One with backslashes, a Windows path say, reads best in single quotes."""
+    if "\\" in text and "'" not in text and text.isprintable():
+        return f"'{text}'"
+    import tomlkit  # noqa: PLC0415 – as above
+
+    return tomlkit.string(text).as_string()
