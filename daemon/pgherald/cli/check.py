@@ -80,18 +80,19 @@ def command(
     # Its warnings are for the daemon's log; here each is named below, once.
     logging.getLogger("pgherald").setLevel(logging.ERROR)
     wishes = Wishes(adopt, recreate)
-    report, news = asyncio.run(_check(config, outside, wishes, prune=prune))
+    report, news = asyncio.run(reconcile(config, outside, wishes, prune=prune))
     if as_json:
         emit_json(_as_json(report))
     else:
-        _show(report, news)
-    _name_problems(report)
+        show(report, news)
+    name_problems(report)
     return EXIT_OK if report.current else EXIT_TROUBLE
 
 
-async def _check(
-    config: Config, outside: Outside, wishes: Wishes, *, prune: bool
+async def reconcile(
+    config: Config, outside: Outside, wishes: Wishes, *, prune: bool = False
 ) -> tuple[CheckReport, list[News]]:
+    """Bring every client up to date once; what was found, and what is worth telling."""
     news: list[News] = []
     with state_of(config, outside.clock) as state:
         troubles = Troubles(state.store, outside.clock, news.append)
@@ -103,7 +104,8 @@ async def _check(
     return report, news
 
 
-def _show(report: CheckReport, news: list[News]) -> None:
+def show(report: CheckReport, news: list[News]) -> None:
+    """Show how each database stands."""
     told = {item.subject: line_for(item) for item in news if item.clients}
     for database in report.databases:
         line = told.get(f"database:{database.database.key}")
@@ -115,7 +117,8 @@ def _show(report: CheckReport, news: list[News]) -> None:
         click.echo(f"Note: {warning}")
 
 
-def _name_problems(report: CheckReport) -> None:
+def name_problems(report: CheckReport) -> None:
+    """Name on stderr what is not current."""
     for subject, error in report.errors.items():
         problem(headline(subject, "", error.title), error.advice)
     for item in report.databases:

@@ -64,12 +64,21 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     sweepers: list[Sweeper] = []
     with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
         looked = asyncio.run(look(config, invocation.outside(), sweepers.append))
-    clients = clients_of(config, _memory(config), Wishes(adopt, recreate))
-    plan = make_plan(files_of(config), clients, looked.entries)
+    plan = planned(config, looked, Wishes(adopt, recreate))
     if as_json:
         emit_json(_as_json(plan, looked))
     else:
-        _show(plan, looked)
+        show(plan, looked)
+    return EXIT_OK if name_hindrances(config, plan, looked) else EXIT_TROUBLE
+
+
+def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
+    """What would be written of what Heroku showed. Reads the clients' files, and no more."""
+    return make_plan(files_of(config), clients_of(config, _memory(config), wishes), looked.entries)
+
+
+def name_hindrances(config: Config, plan: Plan, looked: Looked) -> bool:
+    """Name on stderr what hinders the plan; whether nothing does."""
     names = {f"database:{database.key}": database.name for database in config.databases}
     for subject, trouble in looked.failures.items():
         problem(headline(subject, names.get(subject, ""), trouble.title), trouble.advice)
@@ -77,8 +86,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
         problem(headline(client.subject, client.label, error.title), error.advice)
     for client, _, error in plan.refused:
         problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
-    well = not looked.failures and not plan.failed and not plan.refused
-    return EXIT_OK if well else EXIT_TROUBLE
+    return not looked.failures and not plan.failed and not plan.refused
 
 
 def _memory(config: Config) -> RowMemory:
@@ -90,7 +98,8 @@ def _memory(config: Config) -> RowMemory:
         return RowMemory(store.known_rows())
 
 
-def _show(plan: Plan, looked: Looked) -> None:
+def show(plan: Plan, looked: Looked) -> None:
+    """Show the plan: each file with its changes, secrets masked."""
     for file in plan.files:
         for warning in file.edit.warnings:
             click.echo(f"Note: {file.client.path}: {warning}")

@@ -76,14 +76,32 @@ def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: 
     Exit code 0 when it runs; 1 when something failed or would have been overwritten, 2 when
     the command line or the configuration is wrong.
     """
-    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – `--help` needs none of it
-    from pgherald.service.steps import apply, lines  # noqa: PLC0415
-
     config = invocation.load()
     manager = manager_of(invocation, config)
     if manager.name != "systemd" and (linger or credential):
         raise click.UsageError("--linger and --credential are for systemd, on Linux.")
-    programs = _programs(invocation, dry_run=dry_run)
+    set_up(invocation, config, manager, linger=linger, credential=credential, dry_run=dry_run)
+    return EXIT_OK
+
+
+def set_up(
+    invocation: Invocation,
+    config: Config,
+    manager: Manager,
+    *,
+    linger: bool = False,
+    credential: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Install the service and say so, or show what that would take.
+
+    Raises:
+        ServiceError: the manager refuses, or the service is not pgherald's.
+    """
+    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – `--help` needs none of it
+    from pgherald.service.steps import apply, lines  # noqa: PLC0415
+
+    programs = programs_of(invocation, dry_run=dry_run)
     refuse_foreign(manager, manager.standing(programs))
     setup, notes = _setup(invocation, config, linger=linger, credential=credential)
     steps = manager.install(setup)
@@ -96,7 +114,6 @@ def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: 
         notes = [*manager.remarks(setup), *notes]
     for note in notes:
         click.echo(note, err=dry_run)
-    return EXIT_OK
 
 
 @command.command(
@@ -119,7 +136,7 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
 
     config = invocation.load()
     manager = manager_of(invocation, config)
-    programs = _programs(invocation, dry_run=dry_run)
+    programs = programs_of(invocation, dry_run=dry_run)
     standing = manager.standing(programs)
     refuse_foreign(manager, standing)
     steps = manager.uninstall()
@@ -151,7 +168,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
 
     config = invocation.load()
     manager = manager_of(invocation, config)
-    report = manager.report(_programs(invocation))
+    report = manager.report(programs_of(invocation))
     running = is_held(config.state_dir / "daemon.lock")
     installed = report.standing is not Standing.MISSING
     if as_json:
@@ -195,7 +212,7 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     if dry_run:
         click.echo("\n".join(lines([Run(tuple(argv))])))
         return EXIT_OK
-    return _programs(invocation).show(argv)
+    return programs_of(invocation).show(argv)
 
 
 def manager_of(invocation: Invocation, config: Config) -> Manager:
@@ -213,7 +230,8 @@ def manager_of(invocation: Invocation, config: Config) -> Manager:
     return Systemd(invocation.env, Path.home())
 
 
-def _programs(invocation: Invocation, *, dry_run: bool = False) -> Programs:
+def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
+    """What runs the service manager's programs; nothing does in a dry run."""
     from pgherald.service.programs import NoPrograms, RealPrograms  # noqa: PLC0415 – as above
 
     return NoPrograms() if dry_run else RealPrograms(invocation.env)
