@@ -29,6 +29,11 @@ LIMIT = 30.0
 ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[=>])")
 
 
+def _control() -> None:
+    """In the child: make the terminal its own, so that Ctrl-C reaches it as a signal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A child on the far side of a pseudo-terminal; ended with the block, by its process id."""
 
@@ -44,7 +49,14 @@ class Terminal:
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         inherited = {k: v for k, v in env.items() if k not in ("COLUMNS", "LINES")}
         self.child = subprocess.Popen(
-            argv, env=inherited, cwd=cwd, stdin=far, stdout=far, stderr=far, start_new_session=True
+            argv,
+            env=inherited,
+            cwd=cwd,
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            start_new_session=True,
+            preexec_fn=_control,  # noqa: PLW1509 – one system call that takes no lock
         )
         os.close(far)
         self._bytes = b""
@@ -58,6 +70,20 @@ class Terminal:
     def shown(self) -> str:
         """The same without escape sequences."""
         return ESCAPES.sub("", self.raw)
+
+    @property
+    def screen(self) -> str:
+        """What is left to be read when all that was drawn over is gone (ECMA-48: CPL and ED)."""
+        lines = [""]
+        for part in re.split(r"(\x1b\[\d+F)", self.raw):
+            if found := re.fullmatch(r"\x1b\[(\d+)F", part):
+                del lines[-1 - int(found[1]) :]
+                lines.append("")
+                continue
+            first, *others = ESCAPES.sub("", part).split("\n")
+            lines[-1] += first
+            lines += others
+        return "\n".join(lines)
 
     def press(self, keys: str) -> None:
         """Press keys."""
