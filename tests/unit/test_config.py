@@ -450,7 +450,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
         "There is no configuration file",
         f"Looked for {file}",
         (
-            f'Start from the example, and edit it: mkdir -p "{file.parent}" && '
+            f'Run: pgherald init. Or start from the example, and edit it: mkdir -p "{file.parent}" && '
             f'pgherald config example > "{file}"'
         ),
     ]

@@ -38,6 +38,7 @@ EXIT_INTERRUPTED: Final = 130
 #: person's day. The modules are imported only when their command is run.
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "init": "Set pgherald up: which databases, and it keeps them working.",
         "check": "Bring every client up to date, once, in the foreground.",
         "plan": "Show what check would write, and write nothing.",
         "run": "Keep every client up to date: the daemon.",
@@ -151,7 +152,7 @@ class _LazyGroup(click.Group):
     "    2  the command line or the configuration is wrong\n"
     "    3  another pgherald runs with the same state folder\n"
     "  130  stopped by Ctrl-C\n\n"
-    "\b\nExample:\n  pgherald plan && pgherald check && pgherald run",
+    "\b\nExample:\n  pgherald init",
 )
 @click.option(
     "--config",

@@ -73,7 +73,8 @@ def _read(file: Path) -> str:
         raise ConfigError(
             "There is no configuration file",
             (f"Looked for {file}",),
-            f'Start from the example, and edit it: {folder}pgherald config example > "{file}"',
+            "Run: pgherald init. Or start from the example, and edit it: "
+            f'{folder}pgherald config example > "{file}"',
         ) from None
     except OSError as exc:
         raise ConfigError(

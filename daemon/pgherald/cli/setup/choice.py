@@ -1,0 +1,171 @@
+"""Which databases there are to choose from, and what a choice means. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from pgherald.config import Config
+from pgherald.config.edit import NewDatabase
+from pgherald.config.settings import DEFAULT_ATTACHMENT, default_service
+from pgherald.errors import PgheraldError
+from pgherald.heroku.discovery import Found
+from pgherald.model import DatabaseKey
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A database to choose.
+
+    Attributes:
+        app: the Heroku app's name.
+        attachment: the attachment's name.
+        about: what a person wants to know of it, such as its plan.
+        place: its place among the configuration's `[[databases]]`; None for a new one.
+    """
+
+    app: str
+    attachment: str
+    about: str = ""
+    place: int | None = None
+
+    def __str__(self) -> str:
+        """`app/ATTACHMENT`."""
+        return f"{self.app}/{self.attachment}"
+
+
+def offers(found: Iterable[Found], config: Config | None, account: str) -> list[Offer]:
+    """The databases to choose from, sorted: those that Heroku shows, and the configured ones.
+
+    What `[[discover]]` finds by itself is left out; see `by_rules`. A configured database that
+    Heroku does not show stays an offer: emptiness is no reason to drop anything.
+    """
+    places = _places(config, account)
+    ruled = set(by_rules(found, config, account))
+    shown = {
+        (each.app, each.attachment): each.plan.partition(":")[2]
+        for each in found
+        if each not in ruled
+    }
+    for key in places:
+        shown.setdefault(key, "not shown by Heroku now")
+    return [
+        Offer(app, attachment, about, places.get((app, attachment)))
+        for (app, attachment), about in sorted(shown.items(), key=_order)
+    ]
+
+
+def by_rules(found: Iterable[Found], config: Config | None, account: str) -> list[Found]:
+    """Those that a `[[discover]]` rule keeps already, and nobody has to choose."""
+    rules = [rule for rule in config.discover if rule.account == account] if config else []
+    places = _places(config, account)
+    return [
+        each
+        for each in found
+        if (each.app, each.attachment) not in places
+        and any(
+            rule.team is None  # whose team an app is, nobody asked
+            and _fits(each.app, rule.include)
+            and not _fits(each.app, rule.exclude)
+            and _fits(each.attachment, rule.attachments)
+            for rule in rules
+        )
+    ]
+
+
+def marked(offered: Sequence[Offer]) -> set[int]:
+    """What is chosen when the person only presses Enter: the configured ones, or the only one."""
+    configured = {number for number, each in enumerate(offered) if each.place is not None}
+    return configured or ({0} if len(offered) == 1 else set())
+
+
+def by_flags(
+    offered: Sequence[Offer], apps: Sequence[str], attachments: Sequence[str]
+) -> list[Offer]:
+    """What the command line chose, with what is configured already.
+
+    Args:
+        offered: what there is.
+        apps: patterns of app names; empty for every app.
+        attachments: patterns of attachment names; empty for `DATABASE`, and for the only one of
+            an app that is named in full and has no `DATABASE`.
+
+    Raises:
+        PgheraldError: a pattern fits nothing.
+    """
+    chosen = {each for each in offered if each.place is not None}
+    for app in apps or ("*",):
+        of_app = [each for each in offered if fnmatchcase(each.app, app)]
+        if not of_app:
+            _nothing(f"Heroku shows no database of {app}", sorted({each.app for each in offered}))
+        fitting = [e for e in of_app if _fits(e.attachment, attachments or (DEFAULT_ATTACHMENT,))]
+        if not fitting and not attachments and len(of_app) == 1:
+            fitting = of_app
+        if not fitting:
+            wanted = ", ".join(attachments or (DEFAULT_ATTACHMENT,))
+            _nothing(f"Heroku shows no {wanted} of {app}", [str(each) for each in of_app])
+        chosen.update(fitting)
+    return [each for each in offered if each in chosen]
+
+
+def added(
+    chosen: Iterable[Offer], config: Config | None, account: str | None
+) -> tuple[NewDatabase, ...]:
+    """The databases to write into the configuration, each with a section of its own.
+
+    Args:
+        chosen: what was chosen.
+        config: the configuration; None for a new one.
+        account: the account's name, where the configuration has several.
+    """
+    taken = {database.service for database in config.databases} if config else set()
+    new = []
+    for each in chosen:
+        if each.place is not None:
+            continue
+        usual = default_service(each.app, each.attachment)
+        service = _free(usual, f"{each.app}-{each.attachment.lower().replace('_', '-')}", taken)
+        taken.add(service)
+        new.append(
+            NewDatabase(each.app, each.attachment, account, None if service == usual else service)
+        )
+    return tuple(new)
+
+
+def dropped(offered: Iterable[Offer], chosen: Collection[Offer]) -> frozenset[int]:
+    """The places of configured databases that were not chosen again."""
+    return frozenset(e.place for e in offered if e.place is not None and e not in chosen)
+
+
+def _places(config: Config | None, account: str) -> dict[tuple[str, str], int]:
+    """Where each database of an account stands in the configuration."""
+    if config is None:
+        return {}
+    keys: list[DatabaseKey] = [database.key for database in config.databases]
+    return {
+        (key.app, key.attachment): place for place, key in enumerate(keys) if key.account == account
+    }
+
+
+def _order(item: tuple[tuple[str, str], str]) -> tuple[str, bool, str]:
+    (app, attachment), _ = item
+    return app, attachment != DEFAULT_ATTACHMENT, attachment
+
+
+def _free(usual: str, longer: str, taken: Collection[str]) -> str:
+    """A section's name that no other database has."""
+    numbered = (f"{longer}-{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (usual, longer, *numbered) if name not in taken)
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _nothing(title: str, others: Sequence[str]) -> None:
+    more = len(others) - _NAMED_AT_MOST
+    shown = ", ".join(others[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    raise PgheraldError(title, f"It shows {shown or 'none at all'}.")

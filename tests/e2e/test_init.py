@@ -1,0 +1,353 @@
+"""`pgherald init` as a whole program: for scripts, at a terminal, and when it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from pgherald.simulator.postgres import Cluster
+from support.pgadmin_database import Database
+from support.program import OWN_LINE, House
+from support.stand_ins import Answer, StandIns
+from support.terminal import Terminal
+
+SHOP = ("--app", "shop-production", "--yes", "--no-service")
+CTRL_C = "\x03"
+
+
+class Flat:
+    """A home with a token in netrc, as older Heroku CLIs leave it, and a pgAdmin."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        self.house = house
+        self.config = house.home / ".config" / "pgherald" / "config.toml"
+        for name in ("PGHERALD_CONFIG", "PGHERALD_STATE_DIR"):
+            del house.env[name]
+        self.programs = StandIns(folder / "bin")
+        self.programs.put("systemctl")
+        self.programs.put("loginctl")
+        house.env["PATH"] = f"{self.programs.folder}:{house.env['PATH']}"
+        self.log_in()
+        self.pgadmin = Database.made(house.home / ".pgadmin" / "pgadmin4.db")
+
+    def log_in(self) -> None:
+        machine = self.house.simulator.url.removeprefix("http://")
+        token = self.house.token.read_text().strip()
+        self.house.put(self.netrc, f"machine {machine}\n  login me\n  password {token}\n")
+
+    @property
+    def netrc(self) -> Path:
+        return self.house.home / ".netrc"
+
+    def terminal(self, *words: str, kind: str = "xterm", columns: int = 80) -> Terminal:
+        argv = [sys.executable, "-m", "pgherald", "init", *words]
+        return Terminal(
+            argv, env={**self.house.env, "TERM": kind}, columns=columns, cwd=self.house.home
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the home but pgherald's own notes."""
+        return {
+            str(path.relative_to(self.house.home)): path.read_bytes()
+            for path in self.house.home.rglob("*")
+            if path.is_file() and "pgherald" not in path.relative_to(self.house.home).parts[:3]
+        }
+
+
+@pytest.fixture
+async def flat(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Flat]:
+    async with House.standing(cluster, tmp_path) as house:
+        yield Flat(house, tmp_path)
+
+
+async def at(terminal: Terminal, *steps: tuple[str, str]) -> int:
+    """Wait for each text and press its keys; then the exit code."""
+
+    def walk() -> int:
+        for text, keys in steps:
+            terminal.until(text)
+            terminal.press(keys)
+        return terminal.end()
+
+    return await asyncio.to_thread(walk)
+
+
+# --- for scripts --------------------------------------------------------------------------------
+
+
+async def test_for_scripts(flat: Flat) -> None:
+    """With flags alone the configuration is written, private, and every client holds the login."""
+    done = await flat.house.pgherald("init", *SHOP)
+    assert (done.code, done.err) == (0, "")
+    assert "dev@example.com, by " in done.out
+    assert flat.config.stat().st_mode & 0o777 == 0o600
+    assert flat.config.parent.stat().st_mode & 0o777 == 0o700
+    assert flat.house.behind(flat.house.login()) == ["servers.json"]
+    assert flat.house.pgpass.read_text().endswith(OWN_LINE)
+    assert [row["service"] for row in flat.pgadmin.servers().values()] == ["shop-production"]
+    assert flat.programs.calls == []
+    again = await flat.house.pgherald("check")
+    assert again.out == "shop-production (DATABASE): current\n"
+
+
+async def test_no_secret_and_only_reads(flat: Flat) -> None:
+    """No secret is shown or written into the configuration, and Heroku is asked by GET alone."""
+    done = await flat.house.pgherald("init", "--all", "--attachment", "*", *SHOP[2:])
+    assert done.code == 0
+    assert "CANARY" not in done.out + done.err + flat.config.read_text()
+    assert {visit.method for visit in flat.house.simulator.app.front.visits} == {"GET"}
+
+
+async def test_a_dry_run(flat: Flat) -> None:
+    """A dry run shows the configuration and the clients' changes, and writes nothing."""
+    before = flat.files()
+    done = await flat.house.pgherald("init", "--dry-run", *SHOP)
+    assert (done.code, done.err) == (0, "")
+    assert '+app = "shop-production"\n' in done.out
+    assert "add shop-production/DATABASE" in done.out
+    assert flat.files() == before
+    assert not flat.config.exists()
+
+
+async def test_run_again(flat: Flat) -> None:
+    """Run again, it adds to the configuration, and comments, order and other keys stay."""
+    flat.config.parent.mkdir(parents=True)
+    mine = (
+        '# mine\npoll_interval = "90s"  # rarely\n\n[[databases]]\napp = "shop-production"\n'
+        'name = "Shop"  # short\n\n# the clients\n[clients.service_file]\n[clients.pgpass]\n'
+    )
+    flat.house.put(flat.config, mine, 0o640)
+    done = await flat.house.pgherald("init", "--app", "blog", "--yes", "--no-service")
+    assert (done.code, done.err) == (0, "")
+    new = '\n[[databases]]\napp = "blog"\n'
+    assert flat.config.read_text() == mine.replace("\n\n# the", f"\n{new}\n# the")
+    assert flat.config.stat().st_mode & 0o777 == 0o640
+    assert flat.house.behind(flat.house.login("blog"), "blog") == ["servers.json"]
+    assert flat.pgadmin.servers() == {}
+    idle = await flat.house.pgherald("init", "--app", "blog", "--yes", "--no-service")
+    assert "Nothing to do. All 2 databases are current" in idle.out
+
+
+async def test_a_configuration_that_is_wrong_is_left_alone(flat: Flat) -> None:
+    """A configuration with a mistake is named with its line, and not written over."""
+    flat.config.parent.mkdir(parents=True)
+    flat.house.put(flat.config, "[[databases]]\nap = 1\n")
+    done = await flat.house.pgherald("init", *SHOP)
+    assert done.code == 2
+    assert f"{flat.config}:2: " in done.err
+    assert flat.config.read_text() == "[[databases]]\nap = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--app", "nope", "--yes"), 1, "It shows blog, shop-production, shop-staging."),
+        (("--yes",), 2, "Name them with --app, or take --all."),
+        ((), 2, "name the databases with --app or --all, and add --yes"),
+        (("--token", "HRKU-CANARY-0123456789012345", "--yes"), 2, "must not be the token itself"),
+        (("--clients", "pgadmin,dbeaver"), 2, "there is no 'dbeaver'"),
+        (("--clients", "pgadmin", *SHOP), 2, "add [clients.service_file]"),
+        (("--account", "work"), 2, "There is no account 'work'"),
+    ],
+)
+async def test_what_cannot_be(flat: Flat, words: tuple[str, ...], code: int, said: str) -> None:
+    """What the command line asks for in vain is said with what there is, and nothing is written."""
+    before = flat.files()
+    done = await flat.house.pgherald("init", *words)
+    assert done.code == code
+    assert said in done.err
+    assert "CANARY" not in done.err
+    assert flat.files() == before
+    assert not flat.config.exists()
+
+
+# --- the login ----------------------------------------------------------------------------------
+
+
+async def test_no_login(flat: Flat) -> None:
+    """Without a login a script ends, and is told how to get one."""
+    flat.netrc.unlink()
+    done = await flat.house.pgherald("init", *SHOP)
+    assert done.code == 1
+    assert "There is no Heroku login" in done.err
+    assert "heroku authorizations:create -s read-protected" in done.err
+
+
+async def test_a_file_with_the_token(flat: Flat) -> None:
+    """Without a login a person may name a file with a token; its place gets into the file."""
+    flat.netrc.unlink()
+    with flat.terminal() as terminal:
+        code = await at(
+            terminal,
+            ("A file that holds a token", "nothing-there\r"),
+            ("There is no ", ""),
+            ("A file that holds a token (Enter to stop): nothing-there", "token\r"),
+            ("enter goes on", "blog \r"),
+            ("Do it?", "\r"),
+            ("Keep it running", "n\r"),
+        )
+    assert code == 0, terminal.screen
+    assert 'token = "file:~/token"' in flat.config.read_text()
+
+
+async def test_a_token_that_may_only_read(flat: Flat) -> None:
+    """A token of the scope read-protected is enough, though it may not tell whose it is."""
+    world = flat.house.world
+    narrow = world.add_token(world.tokens[0].account, scopes={"read-protected"})
+    flat.house.put(flat.house.token, narrow.value.reveal())
+    done = await flat.house.pgherald("init", *SHOP, "--token", "file:token")
+    assert (done.code, done.err) == (0, "")
+    assert "by " + str(flat.house.token) in done.out
+
+
+async def test_a_login_that_a_service_cannot_see(flat: Flat) -> None:
+    """Where the token is in the shell's environment, a service is not what Enter takes."""
+    flat.house.env["HEROKU_API_KEY"] = flat.house.token.read_text().strip()
+    done = await flat.house.pgherald("init", *SHOP[:3])
+    assert done.code == 0
+    assert "$HEROKU_API_KEY, which a service does not see" in done.out
+    assert [call[-1] for call in flat.programs.calls] == ["--property=Version"]
+    assert not (flat.house.home / ".config" / "systemd").exists()
+
+
+# --- pgAdmin ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_adoption_is_offered(flat: Flat, kept: bool) -> None:  # noqa: FBT001 – a column of the table
+    """A server made by hand is named, and kept working only if the person likes."""
+    login = flat.house.login()
+    flat.pgadmin.ask(
+        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
+        " password, save_password, connection_params)"
+        " VALUES (1, 1, 'By hand', ?, ?, ?, ?, 'CANARY-encrypted', 1, '{}')",
+        login.host, login.port, login.dbname, login.user,
+    )  # fmt: skip
+    with flat.terminal("--app", "shop-production", "--no-service") as terminal:
+        code = await at(
+            terminal,
+            ("Keep that working as well?", "\r" if kept else "n\r"),
+            ("Do it?", "\r"),
+        )
+    assert code == 0, terminal.screen
+    assert "leading there too: By hand." in terminal.screen
+    names = {row["name"]: row["service"] for row in flat.pgadmin.servers().values()}
+    if kept:
+        assert names == {"By hand": "shop-production"}
+    else:
+        assert names == {"By hand": None, "shop-production (DATABASE)": "shop-production"}
+
+
+async def test_a_deleted_server_comes_back(flat: Flat) -> None:
+    """A server that was deleted in pgAdmin is made again by init."""
+    assert (await flat.house.pgherald("init", *SHOP)).code == 0
+    flat.pgadmin.ask("DELETE FROM server")
+    assert (await flat.house.pgherald("init", *SHOP)).code == 0
+    assert len(flat.pgadmin.servers()) == 1
+
+
+# --- at a terminal ------------------------------------------------------------------------------
+
+
+async def test_without_a_real_terminal(flat: Flat) -> None:
+    """On a dumb terminal the databases are numbered, and nothing moves the cursor."""
+    with flat.terminal("--no-service", kind="dumb") as terminal:
+        code = await at(terminal, ("or all: ", "9\r"), ("Name some", "1,3\r"), ("Do it?", "y\r"))
+    assert code == 0, terminal.screen
+    assert "\x1b" not in terminal.raw
+    assert 'app = "blog"' in flat.config.read_text()
+    assert 'app = "shop-production"' in flat.config.read_text()
+
+
+async def test_unmarked(flat: Flat) -> None:
+    """What is unmarked, on a narrow terminal too, leaves the configuration and not the clients."""
+    both = ("--app", "shop-production", "--app", "blog", "--yes", "--no-service")
+    assert (await flat.house.pgherald("init", *both)).code == 0
+    with flat.terminal("--no-service", columns=30) as terminal:
+        code = await at(terminal, ("2 marked", "blog"), ("Filter: blog", " \r"), ("Do it?", "\r"))
+    assert code == 0, terminal.screen
+    drawn = terminal.shown.partition("Which databases")[2].partition("Databases:")[0]
+    assert max(map(len, drawn.splitlines()[1:])) < 30
+    assert "pgherald check --prune" in terminal.screen
+    assert 'app = "blog"' not in flat.config.read_text()
+    assert flat.house.behind(flat.house.login("blog"), "blog") == ["servers.json"]
+
+
+async def test_no(flat: Flat) -> None:
+    """Whoever answers no has everything as it was."""
+    before = flat.files()
+    with flat.terminal("--app", "blog") as terminal:
+        assert await at(terminal, ("Do it?", "n\r")) == 0
+    assert "Nothing was written." in terminal.screen
+    assert flat.files() == before
+    assert not flat.config.exists()
+
+
+def in_the_picker(flat: Flat) -> tuple[str, ...]:
+    return ("enter goes on",)
+
+
+def at_the_question(flat: Flat) -> tuple[str, ...]:
+    return ("enter goes on", "Do it?")
+
+
+def while_it_is_proven(flat: Flat) -> tuple[str, ...]:
+    return ("enter goes on", "Do it?", "waiting for Postgres")
+
+
+@pytest.mark.parametrize("moment", [in_the_picker, at_the_question, while_it_is_proven])
+async def test_ctrl_c(
+    flat: Flat, cluster: Cluster, moment: Callable[[Flat], tuple[str, ...]]
+) -> None:
+    """Ctrl-C ends it with 130 at any moment, and leaves configuration and clients as they were."""
+    await cluster.lock_role(flat.house.login("blog").user)
+    before = flat.files()
+    texts = moment(flat)
+    keys = [*["blog\r", "\r"][: len(texts) - 1], CTRL_C]
+    with flat.terminal() as terminal:
+        code = await at(terminal, *zip(texts, keys, strict=True))
+    assert code == 130, terminal.screen
+    assert terminal.screen.rstrip().endswith("Stopped.")
+    assert flat.files() == before
+    assert not flat.config.exists()
+
+
+async def test_ctrl_c_while_it_is_edited(flat: Flat, cluster: Cluster) -> None:
+    """Ctrl-C while a further database is proven gives the configuration back byte for byte."""
+    assert (await flat.house.pgherald("init", *SHOP)).code == 0
+    before, text = flat.files(), flat.config.read_bytes()
+    await cluster.lock_role(flat.house.login("blog").user)
+    with flat.terminal("--app", "blog") as terminal:
+        code = await at(terminal, ("Do it?", "\r"), ("waiting for Postgres", CTRL_C))
+    assert (code, flat.config.read_bytes()) == (130, text)
+    assert flat.files() == before
+
+
+# --- the service --------------------------------------------------------------------------------
+
+
+async def test_the_service(flat: Flat) -> None:
+    """With --yes the service is installed where there is a manager; a second time it stays."""
+    done = await flat.house.pgherald("init", *SHOP[:3])
+    assert done.code == 0
+    assert "pgherald runs as a service now (systemd: " in done.out
+    assert ["systemctl", "--user", "restart", "pgherald.service"] in flat.programs.calls
+    calls = len(flat.programs.calls)
+    again = await flat.house.pgherald("init", *SHOP[:3])
+    assert "The service is there already" in again.out
+    assert len(flat.programs.calls) == calls
+
+
+async def test_without_a_service_manager(flat: Flat) -> None:
+    """Where no service manager answers, the person is told how to go on, and all is well."""
+    flat.programs.put("systemctl", {"--user show": Answer(1, err="Failed to connect to bus")})
+    done = await flat.house.pgherald("init", *SHOP[:3])
+    assert done.code == 0
+    assert "To keep it running: pgherald service install, or pgherald run" in done.out
+    forced = await flat.house.pgherald("init", *SHOP[:3], "--service")
+    assert forced.code == 1
+    assert "systemctl --user status" in forced.err
