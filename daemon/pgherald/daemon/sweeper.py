@@ -82,6 +82,7 @@ class Sweeper:
         self.swept: Callable[[], None] | None = None
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._again: dict[tuple[str, str], Watched] = {}
+        self._later: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._follow_ups = FollowUps(clock)
         #: What could not be asked, by database or account, as of the latest attempt.
         self._failures: dict[str, PgheraldError] = {}
@@ -119,6 +120,8 @@ class Sweeper:
         already may be what has changed.
         """
         name = (watched.account.name, app)
+        if name in self._later:
+            return  # that look sees this change, too
         if name in self._under_way:
             self._again[name] = watched
         elif databases := by_app(watched.databases).get(app):
@@ -142,7 +145,7 @@ class Sweeper:
         """Give up what is under way."""
         await self._follow_ups.stop()
         self._again.clear()
-        tasks = list(self._under_way.values())
+        tasks = [*self._under_way.values(), *self._later.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,7 +165,7 @@ class Sweeper:
     def _ended(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._under_way[name]
         if (watched := self._again.pop(name, None)) is not None and not task.cancelled():
-            self._begin(name, self._look_later, watched, name[1])
+            self._later[name] = asyncio.create_task(self._look_later(name, watched))
         if not task.cancelled() and (exc := task.exception()) is not None:
             account, app = name
             # Somebody else's words may hold a URL, so they are not repeated.
@@ -242,11 +245,13 @@ class Sweeper:
         if before is None or _logins(before) != _logins(seen):
             self._follow_up(watched, databases, changed=before is not None)
 
-    async def _look_later(self, watched: Watched, app: str) -> None:
+    async def _look_later(self, name: tuple[str, str], watched: Watched) -> None:
         """Look at an app for which an event came in the middle of a look."""
-        await self._clock.sleep(_CALM)
-        if databases := by_app(watched.databases).get(app):
-            await self._look(watched, databases)
+        try:
+            await self._clock.sleep(_CALM)
+        finally:
+            del self._later[name]
+        self.look(watched, name[1])
 
     def _follow_up(self, watched: Watched, databases: Sequence[Database], *, changed: bool) -> None:
         """Look again soon, as long as a login is being proven or may change once more."""
