@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pgherald.cli.check import reconcile
-from pgherald.cli.setup import ask
 from pgherald.errors import FileTrouble
 from support.commands import Desk
 from support.pgadmin_database import Database
@@ -99,18 +97,6 @@ def test_beside_rules(desk: Desk) -> None:
     assert "[shop-staging]" in (Path.home() / ".pg_service.conf").read_text()
     assert desk.run(*BLOG).code == 0
     assert desk.file.read_text().count("[[databases]]") == 1
-
-
-@pytest.mark.parametrize("slow", [True, False])
-def test_progress(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    slow: bool,  # noqa: FBT001 – a column of the table
-) -> None:
-    """What takes longer than a second is named, and what does not is not."""
-    monkeypatch.setattr(ask, "_PATIENCE", 0.01 if slow else 5.0)
-    assert asyncio.run(ask.patiently(asyncio.sleep(0.03, "done"), "Asking Heroku")) == "done"
-    assert capsys.readouterr().err == ("Asking Heroku …\n" if slow else "")
 
 
 def test_no_notifications(desk: Desk) -> None:

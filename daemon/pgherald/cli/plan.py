@@ -40,7 +40,7 @@ from pgherald.cli.progress import progress
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.wiring import Wishes, clients_of, files_of
+from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
 from pgherald.store import Store
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.servers import RowMemory
@@ -61,15 +61,20 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     hinders it, each thing named on stderr; 2 when the command line or the configuration is wrong.
     """
     config = invocation.load()
-    sweepers: list[Sweeper] = []
-    with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
-        looked = asyncio.run(look(config, invocation.outside(), sweepers.append))
+    looked = look_patiently(config, invocation.outside())
     plan = planned(config, looked, Wishes(adopt, recreate))
     if as_json:
         emit_json(_as_json(plan, looked))
     else:
         show(plan, looked)
     return EXIT_OK if name_hindrances(config, plan, looked) else EXIT_TROUBLE
+
+
+def look_patiently(config: Config, outside: Outside) -> Looked:
+    """Ask Heroku about every database, and show how far that is where it takes long."""
+    sweepers: list[Sweeper] = []
+    with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
+        return asyncio.run(look(config, outside, sweepers.append))
 
 
 def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:

@@ -10,8 +10,9 @@ import click
 
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem
+from pgherald.cli.progress import progress
 from pgherald.cli.service import manager_of, programs_of, set_up
-from pgherald.cli.setup.ask import patiently, yes
+from pgherald.cli.setup.ask import yes
 from pgherald.config import Config
 from pgherald.errors import PgheraldError
 from pgherald.notify.desktop import Notice, Receipt, desktop_for
@@ -31,7 +32,8 @@ _BY_HAND: Final = "To keep it running: pgherald service install, or pgherald run
 
 def try_notification(invocation: Invocation) -> None:
     """Show a notification, and ask whether it was seen."""
-    receipt = asyncio.run(patiently(_shown(invocation), "Showing a notification"))
+    with progress(lambda: "Showing a notification"):
+        receipt = asyncio.run(_shown(invocation))
     if not receipt.shown:
         click.echo(f"Note: no notification could be shown here: {receipt.why}.")
     elif not yes("There should be a notification on your screen. Do you see it?"):

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import sys
-from collections.abc import Awaitable, Collection, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import click
 
 from pgherald.cli.setup.keys import keyboard
 from pgherald.cli.setup.picker import Picker
 
-T = TypeVar("T")
-
-#: Seconds after which a person is told what is waited for.
-_PATIENCE: Final = 1.0
-
 #: ECMA-48: so many lines up, to the first column; then clear all below.
 _REDRAW: Final = "\x1b[{}F\x1b[J"
 
 _RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
-
-
-async def patiently(work: Awaitable[T], text: str) -> T:
-    """Do something, and say what when it takes longer than a second."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=_PATIENCE)
-        if not task.done():
-            click.echo(f"{text} …", err=True)
-        return await task
-    finally:
-        task.cancel()
 
 
 def is_terminal(env: Mapping[str, str]) -> bool:

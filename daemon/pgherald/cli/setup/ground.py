@@ -16,7 +16,8 @@ import click
 
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem
-from pgherald.cli.setup.ask import line, patiently
+from pgherald.cli.progress import progress
+from pgherald.cli.setup.ask import line
 from pgherald.config import Config, TokenKind, TokenSpec, locate, places
 from pgherald.config.client_tables import PgpassTable, ServiceFileTable
 from pgherald.config.surroundings import Surroundings, home
@@ -146,7 +147,8 @@ def login(invocation: Invocation, found: Ground, token: str | None, *, asks: boo
     while True:
         asked = survey(spec, invocation.outside(), named)
         try:
-            shown = asyncio.run(patiently(asked, "Asking Heroku for your databases"))
+            with progress(lambda: "Asking Heroku for your databases"):
+                shown = asyncio.run(asked)
         except LoginRequired as exc:
             if not asks or found.has_accounts:
                 raise

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
-from pgherald.cli.plan import name_hindrances, planned
+from pgherald.cli.plan import look_patiently, name_hindrances, planned
 from pgherald.cli.plan import show as show_plan
 from pgherald.cli.setup import ground as found_there
 from pgherald.cli.setup.after import last_word, offer_service, try_notification
-from pgherald.cli.setup.ask import patiently, pick, yes
+from pgherald.cli.setup.ask import pick, yes
 from pgherald.cli.setup.choice import Offer, added, by_flags, by_rules, dropped, marked, offers
 from pgherald.cli.setup.deed import carry_out, show_configuration
 from pgherald.cli.setup.ground import USUAL, Ground, Login, ground
@@ -21,7 +20,7 @@ from pgherald.clients.base import Action
 from pgherald.config import Config, loads
 from pgherald.config.edit import Wishes as Edits
 from pgherald.config.edit import edited, fresh
-from pgherald.daemon.look import Looked, look
+from pgherald.daemon.look import Looked
 from pgherald.daemon.wiring import Wishes
 from pgherald.errors import PgheraldError
 from pgherald.sync.plan import Plan
@@ -75,7 +74,7 @@ def walk(invocation: Invocation, flags: Flags) -> int:
     edits = _edits(invocation, there, login, flags)
     text = fresh(edits) if there.config is None else edited(there.text, edits)
     config = loads(text, there.file, invocation.env)
-    looked = asyncio.run(patiently(look(config, invocation.outside()), "Asking for the logins"))
+    looked = look_patiently(config, invocation.outside())
     wishes, plan = _wishes(config, looked, flags)
     changes = text != there.text
     if changes or not plan.idle:
