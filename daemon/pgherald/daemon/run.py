@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from pgherald.config import Config
 from pgherald.daemon.calm import Calm
 from pgherald.daemon.events import Events
+from pgherald.daemon.expiry import ExpiryWatch
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.telling import teller_of
@@ -271,6 +272,8 @@ class _Generation:
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
         await self._stack.enter_async_context(self._kept(self._machine.engine.run()))
         self._pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
+        await self._stack.enter_async_context(self._kept(expiry.run()))
         self._machine.sweeper.swept = keeps_requests(
             self._machine.accounts, self._state, self._outside
         )

@@ -103,3 +103,8 @@ def database_of(subject: str) -> DatabaseKey | None:
 def account_subject(name: str) -> str:
     """The subject of an account's troubles."""
     return f"account:{name}"
+
+
+def expiry_subject(name: str) -> str:
+    """The subject of the end of an account's token."""
+    return f"expiry:{name}"

@@ -313,7 +313,7 @@ def _forget_strangers(
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
     for account in config.accounts:
-        subjects |= {f"account:{account.name}", f"budget:{account.name}"}
+        subjects |= {f"{kind}:{account.name}" for kind in ("account", "budget", "expiry")}
     subjects |= {f"discovery:{account}" for account in searched}
     subjects |= subjects_of(config.hooks)
 

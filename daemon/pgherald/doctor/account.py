@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.config.settings import Account
+from pgherald.daemon.expiry import SOON
 from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import PgheraldError
@@ -19,9 +20,6 @@ from pgherald.model import DEFAULT_ACCOUNT
 
 #: A clock that is further off misleads: about what was when, and about certificates.
 _CLOCK: Final = timedelta(minutes=1)
-
-#: A token that ends sooner is to be replaced now.
-_SOON: Final = timedelta(days=7)
 
 #: Fewer requests left in this hour are too few for somebody.
 _FEW: Final = 200
@@ -81,7 +79,7 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
         bad(f"{prefix}{warning}", "Run: chmod 600 on that file") for warning in source.warnings
     ]
     findings += scope(found, prefix)
-    findings += expiry(found, outside.clock.now() + _SOON, prefix)
+    findings += expiry(found, outside.clock.now() + SOON, prefix)
     findings += clock(found, platform)
     if found.remaining is not None and found.remaining < _FEW:
         findings.append(

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final, TypeVar
 
 from pgherald.errors import (
@@ -153,22 +154,40 @@ class Account:
     async def open_log(self, app: str) -> LogSession:
         """Open a log session of an app, if now is the time for it.
 
-        A failure is held against nobody, since events only make a look come sooner: the next
-        sweep finds out by itself what is wrong. Only the limit of requests is everybody's.
+        Raises:
+            HerokuError: as in `_beside`.
+            MissingTool: as in `look`.
+        """
+        return await self._beside(app, lambda: self.api.open_log(app))
+
+    async def token_ends_at(self) -> datetime | None:
+        """When the token ends, UTC, if now is the time to ask; see `HerokuApi.token_ends_at`.
 
         Raises:
-            HerokuError: why it cannot be opened. `Unavailable` when nothing was sent, since
+            HerokuError: as in `_beside`.
+            MissingTool: as in `look`.
+        """
+        return await self._beside(None, self.api.token_ends_at)
+
+    async def _beside(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
+        """Put a question that nothing hangs on.
+
+        A failure is held against nobody: the next sweep finds out by itself what is wrong.
+        Only the limit of requests is everybody's.
+
+        Raises:
+            HerokuError: why there is no answer. `Unavailable` when nothing was sent, since
                 the account or the app rests, or for the sake of the budget.
             MissingTool: as in `look`.
         """
         try:
-            began = self._gate.admit(app)
+            began = self._gate.admit(subject)
         except HerokuError as exc:
             raise Unavailable(exc.title) from None
         if not self.api.budget.is_ample:
             raise Unavailable("There are few requests left")
         try:
-            return await self.api.open_log(app)
+            return await question()
         except RateLimited as exc:
             self._gate.failed(None, exc, began)
             raise

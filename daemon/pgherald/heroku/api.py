@@ -18,13 +18,14 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
 from pgherald.clock import Clock
-from pgherald.errors import LoginRequired, NotHeroku
+from pgherald.errors import Forbidden, LoginRequired, NotHeroku
 from pgherald.heroku import shapes
 from pgherald.heroku.answers import decoded, error_of, needs_other_token
 from pgherald.heroku.budget import Budget
@@ -170,6 +171,17 @@ class HerokuApi:
     async def account(self) -> str:
         """The e-mail address of the account."""
         return (await self._one("/account", shapes.email, "The account"))[0]
+
+    async def token_ends_at(self) -> datetime | None:
+        """When the token ends, UTC; None where it does not, or may not tell.
+
+        Nothing of the answer is remembered: it holds the account's other tokens, too.
+        """
+        try:
+            answer = await self._ask("/oauth/authorizations", "The token", {"Range": _ALL})
+        except Forbidden:
+            return None
+        return shapes.end_of(decoded(answer), await self.tokens.get(), self.clock.now())
 
     async def rate_limit(self) -> int:
         """How many requests are left. This one is free."""

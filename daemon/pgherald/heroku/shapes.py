@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from pgherald.errors import NotHeroku
@@ -250,3 +250,24 @@ def _time(body: Any, key: str) -> datetime | None:
 
 def _wrong(what: str) -> NotHeroku:
     return NotHeroku(f"What answers is not Heroku: {what} has an odd shape")
+
+
+def end_of(body: Any, token: Secret, now: datetime) -> datetime | None:
+    """When a token ends, by the list of the account's authorizations; None where it does not.
+
+    An odd entry is passed over: it is not ours, or it is not understood.
+
+    Facts: `expires_in`, seconds from now, of the authorization with our token in it: the
+    Heroku CLI's `auth:token`.
+    """
+    for item in body if isinstance(body, list) else ():
+        access = item.get("access_token") if isinstance(item, dict) else None
+        if not isinstance(access, dict) or not isinstance(access.get("token"), str):
+            continue
+        seconds = access.get("expires_in")
+        if Secret(access["token"]) == token and isinstance(seconds, int):
+            try:
+                return now + timedelta(seconds=seconds)
+            except OverflowError:
+                return None
+    return None

@@ -3,8 +3,7 @@
 Each answer of Heroku's, a refusal too, says in its headers which scope the token has and what time
 it is. So it does not matter that a narrow token may not ask for the account at all.
 
-Facts: `Oauth-Scope` and `Date`, recorded answers; `expires_in`, seconds from now, of the
-authorization with our token in it: the Heroku CLI's `auth:token`.
+Facts: `Oauth-Scope` and `Date`, recorded answers.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, NotHeroku
 from pgherald.heroku.answers import decoded, error_of
 from pgherald.heroku.getter import Answer, Getter
+from pgherald.heroku.shapes import end_of
 from pgherald.heroku.tokens import TokenSource
-from pgherald.secret import Secret
 
 _ACCEPT: Final = {"Accept": "application/vnd.heroku+json; version=3"}
 
@@ -73,7 +72,7 @@ async def visit(getter: Getter, tokens: TokenSource, clock: Clock) -> Visit:
     scopes = account.headers.get("Oauth-Scope")
     return Visit(
         None if scopes is None else frozenset(scopes.replace(",", " ").split()),
-        _expiry(mine, token, now),
+        end_of(decoded(mine), token, now) if mine.status == _OK else None,
         None if date is None else before + (now - before) / 2 - date,
         int(left) if left.isascii() and left.isdigit() else None,
     )
@@ -90,21 +89,6 @@ def _check(answer: Answer, tokens: TokenSource, now: datetime) -> None:
         raise LoginRequired(error.title, advice)
     if answer.status not in _REFUSED or isinstance(error, NotHeroku):
         raise error
-
-
-def _expiry(answer: Answer, token: Secret, now: datetime) -> datetime | None:
-    body = decoded(answer) if answer.status == _OK else None
-    for item in body if isinstance(body, list) else ():
-        access: Any = item.get("access_token") if isinstance(item, dict) else None
-        if not isinstance(access, dict) or not isinstance(access.get("token"), str):
-            continue
-        seconds = access.get("expires_in")
-        if Secret(access["token"]) == token and isinstance(seconds, int):
-            try:
-                return now + timedelta(seconds=seconds)
-            except OverflowError:
-                return None
-    return None
 
 
 def _date(headers: Mapping[str, str]) -> datetime | None:

@@ -96,7 +96,7 @@ def line_for(news: News) -> str:
     if news.kind is NewsKind.TROUBLE:
         notice = _trouble([news])
     elif news.kind is NewsKind.RECOVERED:
-        notice = _recovery([news])
+        (notice,) = _recovered([news])
     elif news.kind is NewsKind.ROTATING:
         (notice,) = _rotating([news])
     else:
@@ -266,6 +266,9 @@ def _urgency(news: Sequence[News]) -> Urgency:
 
 # Troubles and recoveries
 
+#: How the subjects begin that are about the end of a token.
+_EXPIRY: Final = "expiry:"
+
 
 def _troubles(news: Sequence[News]) -> list[Notice]:
     groups = _by_title(news)
@@ -294,10 +297,18 @@ def _trouble(group: Sequence[News]) -> Notice:
 
 
 def _recovered(news: Sequence[News]) -> list[Notice]:
-    groups = _by_title(news)
-    if len(groups) < MANY:
-        return [_recovery(group) for group in groups]
-    return [_recovery(news)]
+    renewed = [n for n in news if n.subject.startswith(_EXPIRY)]
+    broken = [n for n in news if n not in renewed]
+    groups = _by_title(broken)
+    if len(groups) >= MANY:
+        groups = [broken]
+    return [_renewal(n) for n in renewed] + [_recovery(group) for group in groups]
+
+
+def _renewal(news: News) -> Notice:
+    """A token that ended soon never was down."""
+    title = f"{_label(news)}: the new token is in use"
+    return Notice(title, "", Urgency.LOW, _key([news]))
 
 
 def _recovery(group: Sequence[News]) -> Notice:
@@ -323,7 +334,7 @@ def _key(news: Sequence[News]) -> str:
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if news.subject.startswith(("account:", "budget:")):
+    if news.subject.startswith(("account:", "budget:", _EXPIRY)):
         label = "Heroku" if label == DEFAULT_ACCOUNT else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 

@@ -1,0 +1,92 @@
+"""Tells in good time that a token ends, so that nobody learns it from a rotation that was missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.daemon.watched import Watched, expiry_subject
+from pgherald.errors import LoginRequired, PgheraldError, StoreError
+from pgherald.sync.troubles import Troubles
+
+log = logging.getLogger(__name__)
+
+#: A token that ends sooner is to be replaced now.
+SOON: Final = timedelta(days=7)
+
+#: Seconds before the first look: the first sweep comes first, and a daemon that is started
+#: over and over asks nothing of this.
+FIRST: Final = 60.0
+
+#: Seconds between two looks at the clock.
+STEP: Final = 3600.0
+
+#: How often Heroku is asked: one request. More often while a token ends soon, to see it renewed.
+_DAILY: Final = timedelta(days=1) - timedelta(seconds=STEP / 2)
+_HOURLY: Final = timedelta(seconds=STEP / 2)
+
+
+class TokenEndsSoon(PgheraldError):
+    """Everything works, for a few days more."""
+
+    default_advice = LoginRequired.default_advice
+
+
+class ExpiryWatch:
+    """Looks, once a day, when each account's token ends.
+
+    Where the token may not ask that (one that may only read), nobody can know, and nothing is
+    told.
+
+    Args:
+        accounts: whose tokens.
+        troubles: hears of it on its edges.
+        clock: tells the time and waits.
+    """
+
+    def __init__(self, accounts: Sequence[Watched], troubles: Troubles, clock: Clock) -> None:
+        self._accounts = accounts
+        self._troubles = troubles
+        self._clock = clock
+        self._due: dict[str, datetime] = {}
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        await self._clock.sleep(FIRST)
+        while True:
+            for watched in self._accounts:
+                await self._look(watched)
+            await self._clock.sleep(STEP)
+
+    async def _look(self, watched: Watched) -> None:
+        name, now = watched.account.name, self._clock.now()
+        if watched.account.stopped is not None:
+            # That there is no valid token is told already. The next one is another one.
+            self._forget(name)
+            return
+        # A clock that was set far back must not put it off for years.
+        due = self._due.get(name, now)
+        if now < due <= now + _DAILY:
+            return
+        try:
+            at = await watched.account.token_ends_at()
+        except PgheraldError as exc:  # a sweep finds out by itself what is wrong
+            log.debug("when the token of %s ends: %s", name, exc.title)
+            return
+        soon = at is not None and at < now + SOON
+        self._due[name] = now + (_HOURLY if soon else _DAILY)
+        try:
+            if at is not None and soon:
+                title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
+                self._troubles.arose(expiry_subject(name), name, TokenEndsSoon(title))
+            else:
+                self._troubles.ended(expiry_subject(name))
+        except StoreError as exc:
+            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+
+    def _forget(self, name: str) -> None:
+        self._due.pop(name, None)
+        self._troubles.keep_only(lambda subject: subject != expiry_subject(name))
