@@ -110,10 +110,13 @@ def test_status_on_a_narrow_terminal(desk: Path) -> None:
 
 
 def test_history_on_a_narrow_terminal(desk: Path) -> None:
-    """At 40 columns each rotation is a paragraph that begins with its time."""
+    """At 40 columns each rotation is a paragraph that begins with its time, below the time line."""
     lines = show(desk, "history").shown.splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[0])
-    assert lines[1:] == [
+    end = lines.index("")
+    assert lines[0].startswith("Shop (produc…")
+    assert max(map(len, lines[:end])) <= COLUMNS
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[end + 1])
+    assert lines[end + 2 :] == [
         "  database   Shop (production) (v42)",
         "  changed    host, user, password",
         "  proven     yes",

@@ -285,8 +285,8 @@ class Workplace:
         return self.home / name
 
     def told(self) -> list[str]:
-        """Titles of the notices so far; what is merely added or mended is none."""
-        quiet = (NewsKind.ADDED, NewsKind.MENDED)
+        """Titles of the notices so far; what is merely added, mended or under way is none."""
+        quiet = (NewsKind.ADDED, NewsKind.MENDED, NewsKind.ROTATING)
         notices = (notice for n in self.news if n.kind not in quiet for notice in notice_for([n]))
         return [notice.title for notice in notices]
 
