@@ -197,6 +197,28 @@ async def test_config_vars_are_picked_and_dropped(heroku: FakeHeroku, clock: Fak
     assert "CANARY" not in repr(api._memory)
 
 
+async def test_when_the_token_ends(heroku: FakeHeroku, clock: FakeClock) -> None:
+    """Of the account's tokens ours counts, and none of the answer is kept, whatever its ETag."""
+    another, ours = ({"token": t, "expires_in": n} for t, n in (("CANARY", 5), (TOKEN, 3600)))
+    body = [{"access_token": another}, {"access_token": ours}]
+    heroku.routes["/oauth/authorizations"] = ok(body, ETag='"1"')
+    api = heroku.api(clock)
+    assert await api.token_ends_at() == clock.now() + timedelta(hours=1)
+    assert not api._memory
+    assert api.requests == 1
+
+
+@pytest.mark.parametrize("said", ["You do not have access.", "The scope does not permit this."])
+async def test_a_token_that_may_not_ask_when_it_ends(
+    heroku: FakeHeroku, clock: FakeClock, said: str
+) -> None:
+    """A narrow token is told nothing, and stays as good as it was."""
+    heroku.routes["/oauth/authorizations"] = error(403, "forbidden", said)
+    api = heroku.api(clock)
+    assert await api.token_ends_at() is None
+    assert api.refused is None
+
+
 async def test_a_304_gives_what_was_picked(heroku: FakeHeroku, clock: FakeClock) -> None:
     """Unchanged config vars cost an empty answer, and are seen anew."""
     heroku.holds("shop", CONFIG)

@@ -177,8 +177,9 @@ class HerokuApi:
 
         Nothing of the answer is remembered: it holds the account's other tokens, too.
         """
+        send = partial(self._getter.get, "/oauth/authorizations")
         try:
-            answer = await self._ask("/oauth/authorizations", "The token", {"Range": _ALL})
+            answer = await self._ask("", "The token", {"Range": _ALL}, send=send)
         except Forbidden:
             return None
         return shapes.end_of(decoded(answer), await self.tokens.get(), self.clock.now())
@@ -262,7 +263,7 @@ class HerokuApi:
                 raise self._refuse(token)
         if answer.status not in _GOOD and not (remembered and answer.status == _NOT_MODIFIED):
             error = error_of(answer, what, self.clock.now())
-            if needs_other_token(error) and path:  # a log is not needed
+            if needs_other_token(error) and path:  # without one it is nothing that is needed
                 self.refused = token
             raise error
         if token == self.refused:
