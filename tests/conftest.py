@@ -7,6 +7,7 @@ no Postgres or Heroku setting of the developer's, and no desktop to talk to.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,11 @@ PLACES = {
 
 #: Leaks that are spelt out.
 _SHOWN = 10
+
+
+def pytest_configure() -> None:
+    """A run that is told to end takes down what it has started, as it does at Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
