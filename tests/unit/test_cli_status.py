@@ -589,6 +589,8 @@ def test_moments() -> None:
     [
         ("account:default", "default", "No token", "No token"),
         ("account:work", "work", "No token", "Heroku account work: No token"),
+        ("expiry:default", "default", "The token ends", "The token ends"),
+        ("expiry:work", "work", "The token ends", "Heroku account work: The token ends"),
         ("database:shop/DATABASE", "Shop", "Shop is gone", "Shop is gone"),
         ("database:shop/DATABASE", "Shop", "It is gone", "Shop: It is gone"),
         ("client:/p", "psql", "/p:3: odd", "/p:3: odd"),

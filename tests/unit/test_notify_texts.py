@@ -253,6 +253,21 @@ def test_trouble_without_advice() -> None:
     )
 
 
+def test_a_token_that_ends_soon() -> None:
+    """It is told by the day, with what to do; that the new one is in use is no recovery."""
+    ends = News(
+        NewsKind.TROUBLE, "expiry:work", START, "work", title="It ends", advice="Log in again."
+    )
+    (notice,) = notice_for([ends])
+    assert (notice.title, notice.body) == ("It ends", "Heroku account work: Log in again.")
+    new = News(NewsKind.RECOVERED, "expiry:work", START, "work", title="It ends", since=START)
+    (renewed,) = notice_for([new])
+    assert (renewed.title, renewed.body) == ("Heroku account work: the new token is in use", "")
+    assert renewed.urgency is Urgency.LOW
+    assert renewed.replaces == notice.replaces is not None
+    assert line_for(new) == "Heroku account work: the new token is in use"
+
+
 def test_a_name_in_the_headline_is_not_repeated() -> None:
     """Nothing is said twice."""
     assert one(trouble(title="Shop: not JSON", advice="Mend it.")).body == "Mend it."

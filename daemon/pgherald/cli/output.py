@@ -193,7 +193,7 @@ def headline(subject: str, label: str, title: str) -> str:
         title: what is wrong.
     """
     kind, _, name = subject.partition(":")
-    if kind in {"account", "budget"}:
+    if kind in {"account", "budget", "expiry"}:
         return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
     told = label in title or name in title  # an empty label is in every title
     return title if told or not name else f"{label}: {title}"
