@@ -16,6 +16,7 @@ class FakeDesktop:
         self.takes = takes
         self.backend = backend
         self.why = ""
+        self.elsewhere = False
         self.shown: list[str] = []
         self.in_place = True
         self.closed = False
@@ -26,7 +27,7 @@ class FakeDesktop:
         if self.takes:
             await self.clock.sleep(self.takes)
         self.shown.append(notice.title)
-        return Receipt(not self.why, self.backend, self.why, self.clock.now())
+        return Receipt(self.elsewhere or not self.why, self.backend, self.why, self.clock.now())
 
     async def close(self) -> None:
         self.closed = True

@@ -56,6 +56,9 @@ ENDLESS: Final = ("/socket.io/", "/settings/save_")
 #: A note that says how a query went, and goes away after some seconds.
 NOTE: Final = ".notistack-Snackbar"
 
+#: How often a note is told to go before that is a failure.
+PRESSES: Final = 5
+
 #: What turns while something loads, and hints to what is below the mouse.
 PASSING: Final = ".MuiCircularProgress-root:visible, [role=tooltip]:visible"
 
@@ -254,16 +257,24 @@ class PgAdminPage:
 
     # Pictures
 
+    async def _mouse_away(self) -> None:
+        """Over the menu's bar, where nothing has a hint."""
+        await self.page.mouse.move(SIZE["width"] // 2, 15)
+
     async def picture(self, path: Path) -> None:
         """Take a picture of the window as it stands: nothing half loaded, no hint, no mouse."""
-        # Over the menu's bar, where nothing has a hint.
-        await self.page.mouse.move(SIZE["width"] // 2, 15)
+        await self._mouse_away()
         await self._settled()
-        for note in await self.page.locator(NOTE).all():
+        note = self.page.locator(NOTE).first
+        for _ in range(PRESSES):
+            if not await note.is_visible():
+                break
+            # It may go away by itself just now; or still be on its way, so that the press misses.
             with contextlib.suppress(TooLate):
-                # It may go away by itself just now.
                 await note.locator("button").last.click(timeout=1000)
-            await note.wait_for(state="hidden")
+                await self._mouse_away()  # a note below the mouse stays
+                await note.wait_for(state="hidden", timeout=3000)
+        await note.wait_for(state="hidden")
         # Behind a dialog, something may turn until the dialog is answered.
         if not await self.dialog():
             for frame in self.page.frames:

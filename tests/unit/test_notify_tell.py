@@ -96,6 +96,19 @@ async def test_complains_once_per_reason(
     ]
 
 
+async def test_what_another_way_has_shown_was_shown(
+    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a notice that a fallback has shown nobody says that it could not be shown."""
+    teller = Teller(desktop, None, clock, log)
+    desktop.why, desktop.elsewhere = "no session bus (notify-send did)", True
+    await teller.tell([rotated("A")])
+    await clock.advance(1)
+    assert caplog.messages[1:] == [
+        "The notice was shown in another way than usual: no session bus (notify-send did)."
+    ]
+
+
 async def test_the_receipt_is_kept(clock: FakeClock, desktop: FakeDesktop) -> None:
     """Status can say what became of the last notice, on the desktop and in the chat."""
     chat = FakeDesktop(clock, backend="chat")

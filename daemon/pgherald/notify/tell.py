@@ -24,6 +24,10 @@ WINDOW: Final = 0.5
 #: Seconds between two looks at the wall clock while news is held back.
 _QUIET_LOOK: Final = 60.0
 
+_NOT_SHOWN: Final = "The notice could not be shown: %s."
+#: Nothing is lost then, but buttons may be.
+_ELSEWHERE: Final = "The notice was shown in another way than usual: %s."
+
 
 class Kept(Protocol):
     """Remembers what is held back."""
@@ -199,7 +203,8 @@ class Teller:
         if receipt.why:
             self._complaints[receipt.backend] = receipt.why
             if receipt.why != before:
-                self._log.warning("The notice could not be shown: %s.", receipt.why)
+                said = _ELSEWHERE if receipt.shown else _NOT_SHOWN
+                self._log.warning(said, receipt.why)
         elif before:
             self._log.info("Notices are shown again.")
 
