@@ -302,6 +302,18 @@ def test_damage_is_named_with_its_line(fmt: Format, text: bytes, line: int, reas
 
 
 @in_each_format
+@pytest.mark.parametrize("odd", [b"\xfe\xff=1\n", b"\xff\xfe=1\n"])
+def test_odd_bytes_below_may_come_to_stand_first(fmt: Format, odd: bytes) -> None:
+    """Bytes that begin like UTF-16, and are none, are the person's: they stay, and hinder nothing."""
+    with_ours = fmt.editor.plan(odd, ENTRIES)
+    assert with_ours.new.endswith(odd)
+    keys = [entry.key for entry in ENTRIES]
+    without = fmt.editor.plan(with_ours.new, [], remove=keys).new
+    assert without == odd
+    assert fmt.editor.read(without) == {}
+
+
+@in_each_format
 def test_wanted_twice_is_a_programming_error(fmt: Format) -> None:
     """One database has one entry."""
     with pytest.raises(ValueError, match="twice"):

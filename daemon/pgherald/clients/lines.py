@@ -53,9 +53,11 @@ def refuse_binary(text: bytes) -> None:
     Raises:
         Unparsable: they are UTF-16 or hold a NUL byte, at which libpq would stop reading.
     """
-    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unparsable("the file is UTF-16", "Save it as UTF-8.", line=1)
     nul = text.find(b"\0")
+    # Without a NUL they are odd bytes of the person's and no UTF-16, of which each line end has
+    # one. They may come to stand first when lines above them go.
+    if nul >= 0 and text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unparsable("the file is UTF-16", "Save it as UTF-8.", line=1)
     if nul >= 0:
         line = text.count(b"\n", 0, nul) + 1
         raise Unparsable("the line holds a NUL byte", "Save the file as UTF-8 text.", line=line)
