@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 from pgherald.clients import lines
 from pgherald.clients.base import MASK, Action, Change, Edit, Held
+from pgherald.clients.block import by_key
 from pgherald.clients.json_text import (
     BOM,
     Array,
@@ -130,9 +131,7 @@ class ServersJson:
             Inexpressible: pgAdmin's import could not hold a name or a login.
             ValueError: a database is wanted twice.
         """
-        entries = {entry.key: entry for entry in wanted}
-        if len(entries) < len(wanted):
-            raise ValueError("a database is wanted twice")
+        entries = by_key(wanted)
         file = _open(current)
         changes: list[Change] = []
         new: list[Json] = []
