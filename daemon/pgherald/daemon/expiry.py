@@ -9,7 +9,7 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.daemon.watched import Watched, expiry_subject
-from pgherald.errors import LoginRequired, PgheraldError, StoreError
+from pgherald.errors import LoginRequired, PgheraldError
 from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -78,14 +78,11 @@ class ExpiryWatch:
             return
         soon = at is not None and at < now + SOON
         self._due[name] = now + (_HOURLY if soon else _DAILY)
-        try:
-            if at is not None and soon:
-                title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
-                self._troubles.arose(expiry_subject(name), name, TokenEndsSoon(title))
-            else:
-                self._troubles.ended(expiry_subject(name))
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        if at is not None and soon:
+            title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
+            self._troubles.arose(expiry_subject(name), name, TokenEndsSoon(title))
+        else:
+            self._troubles.ended(expiry_subject(name))
 
     def _forget(self, name: str) -> None:
         self._due.pop(name, None)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import PgheraldError, StoreError
+from pgherald.errors import PgheraldError
 from pgherald.sync.plan import Client
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import Astray, astray
-
-log = logging.getLogger(__name__)
 
 #: The subject of what a running pgAdmin's environment does.
 SUBJECT: Final = "pgadmin"
@@ -70,11 +67,8 @@ class PgAdminWatch:
             return
         self._looked_at = now
         found = await asyncio.to_thread(self._find, self._clients)
-        try:
-            if found:
-                error = PgAdminAstray(found[0].title, found[0].advice)
-                self._troubles.arose(SUBJECT, "pgAdmin", error)
-            else:
-                self._troubles.ended(SUBJECT)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        if found:
+            error = PgAdminAstray(found[0].title, found[0].advice)
+            self._troubles.arose(SUBJECT, "pgAdmin", error)
+        else:
+            self._troubles.ended(SUBJECT)
