@@ -27,6 +27,9 @@ from pgherald.secret import Secret
 
 DEFAULT_ACCOUNT: Final = "default"
 
+#: How the subjects begin, before the colon and the account's name, that are about an account.
+ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
+
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pgherald.errors import PgheraldError
-from pgherald.model import DEFAULT_ACCOUNT
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
@@ -193,7 +193,7 @@ def headline(subject: str, label: str, title: str) -> str:
         title: what is wrong.
     """
     kind, _, name = subject.partition(":")
-    if kind in {"account", "budget", "expiry"}:
+    if kind in ACCOUNT_KINDS:
         return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
     told = label in title or name in title  # an empty label is in every title
     return title if told or not name else f"{label}: {title}"

@@ -34,7 +34,7 @@ from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.model import Database, DatabaseKey, News
+from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, News
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import Store, requests
 from pgherald.store.requests import Requests
@@ -313,7 +313,7 @@ def _forget_strangers(
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
     for account in config.accounts:
-        subjects |= {f"{kind}:{account.name}" for kind in ("account", "budget", "expiry")}
+        subjects |= {f"{kind}:{account.name}" for kind in ACCOUNT_KINDS}
     subjects |= {f"discovery:{account}" for account in searched}
     subjects |= subjects_of(config.hooks)
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
 
 #: From this many on, news of one kind becomes a summary.
@@ -334,7 +334,7 @@ def _key(news: Sequence[News]) -> str:
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if news.subject.startswith(("account:", "budget:", _EXPIRY)):
+    if news.subject.partition(":")[0] in ACCOUNT_KINDS:
         label = "Heroku" if label == DEFAULT_ACCOUNT else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
