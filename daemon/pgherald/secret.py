@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+#: What is shown where a secret is.
 MASK = "••••••"
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from psycopg import pq
 from psycopg.pq import abc
 
-from pgherald.clients import lines, pgpass, service_file
+from pgherald.clients import lines, lookup, service_file
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Unparsable
@@ -281,7 +281,7 @@ def test_lookup_agrees_with_libpq_about_pgpass(folder: Path, data: st.DataObject
     login = Login(host, 5432, data.draw(st.sampled_from(["a", "*", "a:"])), user, Secret(""))
     with started(pgpass_info(login)) as connection:
         theirs = lines.decode(connection.password)
-    found = pgpass.lookup(file, login.host, login.port, login.dbname, login.user)
+    found = lookup.password(file, login.host, login.port, login.dbname, login.user)
     assert ("" if found is None else found.reveal()) == theirs
 
 
@@ -301,7 +301,7 @@ def test_lookup_agrees_with_libpq_about_services(folder: Path, data: st.DataObje
         message = connection.error_message
         read = {option.keyword.decode(): option.val for option in connection.info}
     try:
-        found = service_file.lookup(file, name)
+        found = service_file.held(file, name)
     except Unparsable as exc:
         assert b"line %d" % (exc.line or 0) in message  # noqa: PT017 – refusing is up to the input
         return

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.clients.base import MASK
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files, rows
 from pgherald.model import Entry, NewsKind
+from pgherald.secret import MASK
 from pgherald.store import Store
 from pgherald.sync.plan import Client, make_plan
 from pgherald.sync.servers import RowMemory

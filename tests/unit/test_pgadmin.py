@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import MASK, Action
+from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_picture import Unsupported, opened
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Entry
+from pgherald.secret import MASK
 from support.pictures import GOOD, Books, by_hand, entry, person, server
 
 SHOP = entry()

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pgherald.clients import block, pgpass
-from pgherald.clients.base import MASK, Action, Change, Held, TextClient
+from pgherald.clients import block, lookup
+from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.pgpass import OLD_LOGIN, Pgpass
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.secret import Secret
+from pgherald.secret import MASK, Secret
 from support import strategies
 
 EDITOR: TextClient = Pgpass()
@@ -44,7 +44,7 @@ def entry(key: DatabaseKey = SHOP, /, **fields: object) -> Entry:
 
 def found(text: bytes, login: Login, dbname: str = "any") -> str | None:
     """The password that libpq takes from the file."""
-    secret = pgpass.lookup(text, login.host, login.port, dbname, login.user)
+    secret = lookup.password(text, login.host, login.port, dbname, login.user)
     return None if secret is None else secret.reveal()
 
 
@@ -90,8 +90,8 @@ def test_other_logins_mean_what_they_meant(data: st.DataObject) -> None:
     host = data.draw(st.sampled_from(["a", "b", "a:b", "localhost", "", "*", "\\"]))
     user = data.draw(st.sampled_from(["a", "b", "ab", "*", "localhost", "no one has it"]))
     args = (host, 5432, "a", user)
-    assume(pgpass.lookup(EDITOR.plan(None, _entries(new)).new, *args) is None)
-    assert pgpass.lookup(new, *args) == pgpass.lookup(file, *args)
+    assume(lookup.password(EDITOR.plan(None, _entries(new)).new, *args) is None)
+    assert lookup.password(new, *args) == lookup.password(file, *args)
 
 
 def _entries(text: bytes) -> list[Entry]:
@@ -311,14 +311,14 @@ def test_lookup_follows_libpq(
     text: bytes, args: tuple[str, int, str, str], password: str | None
 ) -> None:
     """The first line that matches wins, with libpq's own idea of colons, stars and backslashes."""
-    secret = pgpass.lookup(text, *args)
+    secret = lookup.password(text, *args)
     assert (None if secret is None else secret.reveal()) == password
 
 
 def test_lookup_refuses_what_is_no_text() -> None:
     """A file that cannot be understood is not searched."""
     with pytest.raises(Unparsable, match="NUL"):
-        pgpass.lookup(b"\0", "h", 1, "d", "u")
+        lookup.password(b"\0", "h", 1, "d", "u")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import MASK, Action, Change, Held, TextClient
+from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Database, DatabaseKey, Entry, Login
-from pgherald.secret import Secret
+from pgherald.secret import MASK, Secret
 
 SERVICE = ServersJson()
 HOST = ServersJson("host", "/.pgpass")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from psycopg import pq
 
 from pgherald.clients import block, keywords, lines, service_file
-from pgherald.clients.base import MASK, Action, Change, Held, TextClient
+from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.sections import CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.secret import Secret
+from pgherald.secret import MASK, Secret
 from support import strategies
 
 EDITOR: TextClient = ServiceFile()
@@ -53,7 +53,7 @@ def typed(row: bytes, before: bytes = END) -> bytes:
 def looked_up(text: bytes, service: str) -> Held | str | None:
     """What libpq makes of a service; `refused` when it refuses it."""
     try:
-        return service_file.lookup(text, service)
+        return service_file.held(text, service)
     except Unparsable:
         return "refused"
 
@@ -82,7 +82,7 @@ def test_libpq_finds_what_was_wanted(data: st.DataObject) -> None:
         return
     for each in entries:
         login, service = each.login, each.database.service
-        found = service_file.lookup(new, service)
+        found = service_file.held(new, service)
         assert found == Held(
             login.host, login.port, login.dbname, login.user, login.password, login.sslmode, service
         )
@@ -362,7 +362,7 @@ def test_the_longest_line_that_libpq_reads_is_written() -> None:
     longest = Secret("x" * (1022 - len("password=\r\n")))
     for current in (b"\n", b"\r\n"):
         new = EDITOR.plan(current, [entry(password=longest)]).new
-        found = service_file.lookup(new, "shop")
+        found = service_file.held(new, "shop")
         assert found is not None
         assert found.password == longest
         with pytest.raises(Inexpressible):

@@ -10,7 +10,7 @@ import click
 
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import EXIT_OK, Invocation
-from pgherald.clients import pgpass, service_file
+from pgherald.clients import lookup, service_file
 from pgherald.config import Config
 from pgherald.errors import ClientError, PgheraldError
 from pgherald.files import Files
@@ -63,7 +63,7 @@ def command(
     else:
         assert host is not None  # noqa: S101 – made sure of above
         assert user is not None  # noqa: S101
-        found = _by_login(config, host, port, _unquoted(user), dbname)
+        found = _by_login(config, host, port, lookup.unquoted(user), dbname)
     click.echo(found.reveal())
     return EXIT_OK
 
@@ -72,7 +72,7 @@ def _by_service(config: Config, service: str) -> Secret:
     files = Files(config.state_dir / "locks")
     for path in _paths(config, "service_file", "--host and --user"):
         with _named(path):
-            held = service_file.lookup(files.read(path).content or b"", service)
+            held = service_file.held(files.read(path).content or b"", service)
         if held is not None and held.password is not None:
             return held.password
         if held is not None:
@@ -87,7 +87,7 @@ def _by_login(config: Config, host: str, port: int, user: str, dbname: str) -> S
     files = Files(config.state_dir / "locks")
     for path in _paths(config, "pgpass", "--service"):
         with _named(path):
-            found = pgpass.lookup(files.read(path).content or b"", host, port, dbname, user)
+            found = lookup.password(files.read(path).content or b"", host, port, dbname, user)
         if found is not None:
             return found
     raise PgheraldError(
@@ -113,10 +113,3 @@ def _paths(config: Config, kind: str, other: str) -> list[Path]:
             f"Add that section and run `pgherald check`, or ask by {other}.",
         )
     return paths
-
-
-def _unquoted(user: str) -> str:
-    """Undo pgAdmin's quotes around a user name that is no plain identifier."""
-    if len(user) > 1 and user[0] == user[-1] == '"':
-        return user[1:-1].replace('""', '"')
-    return user

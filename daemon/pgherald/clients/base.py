@@ -10,9 +10,6 @@ from typing import Protocol
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 
-#: What stands in a redacted line where a secret was.
-MASK = "••••••"
-
 
 class Action(enum.StrEnum):
     """What an edit does to the entry of one database."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pgherald.clients.base import MASK
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login
+from pgherald.secret import MASK
+
+if TYPE_CHECKING:
+    # The model is slow to import, and `pgherald password` needs no more of it than this.
+    from pgherald.model import DatabaseKey, Login
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -84,8 +87,14 @@ def encoded(login: Login, key: DatabaseKey) -> dict[str, bytes]:
         Inexpressible: a field holds a line break or a NUL, or cannot be UTF-8; there is no
             host or user; the host is not one host.
     """
-    fields = {name: getattr(login, name) for name in LOGIN_FIELDS}
-    texts = fields | {"port": str(login.port), "password": login.password.reveal()}
+    texts = {
+        "host": login.host,
+        "port": str(login.port),
+        "dbname": login.dbname,
+        "user": login.user,
+        "password": login.password.reveal(),
+        "sslmode": login.sslmode,
+    }
     values = {name: _encoded(text, name, key) for name, text in texts.items()}
     for name in ("host", "user"):
         if not values[name]:

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pgherald.clients.base import MASK, Held
+from pgherald.clients.base import Held
 from pgherald.clients.pgadmin_picture import Row
 from pgherald.errors import Inexpressible
 from pgherald.model import Entry, Login
+from pgherald.secret import MASK
 
 #: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
 #: and waits 130 seconds without it.

@@ -10,22 +10,18 @@ role's, whatever it connects to. `#` makes a comment only as the first byte of a
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from pgherald.clients import block, lines
-from pgherald.clients.base import MASK, Edit, Held
+from pgherald.clients import block, lines, lookup
+from pgherald.clients.base import Edit, Held
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.secret import Secret
+from pgherald.secret import MASK, Secret
 
 #: The field of a change in which a login that was kept readable comes or goes.
 OLD_LOGIN: Final = "old login"
-
-_ESCAPE_OR_COLON: Final = re.compile(rb"\\.|:", re.DOTALL)
-_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class _Fields(NamedTuple):
@@ -121,47 +117,6 @@ class Pgpass:
         return [_redacted(line) for line in lines.for_show(text)]
 
 
-def lookup(text: bytes, host: str, port: int, dbname: str, user: str) -> Secret | None:
-    """The password that libpq takes from the file; None when no line matches.
-
-    libpq: `passwordFromFile`. All lines count, ours and foreign ones. One thing is left out:
-    libpq looks for `localhost` when the host is its own socket folder, and which folder that
-    is was decided when libpq was built.
-
-    Raises:
-        Unparsable: the file is not text.
-    """
-    lines.refuse_binary(text)
-    if not dbname or not user:
-        return None
-    tokens = [lines.raw(value) for value in (host or "localhost", str(port), dbname, user)]
-    for row in lines.split(text):
-        line = lines.bare(row)
-        at: int | None = None if line.startswith(b"#") else 0
-        for token in tokens:
-            at = None if at is None else _behind(line, at, token)
-        if at is not None:
-            return Secret(lines.decode(_unescaped(_fields(line[at:])[0])))
-    return None
-
-
-def _behind(line: bytes, at: int, token: bytes) -> int | None:
-    """Where the field after the one at `at` begins, if this one matches.
-
-    libpq: `pwdfMatchesString`. A colon ends the field only once the token is used up, so an
-    unescaped IPv6 address matches too; `*` is a wildcard only if it stands alone, unescaped.
-    """
-    if line.startswith(b"*:", at):
-        return at + 2
-    for byte in token:
-        if line.startswith(b"\\", at):
-            at += 1
-        if at >= len(line) or line[at] != byte:
-            return None
-        at += 1
-    return at + 1 if line.startswith(b":", at) else None
-
-
 def _present(
     parts: block.Parts,
     wanted: Mapping[DatabaseKey, Sequence[_Fields]],
@@ -206,23 +161,11 @@ def _is_entry(row: bytes) -> bool:
 
 def _parsed(line: bytes) -> _Fields | None:
     """A line in its strict form: five fields, and every colon in them escaped."""
-    raw = _fields(line)
+    raw = lookup.fields(line)
     if len(raw) != len(_Fields._fields):
         return None
-    host, port, dbname, user = (None if f == b"*" else _unescaped(f) for f in raw[:-1])
-    return _Fields(host, port, dbname, user, Secret(lines.decode(_unescaped(raw[-1]))))
-
-
-def _fields(line: bytes) -> list[bytes]:
-    """The line cut at its unescaped colons; the fields still escaped."""
-    cuts = [m.start() for m in _ESCAPE_OR_COLON.finditer(line) if m.group() == b":"]
-    starts = [0, *(cut + 1 for cut in cuts)]
-    return [line[start:stop] for start, stop in zip(starts, [*cuts, len(line)], strict=True)]
-
-
-def _unescaped(value: bytes) -> bytes:
-    """The value: a byte behind a backslash as it is; a backslash at the very end stays."""
-    return _ESCAPED.sub(rb"\1", value)
+    host, port, dbname, user = (None if f == b"*" else lookup.unescaped(f) for f in raw[:-1])
+    return _Fields(host, port, dbname, user, Secret(lines.decode(lookup.unescaped(raw[-1]))))
 
 
 def _escaped(value: bytes) -> bytes:

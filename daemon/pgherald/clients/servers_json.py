@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from pgherald.clients import lines
-from pgherald.clients.base import MASK, Action, Change, Edit, Held
+from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import (
     BOM,
@@ -37,6 +37,7 @@ from pgherald.clients.json_text import (
 )
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.secret import MASK
 
 #: The key that makes a server ours; its value is `str(DatabaseKey)`.
 MARK: Final = "pgherald"

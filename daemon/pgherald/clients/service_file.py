@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgherald.clients import block, keywords, lines, sections
+from pgherald.clients import block, keywords, lines, lookup, sections
 from pgherald.clients.base import Edit, Held
-from pgherald.errors import Inexpressible, Unparsable
+from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 
@@ -107,34 +107,14 @@ class ServiceFile:
         return [keywords.redacted(line) for line in lines.for_show(text)]
 
 
-def lookup(text: bytes, service: str) -> Held | None:
+def held(text: bytes, service: str) -> Held | None:
     """What libpq reads for a service; None when the file does not define it.
 
-    libpq: `parseServiceFile`. All sections count, ours and foreign ones. LDAP lines are
-    passed over, and so are keywords that some libpq might know.
-
     Raises:
-        Unparsable: the file is not text, or libpq refuses the service because of a line.
+        Unparsable: as `lookup.section`.
     """
-    lines.refuse_binary(text)
-    header = b"[" + lines.raw(service) + b"]"
-    values: dict[str, bytes] | None = None
-    for number, row in enumerate(lines.split(text), 1):
-        line = row.strip()
-        if len(row) >= sections.TOO_LONG:
-            raise Unparsable("the line is longer than libpq can read", line=number)
-        if not line or line.startswith(b"#"):
-            continue
-        if line.startswith(b"["):
-            if values is not None:
-                break
-            values = {} if line.startswith(header) else None
-        elif values is not None and not line.startswith(b"ldap"):
-            key, equals, value = line.partition(b"=")
-            if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
-                raise Unparsable("the line is none that libpq accepts in a section", line=number)
-            values.setdefault(key.decode(), value)
-    return None if values is None else _held(header, values)
+    values = lookup.section(text, service)
+    return None if values is None else _held(lookup.header(service), values)
 
 
 def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
@@ -157,14 +137,14 @@ def _want(entry: Entry) -> _Want:
         if value != value.rstrip():
             raise lines.inexpressible(f"the {name} of {key} ends in white space", key)
         # As if the line ended in CR LF, so that the answer does not hang on the file.
-        if len(name) + len(value) + len("=\r\n") >= sections.TOO_LONG:
+        if len(name) + len(value) + len("=\r\n") >= lookup.TOO_LONG:
             raise lines.inexpressible(f"the {name} of {key} is too long for libpq", key)
     if not _SERVICE.fullmatch(service):
         raise Inexpressible(
             f"the service name of {key} cannot stand in a service file",
             "Give this database another `service` in the configuration.",
         )
-    return _Want(b"[" + lines.raw(service) + b"]", values)
+    return _Want(lookup.header(service), values)
 
 
 def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pgherald.clients.base import MASK
 from pgherald.clients.pgadmin_picture import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
 from pgherald.errors import StoreError
 from pgherald.files import Snapshot
 from pgherald.files.rows import Rows, drawn, picture
+from pgherald.secret import MASK
 from pgherald.store import Store
 
 log = logging.getLogger(__name__)
