@@ -20,8 +20,10 @@ from typing import Self
 import click
 import pytest
 
-from pgherald.cli.output import Column, ago, emit_json, fitting, headline, lasting
+from pgherald.cli.columns import Column, fitting
+from pgherald.cli.output import emit_json
 from pgherald.cli.timeline import timeline
+from pgherald.cli.wording import ago, headline, lasting
 from pgherald.config.generate import describe
 from pgherald.errors import (
     ClientError,

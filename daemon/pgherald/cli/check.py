@@ -30,8 +30,9 @@ import logging
 import click
 
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
-from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, headline, problem
+from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, problem
 from pgherald.cli.progress import progress
+from pgherald.cli.wording import headline
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of

@@ -24,9 +24,10 @@ from datetime import UTC, datetime
 
 import click
 
+from pgherald.cli.columns import can_show
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import EXIT_OK, Invocation
-from pgherald.cli.output import can_show, emit_json, table
+from pgherald.cli.output import emit_json, table
 from pgherald.cli.timeline import timeline as timeline_of
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey

@@ -28,15 +28,9 @@ import asyncio
 import click
 
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
-from pgherald.cli.output import (
-    NOTHING_FOUND,
-    diff_line,
-    emit_json,
-    error_json,
-    headline,
-    problem,
-)
+from pgherald.cli.output import NOTHING_FOUND, diff_line, emit_json, error_json, problem
 from pgherald.cli.progress import progress
+from pgherald.cli.wording import headline
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.sweeper import Sweeper

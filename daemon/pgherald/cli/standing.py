@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pgherald.cli.output import Column, ago, headline, lasting
+from pgherald.cli.columns import Column
+from pgherald.cli.wording import ago, headline, lasting
 from pgherald.config import Config
 from pgherald.daemon.standing import Standing, standing_of
 from pgherald.files.locks import is_held

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 import click
 
+from pgherald.cli.columns import can_show
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
-from pgherald.cli.output import can_show, emit_json, problem, show
+from pgherald.cli.output import emit_json, problem, show
 from pgherald.cli.standing import MARKS, Seen, columns, last_lines, legend, problems, read
 from pgherald.daemon.standing import as_json as json_of
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from pgherald.cli.output import ago
+from pgherald.cli.wording import ago
 from pgherald.store import Record
 
 #: Columns that a line has at least, however narrow the terminal, and at most.

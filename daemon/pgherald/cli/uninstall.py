@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import click
 
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
-from pgherald.cli.output import diff_line, headline, problem
+from pgherald.cli.output import diff_line, problem
 from pgherald.cli.service import manager_of
+from pgherald.cli.wording import headline
 from pgherald.config import Config
 from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of

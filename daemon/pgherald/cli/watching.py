@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from pgherald.cli.output import can_show, drawn, fitting, plain
+from pgherald.cli.columns import can_show, drawn, fitting, plain
 from pgherald.cli.standing import MARKS, Seen, columns, last_lines, legend, problems
 from pgherald.errors import StoreError
 
