@@ -15,8 +15,9 @@ from pgherald.simulator.postgres import Cluster
 from support.heroku_cli import HerokuCli
 from support.program import SHOP, House
 
-#: Seconds for a quick command: the promise.
+#: Seconds for a quick command, and times `python -c pass`: the promise.
 PROMISE: Final = 0.150
+TIMES: Final = 5
 
 _RUNS: Final = 15
 _CLI_RUNS: Final = 3
@@ -46,11 +47,20 @@ async def cli_median(house: House) -> float:
     return statistics.median(took[1:])
 
 
+def _as_a_person_has_it(house: House) -> None:
+    """Configuration and state where no variable says where they are: it takes time to find them."""
+    place = house.home / ".config" / "pgherald" / "config.toml"
+    place.parent.mkdir(parents=True)
+    Path(house.env.pop("PGHERALD_CONFIG")).replace(place)
+    del house.env["PGHERALD_STATE_DIR"]
+
+
 async def rows(folder: Path) -> list[Row]:
     """One row for each command."""
     with await asyncio.to_thread(Cluster.start, folder) as cluster:
         async with House.standing(cluster, folder) as house:
             house.configure(SHOP)
+            _as_a_person_has_it(house)
             assert (await house.pgherald("check")).code == 0
             bare = await median(house, [sys.executable, "-c", "pass"])
             cli = await cli_median(house)
@@ -63,7 +73,7 @@ async def rows(folder: Path) -> list[Row]:
                         f"{took * 1000:.0f} ms ({took / bare:.1f} times `python -c pass`)",
                         f"{cli * 1000:.0f} ms: `heroku config:get`",
                         ratio(took, cli),
-                        good=took < PROMISE,
+                        good=took < min(PROMISE, TIMES * bare),
                     )
                 )
             return found

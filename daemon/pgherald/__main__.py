@@ -1,6 +1,6 @@
 """`python -m pgherald`."""
 
-from pgherald.cli import main
+from pgherald.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -127,7 +127,7 @@ def test_the_shells_are_click_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_completing_imports_no_command(env: dict[str, str]) -> None:
     """The names of commands come from a table: pressing Tab does not import the daemon."""
     program = (
-        "import sys\nfrom pgherald.cli import main\n"
+        "import sys\nfrom pgherald.cli.entry import main\n"
         "sys.argv = ['pgherald']\n"
         "try:\n    main()\n"
         "finally:\n    print(sorted(m for m in sys.modules if m.startswith('pgherald.')))\n"

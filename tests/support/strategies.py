@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey, Entry, Login
+from pgherald.model import Database, DatabaseKey, Entry, Login
+from pgherald.quick.shape import DEFAULT_ACCOUNT
 from pgherald.secret import Secret
 
 BOM = b"\xef\xbb\xbf"

@@ -150,7 +150,7 @@ def test_exit_codes(error: BaseException, code: int) -> None:
         "def ends(*_): raise " + repr_of(error) + "\n"
         "module.locate = ends\n"
         "sys.argv = ['pgherald', 'config', 'path']\n"
-        "from pgherald.cli import main\n"
+        "from pgherald.cli.entry import main\n"
         "main()\n"
     )
     ended = subprocess.run(
@@ -182,7 +182,7 @@ def test_all_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_command(monkeypatch, RuntimeError("all of it"))
     monkeypatch.setenv("PGHERALD_TRACEBACK", "1")
     monkeypatch.setattr("sys.argv", ["pgherald", "config", "path"])
-    from pgherald.cli import main
+    from pgherald.cli.main import main
 
     with pytest.raises(RuntimeError, match="all of it"):
         main()
@@ -231,7 +231,7 @@ def test_quick_commands_stay_quick(tmp_path: Path, words: list[str]) -> None:
     file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
     program = (
         "import json, sys\n"
-        "from pgherald.cli import main\n"
+        "from pgherald.cli.entry import main\n"
         f"sys.argv = ['pgherald', '--config', {str(file)!r}, *{words!r}]\n"
         "try:\n"
         "    main()\n"

@@ -12,7 +12,7 @@ from pgherald.cli.main import EXIT_OK, Invocation
 from pgherald.cli.output import emit_json
 from pgherald.config import Config
 from pgherald.config.generate import describe, example
-from pgherald.config.load import locate
+from pgherald.quick.whereabouts import locate
 
 #: Lines longer than this are hard to read, however wide the terminal.
 _WIDTH: Final = 96

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from pgherald import __version__
+from pgherald.cli.entry import nobody_reads
 from pgherald.cli.terminal import Context, colour, fitted
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
@@ -202,8 +203,7 @@ def main() -> NoReturn:
     except PgheraldError as exc:
         sys.exit(fail(exc))
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
         sys.exit(EXIT_OK)
     except Exception as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
         sys.exit(_stumbled(exc))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 import click
 
 from pgherald.cli.columns import NARROW, Column, drawn, fitting, plain
 from pgherald.errors import PgheraldError
+from pgherald.quick.shape import text_of
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
@@ -21,13 +19,7 @@ NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
 
 def emit_json(value: object) -> None:
     """Print a value as JSON for scripts; moments as ISO 8601. It must hold no secret."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
-
-
-def _jsonable(value: object) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
-    raise TypeError(f"{type(value).__name__} is not for showing")
+    click.echo(text_of(value), nl=False)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -19,7 +19,7 @@ from pgherald.cli.commits import committer_of, number_of
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.errors import AlreadyRunning, PgheraldError
-from pgherald.files.locks import is_held
+from pgherald.quick.held import is_held
 from pgherald.sync.commit import RolledBack
 from pgherald.sync.journal import CommitRecord
 

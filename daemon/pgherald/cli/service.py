@@ -164,7 +164,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
     configuration is wrong.
     """
-    from pgherald.files.locks import is_held  # noqa: PLC0415 – as above
+    from pgherald.quick.held import is_held  # noqa: PLC0415 – as above
 
     config = invocation.load()
     manager = manager_of(invocation, config)

@@ -1,20 +1,26 @@
 """`pgherald status`: how every database and client stands.
 
-What `--json` prints, and the daemon keeps in status.json: `pgherald.daemon.standing`.
+What `--json` prints, and the daemon keeps in status.json: `pgherald.quick.shape`. Where that
+file is known to be true still, `pgherald.cli.shortcut` prints it, and nothing here runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 
 import click
 
-from pgherald.cli.columns import can_show
 from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
 from pgherald.cli.output import emit_json, problem, show
-from pgherald.cli.standing import MARKS, Seen, columns, last_lines, legend, problems, read
+from pgherald.cli.standing import problems, write
+from pgherald.config import Config
 from pgherald.daemon.standing import as_json as json_of
+from pgherald.daemon.standing import standing_of
+from pgherald.quick.held import is_held
+from pgherald.quick.shape import Shown
+from pgherald.store import Store
 
 
 @click.command(
@@ -44,31 +50,30 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
 
         watch_it(lambda: read(config))
         return EXIT_OK
-    seen = read(config)
+    shown = read(config)
     if as_json:
-        emit_json(json_of(config, seen.standing, running=seen.running))
+        emit_json(shown)
     else:
-        _show(seen)
-    return EXIT_TROUBLE if seen.standing.troubles else EXIT_OK
+        _show(shown)
+    return EXIT_TROUBLE if shown["troubles"] else EXIT_OK
 
 
-def _show(seen: Seen) -> None:
+def read(config: Config) -> Shown:
+    """Read the state file; Heroku is not asked.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    running = is_held(config.state_dir / "daemon.lock")
+    store = Store.read_only(config.state_dir / "state.db")
+    with contextlib.nullcontext() if store is None else store:
+        return json_of(config, standing_of(config, store), running=running)
+
+
+def _show(shown: Shown) -> None:
     now = datetime.now(UTC)
-    for title, advice in problems(seen, now):
+    for title, advice in problems(shown, now):
         problem(title, advice)
-    if seen.standing.troubles:
+    if shown["troubles"]:
         click.echo("", err=True)
-    if (
-        all(database.looked_at is None for database in seen.standing.databases)
-        and not seen.standing.troubles
-    ):
-        click.echo("Nothing has been looked at yet. Run: pgherald check")
-        click.echo("")
-    if seen.standing.databases:
-        marks = can_show("".join(mark for mark, _, _ in MARKS.values()))
-        show(columns(seen, now, marks=marks))
-        if told := legend(seen, marks=marks):
-            click.echo(told)
-        click.echo("")
-    for line in last_lines(seen):
-        click.echo(line)
+    write(shown, now, click.echo, show)

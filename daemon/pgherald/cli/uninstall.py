@@ -15,7 +15,7 @@ from pgherald.config import Config
 from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
-from pgherald.files.locks import is_held
+from pgherald.quick.held import is_held
 from pgherald.service.mark import Standing
 from pgherald.service.programs import NoPrograms, RealPrograms
 from pgherald.service.setup import refuse_foreign

@@ -12,15 +12,16 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from pgherald.cli.columns import can_show, drawn, fitting, plain
-from pgherald.cli.standing import MARKS, Seen, columns, last_lines, legend, problems
+from pgherald.cli.columns import drawn, fitting, plain
+from pgherald.cli.standing import can_show_marks, columns, last_lines, legend, problems
 from pgherald.errors import StoreError
+from pgherald.quick.shape import Shown
 
 #: Seconds between two looks at the state file, which cost next to nothing.
 _PAUSE: Final = 1.0
 
 
-def watch(read: Callable[[], Seen]) -> None:
+def watch(read: Callable[[], Shown]) -> None:
     """Draw what is read, again whenever it would look different, until Ctrl-C or SIGTERM.
 
     Args:
@@ -43,21 +44,21 @@ def watch(read: Callable[[], Seen]) -> None:
         return
 
 
-def _parts(read: Callable[[], Seen], width: int) -> Iterator[tuple[str, RenderableType]]:
+def _parts(read: Callable[[], Shown], width: int) -> Iterator[tuple[str, RenderableType]]:
     """What is drawn, top to bottom: as text, by which a change is seen, and as it looks."""
     try:
-        seen = read()
+        shown = read()
     except StoreError as exc:
         yield str(exc), Text(str(exc), style="red")
         return
     now = datetime.now(UTC)
-    for title, advice in problems(seen, now):
+    for title, advice in problems(shown, now):
         yield title, Text(title, style="red")
         yield advice, Text(f"  {advice}")
-    marks = can_show("".join(mark for mark, _, _ in MARKS.values()))
-    if seen.standing.databases:
-        table = fitting(columns(seen, now, marks=marks), width)
+    marks = can_show_marks()
+    if shown["databases"]:
+        table = fitting(columns(shown, now, marks=marks), width)
         yield "\n".join(plain(table)), drawn(table)
-    for line in (legend(seen, marks=marks), *last_lines(seen), "Ctrl-C ends this."):
+    for line in (legend(shown, marks=marks), *last_lines(shown), "Ctrl-C ends this."):
         if line:
             yield line, Text(line)

@@ -10,7 +10,7 @@ by itself) and `build` (one against another); `lines` finds the line of a proble
 
 from __future__ import annotations
 
-from pgherald.config.load import load, loads, locate
+from pgherald.config.load import load, loads
 from pgherald.config.settings import (
     Account,
     ClientSetting,
@@ -35,5 +35,4 @@ __all__ = [
     "database_for",
     "load",
     "loads",
-    "locate",
 ]

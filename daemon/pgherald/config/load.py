@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tomllib
@@ -9,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pgherald.config import places
 from pgherald.config.build import Builder
 from pgherald.config.lines import Lines
 from pgherald.config.settings import Config
 from pgherald.config.structure import Problem, structure
-from pgherald.config.surroundings import Surroundings, default_path, expand
+from pgherald.config.surroundings import Surroundings
 from pgherald.errors import ConfigError
+from pgherald.quick import memo
+from pgherald.quick.whereabouts import locate
 
 _AT_LINE: Final = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)", re.DOTALL)
 _BACKSLASH: Final = re.compile(r'"[^"]*\\')
@@ -34,7 +38,10 @@ def load(path: Path | None, env: Mapping[str, str], *, platform: str = sys.platf
             problem with its line, in the file's order.
     """
     file = locate(path, env)
-    return loads(_read(file), file, env, platform=platform)
+    raw = _read(file)
+    config, looks = _built(_text(file, raw), file, env, platform)
+    made_from = memo.origin(file, raw, env, looks.there, looks.read)
+    return dataclasses.replace(config, origin=made_from)
 
 
 def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> Config:
@@ -49,25 +56,26 @@ def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.
     Raises:
         ConfigError: it is wrong; lists every problem.
     """
+    return _built(text, file, env, platform)[0]
+
+
+def _built(
+    text: str, file: Path, env: Mapping[str, str], platform: str
+) -> tuple[Config, places.Looks]:
+    """The configuration, and what else was looked at."""
     data = _parse(file, text)
     root, problems = structure(data)
-    builder = Builder(root, data, Surroundings(file, env, platform))
+    here = Surroundings(file, env, platform)
+    builder = Builder(root, data, here)
     config = builder.build()
     if problems := [*problems, *builder.problems]:
         _fail(file, text, problems)
-    return config
+    return config, here.looks
 
 
-def locate(path: Path | None, env: Mapping[str, str]) -> Path:
-    """The configuration file's absolute path; the file need not exist."""
-    named = env.get("PGHERALD_CONFIG") if path is None else str(path)
-    return Path(expand(named, env)).absolute() if named else default_path()
-
-
-def _read(file: Path) -> str:
-    """The file's text, without a BOM."""
+def _read(file: Path) -> bytes:
     try:
-        raw = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError:
         folder = "" if file.parent.is_dir() else f'mkdir -p "{file.parent}" && '
         raise ConfigError(
@@ -82,6 +90,10 @@ def _read(file: Path) -> str:
             (f"{file}: {exc.strerror}",),
             "It has to be a file that you may read.",
         ) from None
+
+
+def _text(file: Path, raw: bytes) -> str:
+    """The file's text, without a BOM."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

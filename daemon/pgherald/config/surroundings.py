@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgherald.config import places
 from pgherald.config.client_tables import ClientTable
-
-
-def default_path() -> Path:
-    """Where the configuration is when nobody says otherwise."""
-    import platformdirs  # noqa: PLC0415 – not needed where the file is named
-
-    return platformdirs.user_config_path("pgherald", appauthor=False) / "config.toml"
-
-
-def home(env: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """The person's home folder."""
-    named = env.get("USERPROFILE" if platform == "win32" else "HOME")
-    # Unlike Path.home(), this does not fail for a user without a home.
-    return Path(named or os.path.expanduser("~"))  # noqa: PTH111 – see above
-
-
-def expand(text: str, env: Mapping[str, str], platform: str = sys.platform) -> str:
-    """The text with a leading `~` expanded, and nothing else."""
-    if text == "~" or text.startswith(("~/", "~\\")):
-        return str(home(env, platform) / text[2:])
-    return text
+from pgherald.quick import whereabouts
+from pgherald.quick.whereabouts import expand, home
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +20,13 @@ class Surroundings:
         file: the configuration file, absolute.
         env: the environment's variables.
         platform: as in `sys.platform`.
+        looks: what else was looked at, beside the file.
     """
 
     file: Path
     env: Mapping[str, str]
     platform: str
+    looks: places.Looks = field(default_factory=places.Looks)
 
     def path(self, text: str) -> Path:
         """A path as the file writes it: `~` expanded, relative to the file's folder."""
@@ -61,18 +42,8 @@ class Surroundings:
         return bool(folder) and Path(name).name == name and Path(str(folder), name).is_file()
 
     def state_dir(self, text: str | None) -> Path:
-        """The folder of pgherald's own state.
-
-        Args:
-            text: what the file says, if anything; $PGHERALD_STATE_DIR goes before it.
-        """
-        if named := self.env.get("PGHERALD_STATE_DIR"):
-            return Path(self.expand(named)).absolute()
-        if text is not None:
-            return self.path(text)
-        import platformdirs  # noqa: PLC0415 – not needed where the folder is named
-
-        return platformdirs.user_state_path("pgherald", appauthor=False)
+        """The folder of pgherald's own state; the file may say where."""
+        return whereabouts.state_dir(text, self.file, self.env, self.platform)
 
     def client(self, table: ClientTable) -> Path:
         """The file of a client."""
@@ -89,7 +60,13 @@ class Surroundings:
         """The configuration databases of pgAdmin: the named one, or with `auto` all there are."""
         if text != "auto":
             return [self.path(text)]
-        return places.databases(self.env, home(self.env, self.platform), self.platform)
+        return places.databases(
+            self.env,
+            home(self.env, self.platform),
+            self.platform,
+            is_there=self.looks.is_there,
+            read=self.looks.text,
+        )
 
     @property
     def heroku_is_here(self) -> bool:

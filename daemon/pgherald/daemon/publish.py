@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +20,13 @@ from pgherald.daemon import metrics
 from pgherald.daemon.standing import Standing, as_json, standing_of
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
+from pgherald.quick import memo
+from pgherald.quick.memo import MADE_FROM
+from pgherald.quick.shape import STATUS_FILE, Shown, text_of
 from pgherald.service.sd_notify import Manager
 from pgherald.store import Store
 
 log = logging.getLogger(__name__)
-
-#: The file in the state folder.
-STATUS_FILE: Final = "status.json"
 
 #: Seconds: a sweep of many databases changes much at once, and is shown once.
 _PAUSE: Final = 1.0
@@ -124,6 +122,7 @@ class Publisher:
 
     async def _show(self, *, running: bool) -> None:
         config = self._config
+        origin = memo.made_from(config.origin, config.state_dir)
         try:
             standing = standing_of(config, self._store)
         except PgheraldError as exc:
@@ -131,8 +130,7 @@ class Publisher:
             return
         if running:
             self._tell_manager(standing)
-        shown = as_json(config, standing, running=running)
-        text = json.dumps(shown, indent=2, ensure_ascii=False, default=_moment) + "\n"
+        text = _status(as_json(config, standing, running=running), origin)
         await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
         if config.metrics_file is not None:
             text = metrics.text(config, standing, running=running)
@@ -182,7 +180,19 @@ def status_line(summary: str, standing: Standing) -> str:
     return f"{summary}; {'all current' if not waiting else f'{waiting} not current yet'}"
 
 
-def _moment(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
-    raise TypeError(f"{type(value).__name__} is not for showing")
+def leave_status(config: Config, store: Store, files: Files) -> None:
+    """Keep status.json true where no daemon runs; what hinders that does no harm.
+
+    Args:
+        config: what has just been brought up to date.
+        store: where it is known.
+        files: writes.
+    """
+    origin = memo.made_from(config.origin, config.state_dir)
+    with contextlib.suppress(PgheraldError):
+        shown = as_json(config, standing_of(config, store), running=False)
+        files.write_private(config.state_dir / STATUS_FILE, _status(shown, origin).encode())
+
+
+def _status(shown: Shown, origin: dict[str, object]) -> str:
+    return text_of({**shown, MADE_FROM: origin})

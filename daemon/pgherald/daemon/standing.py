@@ -1,46 +1,7 @@
-"""How everything stands, in one shape for all readers: `status --json`, status.json, metrics.
-
-Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for never:
-
-    {
-      "ok": true,                       // no troubles; as the exit code of `status`
-      "running": true,                  // the daemon
-      "databases": [{
-        "key": "shop/DATABASE",         // as in `check` and `history`
-        "name": "Shop (production)",
-        "current": true,                // every client was last seen to hold its login
-        "looked_at": "2026-01-05T09:00:00.000+00:00",
-        "next_look_at": "…",            // null when the daemon does not run, or has to wait
-        "current_at": "…",
-        "proven": true,                 // the login in the clients was proven
-        "proven_at": "…",
-        "last_rotation_at": null,
-        "clients": {"psql": "current"}  // each: current | old | failed | new
-      }],
-      "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
-      "troubles": [{                    // the longest-standing first
-        "subject": "database:shop/DATABASE",    // or account:…, budget:…, client:…, config, …
-        "name": "Shop (production)",
-        "kind": "ProbeFailed",          // a stable word
-        "title": "…", "advice": "…",    // for people; the advice may be empty
-        "since": "…"
-      }],
-      "requests": [{                    // what each account cost, as of the last sweep
-        "account": "default",
-        "last_hour": 64,                // requests that pgherald sent in the hour before
-        "allowance": 1125,              // what it may send in an hour
-        "remaining": 4431,              // what the account had left, all programs counted
-        "at": "…"
-      }],
-      "notifications": null             // why the latest could not be shown
-    }
-
-No secret is in it: the store, where it comes from, holds none.
-"""
+"""How everything stands, read from the state, for all readers: `quick.shape` has the shape."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -49,6 +10,7 @@ from typing import Final
 from pgherald.config import ClientSetting, Config
 from pgherald.errors import NotYetProven, ProbeFailed
 from pgherald.model import DatabaseKey
+from pgherald.quick.shape import DatabaseShown, Shown
 from pgherald.store import DatabaseState, Record, Store, Trouble
 from pgherald.store.requests import Requests, kept
 
@@ -158,26 +120,19 @@ def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseSt
     return sorted([*seen, *new], key=lambda state: state.key)
 
 
-def as_json(config: Config, standing: Standing, *, running: bool) -> dict[str, object]:
-    """The shape that this module documents; moments are still `datetime`s."""
+def as_json(config: Config, standing: Standing, *, running: bool) -> Shown:
+    """The shape for all readers; moments are still `datetime`s.
+
+    Args:
+        config: the configuration.
+        standing: how everything stands with it.
+        running: whether the daemon runs.
+    """
     return {
         "ok": not standing.troubles,
         "running": running,
         "databases": [
-            {
-                "key": str(database.key),
-                "name": database.label,
-                "current": standing.is_current(database),
-                "looked_at": database.looked_at,
-                "next_look_at": standing.next_look(config, database) if running else None,
-                "current_at": database.current_at,
-                "proven": database.proven,
-                "proven_at": database.proven_at,
-                "last_rotation_at": record.rotation.seen_at
-                if (record := standing.latest.get(database.key))
-                else None,
-                "clients": standing.clients(config, database),
-            }
+            _database(config, standing, database, running=running)
             for database in standing.databases
         ],
         "clients": [
@@ -199,6 +154,33 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> dict[str, o
             }
             for trouble in standing.troubles
         ],
-        "requests": [dataclasses.asdict(cost) for cost in standing.requests],
+        "requests": [
+            {
+                "account": cost.account,
+                "last_hour": cost.last_hour,
+                "allowance": cost.allowance,
+                "remaining": cost.remaining,
+                "at": cost.at,
+            }
+            for cost in standing.requests
+        ],
         "notifications": standing.notifications or None,
+    }
+
+
+def _database(
+    config: Config, standing: Standing, database: DatabaseState, *, running: bool
+) -> DatabaseShown:
+    record = standing.latest.get(database.key)
+    return {
+        "key": str(database.key),
+        "name": database.label,
+        "current": standing.is_current(database),
+        "looked_at": database.looked_at,
+        "next_look_at": standing.next_look(config, database) if running else None,
+        "current_at": database.current_at,
+        "proven": database.proven,
+        "proven_at": database.proven_at,
+        "last_rotation_at": None if record is None else record.rotation.seen_at,
+        "clients": standing.clients(config, database),
     }

@@ -34,8 +34,9 @@ from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, News
+from pgherald.model import Database, DatabaseKey, News
 from pgherald.notify.hooks import subjects_of
+from pgherald.quick.shape import ACCOUNT_KINDS
 from pgherald.store import Store, requests
 from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier

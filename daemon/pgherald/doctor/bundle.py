@@ -30,7 +30,7 @@ from pgherald.doctor.pgadmin import version
 from pgherald.doctor.redact import Redactor
 from pgherald.errors import ClientError, MissingTool, ServiceError, StoreError
 from pgherald.files import Files
-from pgherald.files.locks import is_held
+from pgherald.quick.held import is_held
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
 

@@ -121,34 +121,3 @@ def _already_running(note: Path) -> AlreadyRunning:
         f"pgherald is already running (process {pid}, {who or 'pgherald'})",
         f"Stop it first (`kill {pid}`, or its service), or set another state_dir.",
     )
-
-
-def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock that `exclusive` takes on `path`.
-
-    Looks by taking it for an instant; whoever comes in just then waits for that long.
-    """
-    if not path.exists():
-        return False
-    try:
-        import fcntl  # noqa: PLC0415 – only Unix has it
-    except ImportError:
-        return _is_held_elsewhere(path)
-    try:
-        # What filelock does there, without the time that importing it takes.
-        with path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
-
-
-def _is_held_elsewhere(path: Path) -> bool:
-    import filelock  # noqa: PLC0415
-
-    lock = filelock.FileLock(path, mode=0o600, thread_local=False)
-    try:
-        with lock.acquire(blocking=False):
-            return False
-    except (filelock.Timeout, OSError):
-        return True

@@ -1,0 +1,36 @@
+"""Whether a lock of pgherald's is held, such as the daemon's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock that `files.locks.exclusive` takes on `path`.
+
+    Looks by taking it for an instant; whoever comes in just then waits for that long.
+    """
+    if not path.exists():
+        return False
+    try:
+        import fcntl  # noqa: PLC0415 – only Unix has it
+    except ImportError:
+        return _is_held_elsewhere(path)
+    try:
+        # What filelock does there, without the time that importing it takes.
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def _is_held_elsewhere(path: Path) -> bool:
+    import filelock  # noqa: PLC0415 – brings asyncio along
+
+    lock = filelock.FileLock(path, mode=0o600, thread_local=False)
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except (filelock.Timeout, OSError):
+        return True

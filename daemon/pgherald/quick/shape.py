@@ -1,0 +1,145 @@
+"""How everything stands, in one shape for all readers: `status`, its `--json`, status.json.
+
+Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for never:
+
+    {
+      "ok": true,                       // no troubles; as the exit code of `status`
+      "running": true,                  // the daemon
+      "databases": [{
+        "key": "shop/DATABASE",         // as in `check` and `history`
+        "name": "Shop (production)",
+        "current": true,                // every client was last seen to hold its login
+        "looked_at": "2026-01-05T09:00:00.000+00:00",
+        "next_look_at": "…",            // null when the daemon does not run, or has to wait
+        "current_at": "…",
+        "proven": true,                 // the login in the clients was proven
+        "proven_at": "…",
+        "last_rotation_at": null,
+        "clients": {"psql": "current"}  // each: current | old | failed | new
+      }],
+      "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
+      "troubles": [{                    // the longest-standing first
+        "subject": "database:shop/DATABASE",    // or account:…, budget:…, client:…, config, …
+        "name": "Shop (production)",
+        "kind": "ProbeFailed",          // a stable word
+        "title": "…", "advice": "…",    // for people; the advice may be empty
+        "since": "…"
+      }],
+      "requests": [{                    // what each account cost, as of the last sweep
+        "account": "default",
+        "last_hour": 64,                // requests that pgherald sent in the hour before
+        "allowance": 1125,              // what it may send in an hour
+        "remaining": 4431,              // what the account had left, all programs counted
+        "at": "…"
+      }],
+      "notifications": null             // why the latest could not be shown
+    }
+
+status.json has one more key, `made_from`, which is pgherald's own: see `memo`. No secret is in
+any of it: the store, where it comes from, holds none.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Final, TypedDict
+
+#: The file in the state folder.
+STATUS_FILE: Final = "status.json"
+
+#: The account that a configuration without [[accounts]] has.
+DEFAULT_ACCOUNT: Final = "default"
+
+#: How the subjects begin, before the colon and the account's name, that are about an account.
+ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
+
+_MOMENTS: Final = frozenset(
+    ("looked_at", "next_look_at", "current_at", "proven_at", "last_rotation_at", "since", "at")
+)
+
+
+class DatabaseShown(TypedDict):
+    """How one database stands."""
+
+    key: str
+    name: str
+    current: bool
+    looked_at: datetime | None
+    next_look_at: datetime | None
+    current_at: datetime | None
+    proven: bool
+    proven_at: datetime | None
+    last_rotation_at: datetime | None
+    clients: dict[str, str]
+
+
+class ClientShown(TypedDict):
+    """How one client stands."""
+
+    kind: str
+    path: str
+    ok: bool
+
+
+class TroubleShown(TypedDict):
+    """What does not work."""
+
+    subject: str
+    name: str
+    kind: str
+    title: str
+    advice: str
+    since: datetime
+
+
+class RequestsShown(TypedDict):
+    """What one account cost."""
+
+    account: str
+    last_hour: int
+    allowance: int
+    remaining: int | None
+    at: datetime
+
+
+class Shown(TypedDict):
+    """How everything stands."""
+
+    ok: bool
+    running: bool
+    databases: list[DatabaseShown]
+    clients: list[ClientShown]
+    troubles: list[TroubleShown]
+    requests: list[RequestsShown]
+    notifications: str | None
+
+
+def text_of(shown: object) -> str:
+    """Anything that holds moments, as JSON for scripts; a line end comes last."""
+    return json.dumps(shown, indent=2, ensure_ascii=False, default=_moment) + "\n"
+
+
+def read(text: str) -> dict[str, Any]:
+    """What `text_of` made of a `Shown`, moments and further keys included.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = json.loads(text, object_hook=_with_moments)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")  # noqa: TRY004 – of text that somebody else may have written
+    return found
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    raise TypeError(f"{type(value).__name__} is not for showing")
+
+
+def _with_moments(held: dict[str, Any]) -> dict[str, Any]:
+    for name in _MOMENTS & held.keys():
+        if held[name] is not None:
+            held[name] = datetime.fromisoformat(held[name])
+    return held
