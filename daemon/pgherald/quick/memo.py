@@ -13,7 +13,7 @@ that is still so:
         "there": {"/home/me/.pgadmin/pgadmin4.db": true},       // where a pgAdmin was looked for,
         "read": {"/etc/pgadmin/config_system.py": null}         // and asked where its database is
       },
-      "state": [1311, 61440, 57]                // of state.db
+      "state": [1311, 61440, 1764083000123456789, 57]        // of state.db
     }
 
 When in doubt it is not so: then the whole program answers.
@@ -112,7 +112,12 @@ def _state(folder: Path) -> list[int] | None:
         return None
     if len(head) < _COUNTER.stop or head[_WAL] != b"\1\1" or Path(f"{path}-journal").exists():
         return None  # not ours, or somebody is writing
-    return [about.st_ino, about.st_size, int.from_bytes(head[_COUNTER], "big")]
+    return [
+        about.st_ino,
+        about.st_size,
+        about.st_mtime_ns,
+        int.from_bytes(head[_COUNTER], "big"),
+    ]
 
 
 def _mark(path: str) -> list[int] | None:
