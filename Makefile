@@ -1,5 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both set everything up by themselves.
 PYTHON ?= python3
+# Tests wait much of the time, so that one more than there are cores get ahead.
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 VENV   := .venv
 BIN    := $(VENV)/bin
 
@@ -12,8 +14,8 @@ help: ## show this list
 demo: $(VENV)/.demo ## see a rotation, start to end, in a throw-away home
 	@$(BIN)/pgherald demo $(DEMO)
 
-test: $(VENV)/.dev ## run all tests, but for the long ones with the real pgAdmin
-	@$(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with the real pgAdmin
+	@$(BIN)/python -m pytest $(or $(TESTS),-n $(JOBS) --dist worksteal)
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 	@$(BIN)/python -m pytest -m pgadmin $(TESTS)

@@ -6,11 +6,12 @@ no Postgres or Heroku setting of the developer's, and no desktop to talk to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -52,9 +53,36 @@ PLACES = {
 _SHOWN = 10
 
 
-def pytest_configure() -> None:
+#: The process ids of those who run tests for this process, several at a time.
+_workers: list[int] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end takes down what it has started, as it does at Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        # At Ctrl-C the terminal tells it, and then the one for whom it works.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end_once)
+
+
+def _end_once(*_: object) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Note who runs tests for this process."""
+    _workers.append(node.gateway._io.popen.pid)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Let the workers take down what they have started: in a moment they are killed."""
+    for pid in _workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

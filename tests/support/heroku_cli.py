@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pgherald.secret import Secret
 from pgherald.simulator.server import Simulator
@@ -115,6 +116,12 @@ class HerokuCli:
 
 def _install() -> Path:
     """Install the locked CLI unless it is there; the folder it is in."""
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE.with_suffix(".lock")):  # another worker may be at it
+        return _installed()
+
+
+def _installed() -> Path:
     lock = CACHE / "package-lock.json"
     if lock.exists() and filecmp.cmp(lock, LOCKED / "package-lock.json", shallow=False):
         return CACHE
