@@ -94,7 +94,7 @@ class Systemd(asyncio.DatagramProtocol):
 async def test_under_systemd(house: House, tmp_path: Path) -> None:
     """Systemd hears of start, reload and end, and signs of life in time though Heroku hangs."""
     house.configure(SHOP)
-    allowed = 1.0
+    allowed = 2.5
     async with Systemd.listening(tmp_path / "notify") as systemd:
         watchdog = {"WATCHDOG_USEC": f"{allowed * 1e6:.0f}"}
         async with house.daemon(systemd.environ | watchdog) as daemon:
