@@ -18,7 +18,7 @@ test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with 
 	@$(BIN)/python -m pytest $(or $(TESTS),-n $(JOBS) --dist worksteal)
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
-	@$(BIN)/python -m pytest -m pgadmin $(TESTS)
+	@$(BIN)/python -m pytest -m pgadmin $(or $(TESTS),$(if $(PGHERALD_RECORD),,-n 2 --dist worksteal))
 
 bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
