@@ -532,6 +532,20 @@ def test_wrong_shapes(tmp_path: Path, text: str, found: str) -> None:
     assert problems(tmp_path, f"{text}\n{rest}") == [found]
 
 
+def test_what_is_wrong_hides_no_other_mistake(tmp_path: Path) -> None:
+    """Beside what is no table, and a client of no known kind, all else is checked all the same."""
+    text = """\
+databases = [5, {app = "a", service = "s"}, {app = "b", service = "s"}]
+clients = {pgpas = {}, pgpass = [{path = "/x"}, {path = "/x"}]}
+"""
+    assert problems(tmp_path, text) == [
+        "1: databases must be a table, not 5",
+        '1: the service name "s" is taken: give one of the two another `service` (see line 1)',
+        '2: unknown key "pgpas" in [clients]; did you mean "pgpass"?',
+        "2: two clients write to /x (see line 2)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -3,13 +3,12 @@
 A new kind of client is one class here and one line in `ClientsTable`.
 """
 
-# ruff: noqa: RUF009 – key() and section() make attrs fields, as attrs.field() would
+# ruff: noqa: RUF009 – key() and section() make fields, as dataclasses.field() would
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
-
-import attrs
 
 from pgherald.config import values
 from pgherald.config.meta import Form, key, section
@@ -32,7 +31,7 @@ class ClientTable:
     path: str | None
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class ServiceFileTable(ClientTable):
     """`[clients.service_file]`. The places are libpq's own."""
 
@@ -48,7 +47,7 @@ class ServiceFileTable(ClientTable):
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class PgpassTable(ClientTable):
     """`[clients.pgpass]`. The places are libpq's own."""
 
@@ -64,7 +63,7 @@ class PgpassTable(ClientTable):
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class ServersJsonTable(ClientTable):
     """`[clients.servers_json]`."""
 
@@ -86,7 +85,7 @@ class ServersJsonTable(ClientTable):
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class PgAdminTable(ClientTable):
     """`[clients.pgadmin]`."""
 
@@ -123,7 +122,7 @@ class PgAdminTable(ClientTable):
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class ClientsTable:
     """`[clients]`: one line per kind."""
 

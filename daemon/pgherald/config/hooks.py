@@ -1,17 +1,17 @@
 """The part of the schema that says which programs are run on what happens."""
 
-# ruff: noqa: RUF009 – key() makes attrs fields, as attrs.field() would
+# ruff: noqa: RUF009 – key() makes fields, as dataclasses.field() would
 
 from __future__ import annotations
 
-import attrs
+from dataclasses import dataclass
 
 from pgherald.config import values
 from pgherald.config.meta import key
 from pgherald.config.settings import HookEvent
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class HookTable:
     """One of `[[hooks]]`."""
 

@@ -1,14 +1,13 @@
-"""What the schema says about a key or a table, kept in the metadata of attrs fields."""
+"""What the schema says about a key or a table, kept in the metadata of fields."""
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Any, Final
-
-import attrs
 
 from pgherald.config.values import Kind
 
@@ -32,6 +31,11 @@ class Key:
     default: str
     example: str
     many: bool
+
+    @property
+    def required(self) -> bool:
+        """Whether the table is wrong without it."""
+        return not self.default
 
     @property
     def type(self) -> str:
@@ -73,7 +77,7 @@ def key(
     kind: Kind,
     about: str,
     *,
-    default: Any = attrs.NOTHING,
+    default: Any = MISSING,
     default_text: str = "",
     example: Any = None,
     many: bool = False,
@@ -90,23 +94,23 @@ def key(
         many: whether the value is an array of `kind`.
     """
     written = _toml(default if example is None else example)
-    if default is not attrs.NOTHING:
+    if default is not MISSING:
         default_text = default_text or (f"`{_toml(default)}`" if default != () else "none")
     meta = Key(kind, about, default_text, written, many)
-    return attrs.field(default=default, metadata={_META: meta})
+    return dataclasses.field(default=default, metadata={_META: meta})
 
 
 def section(table: type, form: Form, about: str, *, live: bool = True) -> Any:
     """A field for one table, or for all tables of one name."""
-    default: Any = None if form is Form.ONE else ()
+    metadata = {_META: Section(table, form, about, live)}
     if form is Form.GROUP:
-        default = attrs.Factory(table)
-    return attrs.field(default=default, metadata={_META: Section(table, form, about, live)})
+        return dataclasses.field(default_factory=table, metadata=metadata)
+    return dataclasses.field(default=None if form is Form.ONE else (), metadata=metadata)
 
 
 def parts(table: type) -> dict[str, Key | Section]:
     """What a table may hold, by name, in the order in which people should read it."""
-    return {field.name: field.metadata[_META] for field in attrs.fields(table)}
+    return {field.name: field.metadata[_META] for field in dataclasses.fields(table)}
 
 
 def sections(table: type, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Section]]:

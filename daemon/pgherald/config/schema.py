@@ -7,11 +7,11 @@ the documents' tables and completion all come from here.
 The tables of the clients are in `client_tables`.
 """
 
-# ruff: noqa: RUF009 – key() and section() make attrs fields, as attrs.field() would
+# ruff: noqa: RUF009 – key() and section() make fields, as dataclasses.field() would
 
 from __future__ import annotations
 
-import attrs
+from dataclasses import dataclass
 
 from pgherald.config import values
 from pgherald.config.client_tables import ClientsTable
@@ -23,7 +23,7 @@ from pgherald.config.telling import MetricsTable, NotificationsTable
 from pgherald.model import ProbePolicy
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class HerokuTable:
     """`[heroku]`."""
 
@@ -60,7 +60,7 @@ class HerokuTable:
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class AccountTable:
     """One of `[[accounts]]`."""
 
@@ -98,7 +98,7 @@ _SSLMODE_ABOUT = (
 )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class DatabaseTable:
     """One of `[[databases]]`."""
 
@@ -135,7 +135,7 @@ class DatabaseTable:
     sslmode: str = key(values.SSLMODE, _SSLMODE_ABOUT, default=DEFAULT_SSLMODE)
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class DiscoverTable:
     """One of `[[discover]]`."""
 
@@ -180,7 +180,7 @@ class DiscoverTable:
     sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Root:
     """The whole file."""
 

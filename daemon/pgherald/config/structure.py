@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
-
-import attrs
-import cattrs
-from cattrs.gen import make_dict_structure_fn, override
+from typing import Any
 
 from pgherald.config.lines import Place
 from pgherald.config.meta import Form, Key, Section, heading, parts, sections
 from pgherald.config.schema import Root
 from pgherald.config.values import Wrong, shown, suggestion
-
-_Hook = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,109 +36,89 @@ def structure(data: Mapping[str, Any]) -> tuple[Root, list[Problem]]:
         there may be several, and otherwise as if it were not there, so that the rest
         can still be checked.
     """
-    try:
-        return _converter().structure(data, Root), []
-    except cattrs.BaseValidationError as group:
-        problems = list(_problems(group, ()))
-    sound = copy.deepcopy(dict(data))
-    for holder, step in [_innermost(sound, problem.place) for problem in problems]:
-        if isinstance(holder, list):
-            holder[step] = None
-        else:
-            holder.pop(step, None)
-    return _converter().structure(sound, Root), problems
+    reading = _Reading()
+    return Root(**reading.parts(Root, data, ())), reading.problems
 
 
-@cache
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    converter.register_structure_hook_factory(attrs.has, lambda cls: _table_hook(cls, converter))
-    return converter
+class _Reading:
+    """Reads tables, and gathers what is wrong with them."""
 
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
 
-def _table_hook(table: type, converter: cattrs.Converter) -> _Hook:
-    hooks = {
-        name: override(
-            struct_hook=_key_hook(part)
-            if isinstance(part, Key)
-            else _section_hook(name, part, converter)
-        )
-        for name, part in parts(table).items()
-    }
-    read: Callable[..., Any] = make_dict_structure_fn(
-        table, converter, _cattrs_forbid_extra_keys=True, **cast("Any", hooks)
-    )
+    def parts(self, table: type, value: Any, place: Place) -> dict[str, Any]:
+        """What a table says, by name, as far as it is right.
 
-    def hook(value: Any, _: Any) -> Any:
+        Raises:
+            Wrong: it is no table.
+        """
         if not isinstance(value, Mapping):
             raise Wrong(f"must be a table, not {shown(value)}")
-        return read(value, table)
+        found: dict[str, Any] = {}
+        known = parts(table)
+        for name, part in known.items():
+            here = (*place, name)
+            if name not in value:
+                if isinstance(part, Key) and part.required:
+                    self._note(here, f"{name} is missing")
+                continue
+            with self._noting(here):
+                found[name] = self._part(part, value[name], here)
+        for name in sorted(value.keys() - known.keys()):
+            self._note((*place, name), _unknown(name, table))
+        return found
 
-    return hook
+    def _part(self, part: Key | Section, value: Any, place: Place) -> Any:
+        if isinstance(part, Key):
+            return self._key(part, value, place)
+        return self._section(part, value, place)
 
-
-def _key_hook(key: Key) -> _Hook:
-    def many(value: Any, _: Any) -> tuple[Any, ...]:
+    def _key(self, key: Key, value: Any, place: Place) -> Any:
+        if not key.many:
+            return key.kind.read(value)
         if not isinstance(value, list):
             raise Wrong(f"must be an array such as {key.example}, not {shown(value)}")
-        return _each(value, key.kind.read)
+        items: list[Any] = []
+        for index, item in enumerate(value):
+            with self._noting((*place, index)):
+                items.append(key.kind.read(item))
+        return tuple(items)
 
-    return many if key.many else lambda value, _: key.kind.read(value)
-
-
-def _section_hook(name: str, part: Section, converter: cattrs.Converter) -> _Hook:
-    def one(value: Any, _: Any = None) -> Any:
+    def _section(self, section: Section, value: Any, place: Place) -> Any:
+        table, form, name = section.table, section.form, place[-1]
         if isinstance(value, list):
-            raise Wrong(f"comes once: write [{name}], with single brackets")
-        # None is not TOML: it marks a table that was taken out.
-        return None if value is None else converter.structure(value, part.table)
+            if form not in {Form.MANY, Form.EITHER}:
+                raise Wrong(f"comes once: write [{name}], with single brackets")
+            return tuple(self._table(table, one, (*place, i)) for i, one in enumerate(value))
+        match form:
+            case Form.MANY:
+                raise Wrong(f"may come several times: write [[{name}]], with double brackets")
+            case Form.EITHER:
+                return (self._table(table, value, place),)
+            case Form.GROUP:
+                # Of several clients, the ones that are right can still be checked.
+                return table(**self.parts(table, value, place))
+            case _:
+                return self._table(table, value, place)
 
-    def many(value: Any, _: Any) -> tuple[Any, ...]:
-        if isinstance(value, list):
-            return _each(value, one)
-        if part.form is Form.MANY:
-            raise Wrong(f"may come several times: write [[{name}]], with double brackets")
-        return (one(value),)
+    def _table(self, table: type, value: Any, place: Place) -> Any:
+        """The whole table; None when anything in it is wrong."""
+        before = len(self.problems)
+        found: dict[str, Any] = {}
+        with self._noting(place):
+            found = self.parts(table, value, place)
+        return table(**found) if len(self.problems) == before else None
 
-    return many if part.form in {Form.MANY, Form.EITHER} else one
-
-
-def _each(values: list[Any], read: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Read every item; the wrong ones are raised together."""
-    items: list[Any] = []
-    wrong: list[Exception] = []
-    for index, value in enumerate(values):
+    @contextlib.contextmanager
+    def _noting(self, place: Place) -> Iterator[None]:
+        """What is raised as wrong meanwhile is a problem of this place."""
         try:
-            items.append(read(value))
-        except (Wrong, cattrs.BaseValidationError) as exc:
-            exc.add_note(cattrs.IterableValidationNote("", index, None))
-            wrong.append(exc)
-    if wrong:
-        raise cattrs.IterableValidationError("", wrong, tuple)
-    return tuple(items)
+            yield
+        except Wrong as exc:
+            self._note(place, f"{_label(place)} {exc}")
 
-
-def _problems(error: Exception, place: Place) -> Iterator[Problem]:
-    """Flatten what cattrs raised at a place."""
-    if isinstance(error, cattrs.BaseValidationError):
-        for inner in error.exceptions:
-            yield from _problems(inner, (*place, *_step(inner)))
-    elif isinstance(error, cattrs.ForbiddenExtraKeysError):
-        for key in sorted(error.extra_fields):
-            yield Problem((*place, key), _unknown(key, error.cl))
-    elif isinstance(error, KeyError):
-        yield Problem(place, f"{_label(place)} is missing")
-    else:
-        yield Problem(place, f"{_label(place)} {error}")
-
-
-def _step(error: Exception) -> Place:
-    """The key or index that cattrs notes on an error inside a group."""
-    notes = getattr(error, "__notes__", ())
-    return tuple(
-        note.name if isinstance(note, cattrs.AttributeValidationNote) else note.index
-        for note in notes
-    )
+    def _note(self, place: Place, message: str) -> None:
+        self.problems.append(Problem(place, message))
 
 
 def _label(place: Place) -> str:
@@ -165,27 +138,3 @@ def _unknown(key: str, table: type) -> str:
     if homes := [name for other, name in headings.items() if key in parts(other)]:
         return f"{message}; it belongs in {' or '.join(homes)}"
     return f"{message}; known are {', '.join(parts(table))}"
-
-
-def _innermost(data: dict[str, Any], place: Place) -> tuple[Any, Any]:
-    """The innermost table around a place, as (what holds it, key or index).
-
-    Where no table is around it, that is the top-level key.
-    """
-    node: Any = data
-    table: type = Root
-    found: tuple[Any, Any] = (data, place[0])
-    step: Any
-    for step in place:
-        if isinstance(step, str):
-            part = parts(table).get(step)
-            if not isinstance(part, Section):
-                break
-            table = part.table
-        child = node[step]
-        if isinstance(child, dict):
-            found = (node, step)
-        elif not isinstance(child, list):
-            break
-        node = child
-    return found

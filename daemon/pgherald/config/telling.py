@@ -1,10 +1,10 @@
 """The part of the schema that says how the person, and other programs, are told."""
 
-# ruff: noqa: RUF009 – key() makes attrs fields, as attrs.field() would
+# ruff: noqa: RUF009 – key() makes fields, as dataclasses.field() would
 
 from __future__ import annotations
 
-import attrs
+from dataclasses import dataclass
 
 from pgherald.config import values
 from pgherald.config.meta import key
@@ -12,7 +12,7 @@ from pgherald.config.settings import Level, QuietHours
 from pgherald.secret import Secret
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class NotificationsTable:
     """`[notifications]`."""
 
@@ -48,7 +48,7 @@ class NotificationsTable:
     )
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class MetricsTable:
     """`[metrics]`."""
 

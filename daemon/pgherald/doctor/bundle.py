@@ -40,7 +40,7 @@ _LINES: Final = 200
 
 #: What may make a difference.
 _PACKAGES: Final = (
-    *("apscheduler", "attrs", "cattrs", "click", "filelock", "httpx", "jeepney", "platformdirs"),
+    *("apscheduler", "click", "filelock", "httpx", "jeepney", "platformdirs"),
     *("psycopg", "psycopg-binary", "rich", "watchdog", "keyring", "apprise"),
 )
 
