@@ -13,8 +13,6 @@ from pgherald.errors import StoreError
 from pgherald.model import News
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for
-from pgherald.notify.fallback import InTurn, NotifySend, Terminals
-from pgherald.notify.opening import Opener
 from pgherald.notify.quiet import from_text, to_text
 from pgherald.notify.tell import Teller
 from pgherald.store import Store
@@ -55,6 +53,10 @@ def teller_of(
 
 def _desktop(config: Config, outside: Outside) -> Desktop:
     """The person's desktop, and what stands in for it where it shows nothing."""
+    # A server's daemon shows nothing, and does without D-Bus and all that.
+    from pgherald.notify.fallback import InTurn, NotifySend, Terminals  # noqa: PLC0415 – see above
+    from pgherald.notify.opening import Opener  # noqa: PLC0415 – likewise
+
     env, clock = outside.env, outside.clock
     opener = Opener(env, outside.home, config.path)
     others: list[Desktop] = [NotifySend(clock, environ=env)] if sys.platform == "linux" else []

@@ -6,7 +6,6 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,6 +275,8 @@ def diff_lines(editor: TextClient, old: bytes, new: bytes) -> Iterator[str]:
     Lines are compared as they are and shown redacted, so a password that changes is seen
     to change.
     """
+    import difflib  # noqa: PLC0415 – the daemon shows no differences
+
     old_shown, new_shown = editor.redact(old), editor.redact(new)
     matcher = difflib.SequenceMatcher(None, _lines(old), _lines(new), autojunk=False)
     for group in matcher.get_grouped_opcodes(_CONTEXT):
