@@ -12,12 +12,15 @@ import time
 import traceback
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pgherald.clock import SystemClock
+from pgherald.config import load
+from pgherald.daemon.wiring import Outside, accounts_of
 from pgherald.errors import HerokuError, NotHeroku, Unavailable
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.getter import Getter
@@ -274,6 +277,31 @@ async def test_a_certificate_that_the_person_vouches_for(
         heroku = api(server.url.replace("http:", "https:"))
         assert await heroku.account() == "e"
         await heroku.aclose()
+
+
+async def test_accounts_share_what_they_trust(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The authorities' certificates are read once for all accounts, and anew after a reload."""
+    read: list[None] = []
+    create = httpx.create_ssl_context
+
+    def creates() -> ssl.SSLContext:
+        read.append(None)
+        return create()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", creates)
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[[accounts]]\nname = "a"\ntoken = "env:A"\n[[accounts]]\nname = "b"\ntoken = "env:B"\n'
+        '[[databases]]\napp = "shop"\naccount = "a"\n[clients.pgpass]\npath = "pgpass"\n'
+    )
+    outside = Outside({}, tmp_path, SystemClock())
+    for times in (1, 2):
+        async with accounts_of(load(file, {}), outside) as accounts:
+            for watched in accounts.watched:
+                watched.account.api._getter._opened()
+        assert len(read) == times
 
 
 async def test_no_tls_where_tls_was_expected() -> None:

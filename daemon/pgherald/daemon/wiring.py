@@ -32,6 +32,7 @@ from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery, Found, Rule
+from pgherald.heroku.getter import shared_trust
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.model import Database, DatabaseKey, News
@@ -217,6 +218,7 @@ async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Account
         ConfigError: a token source cannot be used.
     """
     host = HerokuHost.from_env(outside.env)
+    trust = shared_trust()
     async with contextlib.AsyncExitStack() as stack:
         watched: list[Watched] = []
         tokens: list[TokenSource] = []
@@ -230,6 +232,7 @@ async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Account
                 clock=outside.clock,
                 budget=Budget(outside.clock, setting.request_share),
                 transport=outside.transport,
+                trust=trust,
             )
             stack.push_async_callback(api.aclose)
             named = [d for d in config.databases if d.key.account == setting.name]

@@ -29,7 +29,7 @@ from pgherald.errors import Forbidden, LoginRequired, NotHeroku
 from pgherald.heroku import shapes
 from pgherald.heroku.answers import decoded, error_of, needs_other_token
 from pgherald.heroku.budget import Budget
-from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter, segment
+from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter, Trust, segment
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.shapes import App, Attachment, LogSession, Release, VarsSeen
 from pgherald.heroku.tokens import TokenSource
@@ -96,13 +96,14 @@ class HerokuApi:
         clock: Clock,
         budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        trust: Trust = httpx.create_ssl_context,
         time_limit: float = TIME_LIMIT,
     ) -> None:
         self.tokens = tokens
         self.clock = clock
         self.budget = budget or Budget(clock)
         self.refused: Secret | None = None
-        self._getter = Getter(host, transport=transport, time_limit=time_limit)
+        self._getter = Getter(host, transport=transport, trust=trust, time_limit=time_limit)
         self._renewing = asyncio.Lock()
         self._memory: OrderedDict[object, _Remembered] = OrderedDict()
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -38,6 +39,9 @@ from pgherald.errors import (
 )
 from pgherald.heroku.host import HerokuHost
 from pgherald.secret import Secret
+
+#: Reads the certificates of the authorities to trust.
+Trust = Callable[[], ssl.SSLContext]
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +87,14 @@ class Getter:
         host: HerokuHost,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        trust: Trust = httpx.create_ssl_context,
         time_limit: float = TIME_LIMIT,
         size_limit: int = SIZE_LIMIT,
     ) -> None:
         self.host = host
         self.requests = 0
         self._transport = transport
+        self._trust = trust
         self._time_limit = time_limit
         self._size_limit = size_limit
         self._client: httpx.AsyncClient | None = None
@@ -204,7 +210,7 @@ class Getter:
             await self._client.aclose()
 
     def _opened(self) -> httpx.AsyncClient:
-        self._client = self._client or _client(self.host, self._transport)
+        self._client = self._client or _client(self.host, self._transport, self._trust)
         return self._client
 
     async def _send(
@@ -255,14 +261,21 @@ def _check_log(response: httpx.Response) -> None:
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
 
 
-def _client(host: HerokuHost, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def shared_trust() -> Trust:
+    """The same certificates for several accounts: a hundred of them take two megabytes."""
+    return functools.cache(httpx.create_ssl_context)
+
+
+def _client(
+    host: HerokuHost, transport: httpx.AsyncBaseTransport | None, trust: Trust
+) -> httpx.AsyncClient:
     """A client that follows no redirect, and no proxy on the way to this machine."""
     problem: HerokuError | MissingTool
     try:
         return httpx.AsyncClient(
             transport=transport,
             trust_env=not host.is_loopback,
-            verify=httpx.create_ssl_context() if transport is None else True,
+            verify=trust() if transport is None else True,
             follow_redirects=False,
             timeout=TIME_LIMIT,
             # A body's size can be judged only as long as it is not compressed.
