@@ -38,3 +38,12 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""
         await asyncio.sleep(seconds)
+
+
+def until_beat(clock: Clock, every: float) -> float:
+    """Seconds until the monotonic clock next stands at a multiple of `every` seconds.
+
+    Things that are done now and then are done on the beat, so that the machine is woken up once
+    for all of them.
+    """
+    return every - clock.monotonic() % every

@@ -48,6 +48,24 @@ async def test_an_ordinary_day(ticking: Ticking) -> None:
     assert (ticking.jumps, ticking.ticks) == ([], 120)
 
 
+async def test_ticks_come_on_the_beat() -> None:
+    """Whatever began when, all that ticks wakes the machine at the same moments."""
+    clock = FakeClock()
+    moments: list[float] = []
+    tasks = []
+    for every in (15.0, 30.0):
+        await clock.advance(7)
+        ticks = tick(
+            clock, moments.append, on_tick=lambda: moments.append(clock.monotonic()), every=every
+        )
+        tasks.append(asyncio.create_task(ticks))
+    await clock.advance(1080 - clock.monotonic())
+    assert moments == [1020, 1020, 1035, 1050, 1050, 1065, 1080, 1080]
+    for task in tasks:
+        task.cancel()
+    await settle()
+
+
 async def test_the_lid_was_closed(ticking: Ticking) -> None:
     """A sleep is noticed within one tick after the wake-up, once, with its length."""
     await ticking.clock.advance(45)

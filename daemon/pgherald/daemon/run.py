@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pgherald.clock import until_beat
 from pgherald.config import Config
 from pgherald.daemon.calm import Calm
 from pgherald.daemon.events import Events
@@ -135,6 +136,7 @@ class Daemon:
     @contextlib.asynccontextmanager
     async def _alive(self) -> AsyncIterator[None]:
         """Meanwhile, tell systemd that the loop turns."""
+        clock = self._outside.clock
         interval = watchdog_interval(self._outside.env, os.getpid())
         if interval is None or not self._manager.listens:
             yield
@@ -143,7 +145,8 @@ class Daemon:
         async def ping() -> None:
             while True:
                 self._manager.watchdog()
-                await self._outside.clock.sleep(interval)
+                # With the other ticks, so that it costs no wake-up of its own.
+                await clock.sleep(until_beat(clock, interval))
 
         async with _running(ping()):
             yield

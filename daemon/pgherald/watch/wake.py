@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from pgherald.clock import Clock
+from pgherald.clock import Clock, until_beat
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,14 @@ async def tick(
         on_jump: called with the seconds that the wall clock jumped, below 0 for back.
         on_tick: called at every tick, after `on_jump`; for what should be checked now
             and then.
-        every: seconds between ticks.
+        every: seconds between ticks, which come on the beat (`until_beat`).
         tolerance: seconds of difference that are no jump.
     """
     while True:
         before = clock.now()
-        await clock.sleep(every)
-        jumped = (clock.now() - before).total_seconds() - every
+        pause = until_beat(clock, every)
+        await clock.sleep(pause)
+        jumped = (clock.now() - before).total_seconds() - pause
         if abs(jumped) > tolerance:
             log.info("The clock jumped by %+.0f s: the machine slept, or it was set.", jumped)
             _call(partial(on_jump, jumped))
