@@ -29,6 +29,9 @@ USUAL_POLL: Final = 60.0
 _POLL: Final = 2.0
 
 _ROTATIONS: Final = 15
+
+#: As many apps as are followed by default.
+_TOGETHER: Final = 20
 _SCRIPTED: Final = 5
 
 #: What a person would have cron run each minute.
@@ -62,7 +65,7 @@ class Way:
 
 
 async def rows(folder: Path) -> list[Row]:
-    """One row for the log, one for polling."""
+    """One row for the log, one for many at once, one for polling."""
     with await asyncio.to_thread(Cluster.start, folder) as cluster:
         async with House.standing(cluster, folder) as house:
             house.configure(SHOP, poll="1h")
@@ -72,6 +75,7 @@ async def rows(folder: Path) -> list[Row]:
             async with house.daemon() as daemon:
                 polled = await _rotations(house, daemon)
             script = await _script(house)
+        many, commits = await _together(cluster, folder / "many")
     waiting = USUAL_POLL / 2
     once_a_minute = waiting + script
     other = (
@@ -89,7 +93,14 @@ async def rows(folder: Path) -> list[Row]:
             good=pushed.whole < PROMISE,
         ),
         Row(
-            "the same by polling alone, each minute",
+            f"{_TOGETHER} apps rotated at once, by their logs: to the last client, median",
+            f"{many:.1f} s, {commits:g} commit",
+            f"{waiting + _TOGETHER * script:.0f} s: cron each minute and the script for each",
+            ratio(many, waiting + _TOGETHER * script),
+            good=many < PROMISE and commits == 1,
+        ),
+        Row(
+            "the same of one by polling alone, each minute",
             f"{by_poll:.1f} s (half a minute, and {beyond:.2f})",
             other,
             ratio(by_poll, once_a_minute),
@@ -117,6 +128,31 @@ async def _rotations(house: House, daemon: Program) -> Way:
         noticed.append(asked - released)
         written.append(house.changed_at() - asked)
     return Way(noticed, written)
+
+
+async def _together(cluster: Cluster, folder: Path) -> tuple[float, float]:
+    """Seconds from the first app's release to the last client's write, and commits; the medians."""
+    folder.mkdir()
+    apps = [f"shop-{number}" for number in range(_TOGETHER)]
+    async with House.standing(cluster, folder, apps=apps) as house:
+        house.configure(*(f'[[databases]]\napp = "{app}"\n' for app in apps), poll="1h")
+
+        def current() -> bool:
+            return not any(house.behind(house.login(app), app) for app in apps)
+
+        async with house.daemon() as daemon:
+            await eventually(current, log=daemon)
+            await eventually(lambda: house.requests("GET /sessions/*") == len(apps), log=daemon)
+            took, commits = [], []
+            for _ in range(_SCRIPTED):
+                await asyncio.sleep(1.5)
+                before = set(house.commits())
+                await asyncio.gather(*(house.rotate(app) for app in apps))
+                await eventually(current, log=daemon)
+                first = min(house.released_at(app) for app in apps)
+                took.append(house.changed_at() - first)
+                commits.append(len(set(house.commits()) - before))
+    return statistics.median(took), statistics.median(commits)
 
 
 async def _script(house: House) -> float:

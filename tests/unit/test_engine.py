@@ -231,6 +231,21 @@ async def test_many_rotations_are_one_commit(tmp_path: Path) -> None:
         assert all(house.held(each) == {each.key.app} for each in many)
 
 
+async def test_events_that_come_together_are_one_commit(tmp_path: Path) -> None:
+    """Rotations that events tell of one by one are written once per client, though each is ready."""
+    many = [database(f"app-{number}") for number in range(5)]
+    async with household(tmp_path) as house:
+        house.engine._ready._gather = 0.05
+        for each in many:
+            wanted = login(1, user=each.key.app)
+            house.engine.event()
+            house.show((each, wanted))
+            await until(lambda: wanted in house.prober.tried and not house.engine.proving)  # noqa: B023 – awaited here
+        await house.engine.settled()
+        assert len(house.applier._committer.history()) == 1
+        assert all(house.held(each) == {each.key.app} for each in many)
+
+
 @pytest.mark.parametrize(
     ("outcome", "at_once"),
     [(Outcome.UNREACHABLE, True), (Outcome.TLS_REFUSED, True), (Outcome.REFUSED, False)],

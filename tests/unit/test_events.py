@@ -49,7 +49,7 @@ class Desk:
         self.sweeper = FakeSweeper(*named, events=events)
         self.logs: dict[str, FakeLog] = {}
         self.made: list[str] = []
-        self.events = Events(self.sweeper, self._make)  # type: ignore[arg-type]  # fakes
+        self.events = Events(self.sweeper, self._told, self._make)  # type: ignore[arg-type]  # fakes
 
     def _make(
         self, _account: object, app: str, on_release: Callable[[], None], _limit: object
@@ -57,6 +57,9 @@ class Desk:
         self.made.append(app)
         self.logs[app] = FakeLog(on_release)
         return self.logs[app]
+
+    def _told(self) -> None:
+        self.sweeper.looks.append("event")
 
     async def keep(self) -> None:
         self.events.keep()
@@ -73,7 +76,7 @@ async def test_each_app_has_one() -> None:
         await desk.keep()
     assert desk.made == ["shop", "blog"]
     desk.logs["blog"].on_release()
-    assert desk.sweeper.looks == ["blog"]
+    assert desk.sweeper.looks == ["event", "blog"]
     await desk.events.stop()
     assert desk.followed() == set()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
 
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.watched import Watched, by_app
@@ -20,11 +19,18 @@ class Events:
 
     Args:
         sweeper: has the apps, and looks at one when its log tells of a release.
+        on_event: called before each such look.
         make: makes what follows one app's log.
     """
 
-    def __init__(self, sweeper: Sweeper, make: Callable[..., AppEvents] = AppEvents) -> None:
+    def __init__(
+        self,
+        sweeper: Sweeper,
+        on_event: Callable[[], None],
+        make: Callable[..., AppEvents] = AppEvents,
+    ) -> None:
         self._sweeper = sweeper
+        self._on_event = on_event
         self._make = make
         #: By account and app. One that has ended stays, since Heroku does not allow it.
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -57,7 +63,10 @@ class Events:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, watched: Watched, app: str) -> None:
-        on_release = partial(self._sweeper.look, watched, app)
+        def on_release() -> None:
+            self._on_event()
+            self._sweeper.look(watched, app)
+
         try:
             await self._make(watched.account, app, on_release, watched.limit).run()
         except Exception as exc:  # noqa: BLE001 – events are a comfort; their mistakes end nothing

@@ -280,7 +280,7 @@ class _Generation:
         self._machine.sweeper.swept = keeps_requests(
             self._machine.accounts, self._state, self._outside
         )
-        self._events = Events(self._machine.sweeper)
+        self._events = Events(self._machine.sweeper, self._machine.engine.event)
         self._stack.push_async_callback(self._events.stop)
         self._sweeps = Sweeps(log)
         self._stack.push_async_callback(self._sweeps.stop)

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+import math
+from typing import Final, Generic, Protocol, TypeVar
 
 from pgherald.model import DatabaseKey
+
+#: Proven logins are written after this, in seconds, so that a mass rotation is one commit and yet
+#: ends …
+READY_LIMIT: Final = 30.0
+
+#: … and after this where events tell of it: they come one by one, and are there to be quick. What
+#: is on its way already has longer: on a slow network a proof takes seconds.
+EVENTS_LIMIT: Final = 1.5
+EVENTS_PROVEN: Final = 5.0
+
+#: Events rarely come alone. What is written waits until none has come for this long, in seconds.
+GATHER: Final = 0.15
+
+#: The more is on its way, the longer a silence means nothing: this for each, in seconds. A
+#: machine that is busy with a thousand proofs pauses, and one login that hangs waits for nobody.
+PATIENCE: Final = 0.01
+
+#: The same where events tell of it, since that is about a few apps.
+EVENTS_PATIENCE: Final = 0.05
 
 
 class Keyed(Protocol):
@@ -44,16 +64,45 @@ class Batch(Generic[Item]):
         self._last = now
         self._items[item.key] = item
 
-    def due(self, patience: float = 0.0) -> float:
-        """Loop time at which the batch is closed though more may be on its way.
+    def due(self) -> float:
+        """Loop time at which the batch is closed though more may be on its way."""
+        return self._due(0.0, self._limit)
 
-        Args:
-            patience: seconds that are waited longer than usual without a new item.
-        """
-        return min(self._last + self._quiet + patience, self._first + self._limit)
+    def _due(self, patience: float, limit: float) -> float:
+        return min(self._last + self._quiet + patience, self._first + limit)
 
     def take(self) -> list[Item]:
         """Empty the batch."""
         items = list(self._items.values())
         self._items.clear()
         return items
+
+
+class Ready(Batch[Item]):
+    """Proven logins that wait for others, to be written with them.
+
+    Args:
+        quiet: as for `Batch`.
+        gather: seconds without an event, as long as there are events.
+    """
+
+    def __init__(self, quiet: float, gather: float = GATHER) -> None:
+        super().__init__(quiet, READY_LIMIT)
+        self._gather = gather
+        self._event = -math.inf
+
+    def event(self, now: float) -> None:
+        """At loop time `now` an event came: something may have changed."""
+        self._event = now
+
+    def closes(self, expected: int) -> float:
+        """Loop time at which they are written; past or present for now.
+
+        Args:
+            expected: how much more is on its way.
+        """
+        if self._first >= self._event + EVENTS_LIMIT:  # a sweep has found it
+            return self._due(PATIENCE * expected, READY_LIMIT) if expected else self._first
+        if expected:
+            return self._due(EVENTS_PATIENCE * expected, EVENTS_PROVEN)
+        return min(self._event + self._gather, self._first + EVENTS_LIMIT)

@@ -22,7 +22,7 @@ from pgherald.errors import ClientError, NotYetProven, PgheraldError, StoreError
 from pgherald.model import Database, DatabaseKey, Entry, Login, ProbePolicy, Sighting
 from pgherald.store import Store
 from pgherald.sync.apply import Applier
-from pgherald.sync.batch import Batch
+from pgherald.sync.batch import Batch, Ready
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
@@ -34,19 +34,11 @@ log = logging.getLogger(__name__)
 #: While more is on its way, a batch is closed once nothing has come for this long, in seconds.
 QUIET: Final = 0.25
 
-#: Sightings are compared, and their proofs begun, at the latest after this, in seconds …
+#: Sightings are compared, and their proofs begun, at the latest after this, in seconds.
 SEEN_LIMIT: Final = 1.0
-
-#: … and proven logins written after this, so that a mass rotation is one commit and yet ends.
-READY_LIMIT: Final = 30.0
 
 #: A new login that is being proven for this long is told, in seconds: somebody may wait for it.
 SLOW: Final = 2.0
-
-
-#: The more is on its way, the longer a silence means nothing: this for each, in seconds. A
-#: machine that is busy with a thousand proofs pauses, and one login that hangs waits for nobody.
-PATIENCE: Final = 0.01
 
 
 class Standing(enum.StrEnum):
@@ -112,7 +104,7 @@ class Engine:
         self._clock = clock
         self._queue: asyncio.Queue[_Seen | Cleared] = asyncio.Queue()
         self._seen: Batch[_Seen] = Batch(quiet, SEEN_LIMIT)
-        self._ready: Batch[Cleared] = Batch(quiet, READY_LIMIT)
+        self._ready: Ready[Cleared] = Ready(quiet)
         self._latest: dict[DatabaseKey, _Seen] = {}
         self._proven: dict[DatabaseKey, tuple[Login, datetime]] = {}
         self._given_up: dict[DatabaseKey, Login] = {}
@@ -140,6 +132,10 @@ class Engine:
         """A client's file was changed: compare all with what Heroku showed last."""
         for seen in self._latest.values():
             self._queue.put_nowait(seen)
+
+    def event(self) -> None:
+        """Something may have changed, and where one login changes others do: they go together."""
+        self._ready.event(asyncio.get_running_loop().time())
 
     @property
     def wanted(self) -> list[Entry]:
@@ -197,7 +193,7 @@ class Engine:
     async def _take_in(self) -> None:
         """Wait for the next item, or until a batch is due."""
         due = [self._seen.due()] if self._seen else []
-        due += [self._ready_at()] if self._ready else []
+        due += [self._ready.closes(self._expected)] if self._ready else []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(min(due, default=None)):
                 self._sort(await self._queue.get())
@@ -221,11 +217,8 @@ class Engine:
             await self._compare(self._seen.take())
             # Lets the proofs begin, so that they count as expected below.
             await asyncio.sleep(0)
-        if self._ready and (not self._expected or self._ready_at() <= now):
+        if self._ready and self._ready.closes(self._expected) <= now:
             await self._apply(self._ready.take())
-
-    def _ready_at(self) -> float:
-        return self._ready.due(PATIENCE * self._expected)
 
     async def _compare(self, seen: Sequence[_Seen]) -> None:
         """Sort sightings into those that the clients hold and those to be proven."""
