@@ -11,7 +11,7 @@ import pytest
 
 from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper
 from pgherald.daemon.watched import Watched, database_of
-from pgherald.errors import NotVisible, PgheraldError, StoreError, Unavailable
+from pgherald.errors import NotVisible, PgheraldError, Unavailable
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found, Rule
@@ -119,7 +119,6 @@ class Hears:
         self.seen: list[DatabaseKey] = []
         self.troubles: dict[str, PgheraldError] = {}
         self.expected = 0
-        self.full = False
         self.proving: set[DatabaseKey] = set()
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
@@ -133,20 +132,13 @@ class Hears:
         finally:
             self.expected -= 1
 
-    def _touch(self) -> None:
-        if self.full:
-            raise StoreError("the disk is full")
-
     def arose(self, subject: str, label: str, error: PgheraldError) -> None:
-        self._touch()
         self.troubles[subject] = error
 
     def ended(self, subject: str) -> None:
-        self._touch()
         self.troubles.pop(subject, None)
 
     def keep_only(self, concerns: Callable[[str], bool]) -> None:
-        self._touch()
         self.troubles = {s: error for s, error in self.troubles.items() if concerns(s)}
 
 
@@ -455,17 +447,6 @@ async def test_a_mistake_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     assert "CANARY" not in str(error)
     assert "CANARY" not in caplog.text
     assert "asking about shop" in caplog.text
-
-
-async def test_a_full_disk_stops_no_sweep(caplog: pytest.LogCaptureFixture) -> None:
-    """Troubles that cannot be kept are logged, and sightings go on."""
-    account = FakeAccount()
-    account.fails("blog", DOWN)
-    desk = Desk(watched(account, SHOP, BLOG, found=FakeDiscovery("shop-staging")))
-    desk.hears.full = True
-    await desk.sweep()
-    assert SHOP.key in desk.hears.seen
-    assert "the disk is full" in caplog.text
 
 
 # --- discovery -----------------------------------------------------------------------------

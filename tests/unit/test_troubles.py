@@ -126,3 +126,17 @@ def test_strangers_are_forgotten_without_a_word(desk: Desk) -> None:
     desk.troubles.keep_only(lambda subject: subject == SUBJECT)
     assert [trouble.subject for trouble in desk.store.troubles()] == [SUBJECT]
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]
+
+
+def test_what_cannot_be_kept_is_told_all_the_same(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that fails is logged, raises nothing, and no edge goes unsaid."""
+    desk.store.close()
+    desk.arose(LoginRequired("No token"))
+    desk.troubles.ended(SUBJECT)
+    desk.arose(LoginRequired("No token"))
+    desk.troubles.keep_only(lambda _: False)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]
+    assert len(caplog.records) == 4
+    assert all("state" in record.message for record in caplog.records)

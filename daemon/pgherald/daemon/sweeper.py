@@ -31,7 +31,6 @@ from pgherald.errors import (
     NotVisible,
     PgheraldError,
     RateLimited,
-    StoreError,
     safe_text,
 )
 from pgherald.heroku.account import Missing
@@ -280,17 +279,11 @@ class Sweeper:
 
     def _failed(self, subject: str, label: str, error: PgheraldError) -> None:
         self._failures[subject] = error
-        try:
-            self._troubles.arose(subject, label, error)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        self._troubles.arose(subject, label, error)
 
     def _worked(self, subject: str) -> None:
         self._failures.pop(subject, None)
-        try:
-            self._troubles.ended(subject)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        self._troubles.ended(subject)
 
     # --- discovery -----------------------------------------------------------------------
 
@@ -350,10 +343,7 @@ class Sweeper:
             del self._failures[subject]
         for key in [key for key in self._unanswered if not concerns(f"database:{key}")]:
             del self._unanswered[key]
-        try:
-            self._troubles.keep_only(concerns)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        self._troubles.keep_only(concerns)
 
     def _others(self, watched: Watched) -> list[Database]:
         """Databases that a newly found one must not be confused with."""
