@@ -99,6 +99,22 @@ def test_beside_rules(desk: Desk) -> None:
     assert desk.file.read_text().count("[[databases]]") == 1
 
 
+@pytest.mark.parametrize("team", ["acme", "unheard-of"])
+def test_beside_a_rule_for_a_team(desk: Desk, team: str) -> None:
+    """What a rule finds by its team is not named; a team that is not shown finds nothing."""
+    app = desk.world.app("shop-staging")
+    app.team = "acme"
+    app.owner.teams = frozenset({"acme"})
+    desk.file.write_text(f'[[discover]]\nteam = "{team}"\n[clients.service_file]\n')
+    result = desk.run("init", "--all", "--yes", "--no-service")
+    ruled = team == "acme"
+    assert ("Kept by [[discover]] without being named: 1." in result.out) is ruled
+    assert ("Team unheard-of" in result.err) is not ruled
+    assert ('app = "shop-staging"' in desk.file.read_text()) is not ruled
+    assert 'app = "blog"' in desk.file.read_text()
+    assert "[shop-staging]" in (Path.home() / ".pg_service.conf").read_text()
+
+
 def test_no_notifications(desk: Desk) -> None:
     """With --no-notify the configuration says so; with chosen clients only those are written."""
     assert desk.run(*BLOG, "--no-notify", "--clients", "service_file").code == 0

@@ -43,14 +43,14 @@ def config(tmp_path: Path) -> Config:
 
 def test_the_first_time() -> None:
     """Everything that Heroku shows is offered, each app's main database first; nothing is marked."""
-    assert offers(FOUND, None, "default") == ALL
+    assert offers(FOUND, None, "default", {}) == ALL
     assert marked(ALL) == set()
     assert marked(ALL[:1]) == {0}
 
 
 def test_again(config: Config) -> None:
     """What is configured is offered and marked, shown or not; what a rule finds is not offered."""
-    offered = offers(FOUND, config, "default")
+    offered = offers(FOUND, config, "default", {})
     assert [(str(each), each.place) for each in offered] == [
         ("gone/DATABASE", 0),
         ("shop/DATABASE", 1),
@@ -59,14 +59,14 @@ def test_again(config: Config) -> None:
     ]
     assert offered[0].about == "not shown by Heroku now"
     assert marked(offered) == {0, 1}
-    assert by_rules(FOUND, config, "default") == [found("blog")]
+    assert by_rules(FOUND, config, "default", {}) == [found("blog")]
     assert dropped(offered, offered[1:3]) == {0}
     assert added(offered[1:3], config, None) == (NewDatabase("shop", "READER"),)
 
 
 def test_another_account(config: Config) -> None:
     """Another account's databases are neither offered nor dropped."""
-    offered = offers(FOUND, config, "work")
+    offered = offers(FOUND, config, "work", {})
     assert [str(each) for each in offered] == [str(each) for each in ALL]
     assert dropped(offered, []) == frozenset()
 
@@ -104,7 +104,7 @@ def test_flags_in_vain(apps: list[str], attachments: list[str], title: str, advi
 
 def test_flags_drop_nothing(config: Config) -> None:
     """What is configured stays chosen, whatever the flags choose."""
-    offered = offers(FOUND, config, "default")
+    offered = offers(FOUND, config, "default", {})
     assert dropped(offered, by_flags(offered, ["wiki"], [])) == frozenset()
 
 

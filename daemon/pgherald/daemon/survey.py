@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgherald.config import TokenSpec
 from pgherald.daemon.wiring import Outside
-from pgherald.errors import Forbidden
+from pgherald.errors import Forbidden, NotVisible
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.discovery import Found, Rule, discover
 from pgherald.heroku.host import HerokuHost
@@ -23,15 +23,22 @@ class Survey:
         email: whose account it is; empty where the token may not tell.
         found: its databases, sorted.
         warnings: sentences about the token's source.
+        teams: the apps of each team that was asked for.
     """
 
     source: str
     email: str
     found: tuple[Found, ...]
     warnings: tuple[str, ...]
+    teams: Mapping[str, frozenset[str]]
 
 
-async def survey(token: TokenSpec, outside: Outside, named: Sequence[str] = ()) -> Survey:
+async def survey(
+    token: TokenSpec,
+    outside: Outside,
+    named: Sequence[str] = (),
+    teams: Collection[str] = (),
+) -> Survey:
     """Find the login, and everything that it shows. Reads only.
 
     Args:
@@ -39,6 +46,7 @@ async def survey(token: TokenSpec, outside: Outside, named: Sequence[str] = ()) 
         outside: the world.
         named: names of attachments to find beside the usual ones: connection pools are found
             by their very name alone.
+        teams: teams whose apps are to be told.
 
     Raises:
         LoginRequired: there is no token, or Heroku does not accept it.
@@ -52,7 +60,8 @@ async def survey(token: TokenSpec, outside: Outside, named: Sequence[str] = ()) 
     try:
         email = await _email(api)
         found = await discover(api, [Rule(attachments=("*", *named))])
-        return Survey(source.name, email, tuple(found), source.warnings)
+        apps = {team: await _apps(api, team) for team in teams}
+        return Survey(source.name, email, tuple(found), source.warnings, apps)
     finally:
         await api.aclose()
 
@@ -63,3 +72,11 @@ async def _email(api: HerokuApi) -> str:
         return await api.account()
     except Forbidden:
         return ""
+
+
+async def _apps(api: HerokuApi, team: str) -> frozenset[str]:
+    """The names of a team's apps; none where the token may not see them, which a sweep tells."""
+    try:
+        return frozenset([app.name for app in await api.team_apps(team)])
+    except (Forbidden, NotVisible):
+        return frozenset()

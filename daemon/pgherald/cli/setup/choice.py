@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -37,14 +37,19 @@ class Offer:
         return f"{self.app}/{self.attachment}"
 
 
-def offers(found: Iterable[Found], config: Config | None, account: str) -> list[Offer]:
+def offers(
+    found: Iterable[Found],
+    config: Config | None,
+    account: str,
+    teams: Mapping[str, Collection[str]],
+) -> list[Offer]:
     """The databases to choose from, sorted: those that Heroku shows, and the configured ones.
 
     What `[[discover]]` finds by itself is left out; see `by_rules`. A configured database that
     Heroku does not show stays an offer: emptiness is no reason to drop anything.
     """
     places = _places(config, account)
-    ruled = set(by_rules(found, config, account))
+    ruled = set(by_rules(found, config, account, teams))
     shown = {
         (each.app, each.attachment): each.plan.partition(":")[2]
         for each in found
@@ -58,8 +63,20 @@ def offers(found: Iterable[Found], config: Config | None, account: str) -> list[
     ]
 
 
-def by_rules(found: Iterable[Found], config: Config | None, account: str) -> list[Found]:
-    """Those that a `[[discover]]` rule keeps already, and nobody has to choose."""
+def by_rules(
+    found: Iterable[Found],
+    config: Config | None,
+    account: str,
+    teams: Mapping[str, Collection[str]],
+) -> list[Found]:
+    """Those that a `[[discover]]` rule keeps already, and nobody has to choose.
+
+    Args:
+        found: what Heroku shows.
+        config: the configuration; None for a new one.
+        account: whose rules count.
+        teams: the apps of each team that a rule names.
+    """
     rules = [rule for rule in config.discover if rule.account == account] if config else []
     places = _places(config, account)
     return [
@@ -67,7 +84,7 @@ def by_rules(found: Iterable[Found], config: Config | None, account: str) -> lis
         for each in found
         if (each.app, each.attachment) not in places
         and any(
-            rule.team is None  # whose team an app is, nobody asked
+            (rule.team is None or each.app in teams.get(rule.team, ()))
             and _fits(each.app, rule.include)
             and not _fits(each.app, rule.exclude)
             and _fits(each.attachment, rule.attachments)

@@ -145,8 +145,10 @@ def login(invocation: Invocation, found: Ground, token: str | None, *, asks: boo
         token, spec = token_of(token, invocation.env, Path.cwd())
     configured = found.config.databases if found.config else ()
     named = [each.key.attachment for each in configured if each.key.account == found.account]
+    rules = found.config.discover if found.config else ()
+    teams = {each.team for each in rules if each.team and each.account == found.account}
     while True:
-        asked = survey(spec, invocation.outside(), named)
+        asked = survey(spec, invocation.outside(), named, teams)
         try:
             with progress(lambda: "Asking Heroku for your databases"):
                 shown = asyncio.run(asked)

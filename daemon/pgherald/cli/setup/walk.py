@@ -115,8 +115,9 @@ def _edits(invocation: Invocation, there: Ground, login: Login, flags: Flags) ->
     paths = found_there.clients(flags.clients or (USUAL if new else ()), invocation, there.file)
     shown = found_there.files(invocation, there, paths)
     found_there.show(invocation, login, shown)
-    offered = offers(login.survey.found, there.config, there.account)
-    if ruled := len(by_rules(login.survey.found, there.config, there.account)):
+    found, teams = login.survey.found, login.survey.teams
+    offered = offers(found, there.config, there.account, teams)
+    if ruled := len(by_rules(found, there.config, there.account, teams)):
         click.echo(f"Kept by [[discover]] without being named: {ruled}.")
     chosen = _chosen(invocation, there, offered, flags)
     desktop = flags.notify if new else (None if flags.notify else False)
