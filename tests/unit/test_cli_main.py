@@ -247,10 +247,10 @@ def test_quick_commands_stay_quick(tmp_path: Path, words: list[str]) -> None:
 
 
 def test_the_daemon_leaves_out_what_it_does_not_use() -> None:
-    """What httpx shows on a terminal, and a desktop that is not wanted, take no memory."""
-    unused = {"rich", "pygments", "httpx._main", "difflib", "jeepney", "configparser"}
+    """What shows on a terminal, and a desktop that is not wanted, take no memory."""
+    unused = {"click", "rich", "pygments", "httpx._main", "difflib", "jeepney", "configparser"}
     program = (
-        "import sys, pgherald.daemon.run, pgherald.heroku.api\n"
+        "import sys, pgherald.cli.foreground, pgherald.heroku.api\n"
         f"print({unused} & {{n for n, m in sys.modules.items() if m}})\n"
         "import httpx; httpx.main  # still there, to say what it lacks"
     )

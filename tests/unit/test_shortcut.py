@@ -367,6 +367,29 @@ def test_an_encoding_that_cannot_show_it(desk: Desk, monkeypatch: pytest.MonkeyP
     assert desk.answer("password", "--service", "shop") is None
 
 
+@pytest.mark.parametrize(
+    ("argv", "asked"),
+    [
+        (["run"], (None, None)),
+        (["--config", "c.toml", "run"], (Path("c.toml"), None)),
+        (["run", "--log-file", "x.log"], (None, Path("x.log"))),
+        (["--config", "c", "run", "--log-file", "l"], (Path("c"), Path("l"))),
+        (["run", "--help"], None),
+        (["run", "--log-file"], None),
+        (["run", "--log-file", "--help"], None),
+        (["run", "now"], None),
+        (["--config", "run"], None),
+        (["--config=c", "run"], None),
+        (["status"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_what_asks_plainly_for_the_daemon(argv: list[str], asked: object) -> None:
+    """A service manager's command line goes straight to the daemon; any other one is read whole."""
+    assert shortcut.daemon(argv) == asked
+
+
 # --- how light, and on a terminal ------------------------------------------------------------------
 
 

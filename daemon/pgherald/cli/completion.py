@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pgherald.cli.main import EXIT_OK, Invocation, group
+from pgherald.cli.exits import EXIT_OK
+from pgherald.cli.main import Invocation, group
 from pgherald.errors import PgheraldError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.cli.exits import EXIT_OK
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json
 from pgherald.config import Config
 from pgherald.config.generate import describe, example

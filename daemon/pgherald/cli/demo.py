@@ -6,7 +6,8 @@ import asyncio
 
 import click
 
-from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.cli.exits import EXIT_OK
+from pgherald.cli.main import Invocation
 
 
 @click.command("demo", epilog="\b\nExample:\n  pgherald demo --fast")

@@ -25,7 +25,8 @@ from typing import Final
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.cli.service import manager_of
 from pgherald.daemon.wiring import files_of

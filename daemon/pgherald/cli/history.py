@@ -26,7 +26,8 @@ import click
 
 from pgherald.cli.columns import can_show
 from pgherald.cli.completion import from_config
-from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.cli.exits import EXIT_OK
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, table
 from pgherald.cli.timeline import timeline as timeline_of
 from pgherald.errors import PgheraldError

@@ -15,6 +15,7 @@ import click
 
 from pgherald import __version__
 from pgherald.cli.entry import nobody_reads
+from pgherald.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
 from pgherald.cli.terminal import Context, colour, fitted
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
 
     from pgherald.config import Config
     from pgherald.daemon.wiring import Outside
-
-#: Everything is as it should be.
-EXIT_OK: Final = 0
-#: Something could not be made current, or did not work; stderr names it.
-EXIT_TROUBLE: Final = 1
-#: The command line or the configuration is wrong.
-EXIT_USAGE: Final = 2
-#: Another pgherald is running with the same state folder.
-EXIT_RUNNING: Final = 3
-#: Stopped by Ctrl-C.
-EXIT_INTERRUPTED: Final = 130
 
 #: Each command with the line that `pgherald --help` shows for it, in the order of a
 #: person's day. The modules are imported only when their command is run.
@@ -180,7 +170,7 @@ def fail(error: PgheraldError) -> int:
     return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE
 
 
-def _stumbled(exc: Exception) -> int:
+def _stumbled(exc: BaseException) -> int:
     """Say that the program itself is at fault. A traceback may quote what it should not."""
     told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
     click.secho(told, err=True, fg="red", color=colour(os.environ))
@@ -194,17 +184,22 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     try:
         code = group(standalone_mode=False, color=colour(os.environ))
-    except click.ClickException as exc:
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
+        ended(exc)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def ended(exc: BaseException) -> NoReturn:
+    """Say what the program ended with, and exit with the code for it."""
+    if isinstance(exc, click.ClickException):
         exc.show()
         sys.exit(exc.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except PgheraldError as exc:
+    if isinstance(exc, PgheraldError):
         sys.exit(fail(exc))
-    except BrokenPipeError:
+    if isinstance(exc, BrokenPipeError):
         nobody_reads()
         sys.exit(EXIT_OK)
-    except Exception as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
-        sys.exit(_stumbled(exc))
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
+    sys.exit(_stumbled(exc))

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from pgherald.cli.completion import from_config
-from pgherald.cli.main import EXIT_OK, Invocation
+from pgherald.cli.exits import EXIT_OK
+from pgherald.cli.main import Invocation
 from pgherald.clients import lookup, service_file
 from pgherald.config import Config
 from pgherald.errors import ClientError, PgheraldError

@@ -27,7 +27,8 @@ import asyncio
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import NOTHING_FOUND, diff_line, emit_json, error_json, problem
 from pgherald.cli.progress import progress
 from pgherald.cli.wording import headline

@@ -16,7 +16,8 @@ from __future__ import annotations
 import click
 
 from pgherald.cli.commits import committer_of, number_of
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.errors import AlreadyRunning, PgheraldError
 from pgherald.quick.held import is_held

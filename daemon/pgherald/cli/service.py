@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.service.mark import Standing
 

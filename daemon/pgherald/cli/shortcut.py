@@ -1,4 +1,4 @@
-"""`status` and `password`, answered at once, without loading the program.
+"""What needs no command line: `status` and `password`, answered at once, and the daemon.
 
 Where the daemon, or the last `check`, left a status.json that is known to be true still, it holds
 all that these two need: how everything stands, and where the clients' files are. Nothing else
@@ -52,6 +52,24 @@ def answer(argv: Sequence[str], env: Mapping[str, str]) -> str | None:
     except Exception:  # noqa: BLE001 – whatever is odd, the whole program finds the words for it
         return None
     return told if told is not None and can_show(told) else None
+
+
+def daemon(argv: Sequence[str]) -> tuple[Path | None, Path | None] | None:
+    """Whether a command line asks plainly for the daemon, as a service manager does.
+
+    Returns:
+        The configuration file and the log, if they are named; None for another command line.
+    """
+    named: dict[str, Path] = {}
+    rest = list(argv)
+    for words, option in (([], "--config"), (["run"], "--log-file")):
+        if rest[: len(words)] != words:
+            return None
+        del rest[: len(words)]
+        if len(rest) > 1 and rest[0] == option and not rest[1].startswith("-"):
+            named[option] = Path(rest[1])
+            del rest[:2]
+    return None if rest else (named.get("--config"), named.get("--log-file"))
 
 
 def _status(argv: Sequence[str], env: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from pgherald.cli.main import EXIT_OK
+from pgherald.cli.exits import EXIT_OK
 
 
 @click.command(

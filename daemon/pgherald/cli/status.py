@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem, show
 from pgherald.cli.standing import problems, write
 from pgherald.config import Config

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, problem
 from pgherald.cli.service import manager_of
 from pgherald.cli.wording import headline

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import click
 
-from pgherald.cli.main import EXIT_OK, EXIT_TROUBLE, Invocation
+from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.main import Invocation
 from pgherald.cli.plan import look_patiently, name_hindrances, planned
 from pgherald.cli.plan import show as show_plan
 from pgherald.cli.setup import ground as found_there
