@@ -40,9 +40,6 @@ TABLES: Final[Mapping[str, Sequence[str] | None]] = {
 #: pgAdmin: the first schema with `connection_params`, that of 6.20.
 OLDEST_SCHEMA: Final = 35
 
-#: The user that pgAdmin makes for itself in desktop mode (`config.py`: DESKTOP_USER).
-DESKTOP_USER: Final = "pgadmin4@pgadmin.org"
-
 _NEEDED: Final = frozenset(
     {
         "id",
@@ -96,7 +93,6 @@ class Picture:
     Attributes:
         whole: everything, as it came.
         user: number of the user whose servers these are.
-        desktop: whether that is the desktop's user.
         database: tells this configuration database from any other.
         servers: the user's servers by number.
         groups: names of the user's groups by number.
@@ -107,7 +103,6 @@ class Picture:
 
     whole: Mapping[str, Any] = field(repr=False)
     user: int
-    desktop: bool
     database: str
     servers: Mapping[int, Row] = field(repr=False)
     groups: Mapping[int, str]
@@ -216,12 +211,11 @@ def opened(current: bytes, user: str | None) -> Picture:
     schema, columns = versions[0].get("value"), frozenset(tables["server"]["columns"])
     if not isinstance(schema, int) or schema < OLDEST_SCHEMA or not columns >= _NEEDED:
         raise Unsupported("is of a pgAdmin older than 6.20", _UPDATE)
-    number, desktop = _user(tables, user)
+    number = _user(tables, user)
     database = _identity(tables)
     return Picture(
         whole=whole,
         user=number,
-        desktop=desktop,
         database=database,
         servers={row["id"]: row for row in _rows(tables, "server") if row.get("user_id") == number},
         groups={
@@ -259,8 +253,8 @@ def _rows(tables: Mapping[str, Any], name: str) -> list[Row]:
     return list(tables[name]["rows"].values())
 
 
-def _user(tables: Mapping[str, Any], wanted: str | None) -> tuple[int, bool]:
-    """The number of the user, and whether it is the desktop's."""
+def _user(tables: Mapping[str, Any], wanted: str | None) -> int:
+    """The number of the user."""
     users = [row for row in _rows(tables, "user") if row.get("active") not in (0, None, "false")]
     if wanted is not None:
         found = [row for row in users if wanted in (row.get("username"), row.get("email"))]
@@ -278,7 +272,8 @@ def _user(tables: Mapping[str, Any], wanted: str | None) -> tuple[int, bool]:
         found = users
     if not found:
         raise Unsupported("has no user yet", "Start pgAdmin once.")
-    return found[0]["id"], DESKTOP_USER in (found[0].get("username"), found[0].get("email"))
+    number: int = found[0]["id"]
+    return number
 
 
 def _identity(tables: Mapping[str, Any]) -> str:

@@ -119,12 +119,9 @@ class RowForm:
         """
         wanted = self.columns(entry)
         wanted["connection_params"] = self.parameters(entry, row["connection_params"])
-        if "passexec_cmd" in row:
-            # It would give a password, which would beat the service file and the passfile.
-            wanted["passexec_cmd"] = None
-        if row.get("db_res_type") not in UNSET:
-            # As "sql", it would make pgAdmin read the database's name as a condition.
-            wanted["db_res_type"] = "databases"
+        # The one would give a password, which would beat the service file and the passfile; the
+        # other, as "sql", would make pgAdmin read the database's name as a condition.
+        wanted |= {"passexec_cmd": None, "db_res_type": "databases"}
         return {
             name: value
             for name, value in wanted.items()

@@ -69,9 +69,9 @@ def _give_back(
     rows = whole["tables"]["server"]["rows"]
     for known in _by_hand(editor, picture):
         was = first.get(str(known.id))
-        row = rows.get(str(known.id))
-        if was is None or not was["there"] or row is None:
+        if was is None or not was["there"]:
             continue
+        row = rows[str(known.id)]
         for name, value in was["columns"].items():
             row[name] = _cell(picture, known, row, name, value)
         done.add(known.id)

@@ -230,8 +230,8 @@ class Files(OwnFiles):
 
     def discard(self, staged: Staged) -> None:
         """Delete staged content that is not wanted, as far as the system lets us."""
-        if staged.temp is not None:
-            temp.drop(self._disk, staged.temp)
+        assert staged.temp is not None  # noqa: S101 – a file's always lies somewhere
+        temp.drop(self._disk, staged.temp)
 
     def tighten(self, snapshot: Snapshot) -> Snapshot:
         """Take the file from everyone but its owner; the file as it is afterwards.
@@ -299,7 +299,7 @@ class Files(OwnFiles):
                 raise
 
     def _rename(self, staged: Staged, over: Snapshot) -> None:
-        assert staged.temp is not None  # noqa: S101 – a file's always lies somewhere
+        assert staged.temp is not None  # noqa: S101 – likewise
         for pause in _PAUSES:
             self.verify(over)
             try:

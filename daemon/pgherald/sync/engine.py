@@ -337,7 +337,9 @@ class Engine:
         # One that was given up on has been told.
         slow = asyncio.create_task(self._announce(seen)) if pauses else None
         try:
-            for pause in (*pauses, None):
+            rest = iter(pauses)
+            while True:
+                pause = next(rest, None)
                 with self.expecting():
                     proof = await self._probe(seen)
                     verdict = judge(seen.entry.database.probe, proof, last=pause is None)
