@@ -113,27 +113,34 @@ def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
         assert refusal.advice
 
 
+_NO_KEY = "a key in double quotes and a colon are missing"
+_NO_END = "a text has no closing quote, or a line break or an unknown \\ escape in it"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        ('{\n"a": 1,\n}', 3, "comma before }"),
-        ("[\n1,\n\n]", 4, "comma before ]"),
+        ('{\n"a": 1,\n}', 3, "there is a comma before }"),
+        ("[\n1,\n\n]", 4, "there is a comma before ]"),
         ('{"a": 1\n"b": 2}', 2, "a comma or } is missing"),
         ("[1 2]", 1, "a comma or ] is missing"),
-        ("{a: 1}", 1, "a key in double quotes"),
-        ('{"a" 1}', 1, "a key in double quotes"),
+        ("{a: 1}", 1, _NO_KEY),
+        ('{"a" 1}', 1, _NO_KEY),
+        ('{x "a": 1}', 1, _NO_KEY),
         ('{"a":\n', 2, "the end is missing"),
         ("", 1, "the end is missing"),
-        ('{"a": "x\n"}', 1, "no closing quote"),
-        (r'"\x"', 1, "unknown \\ escape"),
-        ('"\t"', 1, "no closing quote"),
-        ('"\\n\t"', 1, "no closing quote"),
-        ("[NaN]", 1, "NaN"),
-        ("-Infinity", 1, "Infinity"),
-        ("{}\n}", 2, "behind the end"),
-        ("// hello\n{}", 1, "not JSON"),
-        ("01", 1, "behind the end"),
-        ("\ufeff\ufeff{}", 1, "not JSON"),
+        ('{"a": "x\n"}', 1, _NO_END),
+        (r'"\x"', 1, _NO_END),
+        ('"\t"', 1, _NO_END),
+        ('"\\n\t"', 1, _NO_END),
+        ("[NaN]", 1, "NaN and Infinity are not JSON"),
+        ("[Infinity]", 1, "NaN and Infinity are not JSON"),
+        ("-Infinity", 1, "NaN and Infinity are not JSON"),
+        ("{}\n}", 2, "something stands behind the end of the JSON"),
+        ("// hello\n{}", 1, "a value is missing or is not JSON"),
+        ("[x1]", 1, "a value is missing or is not JSON"),
+        ("01", 1, "something stands behind the end of the JSON"),
+        ("\ufeff\ufeff{}", 1, "a value is missing or is not JSON"),
     ],
 )
 def test_names_line_and_reason(text: str, line: int, reason: str) -> None:
@@ -141,7 +148,8 @@ def test_names_line_and_reason(text: str, line: int, reason: str) -> None:
     with pytest.raises(Unparsable) as caught:
         Document(text)
     assert caught.value.line == line
-    assert reason in caught.value.reason
+    assert caught.value.reason == reason
+    assert caught.value.advice == "Mend the file, or move it away; then pgherald writes a new one."
 
 
 @pytest.mark.parametrize("word", ["CANARY-pw", '"CANARY-pw', '{"Password": "CANARY-pw" "x"}'])
@@ -159,14 +167,16 @@ def test_a_refusal_quotes_nothing(word: str) -> None:
         ('\n{"a": 1}'.encode("utf-16"), 1),
         ('\n{"a": 1}'.encode("utf-16-le"), 2),
         (b'\n\n{"a": "\0"}', 3),
+        (b'\n"\0"\n"\0"', 2),
         (b'\n"\xed\xa0\x80"', 2),  # half a surrogate pair
     ],
 )
 def test_refuses_what_is_not_utf8(data: bytes, line: int) -> None:
     """A file in another encoding is refused by that reason, not by a puzzling one."""
-    with pytest.raises(Unparsable, match="not UTF-8") as caught:
+    with pytest.raises(Unparsable) as caught:
         Document.parse(data)
-    assert caught.value.line == line
+    assert (caught.value.line, caught.value.reason) == (line, "this is not UTF-8 text")
+    assert caught.value.advice == "Save the file as UTF-8."
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
@@ -174,15 +184,16 @@ def test_depth_has_a_limit(opening: str, closing: str) -> None:
     """Nesting is refused beyond the limit, long before Python's stack ends."""
     Document(opening * MAX_DEPTH + "1" + closing * MAX_DEPTH)
     for depth in (MAX_DEPTH + 1, 100_000):
-        with pytest.raises(Unparsable, match="too deeply"):
+        with pytest.raises(Unparsable, match=r"(^|: )objects and lists are nested too deeply"):
             Document(opening * depth + "1" + closing * depth)
 
 
 def test_numbers_have_a_limit() -> None:
     """A number that Python might refuse to read is refused while parsing, not later."""
     assert Document("1" * MAX_NUMBER).root.value == int("1" * MAX_NUMBER)
-    with pytest.raises(Unparsable, match="too long"):
+    with pytest.raises(Unparsable, match=r"(^|: )a number is too long"):
         Document("1" * (MAX_NUMBER + 1))
+    assert Document(f'"{"1" * 2 * MAX_NUMBER}"').root.value == "1" * 2 * MAX_NUMBER
 
 
 def test_nodes_show_no_text() -> None:
@@ -203,6 +214,17 @@ def test_splices_come_in_any_order() -> None:
     """Splices are applied by place; what stands between them stays."""
     spliced = splice("abcdef", [Splice(4, 5, "X"), Splice(0, 1, ""), Splice(2, 2, "--")])
     assert spliced == "b--cdXf"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_put_in_stands_before_what_is_replaced(turned: bool) -> None:  # noqa: FBT001 – a column
+    """Two splices at one place keep their order: what takes no room of the text comes first."""
+    for splices, expected in (
+        ([Splice(1, 1, "-"), Splice(1, 2, "X")], "a-Xc"),
+        ([Splice(0, 1, "X"), Splice(1, 1, "-")], "X-bc"),
+    ):
+        given = splices[::-1] if turned else splices
+        assert splice("abc", given) == expected
 
 
 @pytest.mark.parametrize(
@@ -235,6 +257,12 @@ def test_splices_come_in_any_order() -> None:
         # Neighbours that stand on one line each.
         ('{\n  "x": {"b": 2}\n}', '{\n  "x": {"b": 2},\n  "k": {"a": 1}\n}'),
         ('{\n  "x": {\n    "b": 2}\n}', '{\n  "x": {\n    "b": 2},\n  "k": {\n    "a": 1\n  }\n}'),
+        (
+            '{\n  "x": {"b": 2,\n    "c": 3}\n}',
+            '{\n  "x": {"b": 2,\n    "c": 3},\n  "k": {"a": 1}\n}',
+        ),
+        # A neighbour with nothing in it.
+        ('{\n  "x": {}\n}', '{\n  "x": {},\n  "k": {\n    "a": 1\n  }\n}'),
         # No indentation at all.
         ('{\n"x": 1\n}', '{\n"x": 1,\n"k": {\n    "a": 1\n}\n}'),
     ],
@@ -244,6 +272,17 @@ def test_new_members_look_like_their_neighbours(old: str, new: str) -> None:
     document, root = members(old)
     assert document.put(root, "k", {"a": 1})
     assert document.spliced().decode() == new
+
+
+def test_members_of_one_line_are_set_as_their_neighbours_are() -> None:
+    """Within one line the space behind a comma is that behind a colon."""
+    for colon in (":", ": ", " :  "):
+        document, root = members(f'{{"x"{colon}1}}')
+        document.put(root, "k", {"a": 1, "b": 2})
+        space = colon.partition(":")[2]
+        assert (
+            document.spliced().decode().endswith(f'"k"{colon}{{"a"{colon}1,{space}"b"{colon}2}}}}')
+        )
 
 
 def test_what_is_new_is_ascii() -> None:

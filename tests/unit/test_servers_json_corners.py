@@ -1,0 +1,116 @@
+"""The editor of servers.json in corners: what exactly is refused, hidden and said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pgherald.clients.base import Held
+from pgherald.clients.servers_json import ServersJson
+from pgherald.errors import Inexpressible, Unparsable
+from pgherald.model import Entry
+from pgherald.secret import MASK
+from support.pictures import entry
+
+SERVICE, HOST = ServersJson(), ServersJson("host")
+SHOP = entry()
+
+
+def shown(**members: Any) -> dict[str, Any]:
+    """The members of a foreign server, as they are shown."""
+    text = json.dumps({"Servers": {"1": members}})
+    (line,) = SERVICE.redact(text.encode())
+    found: dict[str, Any] = json.loads(line)["Servers"]["1"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "the file holds no JSON object"),
+        ('{"Servers": 1}', '"Servers" is not an object'),
+        ('{"a": 1, "a": 2}', "a key stands twice in one object"),
+        ("?", "a value is missing or is not JSON"),
+        (" ? ", "a value is missing or is not JSON"),
+    ],
+)
+def test_why_a_file_is_refused(text: str, reason: str) -> None:
+    """Each refusal says what is the matter, and what helps."""
+    with pytest.raises(Unparsable) as caught:
+        SERVICE.plan(text.encode(), [SHOP])
+    assert caught.value.reason == reason
+    assert caught.value.advice == "Mend the file, or move it away; then pgherald writes a new one."
+
+
+@pytest.mark.parametrize(
+    ("client", "wanted", "reason"),
+    [
+        (SERVICE, entry(name="a\0"), "Name of shop/DATABASE is empty or holds a NUL"),
+        (HOST, entry(host=""), "Host of shop/DATABASE is empty or holds a NUL"),
+        (
+            HOST, entry(host="a,b"), "Host of shop/DATABASE holds a comma, which would part it",
+        ),
+    ],
+)  # fmt: skip
+def test_why_a_login_is_refused(client: ServersJson, wanted: Entry, reason: str) -> None:
+    """A refusal names the field as pgAdmin does, and what helps."""
+    with pytest.raises(Inexpressible) as caught:
+        client.plan(None, [wanted])
+    assert caught.value.reason == reason
+    assert caught.value.advice == "Enter this server in pgAdmin by hand."
+
+
+def test_what_is_warned_of() -> None:
+    """Each sentence, whole."""
+    foreign = {"Servers": {"7": {"Name": "Shop", "Group": "Heroku"}}}
+    assert SERVICE.plan(b"\xef\xbb\xbf" + json.dumps(foreign).encode(), [SHOP]).warnings == (
+        "The file begins with a byte order mark, at which pgAdmin's import gives up.",
+        (
+            'Server "7" is not pgherald\'s and has the name and group of one that is; pgAdmin '
+            "will show both."
+        ),
+    )
+
+
+def test_a_server_without_parameters_is_read() -> None:
+    """What a person has taken out of our server is not held, and hinders nothing."""
+    servers = json.loads(SERVICE.plan(None, [SHOP]).new)
+    del servers["Servers"]["1"]["ConnectionParameters"]
+    assert SERVICE.read(json.dumps(servers).encode()) == {
+        SHOP.key: Held(dbname=SHOP.login.dbname, service="shop")
+    }
+
+
+def test_a_text_that_no_program_can_hold_is_not_held() -> None:
+    """Wherever in it the odd letter stands."""
+    servers = json.loads(HOST.plan(None, [SHOP]).new)
+    servers["Servers"]["1"] |= {"Host": "h\0", "Username": "\ud800u"}
+    held = HOST.read(json.dumps(servers).encode())[SHOP.key]
+    assert (held.host, held.user) == (None, None)
+
+
+def test_what_says_nothing_is_no_secret() -> None:
+    """True, false and null are shown, whatever they stand behind."""
+    plain = {"Password": None, "SavePassword": False, "PasswordExec": True}
+    assert shown(**plain) == plain
+
+
+def test_of_a_list_only_what_is_secret_is_hidden() -> None:
+    """Each item is looked at by itself, unless the whole list is about a secret."""
+    assert shown(x=["a", "password=CANARY"]) == {"x": ["a", MASK]}
+    assert shown(tokens=["a", {"x": "b"}]) == {"tokens": [MASK, {"x": MASK}]}
+
+
+def test_an_address_without_a_login_is_shown() -> None:
+    """What looks like a URL or a mail address may be seen; both together may hold a password."""
+    plain = {"Comment": "https://example.com/", "x": "me@example.com"}
+    assert shown(**plain) == plain
+    assert shown(Comment="x://u:CANARY@h") == {"Comment": MASK}
+
+
+def test_the_rest_of_a_broken_secret_is_hidden_whatever_is_in_it() -> None:
+    """Only a line that begins with another member, or ends an object, is taken for the next."""
+    text = b'{\n"Password": "a\nCANARY }\nCANARY "x": 1\n  }\n'
+    assert SERVICE.redact(text) == ["{", f'"Password{MASK}', MASK, MASK, "  }"]
