@@ -452,6 +452,26 @@ def test_an_unknown_trigger_is_noticed(tmp_path: Path) -> None:
     assert not home.is_new
 
 
+def test_a_commit_that_sqlite_takes_back_by_itself(tmp_path: Path) -> None:
+    """Where SQLite has ended the transaction in its trouble, its own error is what is told."""
+    home = Home(tmp_path)
+
+    class Full(QuickDisk):
+        def sqlite_execute(
+            self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
+        ) -> list[tuple[Any, ...]]:
+            if sql != "COMMIT":
+                return super().sqlite_execute(connection, sql, values)
+            connection.rollback()
+            trouble = sqlite3.OperationalError("the test's")
+            trouble.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise trouble
+
+    with pytest.raises(FileTrouble, match="the disk is full"):
+        home.commit(Full())
+    assert not home.is_new
+
+
 def test_nobody_is_in_the_others_way(tmp_path: Path) -> None:
     """Hundreds of commits beside a program that writes all the time: no error on either side."""
     home = Home(tmp_path)

@@ -1,0 +1,192 @@
+"""Locks: what is said when one is held, and who may let go of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import AlreadyRunning, FileTrouble
+from pgherald.files import Disk, Files
+from pgherald.quick.held import is_held
+from support.disks import in_child
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "locks")
+
+
+def test_what_is_said_of_another_writer(files: Files, tmp_path: Path) -> None:
+    """It is named for the file that it keeps, and what the person can do."""
+    path = tmp_path / ".pgpass"
+    with files.lock(path):
+        other = Files(tmp_path / "locks")
+        with pytest.raises(FileTrouble) as caught, other.lock(path, limit=0.01):
+            pass
+    assert caught.value.reason == "is being written by another pgherald"
+    assert caught.value.path == path
+    assert caught.value.advice == (
+        "Nothing is to be done, unless one of them hangs: `pgherald status` tells."
+    )
+
+
+def test_a_lock_that_cannot_be_made_is_named(files: Files, tmp_path: Path) -> None:
+    """The person's own file is named, not the lock's."""
+    path = tmp_path / ".pgpass"
+    with files.lock(path):
+        pass
+    (lock,) = (tmp_path / "locks").iterdir()
+    lock.unlink()
+    lock.mkdir()
+    with (
+        pytest.raises(FileTrouble, match=r"^\S*/\.pgpass: cannot be locked: it is a folder"),
+        Files(tmp_path / "locks").lock(path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("note", "title", "advice"),
+    [
+        (
+            b"123 pgherald run\n",
+            "pgherald is already running (process 123, pgherald run)",
+            "Stop it first (`kill 123`, or its service), or set another state_dir.",
+        ),
+        (
+            b"123",
+            "pgherald is already running (process 123, pgherald)",
+            "Stop it first (`kill 123`, or its service), or set another state_dir.",
+        ),
+        (
+            b"soon",
+            "pgherald is already running",
+            "Stop the other one first, or set another state_dir.",
+        ),
+    ],
+)
+def test_what_is_said_of_another_daemon(
+    files: Files, tmp_path: Path, note: bytes, title: str, advice: str
+) -> None:
+    """Its process and command are named, as far as its note tells them."""
+    path = tmp_path / "daemon.lock"
+    with files.exclusive(path, "pgherald run"):
+        path.with_name("daemon.lock.pid").write_bytes(note)
+        with (
+            pytest.raises(AlreadyRunning) as caught,
+            Files(tmp_path / "locks").exclusive(path, "x"),
+        ):
+            pass
+    assert (caught.value.title, caught.value.advice) == (title, advice)
+
+
+def test_a_note_says_who_holds_it(files: Files, tmp_path: Path) -> None:
+    """The note stands beside the lock while it is held, and goes with it, whatever happened."""
+    path = tmp_path / "daemon.lock"
+    note = path.with_name("daemon.lock.pid")
+    said = []
+
+    def work() -> None:
+        with files.exclusive(path, "pgherald run"):
+            said.append(note.read_text())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert said == [f"{os.getpid()} pgherald run\n"]
+    assert not note.exists()
+    assert not is_held(path)
+
+
+def test_another_thread_may_let_go(files: Files, tmp_path: Path) -> None:
+    """A daemon that stops in another thread than it began leaves no lock."""
+    path = tmp_path / "daemon.lock"
+    held = files.exclusive(path, "pgherald run")
+    thread = threading.Thread(target=held.__enter__)
+    thread.start()
+    thread.join()
+    assert is_held(path)
+    held.__exit__(None, None, None)
+    assert not is_held(path)
+
+
+def test_a_daemons_lock_that_cannot_be_made_is_named(files: Files, tmp_path: Path) -> None:
+    """A folder in its place is an error of the person's disk, not another daemon."""
+    path = tmp_path / "daemon.lock"
+    path.mkdir()
+    with (
+        pytest.raises(FileTrouble, match=r"daemon\.lock: cannot be locked: it is a folder"),
+        files.exclusive(path, "pgherald run"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("system", ["Unix", "Windows"])
+def test_what_cannot_be_looked_at_counts_as_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    """Nobody takes what may be somebody's: only a lock that could be had is free."""
+    if system == "Windows":
+        import filelock  # noqa: F401 – while it can see what this system is
+
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    path = tmp_path / "daemon.lock"
+    path.mkdir()
+    assert is_held(path) is True
+    path.rmdir()
+    assert is_held(path) is False
+    path.touch()
+    assert is_held(path) is False
+
+
+@pytest.mark.parametrize(
+    "take",
+    [lambda files, path: files.lock(path, limit=5), lambda files, path: files.exclusive(path, "x")],
+    ids=["lock", "exclusive"],
+)
+def test_a_lock_is_let_go_when_its_work_fails(
+    files: Files, tmp_path: Path, take: Callable[[Files, Path], object]
+) -> None:
+    """An error in what was done under it leaves no lock behind."""
+    path = tmp_path / "a"
+    with pytest.raises(KeyError), take(files, path):  # type: ignore[attr-defined]  # both are contexts
+        raise KeyError
+
+    def another() -> None:
+        with take(Files(tmp_path / "locks"), path):  # type: ignore[attr-defined]  # likewise
+            pass
+
+    assert in_child(another).report == ""
+
+
+def test_locks_are_the_owners_alone(files: Files, tmp_path: Path) -> None:
+    """The folder that is made for them, and each lock in it."""
+    folder = tmp_path / "new" / "state"
+    with files.exclusive(folder / "daemon.lock", "x"), files.lock(tmp_path / "a"):
+        (lock,) = (tmp_path / "locks").iterdir()
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (
+            folder, folder / "daemon.lock", folder / "daemon.lock.pid", tmp_path / "locks", lock,
+        )]  # fmt: skip
+    assert modes == [0o700, 0o600, 0o600, 0o700, 0o600]
+
+
+def test_a_note_that_cannot_be_deleted_hinders_nobody(files: Files, tmp_path: Path) -> None:
+    """It is let be, and the lock is let go."""
+    path = tmp_path / "daemon.lock"
+    note = path.with_name("daemon.lock.pid")
+    with files.exclusive(path, "x"):
+        note.unlink()
+        note.mkdir()
+    assert not is_held(path)
+
+
+def test_the_disk_that_was_handed_in(tmp_path: Path) -> None:
+    """Whoever needs it, too, is given the same."""
+    disk = Disk()
+    assert Files(tmp_path, disk).disk is disk

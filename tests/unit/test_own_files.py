@@ -1,0 +1,257 @@
+"""pgherald's own files: logs, notes and what is set aside."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import FileTrouble
+from pgherald.files import Disk, Files
+from support.disks import FailingDisk, TracingDisk
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "locks")
+
+
+def test_a_log_is_private_and_goes_on(files: Files, tmp_path: Path) -> None:
+    """A log is made for its owner alone, with its folders, and each opening adds to it."""
+    path = tmp_path / "a" / "b" / "pgherald.log"
+    for line in ("one\n", "two\n"):
+        with files.open_log(path, 100) as log:
+            log.write(line)
+            assert path.read_text().endswith(line)  # each line at once
+    assert path.read_text() == "one\ntwo\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_long_log_is_set_aside(files: Files, tmp_path: Path) -> None:
+    """One that is longer than the limit makes room, in the place of the one before it."""
+    path = tmp_path / "pgherald.log"
+    path.with_name("pgherald.log.old").write_text("before")
+    path.write_text("12345")
+    files.open_log(path, 5).close()
+    assert path.read_text() == "12345"
+    files.open_log(path, 4).close()
+    assert path.read_text() == ""
+    assert path.with_name("pgherald.log.old").read_text() == "12345"
+
+
+def test_what_no_log_can_hold_is_replaced(files: Files, tmp_path: Path) -> None:
+    """A name that is no text, as files may have, ends no log."""
+    with files.open_log(tmp_path / "log", 100) as log:
+        log.write("\udcff\u00e4\n")
+    assert (tmp_path / "log").read_bytes() == "?ä\n".encode()
+
+
+def test_a_log_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> None:
+    """Its path is in the error."""
+    (tmp_path / "log").mkdir()
+    with pytest.raises(FileTrouble, match="log"):
+        files.open_log(tmp_path / "log", 100)
+
+
+# --- what is said --------------------------------------------------------------------------
+
+
+def numbered(number: int, only: str) -> FailingDisk:
+    """A disk on which the first operation of that kind fails."""
+    return FailingDisk(1, number, only=only)
+
+
+@pytest.mark.parametrize(
+    ("only", "deed", "said"),
+    [
+        ("mkdir", lambda files, path: files.private_folder(path), "cannot be made"),
+        ("mkdir", lambda files, path: files.make_folder(path), "cannot be made"),
+        ("replace", lambda files, path: files.write_private(path, b"x"), "cannot be written"),
+        ("open", lambda files, path: files.write_new_private(path, b"x"), "cannot be written"),
+        ("fsync_folder", lambda files, path: files.sync_folder(path), "cannot be written"),
+        ("open", lambda files, path: files.open_log(path, 1), "cannot be written"),
+        ("replace", lambda files, path: files.rename_own(path, path), "cannot be renamed"),
+        ("replace", lambda files, path: files.set_aside(path, ".old"), "cannot be renamed"),
+        ("listdir", lambda files, path: files.names(path), "cannot be read"),
+        ("unlink", lambda files, path: files.remove_own(path), "cannot be deleted"),
+        (
+            "realpath",
+            lambda files, path: files.remove_own_tree(path, within=path.parent),
+            "cannot be deleted",
+        ),
+    ],
+)
+def test_what_could_not_be_done_is_said(
+    tmp_path: Path, only: str, deed: Callable[[Files, Path], object], said: str
+) -> None:
+    """An error of the system names our file, what was to be done with it, and what is wrong."""
+    files = Files(tmp_path / "locks", numbered(errno.EIO, only))
+    with pytest.raises(FileTrouble) as caught:
+        deed(files, tmp_path / "a")
+    assert caught.value.path == tmp_path / "a"
+    assert caught.value.reason == f"{said}: the disk reports a fault"
+
+
+def test_a_folder_that_will_not_do(files: Files, tmp_path: Path) -> None:
+    """A link, a file, a folder that others may write to: each is named with what to do."""
+    real, link, file = tmp_path / "real", tmp_path / "link", tmp_path / "file"
+    real.mkdir(0o755)
+    link.symlink_to(real)
+    file.touch()
+    files.private_folder(real)
+    for path in (link, file):
+        with pytest.raises(FileTrouble) as caught:
+            files.private_folder(path)
+        assert caught.value.reason == "is not a folder (a link does not count)"
+        assert (caught.value.advice, caught.value.path) == (f"Move it away: {path}", path)
+    with pytest.raises(FileTrouble) as caught:
+        files.make_folder(file)
+    assert caught.value.reason == "is a file, not a folder"
+    assert (caught.value.advice, caught.value.path) == (f"Move it away: {file}", file)
+    for mode in (0o720, 0o702):
+        real.chmod(mode)
+        with pytest.raises(FileTrouble) as caught:
+            files.private_folder(real)
+        assert caught.value.reason == "may be written by other users"
+        assert (caught.value.advice, caught.value.path) == (f"Run: chmod 700 '{real}'", real)
+
+
+def test_a_folder_of_somebody_elses(tmp_path: Path) -> None:
+    """Both users are named, and what to do."""
+
+    class Another(Disk):
+        def euid(self) -> int | None:
+            return os.geteuid() + 1
+
+    with pytest.raises(FileTrouble) as caught:
+        Files(tmp_path / "locks", Another()).private_folder(tmp_path)
+    ours = os.geteuid()
+    assert caught.value.reason == f"belongs to user {ours}, and pgherald runs as user {ours + 1}"
+    assert caught.value.advice == "Run pgherald as the folder's owner, or choose another state_dir."
+    assert caught.value.path == tmp_path
+
+
+def test_new_folders_get_the_mode_that_is_asked_for(files: Files, tmp_path: Path) -> None:
+    """Each that was missing does, and none that was there."""
+    tmp_path.chmod(0o700)
+    files.make_folder(tmp_path / "a" / "b", 0o750)
+    files.make_folder(tmp_path / "c" / "d")
+    modes = [
+        stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("", "a", "a/b", "c", "c/d")
+    ]
+    assert modes == [0o700, 0o750, 0o750, 0o700, 0o700]
+
+
+def test_folders_and_names_are_synced(tmp_path: Path) -> None:
+    """What was made, renamed, written or deleted is brought to the disk by its folder's name."""
+    disk = TracingDisk()
+    files = Files(tmp_path / "locks", disk)
+
+    def synced(deed: Callable[[], object]) -> list[str]:
+        disk.trace.clear()
+        deed()
+        return [args[0].name for name, args in disk.trace if name == "fsync_folder"]
+
+    assert synced(lambda: files.make_folder(tmp_path / "a" / "b")) == [tmp_path.name, "a"]
+    assert synced(lambda: files.write_private(tmp_path / "a" / "x", b"x")) == ["a"]
+    assert synced(lambda: files.set_aside(tmp_path / "a" / "x", ".old")) == ["a"]
+    assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == ["a"]
+    assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == []
+    assert synced(lambda: files.sync_folder(tmp_path)) == [tmp_path.name]
+
+
+def test_a_folder_that_another_program_makes_meanwhile(tmp_path: Path) -> None:
+    """It is as good as one that was made here, and those below it are made all the same."""
+
+    class Faster(Disk):
+        def mkdir(self, path: Path, mode: int) -> None:
+            if path.name == "a":
+                super().mkdir(path, mode)
+            super().mkdir(path, mode)
+
+    Files(tmp_path / "locks", Faster()).make_folder(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+
+
+def test_what_is_deleted_lies_where_it_should(files: Files, tmp_path: Path) -> None:
+    """A whole folder goes, and a link, but nothing outside or through a link's end."""
+    inside, outside = tmp_path / "state", tmp_path / "other"
+    for folder in (inside / "a" / "b", outside):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (inside / "link").symlink_to(outside)
+    for path in (outside, inside, inside / ".." / "other", inside / "link" / "file"):
+        with pytest.raises(FileTrouble) as caught:
+            files.remove_own_tree(path, within=inside)
+        assert caught.value.reason == f"is not deleted: it lies outside {inside}"
+        assert caught.value.path == path
+    for name in ("a", "link", "none"):
+        files.remove_own_tree(inside / name, within=inside)
+    assert list(inside.iterdir()) == []
+    assert (outside / "file").exists()
+
+
+def test_a_throw_away_folder(files: Files, tmp_path: Path, home: Path) -> None:
+    """One that is a link, or that holds the person's home, is not deleted; the others are."""
+    folder, link = tmp_path / "scratch", tmp_path / "link"
+    (folder / "a").mkdir(parents=True)
+    link.symlink_to(folder)
+    for path in (link, home, home.parent, Path("/")):
+        with pytest.raises(FileTrouble) as caught:
+            files.remove_tree(path)
+        assert caught.value.reason == "is not deleted: it is no throw-away folder"
+        assert caught.value.path == path
+    for _ in range(2):
+        files.remove_tree(folder)
+    assert not folder.exists()
+
+
+def test_a_text_is_written_as_it_stands(files: Files, tmp_path: Path) -> None:
+    """In UTF-8, with its own line ends, and the mode that is asked for."""
+    path = tmp_path / "new" / "unit"
+    files.write_text_file(path, "ä\r\nb\n", 0o644)
+    assert path.read_bytes() == "ä\r\nb\n".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    files.write_text_file(path, "x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_nothing_is_left_of_what_could_not_be_put_in_place(tmp_path: Path) -> None:
+    """Neither the temporary file nor a part of the new content."""
+    files = Files(tmp_path / "locks", numbered(errno.EIO, "replace"))
+    with pytest.raises(FileTrouble):
+        files.write_private(tmp_path / "a", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_sorted(tmp_path: Path) -> None:
+    """However the system gives them."""
+
+    class Odd(Disk):
+        def listdir(self, path: Path) -> list[str]:
+            return ["b", "c", "a"]
+
+    assert Files(tmp_path / "locks", Odd()).names(tmp_path) == ("a", "b", "c")
+
+
+def test_a_tree_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
+    """With what the system says."""
+    (tmp_path / "a").mkdir()
+    files = Files(tmp_path / "locks", numbered(errno.EBUSY, "rmtree"))
+    with pytest.raises(FileTrouble) as caught:
+        files.remove_tree(tmp_path / "a")
+    assert caught.value.reason == "cannot be deleted: it is in use"
+    assert caught.value.path == tmp_path / "a"
+
+
+def test_temporary_names_are_made_by_what_was_handed_in(tmp_path: Path) -> None:
+    """For our own files, too."""
+    disk = TracingDisk()
+    files = Files(tmp_path / "locks", disk, token=lambda: "f" * 16)
+    files.write_private(tmp_path / "a", b"x")
+    (moved,) = (args for name, args in disk.trace if name == "replace")
+    assert moved[0].name == f".a.pgherald-{'f' * 16}.tmp"
