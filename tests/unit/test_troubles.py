@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +21,8 @@ from pgherald.errors import (
 )
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
-from pgherald.store import Store
-from pgherald.sync.troubles import Troubles
+from pgherald.store import Store, Trouble
+from pgherald.sync.troubles import PATIENCE, Troubles
 from support.fake_clock import START, FakeClock
 
 SUBJECT = "account:default"
@@ -140,3 +142,100 @@ def test_what_cannot_be_kept_is_told_all_the_same(
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]
     assert len(caplog.records) == 4
     assert all("state" in record.message for record in caplog.records)
+
+
+async def test_what_is_told_and_kept(desk: Desk) -> None:
+    """Each field of the news and of the state, at the beginning and at the end."""
+    desk.arose(LoginRequired("No token"))
+    await desk.clock.advance(MINUTE)
+    desk.arose(LoginRequired("Still none", "Do it."))
+    (kept,) = desk.store.troubles()
+    assert kept == Trouble(
+        SUBJECT, "default", "LoginRequired", "Still none", "Do it.", START, told=True
+    )
+    desk.troubles.ended(SUBJECT)
+    later = START + timedelta(minutes=1)
+    assert desk.news == [
+        News(NewsKind.TROUBLE, SUBJECT, START, "default", title="No token",
+             advice=LoginRequired.default_advice),
+        News(NewsKind.RECOVERED, SUBJECT, later, "default", title="Still none", since=START),
+    ]  # fmt: skip
+    assert desk.store.troubles() == []
+
+
+async def test_an_outage_is_one_trouble_whatever_it_looks_like(desk: Desk) -> None:
+    """A time-out, a page of some proxy, a limit: the quarter of an hour goes on."""
+    for kind in (Unavailable, NotHeroku, RateLimited):
+        desk.arose(kind("down"))
+        await desk.clock.advance(5 * MINUTE)
+    assert desk.news == []
+    desk.arose(Unavailable("down"))
+    assert [(news.kind, news.at) for news in desk.news] == [
+        (NewsKind.TROUBLE, START + timedelta(minutes=15))
+    ]
+    desk.arose(NotHeroku("down"))
+    assert len(desk.news) == 1
+    assert [(t.kind, t.since) for t in desk.store.troubles()] == [("NotHeroku", START)]
+
+
+async def test_a_trouble_that_comes_again_is_counted_anew(desk: Desk) -> None:
+    """What passed in between was another one."""
+    desk.arose(Unavailable("down"))
+    await desk.clock.advance(10 * MINUTE)
+    desk.troubles.ended(SUBJECT)
+    desk.arose(Unavailable("down"))
+    await desk.clock.advance(10 * MINUTE)
+    desk.arose(Unavailable("down"))
+    assert desk.news == []
+    desk.troubles.keep_only(lambda _: False)
+    desk.arose(Unavailable("down"))
+    await desk.clock.advance(10 * MINUTE)
+    desk.arose(Unavailable("down"))
+    assert desk.news == []
+
+
+async def test_another_kind_has_a_time_of_its_own(desk: Desk) -> None:
+    """An outage that follows upon something else is borne for its own quarter of an hour."""
+    desk.arose(LoginRequired("No token"))
+    await desk.clock.advance(20 * MINUTE)
+    desk.arose(Unavailable("down"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+    await desk.clock.advance(15 * MINUTE)
+    desk.arose(Unavailable("down"))
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]
+
+
+def test_one_more_try_is_no_news_and_no_end(desk: Desk) -> None:
+    """A refusal that was told stays as it is while the login is tried again."""
+    desk.arose(ProbeFailed("Refused"))
+    desk.arose(NotYetProven("Refused so far"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+    assert [trouble.kind for trouble in desk.store.troubles()] == ["ProbeFailed"]
+    desk.troubles.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+
+
+def test_the_trouble_of_another_process_ends_too(desk: Desk) -> None:
+    """One that a `check` told and kept is told to be over by the daemon."""
+    other = Troubles(desk.store, desk.clock, lambda _: None)
+    other.arose(SUBJECT, "default", LoginRequired("No token"))
+    desk.troubles.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.RECOVERED]
+    assert desk.store.troubles() == []
+
+
+def test_a_store_that_cannot_be_used_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Troubles are told all the same."""
+    desk.store.close()
+    desk.arose(LoginRequired("No token"))
+    desk.troubles.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_how_long_what_is_borne() -> None:
+    """A quarter of an hour where it mostly passes by itself; for ever, while it is being tried."""
+    assert {
+        "Unavailable": 900.0, "NotHeroku": 900.0, "RateLimited": 900.0, "NotYetProven": math.inf,
+    } == PATIENCE  # fmt: skip

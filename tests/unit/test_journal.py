@@ -1,0 +1,280 @@
+"""The journal of a commit by itself: its names, its manifest, what it refuses, what it keeps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.errors import FileTrouble
+from pgherald.files import Files, digest
+from pgherald.sync.journal import Damaged, FileRecord, Images, Journal, Journals
+from support.disks import TracingDisk
+
+AT = datetime(2026, 11, 24, 3, 59, 15, tzinfo=timezone(timedelta(hours=1)))
+ID = "20261124T025915Z-0001"
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Journals:
+    return Journals(Files(tmp_path / "locks"), tmp_path / "commits")
+
+
+def record(target: Path = Path("/real"), **changes: Any) -> FileRecord:
+    given: dict[str, Any] = {
+        "label": "psql", "path": Path("/link"), "target": target, "private": True,
+        "before": digest(b"old"), "expand": digest(b"both"), "after": digest(b"new"),
+    }  # fmt: skip
+    return FileRecord(**(given | changes))
+
+
+def begin(
+    journals: Journals, *files: FileRecord, note: str = "test", proven: bool = True
+) -> Journal:
+    images = Images(b"old", b"both", b"new")
+    files = files or (record(),)
+    return journals.begin(AT, note, files, [images for _ in files], proven=proven)
+
+
+def names(journals: Journals) -> list[str]:
+    return sorted(path.name for path in journals.folder.iterdir())
+
+
+def test_a_commits_name_is_its_state(journals: Journals) -> None:
+    """Begun it is open, then done or gone; the moment is UTC's, and the number counts."""
+    first = begin(journals)
+    assert (first.record.id, names(journals)) == (ID, [f"{ID}.open"])
+    first.finish()
+    assert names(journals) == [ID]
+    second = begin(journals)
+    assert second.record.id == "20261124T025915Z-0002"
+    second.withdraw()
+    assert names(journals) == [ID]
+    first.finish()
+    assert names(journals) == [ID]
+
+
+def test_the_number_goes_on_whatever_lies_there(journals: Journals) -> None:
+    """The highest that any name has, in whatever state; names that are not ours do not count."""
+    journals.folder.mkdir(0o700)
+    for name in (
+        "20200101T000000Z-0041.damaged",
+        "20210101T000000Z-0007",
+        "x",
+        "-0099",
+        "a-b",
+        "5000",
+    ):
+        (journals.folder / name).mkdir()
+    assert begin(journals).record.id.endswith("-0042")
+
+
+def test_the_manifest_is_a_format(journals: Journals) -> None:
+    """Later versions have to read it: each name in it is stable, and it holds no content."""
+    begin(journals)
+    folder = journals.folder / f"{ID}.open"
+    assert json.loads((folder / "manifest.json").read_text()) == {
+        "format": 2,
+        "at": AT.isoformat(),
+        "note": "test",
+        "proven": True,
+        "files": [
+            {
+                "label": "psql", "path": "/link", "target": "/real", "private": True,
+                "before": digest(b"old"), "expand": digest(b"both"), "after": digest(b"new"),
+                "medium": "file",
+            }
+        ],
+    }  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0.after", "0.before", "0.expand", "manifest.json",
+    ]  # fmt: skip
+    for path in (journals.folder, folder, *folder.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+    assert (folder / "manifest.json").read_bytes().startswith(b'{\n "format"')
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_what_is_written_is_read(journals: Journals, *, proven: bool) -> None:
+    """A commit that is read again is the one that was begun, its images included."""
+    files = record(), record(Path("/other"), private=False, medium="rows", before=None, expand=None)
+    begun = journals.begin(
+        AT,
+        "why",
+        files,
+        [Images(b"old", b"both", b"new"), Images(None, None, b"new")],
+        proven=proven,
+    )
+    (opened,) = journals.opened()
+    assert opened.record == begun.record
+    assert (opened.record.at, opened.record.note) == (AT, "why")
+    assert opened.record.proven is proven
+    assert [opened.image(0, name) for name in ("before", "expand", "after")] == [
+        b"old",
+        b"both",
+        b"new",
+    ]
+    assert [opened.image(1, name) for name in ("before", "expand", "after")] == [None, None, b"new"]
+    opened.finish()
+    (done,) = journals.done()
+    assert done.record == begun.record
+    assert list(journals.opened()) == []
+
+
+def test_a_journal_of_an_older_version_is_read(journals: Journals) -> None:
+    """The first format knew files only."""
+    begin(journals).finish()
+    manifest = journals.folder / ID / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["format"] = 1
+    del told["files"][0]["medium"]
+    manifest.write_text(json.dumps(told))
+    (done,) = journals.done()
+    assert done.record.files[0].medium == "file"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"format": 3}, "was written by another pgherald"),
+        ({"files": None}, "has a manifest that cannot be understood"),
+        ({"at": "soon"}, "has a manifest that cannot be understood"),
+        ({"note": ...}, "has a manifest that cannot be understood"),
+        (b"{", "has a manifest that cannot be understood"),
+        (b"\xff", "has a manifest that cannot be understood"),
+        (None, "is missing"),
+    ],
+)
+def test_a_damaged_manifest(
+    journals: Journals, caplog: pytest.LogCaptureFixture, damage: Any, reason: str
+) -> None:
+    """It is set aside under another name, said why, and hinders no other commit."""
+    caplog.set_level(logging.ERROR)
+    for done in (True, False):
+        bad, good = begin(journals), begin(journals)
+        folder = journals.folder / f"{bad.record.id}.open"
+        told = json.loads((folder / "manifest.json").read_text())
+        if isinstance(damage, dict):
+            told |= damage
+            content = json.dumps(
+                {name: what for name, what in told.items() if what is not ...}
+            ).encode()
+        else:
+            content = damage or b""
+        (folder / "manifest.json").write_bytes(content)
+        if damage is None:
+            (folder / "manifest.json").unlink()
+        if done:
+            bad.finish()
+            good.finish()
+        found = journals.done() if done else list(journals.opened())
+        assert [journal.record.id for journal in found] == [good.record.id]
+        assert f"{bad.record.id}.damaged" in names(journals)
+        assert reason in caplog.text
+        assert f"kept as {journals.folder / bad.record.id}.damaged" in caplog.text
+        caplog.clear()
+
+
+def test_an_image_that_is_not_what_was_written(journals: Journals) -> None:
+    """It is refused by its name, and an open commit with it is not gone on with."""
+    for name in ("before", "expand", "after"):
+        other = begin(journals)
+        (journals.folder / f"{other.record.id}.open" / f"0.{name}").write_bytes(b"other")
+        with pytest.raises(Damaged):
+            other.check()
+        other.withdraw()
+    begun = begin(journals)
+    image = journals.folder / f"{ID}.open" / "0.after"
+    image.write_bytes(b"other")
+    with pytest.raises(Damaged) as caught:
+        begun.image(0, "after")
+    assert (caught.value.reason, caught.value.path) == ("is not what was written", image)
+    assert begun.image(0, "before") == b"old"
+    image.unlink()
+    with pytest.raises(Damaged) as caught:
+        begun.check()
+    assert (caught.value.reason, caught.value.path) == ("is missing", image)
+    assert list(journals.opened()) == []
+    assert names(journals) == [f"{ID}.damaged"]
+
+
+def test_order_is_by_number(journals: Journals) -> None:
+    """A clock may jump; the commits' numbers do not. Open ones come oldest first, others newest."""
+    made = []
+    for days in (0, -3, 5):
+        at = AT + timedelta(days=days)
+        made.append(
+            journals.begin(at, "x", [record()], [Images(b"old", b"both", b"new")], proven=True)
+        )
+    assert [journal.record.id for journal in journals.opened()] == [j.record.id for j in made]
+    for journal in made:
+        journal.finish()
+    assert [journal.record.id for journal in journals.done()] == [j.record.id for j in made][::-1]
+
+
+def test_nothing_is_left_of_what_could_not_be_begun(tmp_path: Path) -> None:
+    """What was laid down is tidied away, and counts for nothing until then."""
+
+    class Refusing(TracingDisk):
+        def replace(self, source: Path, target: Path) -> None:
+            raise OSError(28, "full")
+
+    journals = Journals(Files(tmp_path / "locks", Refusing()), tmp_path / "commits")
+    with pytest.raises(FileTrouble):
+        begin(journals)
+    # A withdrawal that fails, too, is tidied later.
+    assert [name for name in names(journals) if not name.endswith(".draft")] == []
+    Journals(Files(tmp_path / "locks"), tmp_path / "commits").tidy()
+    assert names(journals) == []
+
+
+def test_each_step_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
+    """The images, then their folder's names, then the name that opens the commit."""
+    disk = TracingDisk()
+    journals = Journals(Files(tmp_path / "locks", disk), tmp_path / "commits")
+    begun = begin(journals)
+    synced = [args[0].name for name, args in disk.trace if name == "fsync_folder"]
+    assert synced[-2:] == [f"{ID}.draft", "commits"]
+    disk.trace.clear()
+    begun.finish()
+    assert [name for name, _ in disk.trace if name in {"replace", "fsync_folder"}] == [
+        "replace", "fsync_folder",
+    ]  # fmt: skip
+
+
+def test_what_is_kept(journals: Journals) -> None:
+    """The first commit of each file and its last five; of a done one, what a rollback needs."""
+    for _ in range(9):
+        begin(journals).finish()
+    begin(journals, record(Path("/other"))).finish()
+    begin(journals)
+    (journals.folder / "20200101T000000Z-0000.draft").mkdir()
+    for number in range(7):
+        (journals.folder / f"20200101T000000Z-000{number}.damaged").mkdir()
+    journals.tidy()
+    numbers = [1, 5, 6, 7, 8, 9, 10]
+    assert [name for name in names(journals) if "." not in name] == [
+        f"20261124T025915Z-{number:04}" for number in numbers
+    ]
+    assert [name for name in names(journals) if "." in name] == [
+        *(f"20200101T000000Z-000{number}.damaged" for number in range(2, 7)),
+        "20261124T025915Z-0011.open",
+    ]
+    assert sorted(path.name for path in (journals.folder / ID).iterdir()) == [
+        "0.before",
+        "manifest.json",
+    ]
+    assert len(list((journals.folder / "20261124T025915Z-0011.open").iterdir())) == 4
+
+
+def test_states_of_a_file() -> None:
+    """All that the commit lets it hold; nothing on the way is no state."""
+    file = record()
+    assert file.states == {digest(b"old"), digest(b"both"), digest(b"new")}
+    assert record(expand=None).states == {digest(b"old"), digest(b"new")}
+    assert record(before=None, expand=None).states == {None, digest(b"new")}

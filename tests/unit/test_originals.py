@@ -1,0 +1,121 @@
+"""What each file held at first: put together from the journals of many commits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.files import Files, digest
+from pgherald.sync.journal import FileRecord, Images, Journal, Journals
+from pgherald.sync.originals import Original, holding_first, originals
+from support.fake_clock import START
+
+A, B, DB = Path("/a"), Path("/b"), Path("/pgadmin4.db")
+
+
+class Past:
+    """Commits, one after the other."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "commits"
+        self.journals = Journals(Files(root / "locks"), self.folder)
+        self.made: list[Journal] = []
+
+    def commit(self, *files: tuple[Path, bytes | None, str]) -> Journal:
+        """A commit of files, each with what it held before."""
+        records = [
+            FileRecord(target.name, target.with_suffix(".link"), target, private=True,
+                       before=digest(before), expand=None, after=digest(b"new"), medium=medium)
+            for target, before, medium in files
+        ]  # fmt: skip
+        images = [Images(before, None, b"new") for _, before, _ in files]
+        at = START + timedelta(days=len(self.made))
+        journal = self.journals.begin(at, "x", records, images, proven=True)
+        journal.finish()
+        self.made.append(journal)
+        return journal
+
+    def originals(self) -> dict[Path, Original]:
+        return originals(self.journals.done()[::-1])
+
+    def first(self) -> list[int]:
+        """Numbers of the commits that are needed."""
+        needed = holding_first(self.journals.done()[::-1])
+        return [number for number, journal in enumerate(self.made) if journal.record.id in needed]
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Past:
+    return Past(tmp_path)
+
+
+def image(*, there: bool = True, **rows: Any) -> bytes:
+    """An image of servers: number and columns."""
+    parts = {name[1:]: {"there": there, "columns": columns} for name, columns in rows.items()}
+    return json.dumps({"server": parts}).encode()
+
+
+def test_the_first_commit_of_a_file_tells(past: Past) -> None:
+    """What it held then, when that was, and what the person called it."""
+    past.commit((A, b"first", "file"))
+    past.commit((A, b"second", "file"), (B, None, "file"))
+    found = past.originals()
+    assert found == {
+        A: Original("a", Path("/a.link"), START, "file", b"first"),
+        B: Original("b", Path("/b.link"), START + timedelta(days=1), "file", None),
+    }
+    assert past.first() == [0, 1]
+    assert "first" not in repr(found)
+
+
+def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
+    """Of each cell the first image of it counts, and the first moment of all."""
+    past.commit((DB, image(r1={"host": "h1", "port": 1}), "rows"))
+    past.commit((DB, image(r1={"port": 2, "name": "n2"}, r2={"host": "x"}), "rows"))
+    past.commit((DB, image(r1={"port": 3}), "rows"))
+    past.commit((DB, image(there=False, r2={"host": None}, r3={"host": None}), "rows"))
+    (found,) = past.originals().values()
+    assert (found.medium, found.at) == ("rows", START)
+    assert json.loads(found.content or b"") == {
+        "server": {
+            "1": {"there": True, "columns": {"host": "h1", "port": 1, "name": "n2"}},
+            "2": {"there": True, "columns": {"host": "x"}},
+            "3": {"there": False, "columns": {"host": None}},
+        }
+    }
+    assert past.first() == [0, 1, 3]
+
+
+def test_a_damaged_image_keeps_no_other_from_counting(
+    past: Past, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a later commit found counts then; it is said."""
+    first = past.commit((A, b"first", "file"), (B, b"other", "file"))
+    past.commit((A, b"second", "file"))
+    (past.folder / first.record.id / "0.before").write_bytes(b"damaged")
+    assert {path: found.content for path, found in past.originals().items()} == {
+        A: b"second",
+        B: b"other",
+    }
+    assert "0.before: is not what was written" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_a_damaged_image_of_rows(past: Past) -> None:
+    """The cells of the others are put together all the same."""
+    first = past.commit((DB, image(r1={"host": "h1"}), "rows"))
+    past.commit((DB, image(r1={"host": "h2"}), "rows"))
+    (past.folder / first.record.id / "0.before").unlink()
+    (found,) = past.originals().values()
+    assert json.loads(found.content or b"")["server"]["1"]["columns"] == {"host": "h2"}
+    assert past.first() == [1]
+
+
+def test_without_commits_nothing_is_known(past: Past) -> None:
+    """And nothing is needed."""
+    assert (originals([]), holding_first([])) == ({}, frozenset())

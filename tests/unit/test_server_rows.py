@@ -1,0 +1,189 @@
+"""pgAdmin's servers as a client: what is shown of a change, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from pgherald.clients.base import Action, Change
+from pgherald.clients.pgpass import Pgpass
+from pgherald.files import Files, Snapshot
+from pgherald.files.rows import Rows
+from pgherald.model import Entry
+from pgherald.secret import MASK
+from pgherald.store import Store
+from pgherald.sync.plan import Client, Plan, diff_lines, in_words, make_plan
+from pgherald.sync.servers import RowMemory, ServerRows, diff_rows
+from support.household import database, login
+from support.pgadmin_database import Database
+
+PATH = Path("/pgadmin4.db")
+
+
+def image(*, there: bool = True, **columns: object) -> bytes:
+    return json.dumps({"server": {"7": {"there": there, "columns": columns}}}).encode()
+
+
+def test_a_changed_row_is_shown_column_by_column() -> None:
+    """In the order of their names, what is gone before what is new, and no secret."""
+    old = image(port=1, host=None, password="CANARY-1", a="x", name="n")
+    new = image(port=2, host="h", password=None, a=None, name=None)
+    assert list(diff_rows(old, new)) == [
+        "@@ server 7 @@", f"-a: {MASK}", "+host: h", "-name: n", f"-password: {MASK}", "-port: 1",
+        "+port: 2",
+    ]  # fmt: skip
+
+
+def test_rows_that_come_and_go_are_called_so() -> None:
+    """A row that was not there is new, and one that will not be goes."""
+    here, gone = image(name="n"), image(there=False, name=None)
+    assert list(diff_rows(gone, here)) == ["@@ new server 7 @@", "+name: n"]
+    assert list(diff_rows(here, gone)) == ["@@ server 7 goes @@", "-name: n"]
+
+
+def test_what_is_remembered_is_kept(tmp_path: Path) -> None:
+    """In the state, once for each change, and for each database by itself."""
+    files = Files(tmp_path / "locks")
+    files.private_folder(tmp_path)
+    with Store.open(tmp_path / "state.db", files) as store:
+        memory = RowMemory.of(store)
+        assert memory.get(PATH) == {}
+        memory.keep(PATH, {"a": 1})
+        memory.keep(Path("/other"), {"b": 2})
+        memory.keep(Path("/none"), {})
+        assert store.known_rows() == {PATH: '{"a": 1}', Path("/other"): '{"b": 2}'}
+        assert RowMemory.of(store).get(PATH) == {"a": 1}
+
+
+def test_without_a_state_it_is_remembered_for_now(caplog: pytest.LogCaptureFixture) -> None:
+    """A dry run writes nothing; a memory that cannot be read is said, and done without."""
+    memory = RowMemory({PATH: "{", Path("/other"): '{"b": 2}'})
+    assert "what is remembered of /pgadmin4.db cannot be read" in caplog.text
+    assert (memory.get(PATH), memory.get(Path("/other"))) == ({}, {"b": 2})
+    memory.keep(PATH, {"a": 1})
+    assert memory.get(PATH) == {"a": 1}
+
+
+def test_a_state_that_cannot_be_written_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is to be remembered is, as long as the process lives."""
+    files = Files(tmp_path / "locks")
+    files.private_folder(tmp_path)
+    with Store.open(tmp_path / "state.db", files) as store:
+        memory = RowMemory.of(store)
+    memory.keep(PATH, {"a": 1})
+    assert memory.get(PATH) == {"a": 1}
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
+    """The tables, what is remembered of this database, and which pgAdmin is installed."""
+    path = tmp_path / "pgadmin4.db"
+    Database.made(path)
+    memory = RowMemory({path: '{"x": 1}'})
+    found = ServerRows(Rows(), memory, 91800).read(path)
+    whole = json.loads(found.content or b"")
+    assert (whole["known"], whole["program"]) == ({"x": 1}, 91800)
+    assert "server" in whole["tables"]
+    status = path.stat()
+    assert (found.path, found.target, found.mode) == (path, path, status.st_mode & 0o777)
+    assert (found.uid, found.gid) == (status.st_uid, status.st_gid)
+    none = tmp_path / "none.db"
+    assert ServerRows(Rows(), memory).read(none) == Snapshot(none, none, None)
+    rows = ServerRows(Rows(), memory)
+    rows.remember(path, b"")
+    assert memory.get(path) == {"x": 1}
+    rows.remember(path, b"{}")
+    assert memory.get(path) == {}
+    rows.remember(path, b'{"known": {"y": 2}}')
+    assert memory.get(path) == {"y": 2}
+
+
+# --- a plan --------------------------------------------------------------------------------
+
+
+def test_a_diff_shows_a_line_around_each_change() -> None:
+    """With its place in both texts, counted from 1; far places are told apart."""
+    old = b"# a\n# b\n# c\n# d\n# e\n# f\n# g\n"
+    new = b"# a\n# B\n# c\n# d\n# e\n# f\n# g\n# h"
+    assert list(diff_lines(Pgpass(), old, new)) == [
+        "@@ -1,3 +1,3 @@", " # a", "-# b", "+# B", " # c", "@@ -7,1 +7,2 @@", " # g", "+# h",
+    ]  # fmt: skip
+    assert list(diff_lines(Pgpass(), b"", b"# a\n")) == ["@@ -1,0 +1,1 @@", "+# a"]
+
+
+def test_a_change_in_words() -> None:
+    """Fields are told where there was something before."""
+    key = database("shop").key
+    assert in_words(Change(key, Action.ADOPT, ("a", "b"))) == "adopt shop/DATABASE (a, b)"
+    assert in_words(Change(key, Action.UPDATE, ("a",))) == "update shop/DATABASE (a)"
+    assert in_words(Change(key, Action.REMOVE, ("a",))) == "remove shop/DATABASE"
+
+
+@pytest.mark.parametrize(
+    ("changes", "both"),
+    [
+        ({"host": "new"}, True),
+        ({"port": 6543}, True),
+        ({"user": "u9"}, True),
+        ({"dbname": "d9"}, False),
+    ],
+)
+def test_when_both_logins_are_readable_on_the_way(
+    tmp_path: Path, changes: dict[str, object], *, both: bool
+) -> None:
+    """Where host, port or user change, and nowhere else."""
+    files = Files(tmp_path / "locks")
+    client = Client(Pgpass(), tmp_path / "a", "psql")
+    (file,) = make_plan(files, [client], [Entry(database("shop"), login(1))]).files
+    files.replace(file.snapshot, file.edit.new, private=True)
+    (file,) = make_plan(files, [client], [Entry(database("shop"), login(1, **changes))]).files
+    assert (file.expand is not None) is both
+
+
+def test_which_files_tell_of_a_change() -> None:
+    """A file itself; of a database, its journal too, which comes and goes."""
+    rows = ServerRows(Rows(), RowMemory({}))
+    assert Client(Pgpass(), PATH, "x").watched == (PATH,)
+    assert Client(Pgpass(), PATH, "x", rows).watched == (PATH, Path("/pgadmin4.db-journal"))
+    assert Client(Pgpass(), PATH, "x").subject == "client:/pgadmin4.db"
+
+
+def test_an_empty_plan() -> None:
+    """Where there is no client nothing is to be done."""
+    plan = Plan()
+    assert (plan.idle, plan.keys, plan.held) == (True, frozenset(), {})
+
+
+def test_what_is_absent_and_what_is_held(tmp_path: Path) -> None:
+    """A file that is not there and need not be is absent; what one holds is told."""
+    files = Files(tmp_path / "locks")
+    client = Client(Pgpass(), tmp_path / "a", "psql")
+    (file,) = make_plan(files, [client], []).files
+    assert (file.absent, file.idle) == (True, True)
+    entry = Entry(database("shop"), login(1))
+    (file,) = make_plan(files, [client], [entry]).files
+    assert (file.absent, file.idle, file.expand) == (False, False, None)
+    files.replace(file.snapshot, file.edit.new, private=True)
+    plan = make_plan(files, [client, client], [entry])
+    assert plan.held[entry.key].user == "u1"
+    assert not any(file.absent for file in plan.files)
+    (file,) = make_plan(files, [client], [], remove=[entry.key]).files
+    assert (file.edit.new, file.absent) == (b"", False)
+
+
+def test_a_line_for_any_user_is_no_login_to_keep(tmp_path: Path) -> None:
+    """What somebody made of our line is replaced, and nothing of it is kept readable."""
+    files = Files(tmp_path / "locks")
+    client = Client(Pgpass(), tmp_path / "a", "psql")
+    entry = Entry(database("shop"), login(1))
+    (file,) = make_plan(files, [client], [entry]).files
+    for old, new in ((b":u1:", b":*:"), (b"db.example.com:", b"*:")):
+        changed = file.edit.new.replace(old, new)
+        files.replace(files.read(client.path), changed, private=True)
+        (again,) = make_plan(files, [client], [entry]).files
+        assert (again.expand, again.edit.new) == (None, file.edit.new)
