@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin bench fuzz soak lint format generate build lock clean
+.PHONY: help demo test test-pgadmin coverage bench fuzz soak lint format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -19,6 +19,11 @@ test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with 
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 	@$(BIN)/python -m pytest -m pgadmin $(or $(TESTS),$(if $(PGHERALD_RECORD),,-n 2 --dist worksteal))
+
+coverage: $(VENV)/.dev ## see that tests run each branch of sync, clients and files
+	@$(BIN)/coverage run -m pytest -q tests/component tests/unit
+	@$(BIN)/coverage report --fail-under=100 \
+		--include="daemon/pgherald/sync/*,daemon/pgherald/clients/*,daemon/pgherald/files/*"
 
 bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
