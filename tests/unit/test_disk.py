@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.files import Disk
+from pgherald.files.disk import CREATE, READ
 
 
 class Windows(Disk):
@@ -118,3 +119,29 @@ def test_how_a_database_is_opened(tmp_path: Path) -> None:
         DISK.sqlite_execute(connection, "INSERT INTO t VALUES (?)", ("y",))
         assert not connection.in_transaction
         assert DISK.sqlite_execute(connection, "SELECT x FROM t", ()) == [("\udcff",), ("y",)]
+
+
+def test_a_pipe_is_opened_without_waiting(tmp_path: Path) -> None:
+    """What turns out to be no file keeps nobody waiting, and a link is not followed."""
+    os.mkfifo(tmp_path / "pipe")
+    os.close(DISK.open(tmp_path / "pipe", READ))
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        DISK.open(tmp_path / "link", READ)
+    assert READ == os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
+
+
+def test_a_new_file_is_new_and_private(tmp_path: Path) -> None:
+    """What is there already, be it a dangling link, is not opened as new; a new one is 0600."""
+    old = os.umask(0)
+    try:
+        os.close(DISK.open(tmp_path / "new", CREATE))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    for there in ("new", "link"):
+        with pytest.raises(FileExistsError):
+            DISK.open(tmp_path / there, CREATE)
+    assert not (tmp_path / "none").exists()
+    assert CREATE == os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

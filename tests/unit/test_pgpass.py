@@ -350,3 +350,21 @@ def test_our_own_comments_are_shown() -> None:
     """Markers and key comments hold no secret, whatever an app is called."""
     new = EDITOR.plan(None, [entry(DatabaseKey("token", "secret", "PWD"))]).new
     assert EDITOR.redact(new)[:2] == [block.BEGIN.decode(), "# pgherald: token:secret/PWD"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "user"),
+    [
+        ("u1", "u1"),
+        ('"u1"', "u1"),
+        ('"Odd ""name"""', 'Odd "name"'),
+        ('"', '"'),
+        ('""', ""),
+        ('"u1', '"u1'),
+        ('u1"', 'u1"'),
+        ("", ""),
+    ],
+)
+def test_the_quotes_of_pgadmin(asked: str, user: str) -> None:
+    """PgAdmin's quotes around a user name are undone, and nothing else is."""
+    assert lookup.unquoted(asked) == user

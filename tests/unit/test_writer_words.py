@@ -268,3 +268,11 @@ def test_parts_that_are_handed_in_are_used(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(FileTrouble):
         files.install(staged, over=files.read(tmp_path / "a"))
     assert slept == [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]
+
+
+def test_an_owner_that_is_right_is_left_alone(path: Path) -> None:
+    """Owner and group are set only where they differ: a system may refuse even what changes nothing."""
+    disk = TracingDisk()
+    files = Files(path.parent / "locks", disk)
+    files.discard(files.stage(files.read(path), NEW, private=True))
+    assert "fchown" not in disk.names()
