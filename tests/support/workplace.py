@@ -59,7 +59,7 @@ OWN: Final = {
 }
 
 #: Seconds of real time that Heroku may take to answer here; 20 outside.
-PATIENCE: Final = 0.5
+PATIENCE: Final = 1.0
 
 #: Seconds of real time that a commit waits for what may still come; 0.25 outside.
 QUIET: Final = 0.01

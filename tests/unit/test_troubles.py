@@ -239,3 +239,48 @@ def test_how_long_what_is_borne() -> None:
     assert {
         "Unavailable": 900.0, "NotHeroku": 900.0, "RateLimited": 900.0, "NotYetProven": math.inf,
     } == PATIENCE  # fmt: skip
+
+
+async def test_what_was_told_ends_in_words_too(desk: Desk) -> None:
+    """Where a told trouble turned into one that passes untold, its end is told all the same."""
+    desk.arose(LoginRequired("No token"))
+    await desk.clock.advance(MINUTE)
+    desk.arose(Unavailable("Heroku is down"))
+    assert [trouble.title for trouble in desk.store.troubles()] == ["Heroku is down"]
+    await desk.clock.advance(MINUTE)
+    desk.troubles.ended(SUBJECT)
+    assert [(news.kind, news.title) for news in desk.news] == [
+        (NewsKind.TROUBLE, "No token"),
+        (NewsKind.RECOVERED, "No token"),
+    ]
+    assert desk.store.troubles() == []
+
+
+async def test_what_comes_back_is_told_already(desk: Desk) -> None:
+    """A trouble that only seemed to be another one for a moment is not told twice."""
+    desk.arose(LoginRequired("No token"))
+    await desk.clock.advance(MINUTE)
+    desk.arose(Unavailable("Heroku is down"))
+    await desk.clock.advance(MINUTE)
+    desk.arose(LoginRequired("No token"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+    desk.arose(Unavailable("Heroku is down"))
+    await desk.clock.advance(15 * MINUTE)
+    desk.arose(Unavailable("Heroku is down"))
+    desk.troubles.ended(SUBJECT)
+    told = [(news.kind, news.title) for news in desk.news[1:]]
+    assert told == [(NewsKind.TROUBLE, "Heroku is down"), (NewsKind.RECOVERED, "Heroku is down")]
+
+
+def test_what_was_told_before_a_restart(desk: Desk) -> None:
+    """Who was told is not forgotten, and what is no longer kept is."""
+    desk.arose(LoginRequired("No token"))
+    again = Troubles(desk.store, desk.clock, desk.news.append)
+    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
+    again.ended(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+    desk.arose(LoginRequired("No token"))
+    desk.troubles.keep_only(lambda _: False)
+    desk.troubles.ended(SUBJECT)
+    desk.arose(LoginRequired("No token"))
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]

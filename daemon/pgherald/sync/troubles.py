@@ -60,27 +60,31 @@ class Troubles:
         self._clock = clock
         self._tell = tell
         self._known = {trouble.subject: trouble for trouble in store.troubles()}
+        #: What the person heard last of a subject. It may be something else by now, which must
+        #: last a while before it is told; and when all is over, that is what works again.
+        self._told = {trouble.subject: trouble for trouble in self._known.values() if trouble.told}
         self._first: dict[str, float] = {}
 
     def arose(self, subject: str, label: str, error: PgheraldError) -> None:
         """Something does not work (or still does not)."""
         now, moment = self._clock.now(), self._clock.monotonic()
-        old = self._known.get(subject)
-        told = old is not None and old.told
+        old, told = self._known.get(subject), self._told.get(subject)
         if told and isinstance(error, NotYetProven):
             return  # it is being tried once more, which is no news and no end
         if old is None or _family(old.kind) != _family(error.kind):
-            told = False
             self._first[subject] = moment
         lasts = moment - self._first.setdefault(subject, moment)
-        tells = not told and lasts >= PATIENCE.get(error.kind, 0.0)
+        news = told is None or _family(told.kind) != _family(error.kind)
+        tells = news and lasts >= PATIENCE.get(error.kind, 0.0)
         since = now if old is None else old.since
         trouble = Trouble(
-            subject, label, error.kind, error.title, error.advice, since, told or tells
+            subject, label, error.kind, error.title, error.advice, since, bool(told) or tells
         )
         if trouble != old:
             self._known[subject] = trouble
             self._keep(trouble)
+        if tells or not news:
+            self._told[subject] = trouble
         if tells:
             self._tell(
                 News(
@@ -95,11 +99,11 @@ class Troubles:
 
     def ended(self, subject: str) -> None:
         """It works. Tells so if the trouble had been told."""
-        known = self._known.pop(subject, None)
+        known, told = self._known.pop(subject, None), self._told.pop(subject, None)
         self._first.pop(subject, None)
         # Another pgherald, such as a `check`, may have kept one of its own.
         stored = self._clear(subject)
-        trouble = known or stored
+        trouble = told or known or stored
         if trouble is None or not trouble.told:
             return
         self._tell(
@@ -124,6 +128,7 @@ class Troubles:
         for subject in list(self._known):
             if not concerns(subject):
                 del self._known[subject]
+                self._told.pop(subject, None)
                 self._first.pop(subject, None)
                 self._clear(subject)
 
