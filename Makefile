@@ -20,8 +20,12 @@ test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 	@$(BIN)/python -m pytest -m pgadmin $(or $(TESTS),$(if $(PGHERALD_RECORD),,-n 2 --dist worksteal))
 
+# Those that run these rooms in their own process; what others kill could not tell what it ran.
+COVERING := tests/unit $(addprefix tests/component/test_,engine_machine.py pgadmin_client.py probe.py \
+	probe_parts.py probe_polling.py rows.py rows_parts.py stories_disk.py uninstall.py)
+
 coverage: $(VENV)/.dev ## see that tests run each branch of sync, clients and files
-	@$(BIN)/coverage run -m pytest -q tests/component tests/unit
+	@$(BIN)/coverage run -m pytest -q $(or $(TESTS),$(COVERING))
 	@$(BIN)/coverage report --fail-under=100 \
 		--include="daemon/pgherald/sync/*,daemon/pgherald/clients/*,daemon/pgherald/files/*"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import stat
@@ -13,8 +14,15 @@ import pytest
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Files, digest
-from pgherald.sync.journal import Damaged, FileRecord, Images, Journal, Journals
-from support.disks import TracingDisk
+from pgherald.sync.journal import (
+    Damaged,
+    FileRecord,
+    Images,
+    Journal,
+    Journals,
+    withdraw_quietly,
+)
+from support.disks import FailingDisk, TracingDisk
 
 AT = datetime(2026, 11, 24, 3, 59, 15, tzinfo=timezone(timedelta(hours=1)))
 ID = "20261124T025915Z-0001"
@@ -278,3 +286,19 @@ def test_states_of_a_file() -> None:
     assert file.states == {digest(b"old"), digest(b"both"), digest(b"new")}
     assert record(expand=None).states == {digest(b"old"), digest(b"new")}
     assert record(before=None, expand=None).states == {None, digest(b"new")}
+
+
+def test_what_cannot_be_withdrawn_is_only_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind a failure that matters more, a journal that stays is told in the log alone."""
+    journal = begin(Journals(Files(tmp_path / "locks"), tmp_path / "commits"))
+    disk = FailingDisk(1, errno.EROFS, times=99, only="replace")
+    folder = tmp_path / "commits" / f"{ID}.open"
+    refused = Journal(Files(tmp_path / "locks", disk), folder, journal.record)
+    with caplog.at_level(logging.WARNING):
+        withdraw_quietly(refused)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the disk can only be read" in caplog.text
+    withdraw_quietly(journal)
+    assert names(Journals(Files(tmp_path / "locks"), tmp_path / "commits")) == []
