@@ -37,10 +37,10 @@ from pgherald.cli.wording import headline
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.publish import leave_status
-from pgherald.daemon.wiring import Outside, Wishes, files_of, machinery, state_of
+from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
 from pgherald.model import News
 from pgherald.notify.texts import line_for
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.sync.engine import Standing
 from pgherald.sync.troubles import Troubles
 
@@ -105,8 +105,8 @@ async def reconcile(
         ) as machine:
             with progress(lambda: doing(machine)) as say:
                 report = await check(machine, say, prune=prune)
-        if not is_held(config.state_dir / "daemon.lock"):
-            leave_status(config, state.store, files_of(config))
+        if not daemon_runs(config.state_dir):
+            leave_status(config, state.store, state.files)
     return report, news
 
 

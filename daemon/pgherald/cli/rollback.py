@@ -20,7 +20,7 @@ from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.errors import AlreadyRunning, PgheraldError
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.sync.commit import RolledBack
 from pgherald.sync.journal import CommitRecord
 
@@ -46,7 +46,7 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
     when the command line or the configuration is wrong; 3 while the daemon runs.
     """
     config = invocation.load()
-    if is_held(config.state_dir / "daemon.lock"):
+    if daemon_runs(config.state_dir):
         raise AlreadyRunning(
             "The daemon is running, and would bring the clients up to date again at once",
             "Stop it first: `systemctl --user stop pgherald`, or end it where you started it.",

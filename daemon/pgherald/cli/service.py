@@ -165,12 +165,12 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
     configuration is wrong.
     """
-    from pgherald.quick.held import is_held  # noqa: PLC0415 – as above
+    from pgherald.quick.held import daemon_runs  # noqa: PLC0415 – as above
 
     config = invocation.load()
     manager = manager_of(invocation, config)
     report = manager.report(programs_of(invocation))
-    running = is_held(config.state_dir / "daemon.lock")
+    running = daemon_runs(config.state_dir)
     installed = report.standing is not Standing.MISSING
     if as_json:
         emit_json(

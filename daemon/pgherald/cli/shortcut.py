@@ -20,7 +20,7 @@ from pgherald.cli import standing
 from pgherald.cli.columns import NARROW, Column, can_show, painted, plain
 from pgherald.clients import lines, lookup
 from pgherald.quick import memo, shape, whereabouts
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.secret import Secret
 
 #: The options of `password`.
@@ -80,7 +80,7 @@ def _status(argv: Sequence[str], env: Mapping[str, str]) -> str | None:
     origin = found.pop(memo.MADE_FROM)
     shown = cast("shape.Shown", found)
     same = memo.same_state(origin, folder)
-    if not same or shown["troubles"] or is_held(folder / "daemon.lock") != shown["running"]:
+    if not same or shown["troubles"] or daemon_runs(folder) != shown["running"]:
         return None
     if as_json:
         return shape.text_of(shown)

@@ -19,7 +19,7 @@ from pgherald.cli.standing import problems, write
 from pgherald.config import Config
 from pgherald.daemon.standing import as_json as json_of
 from pgherald.daemon.standing import standing_of
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.quick.shape import Shown
 from pgherald.store import Store
 
@@ -65,7 +65,7 @@ def read(config: Config) -> Shown:
     Raises:
         StoreError: it cannot be read.
     """
-    running = is_held(config.state_dir / "daemon.lock")
+    running = daemon_runs(config.state_dir)
     store = Store.read_only(config.state_dir / "state.db")
     with contextlib.nullcontext() if store is None else store:
         return json_of(config, standing_of(config, store), running=running)

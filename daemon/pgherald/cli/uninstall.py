@@ -16,7 +16,7 @@ from pgherald.config import Config
 from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.service.mark import Standing
 from pgherald.service.programs import NoPrograms, RealPrograms
 from pgherald.service.setup import refuse_foreign
@@ -67,7 +67,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     # Left behind, it would write everything again at the next login.
     refuse_foreign(manager, standing)
     steps = [] if standing is Standing.MISSING else manager.uninstall()
-    if not steps and not dry_run and is_held(config.state_dir / "daemon.lock"):
+    if not steps and not dry_run and daemon_runs(config.state_dir):
         raise AlreadyRunning(
             "The daemon is running, and would write everything again",
             "It is no service that pgherald installed: end it where you started it.",

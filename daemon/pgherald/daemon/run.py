@@ -37,6 +37,7 @@ from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
+from pgherald.quick.held import DAEMON_LOCK
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.paths import PathWatch
@@ -105,7 +106,7 @@ class Daemon:
         asyncio.get_running_loop().set_exception_handler(_unforeseen)
         self._listen_to_signals()
         files = files_of(self._config)
-        lock = self._config.state_dir / "daemon.lock"
+        lock = self._config.state_dir / DAEMON_LOCK
         with (
             files.exclusive(lock, "pgherald run"),
             state_of(self._config, self._outside.clock) as state,

@@ -17,6 +17,7 @@ from pgherald.config import Config
 from pgherald.daemon.wiring import clients_of, files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
+from pgherald.quick.held import DAEMON_LOCK
 from pgherald.store import Store
 from pgherald.sync.commit import Committer
 from pgherald.sync.originals import Original
@@ -78,7 +79,7 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
     """
     files = files_of(config)
     committer = Committer(files, config.state_dir / "commits", clock)
-    with files.exclusive(config.state_dir / "daemon.lock", "pgherald uninstall"):
+    with files.exclusive(config.state_dir / DAEMON_LOCK, "pgherald uninstall"):
         committer.recover()
         undoing = _undo(config, files, committer, restore=restore)
     if config.metrics_file is not None:

@@ -30,7 +30,7 @@ from pgherald.doctor.pgadmin import version
 from pgherald.doctor.redact import Redactor
 from pgherald.errors import ClientError, MissingTool, ServiceError, StoreError
 from pgherald.files import Files
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
 
@@ -88,7 +88,7 @@ def parts(patient: Patient, examined: Sequence[Examined]) -> list[Part]:
     known += [("database", record.label) for record in history]
     known += [("app", record.rotation.key.app) for record in history]
     redactor = Redactor(known, _paths(config), patient.outside.home)
-    running = is_held(config.state_dir / "daemon.lock")
+    running = daemon_runs(config.state_dir)
     documents: list[tuple[str, str, Any]] = [
         ("about.json", "versions and platform", _about(patient)),
         ("configuration.json", "the configuration, without names", _configuration(config)),

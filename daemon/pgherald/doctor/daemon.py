@@ -12,7 +12,7 @@ from pgherald.doctor.checks import Finding, bad, good, note
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.notify.desktop import NotShown
 from pgherald.notify.presence import presence
-from pgherald.quick.held import is_held
+from pgherald.quick.held import daemon_runs
 from pgherald.service.mark import Standing
 from pgherald.service.programs import Programs
 from pgherald.service.setup import Manager
@@ -23,7 +23,7 @@ _INSTALL: Final = "Run: pgherald service install"
 
 def service(config: Config, manager: Manager, programs: Programs) -> Iterator[Finding]:
     """Whether the daemon runs, and whether it will after the next login."""
-    running = is_held(config.state_dir / "daemon.lock")
+    running = daemon_runs(config.state_dir)
     try:
         report = manager.report(programs)
     except (MissingTool, ServiceError) as exc:

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+#: The file in the state folder that the daemon holds as long as it runs.
+DAEMON_LOCK: Final = "daemon.lock"
+
+
+def daemon_runs(state_dir: Path) -> bool:
+    """Whether a daemon runs with this state folder."""
+    return is_held(state_dir / DAEMON_LOCK)
 
 
 def is_held(path: Path) -> bool:
