@@ -20,7 +20,7 @@ from pgherald.sync.cleared import Cleared
 from pgherald.sync.engine import Standing
 from pgherald.sync.plan import Plan
 from support.fake_clock import START
-from support.household import database, household, login, until
+from support.household import Household, database, household, login, until
 
 SHOP = database("shop")
 BLOG = database("blog")
@@ -105,17 +105,22 @@ async def test_a_file_that_cannot_be_closed_to_others_is_told(tmp_path: Path) ->
         assert house.applier.broken == {}
 
 
+async def stands(house: Household, standing: Standing) -> None:
+    """Let time pass until the shop stands like that, or for long enough."""
+    for _ in range(200):
+        await house.clock.advance(1)
+        if house.engine.standing.get(SHOP.key) is standing:
+            return
+        await asyncio.sleep(0.005)
+
+
 async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> None:
     """After eight attempts, each later than the one before, the others are written without it."""
     disk = Saving(tmp_path / "home" / ".pgpass", 100)
     async with household(tmp_path, disk=disk) as house:
         house.pgpass.write_text("# mine\n")
         house.show((SHOP, login(1)))
-        for _ in range(200):
-            await house.clock.advance(1)
-            if house.engine.standing.get(SHOP.key) is Standing.BEHIND:
-                break
-            await asyncio.sleep(0.005)
+        await stands(house, Standing.BEHIND)
         await house.engine.settled()
         (client,) = house.applier.broken
         assert client.path == house.pgpass
@@ -131,11 +136,7 @@ async def test_an_editor_that_stops_in_time_is_not_given_up(tmp_path: Path) -> N
     async with household(tmp_path, disk=disk) as house:
         house.pgpass.write_text("# mine\n")
         house.show((SHOP, login(1)))
-        for _ in range(200):
-            await house.clock.advance(1)
-            if house.engine.standing.get(SHOP.key) is Standing.WRITTEN:
-                break
-            await asyncio.sleep(0.005)
+        await stands(house, Standing.WRITTEN)
         assert house.held(SHOP) == {"u1"}
         assert house.pgpass.read_text().endswith("# saved 6\n")
 

@@ -20,6 +20,9 @@ LOGIN = Login("db.example.com", 5432, "d1", "u1", Secret("CANARY-pw-1"))
 ENTRY = strategies.entry(SHOP, LOGIN, "shop")
 SECOND = strategies.entry(BLOG, LOGIN, "blog")
 
+#: The advice where the shop's login cannot be held.
+NEW_LOGIN = "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`."
+
 
 def block_of(*slots: tuple[DatabaseKey, bytes]) -> block.Parts:
     """A file whose block has these slots."""
@@ -113,37 +116,37 @@ def test_doubtful_lines_are_named_in_each_section() -> None:
         (
             strategies.entry(SHOP, Login("h ", 5432, "d ", "u", Secret("CANARY")), "shop"),
             "the host of shop/DATABASE is not the name of one host",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d ", "u", Secret("CANARY")), "shop"),
             "the dbname of shop/DATABASE ends in white space",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d", "u" * TOO_LONG, Secret("CANARY")), "shop"),
             "the user of shop/DATABASE is too long for libpq",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d", "\ud800", Secret("CANARY")), "shop"),
             "the user of shop/DATABASE holds what UTF-8 cannot express",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d\n", "u", Secret("CANARY")), "shop"),
             "the dbname of shop/DATABASE holds a line break",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d\0", "u", Secret("CANARY")), "shop"),
             "the dbname of shop/DATABASE holds a NUL byte",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, Login("h", 5432, "d", "", Secret("CANARY")), "shop"),
             "the user of shop/DATABASE is empty",
-            "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app shop`.",
+            NEW_LOGIN,
         ),
         (
             strategies.entry(SHOP, LOGIN, "a]b"),
