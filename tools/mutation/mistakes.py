@@ -172,7 +172,8 @@ def _constant(node: ast.Constant, parent: ast.AST) -> Iterator[ast.AST]:
         if not isinstance(parent, ast.UnaryOp):
             yield ast.Constant(value - 1)
     elif isinstance(value, str):
-        yield ast.Constant(f"?{value}" if value else "?")
+        if value != "utf-8":  # Python takes `?utf-8` for it
+            yield ast.Constant(f"?{value}" if value else "?")
         if value and " " not in value and not isinstance(parent, ast.JoinedStr):
             yield ast.Constant("")
     elif isinstance(value, bytes):
@@ -213,9 +214,10 @@ def _call(node: ast.Call, _: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node.func, ast.Attribute) and node.func.attr in SWAPPED:
         other = ast.Attribute(node.func.value, SWAPPED[node.func.attr], ast.Load())
         yield ast.Call(other, node.args, node.keywords)
-    for index in range(len(node.keywords)):
-        rest = [*node.keywords[:index], *node.keywords[index + 1 :]]
-        yield ast.Call(node.func, node.args, rest)
+    for index, keyword in enumerate(node.keywords):
+        if ast.unparse(keyword) != "strict=False":  # what `zip` does without it
+            rest = [*node.keywords[:index], *node.keywords[index + 1 :]]
+            yield ast.Call(node.func, node.args, rest)
     if len(node.args) > 1:
         yield ast.Call(node.func, node.args[:-1], node.keywords)
 
