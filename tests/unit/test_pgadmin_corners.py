@@ -387,6 +387,18 @@ def test_which_columns_are_shown(line: str, shown: bool) -> None:  # noqa: FBT00
     assert redacted(line) == (line if shown else f' "password": {MASK}')
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        "id", "user_id", "servergroup_id", "name", "host", "port", "maintenance_db", "username",
+        "db_res", "db_res_type", "service", "save_password", "connection_params",
+    ],
+)  # fmt: skip
+def test_what_says_where_a_server_leads_is_shown(column: str) -> None:
+    """Whoever asks for a plan is to see what changes: of these columns none holds a secret."""
+    assert redacted(f' "{column}": "x",') == f' "{column}": "x",'
+
+
 def test_odd_values_are_not_held() -> None:
     """What a row says is told only where it is what it should be; an empty text says nothing."""
     odd = server(

@@ -88,7 +88,11 @@ def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
     found = ServerRows(Rows(), memory, 91800).read(path)
     whole = json.loads(found.content or b"")
     assert (whole["known"], whole["program"]) == ({"x": 1}, 91800)
-    assert "server" in whole["tables"]
+    drawn = {name: list(table["rows"].values()) for name, table in whole["tables"].items()}
+    assert drawn["keys"] == [{"name": "CSRF_SESSION_KEY", "value": "CANARY-session-key"}]
+    assert drawn["version"] == [{"name": "ConfigDB", "value": 52}]
+    assert drawn["servergroup"] == [{"id": 1, "user_id": 1, "name": "Servers"}]
+    assert drawn["server"] == drawn["preferences"] == drawn["sqlite_sequence"] == []
     status = path.stat()
     assert (found.path, found.target, found.mode) == (path, path, status.st_mode & 0o777)
     assert (found.uid, found.gid) == (status.st_uid, status.st_gid)

@@ -192,6 +192,31 @@ def test_a_server_made_by_hand_gets_back_what_it_said() -> None:
     assert without_ours(ADOPT, books.content, first(mine), restore=True)[1] == ()
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("password", "CANARY-typed"),
+        ("save_password", 1),
+        ("passexec_cmd", "pass shop"),
+        ("db_res_type", "sql"),
+    ],
+)
+def test_what_the_person_has_filled_in_again_stays(column: str, value: object) -> None:
+    """A column that pgherald had emptied, and that holds something since, is the person's."""
+    mine = by_hand(1, password="CANARY-first", save_password=2, passexec_cmd="old")
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    books.edit(1, **{column: value})
+    assert undone(books, first(mine)).servers == {1: mine | {column: value}}
+
+
+def test_a_server_that_pgherald_made_goes_whatever_had_its_number() -> None:
+    """An image of a server that somebody made by hand is nothing to one that pgherald made."""
+    books = Books()
+    books.apply(entry())
+    assert undone(books, first(by_hand(1))).servers == {}
+
+
 def test_without_an_image_a_server_stays_as_it_is() -> None:
     """What nobody knows any more is not made up: the server stays, its login does not come back."""
     books = Books(by_hand(1))
@@ -286,9 +311,10 @@ def test_a_name_of_the_persons_stays() -> None:
         ({"sslcert": "y"}, {"sslcert": "y"}),
         ({"options": "-c x=1"}, {"options": "-c x=1"}),
         ({"sslmode": "disable"}, {}),
+        ({"connect_timeout": 99}, {}),
     ],
 )
-def test_parameters_of_the_persons_stay(since: dict[str, str], then: dict[str, str]) -> None:
+def test_parameters_of_the_persons_stay(since: dict[str, object], then: dict[str, str]) -> None:
     """A parameter that was added or changed since stays; those that pgherald sets go back."""
     mine = by_hand(1)
     books = Books(mine)

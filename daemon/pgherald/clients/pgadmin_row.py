@@ -53,8 +53,8 @@ _COLUMN: Final = re.compile(r'^\s*"(\w+)": ')
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-#: Values by which a column says nothing.
-UNSET: Final = (None, "", 0, False, "false", "null", "databases")
+#: Values by which a column says nothing; False is 0 as well.
+UNSET: Final = (None, "", False, "false", "null", "databases")
 
 
 @dataclass(frozen=True, slots=True)
