@@ -58,8 +58,13 @@ _workers: list[int] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A run that is told to end takes down what it has started, as it does at Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """A run that is told to end takes down what it has started, as it does at Ctrl-C.
+
+    That too: in the background of a script it would be ignored, here and by every program that a
+    test starts.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         # At Ctrl-C the terminal tells it, and then the one for whom it works.
         for number in (signal.SIGINT, signal.SIGTERM):
