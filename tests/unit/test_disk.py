@@ -7,11 +7,12 @@ import errno
 import os
 import sqlite3
 import stat
+from importlib.util import module_from_spec
 from pathlib import Path
 
 import pytest
 
-from pgherald.files import Disk
+from pgherald.files import Disk, disk
 from pgherald.files.disk import CREATE, READ
 
 
@@ -35,6 +36,25 @@ def test_where_there_are_no_owners_and_modes(tmp_path: Path) -> None:
     disk.fchmod(-1, 0o600)
     disk.fchown(-1, 0, 0)
     disk.fsync_folder(tmp_path / "none")
+
+
+def test_how_files_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that the system has against pipes, terminals and links, and as they are, not as text."""
+    safe = os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
+    new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    assert os.O_RDONLY | safe == READ
+    assert new | os.O_NOFOLLOW == CREATE
+    # As on Windows, where it is asked anew what there is.
+    for name in ("O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW"):
+        monkeypatch.delattr(os, name)
+    monkeypatch.setattr(os, "O_BINARY", 1 << 30, raising=False)
+    spec = disk.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    there = module_from_spec(spec)
+    spec.loader.exec_module(there)
+    found = (there.READ, there.CREATE, there._BINARY)
+    assert found == (os.O_RDONLY, new, 1 << 30)
 
 
 def test_owners_and_modes(tmp_path: Path) -> None:

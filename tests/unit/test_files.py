@@ -554,10 +554,11 @@ class WindowsDisk(Disk):
 
 
 class TestWindows:
-    def test_a_replacement_waits_for_the_editor(self, path: Path) -> None:
+    @pytest.mark.parametrize("winerror", [5, 32])
+    def test_a_replacement_waits_for_the_editor(self, path: Path, winerror: int) -> None:
         """Where an open file cannot be replaced, it is tried again with growing pauses."""
         pauses: list[float] = []
-        files = Files(path.parent, WindowsDisk(3), sleep=pauses.append)
+        files = Files(path.parent, WindowsDisk(3, winerror), sleep=pauses.append)
         files.replace(files.read(path), NEW, private=True)
         assert path.read_bytes() == NEW
         assert len(pauses) == 3

@@ -143,7 +143,8 @@ def test_which_mistakes_there_are(source: str, expected: list[str]) -> None:
     "source",
     [
         '"""Words."""', "x: int", "import os", "assert a", "pass",
-        "x: 'int' = a", "if TYPE_CHECKING: a()", "__all__ = ['a', 'b']",
+        "x: 'int' = a", "if TYPE_CHECKING: a()", "__all__ = ['a', 'b']", "x = dict[str, int]",
+        "x = Counter[str, 'int']()",
     ],
 )  # fmt: skip
 def test_what_is_left_alone(source: str) -> None:

@@ -247,6 +247,21 @@ def test_what_was_read_is_closed(path: Path) -> None:
     assert disk.names().count("open") == disk.names().count("close") == 3
 
 
+def test_what_was_written_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file too, whether or not it could be written."""
+    disk = TracingDisk()
+    files = Files(path.parent / "locks", disk)
+    old = files.read(path)
+    files.discard(files.stage(old, NEW, private=True))
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "fsync", broken)
+    refused(lambda: files.stage(old, NEW, private=True))
+    assert disk.names().count("open") == disk.names().count("close") == 3
+
+
 def test_parts_that_are_handed_in_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token, the disk, the folder of locks and the waiting are those that were given."""
     slept: list[float] = []

@@ -12,9 +12,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 from tools.mutation.mistakes import instead, mistakes
+
+#: What is given the types of what is in it, in square brackets.
+_CONTAINERS: Final = frozenset(
+    {"dict", "list", "set", "frozenset", "tuple", "Counter", "Mapping", "Sequence", "Callable"}
+)
 
 #: A function's name and line; None outside of any.
 _Function = tuple[str, int] | None
@@ -212,7 +217,7 @@ class _Places:
         for index, node in enumerate(held) if isinstance(held, list) else ((None, held),):
             if not isinstance(node, ast.AST) or isinstance(node, ast.expr_context):
                 continue
-            if isinstance(node, ast.Call) and (_is_log(node) or _is_type(node)):
+            if _is_log(node) or _is_type(node):
                 continue
             for new, change in mistakes(node, parent, name):
                 fixed = ast.fix_missing_locations(ast.copy_location(new, node))
@@ -240,13 +245,22 @@ def _is_for_linters(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def _is_log(node: ast.Call) -> bool:
-    function = node.func
-    return isinstance(function, ast.Attribute) and ast.unparse(function.value) in {"log", "_log"}
+def _is_log(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) in {"log", "_log"}
+    )
 
 
-def _is_type(node: ast.Call) -> bool:
-    return isinstance(node.func, ast.Name) and node.func.id in {"TypeVar", "cast", "NewType"}
+def _is_type(node: ast.AST) -> bool:
+    """What only says a type, such as `TypeVar("Item")` and `dict[str, int]`."""
+    name = getattr(node, "func", None) or getattr(node, "value", None)
+    if not isinstance(name, ast.Name):
+        return False
+    if isinstance(node, ast.Subscript):
+        return name.id in _CONTAINERS
+    return isinstance(node, ast.Call) and name.id in {"TypeVar", "cast", "NewType"}
 
 
 def _end(node: ast.AST) -> int:
