@@ -130,8 +130,11 @@ async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> 
         assert pauses == [0.05 * number for number in range(1, 9)]
 
 
-async def test_an_editor_that_stops_in_time_is_not_given_up(tmp_path: Path) -> None:
-    """Seven savings in a row are borne."""
+async def test_an_editor_that_stops_in_time_is_not_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seven savings in a row are borne, and each is in the log."""
+    caplog.set_level(logging.INFO, "pgherald.sync.apply")
     disk = Saving(tmp_path / "home" / ".pgpass", 7)
     async with household(tmp_path, disk=disk) as house:
         house.pgpass.write_text("# mine\n")
@@ -139,6 +142,9 @@ async def test_an_editor_that_stops_in_time_is_not_given_up(tmp_path: Path) -> N
         await stands(house, Standing.WRITTEN)
         assert house.held(SHOP) == {"u1"}
         assert house.pgpass.read_text().endswith("# saved 6\n")
+        said = [message for message in caplog.messages if message.endswith("; planning again")]
+        assert len(said) == 7
+        assert str(house.pgpass) in said[0]
 
 
 async def test_what_is_not_wanted_goes_though_nothing_can_be_kept(tmp_path: Path) -> None:

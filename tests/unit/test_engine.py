@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -323,7 +324,9 @@ async def test_an_unwritable_client_hinders_no_other(tmp_path: Path) -> None:
         assert house.store.troubles() == []
 
 
-async def test_without_an_undo_nothing_is_written(tmp_path: Path) -> None:
+async def test_without_an_undo_nothing_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """When the journal cannot be written no client is touched, and that is said."""
 
     class FullDisk(Disk):
@@ -338,6 +341,9 @@ async def test_without_an_undo_nothing_is_written(tmp_path: Path) -> None:
         assert house.engine.standing[SHOP.key] is Standing.BEHIND
         assert isinstance(house.engine.broken, FileTrouble)
         assert house.store.troubles()[0].subject == "commit"
+        assert ("pgherald.sync.engine", logging.WARNING, str(house.engine.broken)) in (
+            caplog.record_tuples
+        )
 
 
 async def test_an_editor_that_saves_meanwhile_loses_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import threading
 from pathlib import Path
@@ -59,7 +60,9 @@ async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
         assert house.store.databases()[0].current_at == before
 
 
-async def test_a_damaged_state_file_stops_no_rotation(tmp_path: Path) -> None:
+async def test_a_damaged_state_file_stops_no_rotation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """When the state cannot be kept any more, rotations are written and told all the same."""
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
@@ -67,6 +70,9 @@ async def test_a_damaged_state_file_stops_no_rotation(tmp_path: Path) -> None:
         await house.sees((SHOP, login(2)))
         assert house.held(SHOP) == {"u2"}
         assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
+        said = [record for record in caplog.records if record.name == "pgherald.sync.engine"]
+        assert [record.levelno for record in said] == [logging.ERROR]
+        assert not said[0].exc_info
 
 
 async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) -> None:

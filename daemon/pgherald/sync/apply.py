@@ -94,8 +94,6 @@ class Applier:
         clients = [client for client in self._clients if client not in without]
         parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
         plan = join_plans(parts)
-        if not self._stubborn:
-            return plan
         return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
 
     async def _plan_one(
@@ -109,7 +107,7 @@ class Applier:
         work = asyncio.to_thread(plan_client, self._files, client, wanted, remove=remove)
         task = asyncio.create_task(work)
         self._hanging[client] = task
-        task.add_done_callback(lambda _: self._hanging.pop(client, None))
+        task.add_done_callback(lambda _: self._hanging.pop(client))
         done, _ = await asyncio.wait({task}, timeout=_READ_LIMIT)
         return task.result() if done else ClientPlan(client, error=silent)
 
