@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from pgherald.clock import SystemClock
 from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files
+from pgherald.files.locks import LOCK_LIMIT
 from pgherald.sync.commit import Committer, Settled, Step, _record_of
 from pgherald.sync.journal import CommitRecord, Images
 
@@ -19,11 +22,36 @@ OLD, NEW = b"old CANARY-old\n", b"new CANARY-new\n"
 AT = datetime(2026, 11, 24, 2, 59, 15, tzinfo=UTC)
 
 
+class Watched(Files):
+    """Notes which locks are taken, and whether the journals are looked at under theirs."""
+
+    def __init__(self, locks: Path) -> None:
+        super().__init__(locks)
+        self.held: list[str] = []
+        self.taken: list[str] = []
+        self.safe: list[bool] = []
+
+    @contextlib.contextmanager
+    def lock(self, path: Path, *, limit: float = LOCK_LIMIT) -> Iterator[None]:
+        with super().lock(path, limit=limit):
+            self.held.append(path.name)
+            self.taken.append(path.name)
+            try:
+                yield
+            finally:
+                self.held.remove(path.name)
+
+    def names(self, folder: Path) -> tuple[str, ...]:
+        if folder.name == "commits":
+            self.safe.append("commits" in self.held)
+        return super().names(folder)
+
+
 class Home:
     """Two clients and pgherald's state, on one disk."""
 
-    def __init__(self, root: Path, disk: Disk | None = None) -> None:
-        self.files = Files(root / "locks", disk)
+    def __init__(self, root: Path, disk: Disk | None = None, files: Files | None = None) -> None:
+        self.files = files or Files(root / "locks", disk)
         self.committer = Committer(self.files, root / "commits", SystemClock())
         self.first, self.second = root / "first", root / "second"
         for path in (self.first, self.second):
@@ -179,3 +207,49 @@ def test_what_each_held_at_first(tmp_path: Path) -> None:
         "first": ("first", OLD, "file"),
         "second": ("second", OLD, "file"),
     }
+
+
+def test_journals_are_looked_at_under_their_lock(tmp_path: Path) -> None:
+    """Another pgherald may be writing one, or deleting old ones, at the same moment."""
+    files = Watched(tmp_path / "locks")
+    home = Home(tmp_path, files=files)
+    done = home.commit()
+    assert done is not None
+    deeds: list[Callable[[], object]] = [
+        home.committer.recover,
+        home.committer.history,
+        home.committer.originals,
+        lambda: home.committer.rollback(done.id),
+    ]
+    for deed in deeds:
+        files.safe.clear()
+        deed()
+        assert set(files.safe) == {True}
+
+
+def test_locks_are_taken_in_one_order(tmp_path: Path) -> None:
+    """By everybody, whatever the order of their clients, so that two never wait for each other."""
+    names = ["e", "a", "f", "c", "b", "d"]
+    files = Watched(tmp_path / "locks")
+    home = Home(tmp_path, files=files)
+    home.commit([Step(n, files.read(tmp_path / n), NEW, private=True) for n in names])
+    assert files.taken == ["commits", *sorted(names)]
+
+
+def test_the_first_that_cannot_be_taken_back_is_named(tmp_path: Path) -> None:
+    """Of several, the one that was written first."""
+
+    class Dying(Disk):
+        dead = False
+
+        def replace(self, source: Path, target: Path) -> None:
+            self.dead |= target.name == "third"
+            if self.dead and target.parent == tmp_path:
+                raise OSError(5, os.strerror(5))
+            super().replace(source, target)
+
+    home = Home(tmp_path, Dying())
+    third = Step("third", home.files.read(tmp_path / "third"), NEW, private=True)
+    with pytest.raises(FileTrouble) as caught:
+        home.commit([*home.steps(), third])
+    assert f"what was written to {home.first} could not be taken back" in caught.value.reason
