@@ -156,10 +156,13 @@ class Run:
         }
         left = [key for key in self.mutants if key not in self.outcomes]
         print(f"{len(left)} mutants, of {len(self.mutants)}", flush=True)
-        self.try_them(left, quick=True)
-        left = [key for key in left if self.outcomes[key] == "survived" and key not in self._listed]
+        # What the quick tests have not noticed in an earlier run they will not notice now.
+        known = set() if quick else before.keys() - self._listed
+        self.try_them([key for key in left if key not in known], quick=True)
         if quick:
             return
+        self.outcomes |= {key: before[key] for key in left if key in known}
+        left = [key for key in left if self.outcomes[key] == "survived" and key not in self._listed]
         print(f"{len(left)} live, and are tried with the slower tests", flush=True)
         self.try_them(left, quick=False)
 

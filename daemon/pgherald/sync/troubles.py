@@ -99,11 +99,12 @@ class Troubles:
 
     def ended(self, subject: str) -> None:
         """It works. Tells so if the trouble had been told."""
-        known, told = self._known.pop(subject, None), self._told.pop(subject, None)
+        self._known.pop(subject, None)
         self._first.pop(subject, None)
+        told = self._told.pop(subject, None)
         # Another pgherald, such as a `check`, may have kept one of its own.
         stored = self._clear(subject)
-        trouble = told or known or stored
+        trouble = told or stored
         if trouble is None or not trouble.told:
             return
         self._tell(
