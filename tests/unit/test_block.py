@@ -254,7 +254,7 @@ def test_block_returns_to_the_top(fmt: Format) -> None:
     above, below = b"# above\n", fmt.foreign + b"# no end"
     edit = fmt.editor.plan(above + ours + below, ENTRIES)
     assert edit.new == ours + above + below
-    assert edit.changes == (Change(SHOP, Action.UPDATE, (block.ORDER,)),)
+    assert edit.changes == (Change(SHOP, Action.UPDATE, ("order",)),)
     assert edit.warnings == ()
 
 

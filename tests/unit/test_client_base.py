@@ -44,7 +44,7 @@ _FILE = (
         split(_FILE),
         sort(split(_FILE), {}),
         sort(split(_FILE), {}).sections,
-        Document.parse(b'{"a": ["CANARY", {"b": "CANARY"}]}').root,
+        Document.parse(b'{"CANARY": 1, "a": ["CANARY", {"CANARY": "CANARY"}]}').root,
         opened(Books().content, None),
     ],
     ids=lambda made: type(made).__name__,

@@ -15,6 +15,11 @@ SHOP = DatabaseKey("default", "shop", "DATABASE")
 # --- lines ---------------------------------------------------------------------------------
 
 
+def test_the_byte_order_mark() -> None:
+    """U+FEFF, as editors on Windows put it at the beginning of a UTF-8 file."""
+    assert "\ufeff".encode() == lines.BOM
+
+
 def test_only_its_end_is_taken_from_a_line() -> None:
     """Any run of CR and LF goes, and nothing else does."""
     assert lines.bare(b"a?\r\r\n\n") == b"a?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, NoReturn
 
 import pytest
@@ -122,6 +123,7 @@ _NO_END = "a text has no closing quote, or a line break or an unknown \\ escape 
     [
         ('{\n"a": 1,\n}', 3, "there is a comma before }"),
         ("[\n1,\n\n]", 4, "there is a comma before ]"),
+        ("[[1,], 2]", 1, "there is a comma before ]"),
         ('{"a": 1\n"b": 2}', 2, "a comma or } is missing"),
         ("[1 2]", 1, "a comma or ] is missing"),
         ("{a: 1}", 1, _NO_KEY),
@@ -182,6 +184,7 @@ def test_refuses_what_is_not_utf8(data: bytes, line: int) -> None:
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_depth_has_a_limit(opening: str, closing: str) -> None:
     """Nesting is refused beyond the limit, long before Python's stack ends."""
+    assert MAX_DEPTH == 200
     Document(opening * MAX_DEPTH + "1" + closing * MAX_DEPTH)
     for depth in (MAX_DEPTH + 1, 100_000):
         with pytest.raises(Unparsable, match=r"(^|: )objects and lists are nested too deeply"):
@@ -190,6 +193,7 @@ def test_depth_has_a_limit(opening: str, closing: str) -> None:
 
 def test_numbers_have_a_limit() -> None:
     """A number that Python might refuse to read is refused while parsing, not later."""
+    assert sys.int_info.str_digits_check_threshold == MAX_NUMBER
     assert Document("1" * MAX_NUMBER).root.value == int("1" * MAX_NUMBER)
     with pytest.raises(Unparsable, match=r"(^|: )a number is too long"):
         Document("1" * (MAX_NUMBER + 1))

@@ -78,7 +78,7 @@ class Node:
 class Array(Node):
     """A JSON array."""
 
-    items: tuple[Node, ...] = field(repr=False)
+    items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ class Member:
     key: str
     start: int
     key_end: int
-    node: Node = field(repr=False)
+    node: Node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
