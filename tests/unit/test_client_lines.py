@@ -67,6 +67,9 @@ def test_the_first_secret_of_a_line_counts() -> None:
     """A line is masked from where the first secret may begin."""
     text = "token: a, password=b"
     assert lines.mask_from(text, lines.secret_at(text)) == f"token: {MASK}"
+    # By whichever rule: a word, a URL with a user, a fifth field, a long run.
+    assert lines.secret_at("postgres://u@h password=x") == len("postgres://")
+    assert lines.secret_at("password=a://b@c") == len("password=")
     assert lines.secret_at("# a plain remark") == len("# a plain remark")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from pgherald.clients.base import Action, Held
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_picture import Unsupported, opened
+from pgherald.clients.pgadmin_picture import Unsupported, mark_of, opened
 from pgherald.clients.pgadmin_row import held, likeness, redacted, shown
 from pgherald.errors import PgheraldError, Unparsable
 from pgherald.secret import MASK
@@ -58,6 +59,14 @@ def test_a_number_that_is_remembered_is_not_used_again() -> None:
     tables = json.loads(edit.new)["tables"]
     assert sorted(tables["server"]["rows"]) == ["1", "3"]
     assert sorted(tables["servergroup"]["rows"]) == ["1", "2", "3"]
+
+
+def test_a_servers_number_is_nothing_to_groups() -> None:
+    """A new group gets the next number of groups, however many servers there were."""
+    books = Books(server(70))
+    books.apply(entry("a"))
+    books.apply(entry("a"), entry("b", group="New"))
+    assert books.groups == {1: "Servers", 2: "Heroku", 3: "New"}
 
 
 def test_of_two_groups_with_one_name_the_older_is_used() -> None:
@@ -208,11 +217,12 @@ def test_what_is_offered() -> None:
 
 
 @pytest.mark.parametrize("column", ["host", "port", "username", "password", "passexec_cmd"])
-def test_an_empty_column_is_as_good_as_none(column: str) -> None:
+@pytest.mark.parametrize("nothing", [None, "", 0, False, "false", "null", "databases"])
+def test_an_empty_column_is_as_good_as_none(column: str, nothing: object) -> None:
     """What says nothing is not written again in another spelling."""
     books = Books()
     books.apply(SHOP)
-    books.edit(1, **{column: ""})
+    books.edit(1, **{column: nothing})
     assert books.apply(SHOP).changes == ()
 
 
@@ -303,7 +313,10 @@ def test_other_versions_are_not_the_databases() -> None:
     ("schema", "preferences", "program", "broken"),
     [
         (35, ["show_system_objects"], 61999, True),
+        (35, ["last_storage"], 61999, True),
         (35, ["last_storage"], 62000, True),
+        (35, ["show_system_objects"], 70799, False),
+        (35, ["last_storage"], 70799, False),
         (35, ["last_storage", "cardinality_notation"], 70799, False),
         (35, ["last_storage"], 70800, True),
         (40, ["close_tab_panel"], 80699, True),
@@ -320,6 +333,25 @@ def test_what_is_installed_counts_where_it_may_have_written_it(
     books.prefer(*preferences)
     books.whole["program"] = program
     assert bool(opened(books.content, None).broken_for_services) is broken
+
+
+# --- what is remembered --------------------------------------------------------------------
+
+
+def test_what_was_remembered_is_known_again() -> None:
+    """Marks are kept for years: each pgherald makes them as the one before."""
+    assert mark_of(server(1, service="shop")) == "5ae78192451e33bc"
+    assert mark_of(server(1, maintenance_db="dshop")) == "566d8c137cb97958"
+    assert opened(Books().content, None).database == "124fe9ca0b529030"
+    assert re.fullmatch("[0-9a-f]{16}", mark_of(server(1, service="\ud800")))
+
+
+def test_only_one_of_the_keys_tells_databases_apart() -> None:
+    """Two others were once the same in each database that pgAdmin made."""
+    books = Books()
+    keys = books.whole["tables"]["keys"]["rows"]
+    keys["8"] = {"name": "SECRET_KEY", "value": "CANARY-other"}
+    assert opened(books.content, None).database == opened(Books().content, None).database
 
 
 # --- what is said --------------------------------------------------------------------------

@@ -83,7 +83,9 @@ def test_a_state_that_cannot_be_written_is_said(
 def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
     """The tables, what is remembered of this database, and which pgAdmin is installed."""
     path = tmp_path / "pgadmin4.db"
-    Database.made(path)
+    base = Database.made(path)
+    base.ask("INSERT INTO preferences VALUES (3, 1, 'show_system_objects')")
+    base.ask("INSERT INTO server (id, user_id, servergroup_id, name) VALUES (7, 1, 1, 'Mine')")
     memory = RowMemory({path: '{"x": 1}'})
     found = ServerRows(Rows(), memory, 91800).read(path)
     whole = json.loads(found.content or b"")
@@ -92,7 +94,13 @@ def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
     assert drawn["keys"] == [{"name": "CSRF_SESSION_KEY", "value": "CANARY-session-key"}]
     assert drawn["version"] == [{"name": "ConfigDB", "value": 52}]
     assert drawn["servergroup"] == [{"id": 1, "user_id": 1, "name": "Servers"}]
-    assert drawn["server"] == drawn["preferences"] == drawn["sqlite_sequence"] == []
+    assert drawn["preferences"] == [{"name": "show_system_objects"}]
+    assert drawn["sqlite_sequence"] == [{"name": "server", "seq": 7}]
+    me = "pgadmin4@pgadmin.org"
+    assert drawn["user"] == [
+        {"id": 1, "email": me, "username": me, "active": 1, "auth_source": "internal"}
+    ]
+    assert drawn["server"] == list(base.servers().values())
     status = path.stat()
     assert (found.path, found.target, found.mode) == (path, path, status.st_mode & 0o777)
     assert (found.uid, found.gid) == (status.st_uid, status.st_gid)

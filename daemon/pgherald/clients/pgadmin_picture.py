@@ -138,10 +138,13 @@ class Picture:
             if suspect.schema != self.schema:
                 continue
             if suspect.releases[0] <= program <= suspect.releases[1]:
-                return next((word for number, word in suspect.broken if number == program), None)
-            names = {row["name"] for row in _rows(self.whole["tables"], "preferences")}
-            if suspect.has in names and suspect.lacks not in names:
-                return " or ".join(word for _, word in suspect.broken)
+                found = [word for number, word in suspect.broken if number == program]
+            else:
+                names = {row["name"] for row in _rows(self.whole["tables"], "preferences")}
+                likely = suspect.has in names and suspect.lacks not in names
+                found = [" or ".join(word for _, word in suspect.broken)] if likely else []
+            if found:
+                return found[0]
         return None
 
     @property

@@ -66,8 +66,8 @@ class RowForm:
         passfile: for host rows, the file as pgAdmin resolves it.
     """
 
-    rows: Literal["service", "host"] = "service"
-    passfile: str = "/.pgpass"
+    rows: Literal["service", "host"]
+    passfile: str
 
     def columns(self, entry: Entry) -> Row:
         """What our columns hold in a row for this entry, `connection_params` aside."""
