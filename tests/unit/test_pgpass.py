@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgherald.clients import block, lookup
 from pgherald.clients.base import Action, Change, Held, TextClient
-from pgherald.clients.pgpass import OLD_LOGIN, Pgpass
+from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
@@ -219,7 +219,7 @@ def test_logins_kept_readable_stand_behind_the_wanted_one() -> None:
     comment = b"# pgherald: shop/DATABASE\n"
     extra = comment + LINE.replace(b"u1", b"u0") + comment + LINE.replace(b"db.", b"old.")
     assert both.new == BLOCK.replace(END, extra + END)
-    assert both.changes == (Change(SHOP, Action.UPDATE, (OLD_LOGIN,)),)
+    assert both.changes == (Change(SHOP, Action.UPDATE, ("old login",)),)
     assert EDITOR.plan(both.new, [ENTRY], also=also).new is both.new
     assert EDITOR.read(both.new) == EDITOR.read(BLOCK)
     after = EDITOR.plan(both.new, [ENTRY])

@@ -102,6 +102,9 @@ def test_a_login_that_is_kept_readable_is_no_change() -> None:
     current = EDITOR.plan(None, [wanted()], also=also).new
     edit = EDITOR.plan(current, [wanted()], also=also)
     assert (edit.new is current, edit.changes) == (True, ())
+    # Nor is it one when another database changes.
+    edit = EDITOR.plan(current, [wanted(), wanted(B, user="u2")], also=also)
+    assert edit.changes == (Change(B, Action.ADD),)
 
 
 def test_whose_password_is_hidden() -> None:

@@ -21,7 +21,7 @@ from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
 
 #: The field of a change in which a login that was kept readable comes or goes.
-OLD_LOGIN: Final = "old login"
+_OLD_LOGIN: Final = "old login"
 
 
 class _Fields(NamedTuple):
@@ -226,7 +226,7 @@ def _changed(key: DatabaseKey, old: _Present, new: tuple[_Fields, ...]) -> tuple
     if before is None:
         return "host", "port", "user", "password"
     pairs = zip(_Fields._fields, before, new[0], strict=True)
-    return tuple(name for name, was, is_ in pairs if was != is_) or (OLD_LOGIN,)
+    return tuple(name for name, was, is_ in pairs if was != is_) or (_OLD_LOGIN,)
 
 
 def _in_the_way(
