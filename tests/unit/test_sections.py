@@ -65,6 +65,36 @@ def test_a_line_that_is_too_long_leaves_our_section(length: int, *, stays: bool)
     assert (row in sorted_rows.stray) is not stays
 
 
+@pytest.mark.parametrize(
+    ("row", "stays"),
+    [
+        (b"application_name=me\n", True), (b"Password = x\n", True), (b"# mine\n", True),
+        (b"\n", True), (b"user\n", False), (b"host2=x\n", False), (b"2host=x\n", False),
+        (b"service=other\n", False), (b"ldap://h/\n", False),
+    ],
+)  # fmt: skip
+def test_what_may_stand_in_our_section(row: bytes, *, stays: bool) -> None:
+    """What libpq takes for a keyword and its value, and what it takes no note of."""
+    found = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
+    assert (row in found.sections[SHOP].raw) is stays
+    assert (row in found.stray) is not stays
+
+
+def test_a_section_ends_at_the_next_header() -> None:
+    """What another section says is not read as ours, though both are left together."""
+    body = b"[shop]\nhost=h\n[mine]\nuser=u\n# mine\n"
+    section = sections.sort(block_of((SHOP, body)), {}).sections[SHOP]
+    assert (section.values, section.kept, section.headless) == ({"host": b"h"}, (), False)
+    assert b"".join(section.raw).endswith(body)
+
+
+@pytest.mark.parametrize(("row", "headless"), [(b"# mine\n", False), (b"\n", False), (b"user=u\n", True)])  # fmt: skip
+def test_what_spoils_the_section_before(row: bytes, *, headless: bool) -> None:
+    """A setting above our header is one of the section before; a remark is none."""
+    section = sections.sort(block_of((SHOP, row + b"[shop]\nhost=h\n")), {}).sections[SHOP]
+    assert section.headless is headless
+
+
 def test_of_a_copied_section_the_first_is_ours() -> None:
     """What someone copied is theirs: it neither names what goes nor hides what follows."""
     parts = block_of((SHOP, b"[shop]\n"), (SHOP, b"[taken]\n"), (BLOG, b"[blog]\n"))
