@@ -14,13 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.files import Disk
+from pgherald.clients.pgpass import Pgpass
+from pgherald.errors import FileTrouble
+from pgherald.files import Disk, Files
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Rotation
+from pgherald.sync.apply import _client_of
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.engine import Standing
-from pgherald.sync.plan import Plan
+from pgherald.sync.plan import Client, Plan, make_plan
 from support.fake_clock import START
 from support.household import Household, database, household, login, until
+from support.pgadmin_database import Database
 
 SHOP = database("shop")
 BLOG = database("blog")
@@ -450,3 +454,98 @@ async def test_what_no_client_holds_is_not_kept(tmp_path: Path) -> None:
         assert house.store.databases() == []
         assert house.store.history() == []
         assert [news.clients for news in house.news] == [()]
+
+
+# --- pgAdmin, and files that others name otherwise -----------------------------------------
+
+
+def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
+    """Pgpass, and the servers of a pgAdmin that may never have been started."""
+    path = tmp_path / "home" / "pgadmin4.db"
+    base = Database.made(path) if started else Database(path)
+    return [Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"), base.client()]
+
+
+@pytest.mark.parametrize("runs", [True, False, None])
+async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: bool | None) -> None:
+    """After another user has come, unless it is known that none runs."""
+    async with household(tmp_path, clients=keeping(tmp_path)) as house:
+        house.applier._see_pgadmin = lambda: runs
+        await house.applier.apply([cleared(1)])
+        await house.applier.apply([cleared(2)])
+        assert [news.refresh for news in house.news] == [False, runs is not False]
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_pgadmin_that_was_never_started_needs_nothing(
+    tmp_path: Path, *, started: bool
+) -> None:
+    """Nobody is told to reopen a server that is not there."""
+    async with household(tmp_path, clients=keeping(tmp_path, started=started)) as house:
+        await house.applier.apply([cleared(1)])
+        await house.applier.apply([cleared(2, dbname="d2")])
+        assert [(news.reopen, news.refresh) for news in house.news] == [
+            (False, False),
+            (started, started),
+        ]
+
+
+async def test_what_nobody_holds_is_no_rotation(tmp_path: Path) -> None:
+    """Where no client is there, nothing of a rotation is kept."""
+    (_, never) = keeping(tmp_path, started=False)
+    async with household(tmp_path, clients=[never]) as house:
+        plan = await house.applier.plan([cleared(1).entry])
+        for number in (1, 2):
+            house.applier.record([cleared(number)], plan)
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
+        assert house.store.history() == []
+
+
+async def test_a_lost_memory_comes_back_by_itself(tmp_path: Path) -> None:
+    """Whose rows are whose is known again at the next look, though nothing has to be written."""
+    clients = keeping(tmp_path)
+    rows, path = clients[1].rows, clients[1].path
+    assert rows is not None
+    async with household(tmp_path, clients=clients) as house:
+        await house.sees((SHOP, login(1)))
+        known = rows._memory.get(path)
+        assert list(known["rows"]) == ["shop/DATABASE"]
+        rows._memory.keep(path, {})
+        await house.sees((SHOP, login(1)))
+        assert rows._memory.get(path) == known
+        assert house.kinds() == [NewsKind.ADDED]
+
+
+async def test_without_a_state_a_first_login_is_written(tmp_path: Path) -> None:
+    """It is told like one that had been lost: nobody knows that it is the first."""
+    async with household(tmp_path) as house:
+        house.store.close()
+        await house.applier.apply([cleared(1)])
+        assert house.held(SHOP) == {"u1"}
+        assert [(news.kind, news.changed) for news in house.news] == [(NewsKind.MENDED, ())]
+
+
+async def test_both_logins_are_readable_while_it_is_written(tmp_path: Path) -> None:
+    """In pgpass, where they can stand beside each other."""
+    async with household(tmp_path) as house:
+        await house.applier.apply([cleared(1)])
+        await house.applier.apply([cleared(2)])
+        last, first = house.applier._committer.history()
+        assert [file.label for file in last.files if file.expand is not None] == ["psql"]
+        assert {file.expand for file in first.files} == {None}
+
+
+def test_whose_file_has_failed(tmp_path: Path) -> None:
+    """It is known by the name in the configuration, and by that of what a link leads to."""
+    files = Files(tmp_path / "locks")
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("")
+    link.symlink_to(real)
+    other, client = (Client(Pgpass(), path, path.name) for path in (tmp_path / "other", link))
+    plan = make_plan(files, [other, client], [])
+    for path in (real, link):
+        assert _client_of(plan, FileTrouble("is broken", path=path)) is client
+    nobodys = FileTrouble("is broken", path=tmp_path / "journal")
+    with pytest.raises(FileTrouble) as caught:
+        _client_of(plan, nobodys)
+    assert caught.value is nobodys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -68,14 +69,14 @@ class Home:
     def commit(self, steps: list[Step] | None = None) -> CommitRecord | None:
         return self.committer.commit(steps or self.steps(), proven=True, note="why")
 
-    def interrupted(self, *, proven: bool) -> str:
+    def interrupted(self, *, proven: bool, old: bytes = OLD, new: bytes = NEW) -> str:
         """A commit that was begun, and whose first file was written; its id."""
-        steps = self.steps()
+        steps = [dataclasses.replace(step, new=new) for step in self.steps()]
         journal = self.committer._journals.begin(
             AT, "why", [_record_of(step) for step in steps],
-            [Images(OLD, None, NEW) for _ in steps], proven=proven,
+            [Images(old, None, new) for _ in steps], proven=proven,
         )  # fmt: skip
-        self.first.write_bytes(NEW)
+        self.first.write_bytes(new)
         return journal.record.id
 
 
@@ -187,6 +188,28 @@ def test_a_rollback_says_what_it_left(tmp_path: Path) -> None:
     assert [file.label for file in undone.record.files] == ["first"]
     assert undone.left == ()
     assert [record.note for record in home.committer.history()] == [undone.record.note, "why"]
+
+
+def test_an_interrupted_commit_is_settled_before_a_rollback(tmp_path: Path) -> None:
+    """What it was to write counts as written, so the commit before it can no longer be taken back."""
+    home = Home(tmp_path)
+    done = home.commit()
+    assert done is not None
+    home.interrupted(proven=True, old=NEW, new=b"newer")
+    undone = home.committer.rollback(done.id)
+    assert (undone.record, undone.left) == (None, (home.first, home.second))
+    assert home.first.read_bytes() == home.second.read_bytes() == b"newer"
+
+
+def test_what_a_step_has_to_do(tmp_path: Path) -> None:
+    """Nothing where the content is right, and the mode where it matters; no way that leads nowhere."""
+    home = Home(tmp_path)
+    home.first.chmod(0o644)
+    old = home.files.read(home.first)
+    assert Step("a", old, OLD, private=False).idle
+    assert not Step("a", old, OLD, private=True).idle
+    ways = [Step("a", old, NEW, private=True, expand=way).way for way in (None, OLD, NEW, b"x")]
+    assert ways == [None, None, None, b"x"]
 
 
 def test_nothing_to_write_is_no_commit(tmp_path: Path) -> None:

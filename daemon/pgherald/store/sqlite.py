@@ -203,7 +203,7 @@ class Store:
         self,
         entries: Iterable[Entry],
         at: datetime | None,
-        proven: Mapping[DatabaseKey, datetime],
+        proven: Mapping[DatabaseKey, datetime | None],
     ) -> None:
         """Every client holds these logins; without `at`, only some of the clients do.
 

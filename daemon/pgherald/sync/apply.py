@@ -250,7 +250,7 @@ class Applier:
         for item in cleared:
             proven = late or item.proven_at is not None
             try:
-                kind, changed = self._kind(item.entry, None if late else plan.held.get(item.key))
+                kind, changed = self._kind(item.entry, plan.held.get(item.key))
             except StoreError as exc:
                 # The clients are right, and that is what matters; status will lag behind.
                 log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
@@ -313,7 +313,7 @@ class Applier:
     ) -> None:
         if not plan.files:
             return
-        proofs = {item.key: item.proven_at for item in cleared if item.proven_at is not None}
+        proofs = {item.key: item.proven_at for item in cleared}
         try:
             if rotations:
                 self._store.add_rotations(rotations, _labels(plan))
