@@ -340,7 +340,10 @@ async def test_without_an_undo_nothing_is_written(
         assert house.texts() == {}
         assert house.engine.standing[SHOP.key] is Standing.BEHIND
         assert isinstance(house.engine.broken, FileTrouble)
-        assert house.store.troubles()[0].subject == "commit"
+        (trouble,) = house.store.troubles()
+        assert (trouble.subject, trouble.label) == ("commit", "commit")
+        await house.sees((SHOP, login(1)))
+        assert house.kinds() == [NewsKind.TROUBLE]
         assert ("pgherald.sync.engine", logging.WARNING, str(house.engine.broken)) in (
             caplog.record_tuples
         )

@@ -123,6 +123,60 @@ async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
         assert house.engine.broken is None
 
 
+async def test_a_commit_is_needed_as_long_as_a_client_cannot_be_read(tmp_path: Path) -> None:
+    """Others that are right do not show that writing works again."""
+
+    class NoUndo(Disk):
+        refuses = False
+
+        def mkdir(self, path: Path, mode: int) -> None:
+            if self.refuses and "commits" in path.parts:
+                raise OSError(28, os.strerror(28), str(path))
+            super().mkdir(path, mode)
+
+    disk = NoUndo()
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        right = house.pgpass.read_bytes()
+        disk.refuses = True
+        house.pgpass.write_bytes(b"")
+        await house.sees((SHOP, login(1)))
+        house.pgpass.write_bytes(right)
+        house.pgpass.chmod(0o600)
+        house.servers_json.write_bytes(b"{")
+        await house.sees((SHOP, login(1)))
+        assert {trouble.subject for trouble in house.store.troubles()} == {
+            "commit",
+            f"client:{house.servers_json}",
+        }
+
+
+@pytest.mark.parametrize("how", ["refused", "unreadable"])
+async def test_what_is_behind_stays_so_at_each_look(tmp_path: Path, how: str) -> None:
+    """Though nothing can be written, by this daemon and by the next one."""
+    shop = login(1, host="two,hosts") if how == "refused" else login(1)
+    for _ in range(2):
+        async with household(tmp_path) as house:
+            if how == "unreadable":
+                house.servers_json.write_bytes(b"{")
+            for _ in range(2):
+                await house.sees((BLOG, login(2)), (SHOP, shop))
+                assert house.engine.standing[SHOP.key] is Standing.BEHIND
+            subjects = {trouble.subject for trouble in house.store.troubles()}
+            assert subjects == {
+                f"fit:{SHOP.key}" if how == "refused" else f"client:{house.servers_json}"
+            }
+
+
+async def test_what_is_right_is_current_at_each_look(tmp_path: Path) -> None:
+    """`status` says since when nothing had to be written."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(60)
+        await house.sees((SHOP, login(1)))
+        assert [state.current_at for state in house.store.databases()] == [house.clock.now()]
+
+
 async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> None:
     """A rotation whose commit outlived its daemon is recorded and told by the next one."""
     async with household(tmp_path) as house:

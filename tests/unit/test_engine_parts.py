@@ -10,7 +10,8 @@ import pytest
 
 from pgherald.model import ProbePolicy
 from pgherald.sync.engine import QUIET, SEEN_LIMIT, SLOW, Engine, Standing
-from pgherald.sync.probe import Outcome
+from pgherald.sync.plan import Plan
+from pgherald.sync.probe import RETRY_PAUSES, Outcome
 from support.household import database, household, login, until
 
 SHOP, BLOG = database("shop"), database("blog")
@@ -37,6 +38,63 @@ async def test_what_is_expected_is_waited_for(tmp_path: Path) -> None:
             assert not settled.done()
         await settled
         assert [tried.user for tried in house.prober.tried] == ["u1", "u2"]
+        assert len(house.applier._committer.history()) == 1
+
+
+async def test_nothing_more_to_come_is_heard_of(tmp_path: Path) -> None:
+    """Who waits until all is done goes on once a sweep has ended that found nothing."""
+    async with household(tmp_path) as house:
+        with house.engine.expecting():
+            settled = asyncio.create_task(house.engine.settled())
+            await asyncio.sleep(0.01)
+            assert not settled.done()
+        async with asyncio.timeout(5):
+            await settled
+
+
+async def test_proofs_are_waited_for_unless_told_otherwise(tmp_path: Path) -> None:
+    """All is done once no login is being proven any more, the pauses in between included."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+        await house.engine.settled(proving=False)
+        settled = asyncio.create_task(house.engine.settled())
+        await asyncio.sleep(0.01)
+        assert not settled.done()
+        await house.clock.advance(RETRY_PAUSES[0])
+        await settled
+        assert house.held(SHOP) == {"u1"}
+
+
+async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
+    """Heroku shows again what the clients hold while another login is still being tried."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: login(2) in house.prober.tried)
+        async with asyncio.timeout(5):
+            await house.sees((SHOP, login(1)))
+        assert house.engine.proving == ()
+        assert house.engine.standing[SHOP.key] is Standing.CURRENT
+
+
+async def test_a_cleared_login_that_was_overtaken_is_not_written(tmp_path: Path) -> None:
+    """What Heroku no longer shows goes into no client, though it had been proven."""
+    shop = database("shop", ProbePolicy.OFF)
+    async with household(tmp_path) as house:
+        tighten = house.applier.tighten
+
+        async def overtaken(plan: Plan) -> None:
+            # The first login waits to be written by now.
+            house.applier.tighten = tighten  # type: ignore[method-assign]  # once
+            house.show((shop, login(2)))
+            await tighten(plan)
+
+        house.applier.tighten = overtaken  # type: ignore[method-assign]  # something comes in between
+        await house.sees((shop, login(1)))
+        assert house.held(shop) == {"u2"}
         assert len(house.applier._committer.history()) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import re
@@ -215,6 +216,25 @@ def test_an_owners_file_is_written_by_its_owner(path: Path) -> None:
     files = Files(path.parent / "locks", Owner())
     after = files.replace(files.read(path), NEW, private=True)
     assert (after.uid, after.gid, after.mode) == (4321, 8765, 0o600)
+
+
+def test_an_owner_that_cannot_be_kept_is_an_error(path: Path) -> None:
+    """Whoever it is, and however private the file; a group alone that nobody else is let in by is none."""
+
+    class Held(Disk):
+        def euid(self) -> int | None:
+            return None
+
+        def fchown(self, fd: int, uid: int, gid: int) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    files = Files(path.parent / "locks", Held())
+    old = files.read(path)
+    stranger = dataclasses.replace(old, uid=4321)
+    refused(lambda: files.stage(stranger, NEW, private=True))
+    colleagues = dataclasses.replace(old, gid=8765, mode=0o640)
+    refused(lambda: files.stage(colleagues, NEW, private=False))
+    files.discard(files.stage(colleagues, NEW, private=True))
 
 
 def test_where_files_have_no_owners(path: Path) -> None:

@@ -201,8 +201,7 @@ class Engine:
             self._sort(self._queue.get_nowait())
 
     def _sort(self, item: _Seen | Cleared) -> None:
-        latest = self._latest.get(item.key)
-        if latest is None or latest.entry != item.entry:
+        if self._latest[item.key].entry != item.entry:
             return  # a later sighting has overtaken it
         now = asyncio.get_running_loop().time()
         if isinstance(item, _Seen):
