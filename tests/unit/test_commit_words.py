@@ -212,6 +212,28 @@ def test_what_a_step_has_to_do(tmp_path: Path) -> None:
     assert ways == [None, None, None, b"x"]
 
 
+def test_an_interrupted_commit_goes_on_by_the_way_that_it_had(tmp_path: Path) -> None:
+    """Readers find both logins in between, in a recovery as well."""
+    seen: list[bytes] = []
+
+    class Watching(Disk):
+        def replace(self, source: Path, target: Path) -> None:
+            if target.name == "second":
+                seen.append(source.read_bytes())
+            super().replace(source, target)
+
+    home = Home(tmp_path, Watching())
+    steps = [dataclasses.replace(step, expand=b"both") for step in home.steps()]
+    home.committer._journals.begin(
+        AT, "why", [_record_of(step) for step in steps],
+        [Images(OLD, b"both", NEW) for _ in steps], proven=True,
+    )  # fmt: skip
+    home.first.write_bytes(b"both")
+    home.committer.recover()
+    assert seen == [b"both", NEW]
+    assert home.first.read_bytes() == NEW
+
+
 def test_nothing_to_write_is_no_commit(tmp_path: Path) -> None:
     """Equal content leaves no trace."""
     home = Home(tmp_path)

@@ -267,6 +267,12 @@ async def test_prefer_writes_what_cannot_be_proven(
         assert house.held(shop) == {"u1"}
         assert house.news[-1].proven is False
         assert house.store.databases()[0].proven is False
+        # Nor is it taken for proven when a client has lost it.
+        house.pgpass.write_text("")
+        await house.sees((shop, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.engine.settled()
+        assert [(news.kind, news.proven) for news in house.news[-1:]] == [(NewsKind.MENDED, False)]
 
 
 async def test_off_does_not_connect(tmp_path: Path) -> None:
@@ -330,12 +336,15 @@ async def test_without_an_undo_nothing_is_written(
     """When the journal cannot be written no client is touched, and that is said."""
 
     class FullDisk(Disk):
+        full = True
+
         def mkdir(self, path: Path, mode: int) -> None:
-            if "commits" in path.parts:
+            if self.full and "commits" in path.parts:
                 raise OSError(28, os.strerror(28), str(path))
             super().mkdir(path, mode)
 
-    async with household(tmp_path, disk=FullDisk()) as house:
+    disk = FullDisk()
+    async with household(tmp_path, disk=disk) as house:
         await house.sees((SHOP, login(1)))
         assert house.texts() == {}
         assert house.engine.standing[SHOP.key] is Standing.BEHIND
@@ -344,9 +353,12 @@ async def test_without_an_undo_nothing_is_written(
         assert (trouble.subject, trouble.label) == ("commit", "commit")
         await house.sees((SHOP, login(1)))
         assert house.kinds() == [NewsKind.TROUBLE]
-        assert ("pgherald.sync.engine", logging.WARNING, str(house.engine.broken)) in (
-            caplog.record_tuples
-        )
+        broken = str(house.engine.broken)
+        disk.full = False
+        await house.sees((SHOP, login(1)))
+        assert house.store.troubles() == []
+        assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED, NewsKind.RECOVERED]
+        assert ("pgherald.sync.engine", logging.WARNING, broken) in (caplog.record_tuples)
 
 
 async def test_an_editor_that_saves_meanwhile_loses_nothing(tmp_path: Path) -> None:
@@ -391,6 +403,7 @@ async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
         await house.sees((SHOP, odd), (BLOG, login(2)))
         assert house.held(BLOG) == {"u2"}
         assert house.engine.standing[SHOP.key] is Standing.BEHIND
+        assert house.engine.standing[BLOG.key] is Standing.WRITTEN
         titles = [trouble.title for trouble in house.store.troubles()]
         assert any("service file" in title and "shop/DATABASE" in title for title in titles)
         assert not any("CANARY" in title for title in titles)

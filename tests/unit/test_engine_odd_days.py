@@ -234,6 +234,7 @@ async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
         await house.engine.settled()
         assert house.engine.standing[SHOP.key] is Standing.UNPROVEN
         assert house.kinds() == [NewsKind.TROUBLE]
+        assert house.news[0].advice.startswith("ZeroDivisionError. ")
 
 
 async def test_a_folder_that_hangs_keeps_no_client_waiting(

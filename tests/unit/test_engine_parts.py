@@ -74,10 +74,45 @@ async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
         house.prober.hanging["u2"] = asyncio.Event()
         house.show((SHOP, login(2)))
         await until(lambda: login(2) in house.prober.tried)
+        task = house.engine._cases[SHOP.key].task
         async with asyncio.timeout(5):
             await house.sees((SHOP, login(1)))
         assert house.engine.proving == ()
+        await asyncio.wait([task])
+        assert task.cancelled()
         assert house.engine.standing[SHOP.key] is Standing.CURRENT
+
+
+async def test_an_older_proof_does_not_end_a_newer_one(tmp_path: Path) -> None:
+    """The one that was given up leaves the one that took its place alone."""
+    async with household(tmp_path) as house:
+        for number in (1, 2):
+            house.prober.hanging[f"u{number}"] = asyncio.Event()
+            house.show((SHOP, login(number)))
+            await until(lambda number=number: login(number) in house.prober.tried)  # type: ignore[misc]  # of this turn
+        await asyncio.sleep(0.01)
+        assert house.engine.proving == (SHOP.key,)
+        house.prober.hanging["u2"].set()
+        await house.engine.settled()
+        assert house.held(SHOP) == {"u2"}
+
+
+async def test_one_that_works_again_gets_its_chances_back(tmp_path: Path) -> None:
+    """A login that was given up, and then worked, is tried as often as a new one."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.engine.settled()
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.sees((SHOP, login(2)))
+        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(RETRY_PAUSES[0])
+        await house.engine.settled()
+        assert house.held(SHOP) == {"u1"}
 
 
 async def test_a_cleared_login_that_was_overtaken_is_not_written(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_the_number_goes_on_whatever_lies_there(journals: Journals) -> None:
         "x",
         "-0099",
         "a-b",
+        "a-b-99",
         "5000",
     ):
         (journals.folder / name).mkdir()
@@ -183,8 +184,11 @@ def test_a_damaged_manifest(
         found = journals.done() if done else list(journals.opened())
         assert [journal.record.id for journal in found] == [good.record.id]
         assert f"{bad.record.id}.damaged" in names(journals)
-        assert reason in caplog.text
-        assert f"kept as {journals.folder / bad.record.id}.damaged" in caplog.text
+        where = journals.folder / bad.record.id if done else folder
+        kept = f"this damaged journal of a commit is kept as {journals.folder / bad.record.id}"
+        if damage is None:
+            where /= "manifest.json"
+        assert caplog.messages == [f"{where}: {reason}; {kept}.damaged"]
         caplog.clear()
 
 
@@ -207,6 +211,11 @@ def test_an_image_that_is_not_what_was_written(journals: Journals) -> None:
     with pytest.raises(Damaged) as caught:
         begun.check()
     assert (caught.value.reason, caught.value.path) == ("is missing", image)
+    image.mkdir()
+    with pytest.raises(FileTrouble, match="cannot be read: ") as unread:
+        begun.check()
+    assert unread.value.path == image
+    image.rmdir()
     assert list(journals.opened()) == []
     assert names(journals) == [f"{ID}.damaged"]
 
@@ -278,6 +287,26 @@ def test_what_is_kept(journals: Journals) -> None:
         "manifest.json",
     ]
     assert len(list((journals.folder / "20261124T025915Z-0011.open").iterdir())) == 4
+
+
+def test_a_commit_is_kept_as_long_as_one_of_its_files_needs_it(journals: Journals) -> None:
+    """One of two files may have been written often since, and the other not."""
+    first, second = record(Path("/first")), record(Path("/second"))
+    images = Images(b"old", b"both", b"new")
+    for files in ([first], [second], [first, second], *[[first]] * 6):
+        journals.begin(AT, "x", files, [images] * len(files), proven=True).finish()
+    journals.tidy()
+    numbers = [1, 2, 3, 5, 6, 7, 8, 9]
+    assert names(journals) == [f"20261124T025915Z-{number:04}" for number in numbers]
+
+
+def test_the_first_commit_of_each_file_is_kept(journals: Journals) -> None:
+    """Whichever it is: it holds what the file was before pgherald."""
+    for name in ("first", *["second"] * 7):
+        begin(journals, record(Path(f"/{name}"))).finish()
+    journals.tidy()
+    numbers = [1, 2, 4, 5, 6, 7, 8]
+    assert names(journals) == [f"20261124T025915Z-{number:04}" for number in numbers]
 
 
 def test_states_of_a_file() -> None:
