@@ -91,6 +91,18 @@ def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
     assert past.first() == [0, 1, 3]
 
 
+def test_each_cell_has_its_own_first(past: Past) -> None:
+    """Another column, another row, another table and another database are other cells."""
+    group = json.dumps({"servergroup": {"1": {"there": True, "columns": {"name": "g"}}}}).encode()
+    past.commit((DB, image(r1={"name": "n"}), "rows"))
+    past.commit((DB, image(r1={"host": "h"}), "rows"))
+    past.commit((DB, image(r2={"name": "n"}), "rows"))
+    past.commit((DB, group, "rows"))
+    past.commit((Path("/other.db"), image(r1={"name": "n"}), "rows"))
+    past.commit((DB, image(r1={"name": "n"}), "rows"))
+    assert past.first() == [0, 1, 2, 3, 4]
+
+
 def test_a_damaged_image_keeps_no_other_from_counting(
     past: Past, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files
-from pgherald.model import Entry
+from pgherald.model import DatabaseKey, Entry
 from pgherald.secret import Secret
 from pgherald.sync.plan import Client, Plan, diff_lines, in_words, make_plan
 from support.household import database, login
 
-SHOP, BLOG = database("shop"), database("blog")
+SHOP, BLOG, NEW = database("shop"), database("blog"), database("new")
 
 
 class Desk:
@@ -31,8 +32,8 @@ class Desk:
             Client(ServersJson(), folder / "servers.json", "servers.json"),
         )
 
-    def plan(self, *entries: Entry) -> Plan:
-        return make_plan(self.files, self.clients, entries)
+    def plan(self, *entries: Entry, remove: Collection[DatabaseKey] = ()) -> Plan:
+        return make_plan(self.files, self.clients, entries, remove=remove)
 
     def carry_out(self, plan: Plan) -> None:
         for file in plan.files:
@@ -72,6 +73,42 @@ def test_others_see_both_logins_on_the_way(desk: Desk) -> None:
     assert b"CANARY-2-password" in pgpass.expand
     assert b"CANARY-1-password" not in pgpass.edit.new
     assert services.expand is None
+    assert "CANARY" not in repr(pgpass)
+
+
+def test_what_is_new_or_goes_is_not_in_between(desk: Desk) -> None:
+    """One that no client holds yet hides no other that has two logins; one that goes is gone."""
+    desk.carry_out(desk.plan(Entry(SHOP, login(1)), Entry(BLOG, login(3))))
+    plan = desk.plan(Entry(NEW, login(4)), Entry(SHOP, login(2)), remove=[BLOG.key])
+    way = plan.files[0].expand
+    assert way is not None
+    users = [line.split(b":")[3] for line in way.splitlines() if b"CANARY" in line]
+    assert sorted(users) == [b"u1", b"u2", b"u4"]
+
+
+def test_what_leads_to_any_port_is_kept_readable_at_its_own(desk: Desk) -> None:
+    """Somebody may have widened our line; the login that goes is that of the old port."""
+    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
+    path = desk.folder / "pgpass"
+    path.write_bytes(path.read_bytes().replace(b":5432:", b":*:"))
+    way = desk.plan(Entry(SHOP, login(2))).files[0].expand
+    assert way is not None
+    assert b"db.example.com:5432:*:u1:CANARY-1-password" in way
+
+
+def test_what_says_most_of_a_login_is_what_is_held(desk: Desk) -> None:
+    """A server in pgAdmin names a service only; a file names host and user, whichever comes first."""
+    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
+    for order in (desk.clients, desk.clients[::-1]):
+        held = make_plan(desk.files, order, [Entry(SHOP, login(1))]).held[SHOP.key]
+        assert (held.host, held.user) == ("db.example.com", "u1")
+
+
+def test_what_is_often_there_is_compared_too() -> None:
+    """One new line among hundreds that are alike is one line of the diff."""
+    many = b"# a\n" * 300
+    changed = list(diff_lines(Pgpass(), b"# x\n" + many + many, b"# x\n" + many + b"# b\n" + many))
+    assert [line for line in changed if line[0] in "+-"] == ["+# b"]
 
 
 def test_a_new_password_alone_needs_no_step_between(desk: Desk) -> None:

@@ -137,6 +137,18 @@ def test_a_database_name_is_not_a_message() -> None:
     assert of_message(message).outcome is Outcome.DATABASE_MISSING
 
 
+def test_a_name_may_have_two_lines() -> None:
+    """What a server quotes is read to its end."""
+    message = refusal('database "a\nb" does not exist')
+    assert of_message(message).outcome is Outcome.DATABASE_MISSING
+
+
+def test_only_what_begins_like_a_server_is_a_servers() -> None:
+    """Words of libpq's own are read as such, though a server's form may stand in them."""
+    said = b'connection to server at "h", port 5432 failed: timeout expired\nFATAL:  of some kind'
+    assert of_message(said).outcome is Outcome.UNREACHABLE
+
+
 REFUSED = refusal('password authentication failed for user "u"')
 PLAIN = refusal('pg_hba.conf rejects connection for host "h", user "u", no encryption')
 
@@ -186,10 +198,15 @@ def test_sqlstates(sqlstate: str, outcome: Outcome) -> None:
     assert sqlstate in finding.detail
 
 
+#: A name that exists, and has no address; not every system tells that apart.
+NODATA = getattr(socket, "EAI_NODATA", socket.EAI_NONAME)
+
+
 @pytest.mark.parametrize(
     ("problem", "outcome"),
     [
         (socket.gaierror(socket.EAI_NONAME, "…"), Outcome.HOST_UNKNOWN),
+        (socket.gaierror(NODATA, "…"), Outcome.HOST_UNKNOWN),
         (socket.gaierror(socket.EAI_AGAIN, "…"), Outcome.UNREACHABLE),
         (socket.gaierror(socket.EAI_FAIL, "…"), Outcome.UNREACHABLE),
         (OSError("no number"), Outcome.UNREACHABLE),
