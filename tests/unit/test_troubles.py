@@ -272,6 +272,16 @@ async def test_what_comes_back_is_told_already(desk: Desk) -> None:
     assert told == [(NewsKind.TROUBLE, "Heroku is down"), (NewsKind.RECOVERED, "Heroku is down")]
 
 
+async def test_what_was_not_told_before_a_restart(desk: Desk) -> None:
+    """What was borne by one daemon is told by the next, if it lasts."""
+    desk.arose(Unavailable("Heroku is down"))
+    again = Troubles(desk.store, desk.clock, desk.news.append)
+    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
+    await desk.clock.advance(15 * MINUTE)
+    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+
+
 def test_what_was_told_before_a_restart(desk: Desk) -> None:
     """Who was told is not forgotten, and what is no longer kept is."""
     desk.arose(LoginRequired("No token"))

@@ -76,6 +76,22 @@ def test_a_file_that_already_is_as_it_was_is_left_alone(tmp_path: Path) -> None:
     assert undoing.steps == []
 
 
+@pytest.mark.parametrize("restore", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_file_without_anything_of_ours_is_left_alone(
+    tmp_path: Path, *, restore: bool, known: bool
+) -> None:
+    """The person has taken it out and gone on; what was there at first is told all the same."""
+    files = Files(tmp_path / "locks")
+    path = tmp_path / ".pgpass"
+    path.write_bytes(b"# edited\n")
+    original = Original("psql", path, START, "file", FOREIGN) if known else None
+    originals = {} if original is None else {path: original}
+    client = Client(Pgpass(), path, "psql")
+    (undo,) = plan_undoing(files, [client], originals, restore=restore).files
+    assert (undo.fate, undo.new, undo.original) == (Fate.UNTOUCHED, b"# edited\n", original)
+
+
 FOREIGN = b"# mine\nlocalhost:5432:*:me:CANARY-mine\n"
 
 
@@ -119,6 +135,8 @@ def test_what_becomes_of_a_file(
     assert not any("CANARY" in line for line in shown)
     assert "CANARY" not in repr(undo)
     assert left is not None or not any(line.startswith("+") for line in shown)
+    stays = {f"-{line}" for line in (left or b"").decode().splitlines()}
+    assert not stays & set(shown)
 
 
 def test_a_file_of_an_earlier_pgherald_is_not_brought_back(tmp_path: Path) -> None:
@@ -156,8 +174,9 @@ def test_what_becomes_of_rows(tmp_path: Path, *, restore: bool) -> None:
     files = Files(tmp_path / "locks")
     base = Database.made(tmp_path / "pgadmin4.db")
     client = base.client()
-    (undo,) = plan_undoing(files, [client], {}, restore=restore).files
-    assert undo.fate is Fate.UNTOUCHED
+    original = Original("pgAdmin", base.path, START, "rows", b"{}")
+    (undo,) = plan_undoing(files, [client], {base.path: original}, restore=restore).files
+    assert (undo.fate, undo.original) == (Fate.UNTOUCHED, original)
     assert client.rows is not None
     (file,) = make_plan(files, [client], [SHOP]).files
     before, after = file.images
@@ -170,6 +189,29 @@ def test_what_becomes_of_rows(tmp_path: Path, *, restore: bool) -> None:
     assert (undo.step.medium, undo.step.private) == ("rows", False)
     assert "-name: Shop" in list(undo.diff())
     assert undo.warnings == ()
+
+
+def test_a_server_that_stays_without_its_login_is_named(tmp_path: Path) -> None:
+    """One that was made by hand, where nobody asked for what it said: nothing is to be done but told."""
+    files = Files(tmp_path / "locks")
+    base = Database.made(tmp_path / "pgadmin4.db")
+    login = SHOP.login
+    base.ask(
+        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
+        " connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?, '{}')",
+        login.host, login.port, login.dbname, login.user,
+    )  # fmt: skip
+    client = base.client(adopt=True)
+    assert client.rows is not None
+    (file,) = make_plan(files, [client], [SHOP]).files
+    before, after = file.images
+    rows = Rows()
+    old = dataclasses.replace(file.snapshot, content=before)
+    rows.install(rows.stage(old, after, private=False), over=old)
+    client.rows.remember(file.snapshot.path, file.edit.new)
+    (undo,) = plan_undoing(files, [client], {}, restore=False).files
+    assert undo.fate is Fate.UNTOUCHED
+    assert [warning.partition(" was ")[0] for warning in undo.warnings] == ['Server "By hand"']
 
 
 def test_the_words_of_a_fate_are_stable() -> None:
