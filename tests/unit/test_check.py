@@ -286,7 +286,7 @@ def test_a_wait_is_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
     desk.prober.outcome = Outcome.STARTING_UP
 
     async def pause(_clock: HastyClock, _seconds: float) -> None:
-        await asyncio.sleep(0.04)
+        await asyncio.sleep(0.5)  # long enough for a busy machine to announce it
         desk.prober.outcome = Outcome.WORKS
 
     monkeypatch.setattr(HastyClock, "sleep", pause)

@@ -281,6 +281,15 @@ def test_locks_are_taken_in_one_order(tmp_path: Path) -> None:
     assert files.taken == ["commits", *sorted(names)]
 
 
+def test_a_recovery_holds_the_files_that_it_settles(tmp_path: Path) -> None:
+    """As a commit does: somebody else may be about to write them."""
+    files = Watched(tmp_path / "locks")
+    home = Home(tmp_path, files=files)
+    home.interrupted(proven=True)
+    home.committer.recover()
+    assert files.taken == ["commits", "first", "second"]
+
+
 def test_the_first_that_cannot_be_taken_back_is_named(tmp_path: Path) -> None:
     """Of several, the one that was written first."""
 
