@@ -250,6 +250,15 @@ def test_nothing_is_left_of_what_could_not_be_begun(tmp_path: Path) -> None:
     assert names(journals) == []
 
 
+def test_a_folder_that_others_may_write_holds_no_journal(journals: Journals) -> None:
+    """Somebody could put in their place what a recovery would write into the clients."""
+    journals.folder.mkdir()
+    journals.folder.chmod(0o777)
+    with pytest.raises(FileTrouble, match="may be written by other users"):
+        begin(journals)
+    assert names(journals) == []
+
+
 def test_each_step_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
     """The images, then their folder's names, then the name that opens the commit."""
     disk = TracingDisk()

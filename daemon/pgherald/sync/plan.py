@@ -292,7 +292,7 @@ def diff_lines(editor: TextClient, old: bytes, new: bytes) -> Iterator[str]:
 
 def _lines(text: bytes) -> list[bytes]:
     lines = text.split(b"\n")
-    if lines and not lines[-1]:
+    if not lines[-1]:
         lines.pop()
     return lines
 
