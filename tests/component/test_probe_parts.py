@@ -238,3 +238,16 @@ async def test_where_a_socket_cannot_be_watched(monkeypatch: pytest.MonkeyPatch)
         assert not reading.done()
         theirs.send(b"x")
         await asyncio.wait_for(reading, 1)
+
+
+async def test_looking_at_a_socket_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never waits within a look: everything else runs in between."""
+    waits: list[float] = []
+
+    def look(*sets: Any) -> tuple[list[int], ...]:
+        waits.append(sets[3])
+        return ([7], [], []) if len(waits) == 3 else ([], [], [])
+
+    monkeypatch.setattr("select.select", look)
+    await _poll(7, to_write=False)
+    assert waits == [0, 0, 0]
