@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 
 import psycopg
 import pytest
+from psycopg.pq import ConnStatus, DiagnosticField, PollingStatus
 
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.sync import probe
 from pgherald.sync.outcomes import Finding, Outcome
-from pgherald.sync.probe import PostgresProber, _look_up, _poll, _ready
+from pgherald.sync.probe import PostgresProber, _converse, _look_up, _poll, _ready
 from support.fake_clock import START, FakeClock
 
 LOGIN = Login("localhost", 5432, "d", "u", Secret("CANARY"))
@@ -251,3 +252,44 @@ async def test_looking_at_a_socket_holds_up_nobody(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("select.select", look)
     await _poll(7, to_write=False)
     assert waits == [0, 0, 0]
+
+
+class Answering:
+    """A connection whose server answers the question by an error, in its own language."""
+
+    status = ConnStatus.OK
+    socket = 7
+    error_message = b"FATAL:  demasiadas conexiones"
+
+    def __init__(self, sqlstate: bytes | None) -> None:
+        self._sqlstate = sqlstate
+
+    def connect_poll(self) -> PollingStatus:
+        return PollingStatus.OK
+
+    def send_query(self, _: bytes) -> None:
+        """It is sent."""
+
+    def is_busy(self) -> bool:
+        return False
+
+    def get_result(self) -> Any:
+        return self
+
+    def error_field(self, field: DiagnosticField) -> bytes | None:
+        return self._sqlstate if field is DiagnosticField.SQLSTATE else None
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "outcome"), [(b"53300", Outcome.TOO_MANY_CONNECTIONS), (None, Outcome.FAILED)]
+)
+async def test_a_number_says_more_than_words(
+    monkeypatch: pytest.MonkeyPatch, sqlstate: bytes | None, outcome: Outcome
+) -> None:
+    """What a server answers is told by its SQLSTATE where it gives one, in whatever language."""
+
+    async def ready(*_: object, **__: object) -> None:
+        """At once."""
+
+    monkeypatch.setattr(probe, "_ready", ready)
+    assert (await _converse(Answering(sqlstate))).outcome is outcome  # type: ignore[arg-type]  # all that it needs

@@ -272,6 +272,17 @@ async def test_what_comes_back_is_told_already(desk: Desk) -> None:
     assert told == [(NewsKind.TROUBLE, "Heroku is down"), (NewsKind.RECOVERED, "Heroku is down")]
 
 
+async def test_what_is_being_tried_is_no_outage(desk: Desk) -> None:
+    """However long a login was tried, an outage after it is borne for its own quarter of an hour."""
+    desk.arose(NotYetProven("Refused so far"))
+    await desk.clock.advance(20 * MINUTE)
+    desk.arose(Unavailable("Heroku is down"))
+    assert desk.kinds() == []
+    await desk.clock.advance(15 * MINUTE)
+    desk.arose(Unavailable("Heroku is down"))
+    assert desk.kinds() == [NewsKind.TROUBLE]
+
+
 async def test_what_was_not_told_before_a_restart(desk: Desk) -> None:
     """What was borne by one daemon is told by the next, if it lasts."""
     desk.arose(Unavailable("Heroku is down"))
