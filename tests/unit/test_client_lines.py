@@ -133,6 +133,7 @@ def test_the_first_line_decides_about_line_ends() -> None:
         ("host = h", "host = h"),
         ("host\t=h", "host\t=h"),
         ("?host=h", MASK),
+        ("?=h", MASK),
         ("password", MASK),
         ("sslpassword", MASK),
         ("# note=a=b", f"# note={MASK}"),
