@@ -6,9 +6,9 @@ python -m tools.mutation --sample 40             # so many mutants of each modul
 python -m tools.mutation --again                 # only what was not noticed in the last run
 
 Which tests try a mutant is told by the lines that they run. First come the quick ones, for a few
-seconds; what they let live is tried with the others, for a dozen. What lives in the end is on
-the list in `tests/mutants.toml`, with its reason, or ends the run with exit code 1; so does a room of
-which less than 90 % is noticed.
+seconds; what they let live is tried with the others, for a dozen, and then with all. What lives in the
+end is on the list in `tests/mutants.toml`, with its reason, or ends the run with exit code 1; so does a
+room of which less than 90 % is noticed.
 
 Why not mutmut: it leaves out what is decorated, properties, and all that is not in a function, and
 takes out no statements, conditions or handlers.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
@@ -35,12 +36,8 @@ from tools.mutation.workers import try_all
 #: What each room has to reach, in percent.
 WANTED: Final = 90.0
 
-#: The tests of the first pass: seconds that one may take, and all of one mutant's together.
-QUICK: Final = 1.0
-TOGETHER: Final = 2.5
-
-#: Seconds that all tests of one mutant may take in the second pass.
-DEPTH: Final = 12.0
+#: Each pass: seconds that all tests of one mutant may take together, and one of them.
+PASSES: Final = ((2.5, 1.0), (12.0, math.inf), (300.0, math.inf))
 
 RESULTS: Final = KEPT / "results.json"
 
@@ -74,12 +71,12 @@ def in_turn(tests: Iterable[str], known: Survey, stem: str) -> list[str]:
     return [test for *_, test in sorted(ranked)]
 
 
-def task_of(mutant: Mutant, known: Survey, *, quick: bool) -> Task:
-    """Which tests try a mutant, and in which order.
+def task_of(mutant: Mutant, known: Survey, turn: int) -> Task:
+    """Which tests try a mutant in this pass, and in which order.
 
     What lives, and also runs while modules are imported, gets its second chance by importing.
     """
-    if not quick and known.is_imported(mutant.module, *mutant.lines):
+    if turn and known.is_imported(mutant.module, *mutant.lines):
         mutant = mutant.imported()
     stem = Path(mutant.module).stem
     tests = in_turn(known.tests_of(mutant.module, *mutant.lines), known, stem)
@@ -94,7 +91,7 @@ def task_of(mutant: Mutant, known: Survey, *, quick: bool) -> Task:
             return not named, 0 if named else -about[file], known.reach.get(test, 0)
 
         tests = sorted(around, key=order)
-    return Task(mutant, tests, TOGETHER, QUICK) if quick else Task(mutant, tests, DEPTH)
+    return Task(mutant, tests, *PASSES[turn])
 
 
 class Run:
@@ -118,9 +115,9 @@ class Run:
         for mutant in chance.sample(made, sample) if 0 < sample < len(made) else made:
             self.mutants[module, mutant.name] = mutant
 
-    def try_them(self, keys: list[Key], *, quick: bool) -> None:
-        """Try these, and note how it went."""
-        tasks = [task_of(self.mutants[key], self._known, quick=quick) for key in keys]
+    def try_them(self, keys: list[Key], turn: int) -> None:
+        """Try these in this pass, and note how it went."""
+        tasks = [task_of(self.mutants[key], self._known, turn) for key in keys]
         # What is imported anew is begun in a process that has imported nothing.
         for some in ([task for task in tasks if task.mutant.function is not None],
                      [task for task in tasks if task.mutant.function is None]):  # fmt: skip
@@ -158,13 +155,15 @@ class Run:
         print(f"{len(left)} mutants, of {len(self.mutants)}", flush=True)
         # What the quick tests have not noticed in an earlier run they will not notice now.
         known = set() if quick else before.keys() - self._listed
-        self.try_them([key for key in left if key not in known], quick=True)
-        if quick:
-            return
+        self.try_them([key for key in left if key not in known], 0)
         self.outcomes |= {key: before[key] for key in left if key in known}
-        left = [key for key in left if self.outcomes[key] == "survived" and key not in self._listed]
-        print(f"{len(left)} live, and are tried with the slower tests", flush=True)
-        self.try_them(left, quick=False)
+        for turn in range(1, 1 if quick else len(PASSES)):
+            left = [key for key in left if self._is_open(key)]
+            print(f"{len(left)} live, and are tried with slower tests", flush=True)
+            self.try_them(left, turn)
+
+    def _is_open(self, key: Key) -> bool:
+        return self.outcomes[key] == "survived" and key not in self._listed
 
 
 def report(run: Run, kept: dict[Key, keeping.Kept], modules: list[str], *, whole: bool) -> int:
@@ -173,7 +172,7 @@ def report(run: Run, kept: dict[Key, keeping.Kept], modules: list[str], *, whole
     alive = [key for key, how in run.outcomes.items() if how == "survived" and key not in kept]
     for key in sorted(alive, key=lambda key: (key[0], run.mutants[key].lines)):
         mutant = run.mutants[key]
-        tests = len(task_of(mutant, run._known, quick=False).tests)  # noqa: SLF001 – its own module
+        tests = len(task_of(mutant, run._known, 1).tests)  # noqa: SLF001 – its own module
         print(f"lives: {mutant.module}:{mutant.lines[0]}: {mutant.name}  ({tests} tests)")
         code = 1
     gone, noticed = keeping.outdated(run.outcomes, kept, modules if whole else [])
