@@ -13,7 +13,7 @@ import pytest
 from pgherald.config import load
 from pgherald.daemon.wiring import state_of
 from pgherald.errors import FileTrouble
-from pgherald.model import Entry
+from pgherald.model import DatabaseKey, Entry
 from pgherald.secret import Secret
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.state import postgres_of
@@ -284,10 +284,18 @@ def test_a_wait_is_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
     """A login that takes long to prove is named on stderr, and the check waits for it."""
     monkeypatch.setattr("pgherald.daemon.check._PATIENCE", 0.01)
     desk.prober.outcome = Outcome.STARTING_UP
+    asked: list[Engine] = []
+
+    def proving(engine: Engine) -> tuple[DatabaseKey, ...]:
+        asked.append(engine)
+        return tuple(engine._cases)
 
     async def pause(_clock: HastyClock, _seconds: float) -> None:
-        await asyncio.sleep(0.5)  # long enough for a busy machine to announce it
+        while not asked:  # noqa: ASYNC110 – nobody could set an event
+            await asyncio.sleep(0.001)
         desk.prober.outcome = Outcome.WORKS
+
+    monkeypatch.setattr(Engine, "proving", property(proving))
 
     monkeypatch.setattr(HastyClock, "sleep", pause)
     desk.configure(SHOP + CLIENTS)
