@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,10 @@ def fuzz_all(seconds: int) -> int:
     code = 0
     for name in ("pgpass", "service_file", "servers_json", "config", "url"):
         argv = [sys.executable, str(Path(__file__).parent), name, f"-max_total_time={seconds}"]
-        ended = subprocess.run(argv, capture_output=True, check=False)
+        # libFuzzer ends the process at once, and what it has made stays.
+        with tempfile.TemporaryDirectory(prefix="pgherald-fuzz-") as folder:
+            place = os.environ | {"TMPDIR": folder}
+            ended = subprocess.run(argv, capture_output=True, check=False, env=place)
         said = ended.stderr.decode(errors="replace")
         if ended.returncode:
             print(said[-4000:])

@@ -26,6 +26,8 @@ def try_all(
 ) -> None:
     """Try the mutants in some processes; `heard` gets module, name, how and test of each."""
     with tempfile.TemporaryDirectory(prefix="m-") as scratch:
+        # Postgres, which runs as another user, makes its folder in there too, and it goes with it.
+        Path(scratch).chmod(0o711)
         outs = [Path(scratch, f"out{number}") for number in range(jobs)]
         pids = []
         for number, out in enumerate(outs):
