@@ -63,12 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
     That too: in the background of a script it would be ignored, here and by every program that a
     test starts.
     """
+    # At Ctrl-C the terminal tells a worker, and then the one for whom it works.
+    heard = _end_once if hasattr(config, "workerinput") else signal.default_int_handler
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    if hasattr(config, "workerinput"):
-        # At Ctrl-C the terminal tells it, and then the one for whom it works.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end_once)
+        signal.signal(number, heard)
 
 
 def _end_once(*_: object) -> NoReturn:

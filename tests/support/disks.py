@@ -7,6 +7,7 @@ a `report` of what it raised.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -52,6 +53,18 @@ CHANGES = frozenset(OPERATIONS) - {
 CHILD_LIMIT = 20
 
 NOBODY = 65534
+
+
+class NoUndo(Disk):
+    """Has no room for the journal of a commit, as long as it `refuses`."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.refuses = refuses
+
+    def mkdir(self, path: Path, mode: int) -> None:
+        if self.refuses and "commits" in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        super().mkdir(path, mode)
 
 
 class QuickDisk(Disk):

@@ -69,14 +69,16 @@ class Home:
     def commit(self, steps: list[Step] | None = None) -> CommitRecord | None:
         return self.committer.commit(steps or self.steps(), proven=True, note="why")
 
-    def interrupted(self, *, proven: bool, old: bytes = OLD, new: bytes = NEW) -> str:
+    def interrupted(
+        self, *, proven: bool, old: bytes = OLD, way: bytes | None = None, new: bytes = NEW
+    ) -> str:
         """A commit that was begun, and whose first file was written; its id."""
-        steps = [dataclasses.replace(step, new=new) for step in self.steps()]
+        steps = [dataclasses.replace(step, expand=way, new=new) for step in self.steps()]
         journal = self.committer._journals.begin(
             AT, "why", [_record_of(step) for step in steps],
-            [Images(old, None, new) for _ in steps], proven=proven,
+            [Images(old, way, new) for _ in steps], proven=proven,
         )  # fmt: skip
-        self.first.write_bytes(new)
+        self.first.write_bytes(way or new)
         return journal.record.id
 
 
@@ -223,12 +225,7 @@ def test_an_interrupted_commit_goes_on_by_the_way_that_it_had(tmp_path: Path) ->
             super().replace(source, target)
 
     home = Home(tmp_path, Watching())
-    steps = [dataclasses.replace(step, expand=b"both") for step in home.steps()]
-    home.committer._journals.begin(
-        AT, "why", [_record_of(step) for step in steps],
-        [Images(OLD, b"both", NEW) for _ in steps], proven=True,
-    )  # fmt: skip
-    home.first.write_bytes(b"both")
+    home.interrupted(proven=True, way=b"both")
     home.committer.recover()
     assert seen == [b"both", NEW]
     assert home.first.read_bytes() == NEW

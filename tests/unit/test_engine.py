@@ -16,6 +16,7 @@ from pgherald.model import NewsKind, ProbePolicy
 from pgherald.secret import Secret
 from pgherald.sync.engine import SLOW, Standing
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
+from support.disks import NoUndo
 from support.household import database, household, login, until
 
 SHOP = database("shop")
@@ -334,16 +335,7 @@ async def test_without_an_undo_nothing_is_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When the journal cannot be written no client is touched, and that is said."""
-
-    class FullDisk(Disk):
-        full = True
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if self.full and "commits" in path.parts:
-                raise OSError(28, os.strerror(28), str(path))
-            super().mkdir(path, mode)
-
-    disk = FullDisk()
+    disk = NoUndo(refuses=True)
     async with household(tmp_path, disk=disk) as house:
         await house.sees((SHOP, login(1)))
         assert house.texts() == {}
@@ -354,7 +346,7 @@ async def test_without_an_undo_nothing_is_written(
         await house.sees((SHOP, login(1)))
         assert house.kinds() == [NewsKind.TROUBLE]
         broken = str(house.engine.broken)
-        disk.full = False
+        disk.refuses = False
         await house.sees((SHOP, login(1)))
         assert house.store.troubles() == []
         assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED, NewsKind.RECOVERED]

@@ -14,6 +14,7 @@ from pgherald.files import Disk, Snapshot
 from pgherald.model import NewsKind
 from pgherald.sync.engine import Standing
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
+from support.disks import NoUndo
 from support.household import database, household, login, until
 
 SHOP = database("shop")
@@ -99,15 +100,6 @@ async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) ->
 
 async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
     """When somebody mends the files by hand, the trouble of not being able to is over."""
-
-    class NoUndo(Disk):
-        refuses = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if self.refuses and "commits" in path.parts:
-                raise OSError(28, os.strerror(28), str(path))
-            super().mkdir(path, mode)
-
     disk = NoUndo()
     async with household(tmp_path, disk=disk) as house:
         await house.sees((SHOP, login(1)))
@@ -125,15 +117,6 @@ async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
 
 async def test_a_commit_is_needed_as_long_as_a_client_cannot_be_read(tmp_path: Path) -> None:
     """Others that are right do not show that writing works again."""
-
-    class NoUndo(Disk):
-        refuses = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if self.refuses and "commits" in path.parts:
-                raise OSError(28, os.strerror(28), str(path))
-            super().mkdir(path, mode)
-
     disk = NoUndo()
     async with household(tmp_path, disk=disk) as house:
         await house.sees((SHOP, login(1)))

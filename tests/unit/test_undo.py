@@ -168,6 +168,17 @@ def test_what_is_not_there_and_what_cannot_be_read(tmp_path: Path) -> None:
     assert undoing.steps == []
 
 
+def keep_shop(files: Files, client: Client) -> None:
+    """The shop's server is in pgAdmin's database, and remembered."""
+    assert client.rows is not None
+    (file,) = make_plan(files, [client], [SHOP]).files
+    before, after = file.images
+    rows = Rows()
+    old = dataclasses.replace(file.snapshot, content=before)
+    rows.install(rows.stage(old, after, private=False), over=old)
+    client.rows.remember(file.snapshot.path, file.edit.new)
+
+
 @pytest.mark.parametrize("restore", [True, False])
 def test_what_becomes_of_rows(tmp_path: Path, *, restore: bool) -> None:
     """Rows that pgherald made go, by one step of rows; without any nothing is to be done."""
@@ -177,13 +188,7 @@ def test_what_becomes_of_rows(tmp_path: Path, *, restore: bool) -> None:
     original = Original("pgAdmin", base.path, START, "rows", b"{}")
     (undo,) = plan_undoing(files, [client], {base.path: original}, restore=restore).files
     assert (undo.fate, undo.original) == (Fate.UNTOUCHED, original)
-    assert client.rows is not None
-    (file,) = make_plan(files, [client], [SHOP]).files
-    before, after = file.images
-    rows = Rows()
-    old = dataclasses.replace(file.snapshot, content=before)
-    rows.install(rows.stage(old, after, private=False), over=old)
-    client.rows.remember(file.snapshot.path, file.edit.new)
+    keep_shop(files, client)
     (undo,) = plan_undoing(files, [client], {}, restore=restore).files
     assert undo.fate is (Fate.RESTORED if restore else Fate.CLEARED)
     assert (undo.step.medium, undo.step.private) == ("rows", False)
@@ -202,13 +207,7 @@ def test_a_server_that_stays_without_its_login_is_named(tmp_path: Path) -> None:
         login.host, login.port, login.dbname, login.user,
     )  # fmt: skip
     client = base.client(adopt=True)
-    assert client.rows is not None
-    (file,) = make_plan(files, [client], [SHOP]).files
-    before, after = file.images
-    rows = Rows()
-    old = dataclasses.replace(file.snapshot, content=before)
-    rows.install(rows.stage(old, after, private=False), over=old)
-    client.rows.remember(file.snapshot.path, file.edit.new)
+    keep_shop(files, client)
     (undo,) = plan_undoing(files, [client], {}, restore=False).files
     assert undo.fate is Fate.UNTOUCHED
     assert [warning.partition(" was ")[0] for warning in undo.warnings] == ['Server "By hand"']

@@ -56,7 +56,7 @@ NEAREST: Final = 40
 
 #: Of others; imported before the first fork.
 PRELOADED: Final = (
-    "apscheduler.schedulers.asyncio", "asyncio", "attrs", "cattrs", "click", "cryptography.x509",
+    "apscheduler.schedulers.asyncio", "asyncio", "click", "cryptography.x509",
     "filelock", "httpx", "hypothesis", "jeepney", "platformdirs", "psycopg", "rich.console",
     "sqlite3", "starlette.applications", "tomlkit", "uvicorn", "watchdog.observers",
 )  # fmt: skip
