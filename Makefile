@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin coverage mutate bench fuzz soak lint format generate build lock clean
+.PHONY: help demo test test-pgadmin coverage bench fuzz soak lint format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -28,9 +28,6 @@ coverage: $(VENV)/.dev ## see that tests run each branch of sync, clients and fi
 	@$(BIN)/coverage run -m pytest -q $(or $(TESTS),$(COVERING))
 	@$(BIN)/coverage report --fail-under=100 \
 		--include="daemon/pgherald/sync/*,daemon/pgherald/clients/*,daemon/pgherald/files/*"
-
-mutate: $(VENV)/.dev ## make mistakes in sync, clients and files, and see tests notice them
-	@$(BIN)/python -m tools.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(ROOM)
 
 bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
