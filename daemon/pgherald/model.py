@@ -29,6 +29,20 @@ from pgherald.secret import Secret
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
 
+#: libpq's `sslmode` values, the weakest first.
+SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+def strictest(ours: str, *others: str | None) -> str:
+    """The strictest of several `sslmode` values; what is none counts for nothing.
+
+    Args:
+        ours: the mode that holds when nobody asks for more.
+        others: modes that stand in clients, as they were read there.
+    """
+    known = (mode for mode in others if mode in SSLMODES)
+    return max((ours, *known), key=SSLMODES.index)
+
 
 class ProbePolicy(enum.StrEnum):
     """What an unproven login may do (configuration key `probe`)."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgherald import errors
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation
+from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Login, Rotation, strictest
 from pgherald.secret import MASK, Secret
 
 NAME = st.text(st.characters(blacklist_characters=":/", blacklist_categories=["Cs"]), min_size=1)
@@ -45,6 +45,15 @@ def test_the_default_account_is_not_shown() -> None:
     """Whoever has one account never reads its name."""
     assert str(DatabaseKey("default", "shop", "DATABASE")) == "shop/DATABASE"
     assert str(DatabaseKey("work", "shop", "DATABASE")) == "work:shop/DATABASE"
+
+
+@pytest.mark.parametrize("ours", SSLMODES)
+@pytest.mark.parametrize("theirs", [*SSLMODES, None, "", "REQUIRE", "verify"])
+def test_the_stricter_sslmode_wins(ours: str, theirs: str | None) -> None:
+    """Whoever asks for more gets it; what libpq does not know asks for nothing."""
+    order = list(SSLMODES)
+    known = theirs in order and order.index(str(theirs)) > order.index(ours)
+    assert strictest(ours, theirs) == (theirs if known else ours)
 
 
 def test_the_config_var_is_named_after_the_attachment() -> None:

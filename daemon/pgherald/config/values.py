@@ -17,15 +17,13 @@ from datetime import time
 from typing import Any, Final
 
 from pgherald.config.settings import HookEvent, Level, QuietHours, Rows, TokenKind, TokenSpec
-from pgherald.model import ProbePolicy
+from pgherald.model import SSLMODES, ProbePolicy
 from pgherald.secret import Secret
 
 #: A name's length in bytes; well inside libpq's 1,023 for a line of the service file.
 MAX_NAME: Final = 200
 #: More connections at the same time would be no comfort to anybody.
 MOST: Final = 100
-#: libpq: the values of `sslmode`, weakest first.
-SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
