@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import pytest
 
-from pgherald.cli import shortcut
 from pgherald.secret import Secret
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
@@ -127,7 +126,6 @@ async def test_what_other_programs_read(house: House) -> None:
     def shown() -> dict[str, Any]:
         found = json.loads(status.read_text())
         assert isinstance(found, dict)
-        assert found.pop("made_from")
         return found
 
     async with house.daemon() as daemon:
@@ -147,23 +145,6 @@ async def test_what_other_programs_read(house: House) -> None:
     assert not shown()["running"]
     assert "pgherald_up 0.0\n" in metrics.read_text()
     assert leaks_in(status.read_text(), metrics.read_text()) == []
-
-
-async def test_status_is_answered_at_once(house: House) -> None:
-    """What the daemon leaves is enough for `status`, which says the same then; and after it too."""
-    house.configure(SHOP, poll="1h")
-
-    def at_once() -> str:
-        return shortcut.answer(["status"], house.env) or ""
-
-    async with house.daemon() as daemon:
-        await current(house, daemon)
-        await eventually(lambda: "The daemon is running." in at_once())
-        assert (await house.pgherald("status")).out == at_once()
-        assert shortcut.answer(["password", "--service", "shop-production"], house.env) == (
-            f"{house.login().password.reveal()}\n"
-        )
-    assert "The daemon is not running;" in at_once()
 
 
 async def test_under_the_journal(house: House) -> None:

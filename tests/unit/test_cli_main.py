@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pgherald import __version__
+from pgherald.cli.entry import plain_run
 from pgherald.cli.main import COMMANDS, group
 from pgherald.errors import AlreadyRunning
 from pgherald.files import Files
@@ -257,3 +258,42 @@ def test_the_daemon_leaves_out_what_it_does_not_use() -> None:
     argv = [sys.executable, "-c", program]
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "asked"),
+    [
+        (["run"], (None, None)),
+        (["--config", "c.toml", "run"], (Path("c.toml"), None)),
+        (["run", "--log-file", "x.log"], (None, Path("x.log"))),
+        (["--config", "c", "run", "--log-file", "l"], (Path("c"), Path("l"))),
+        (["run", "--help"], None),
+        (["run", "--log-file"], None),
+        (["run", "--log-file", "--help"], None),
+        (["run", "now"], None),
+        (["--config", "run"], None),
+        (["--config=c", "run"], None),
+        (["status"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_a_service_managers_command_line_starts_the_daemon(argv: list[str], asked: object) -> None:
+    """The plain form that units use goes straight to the daemon; any other is parsed by click."""
+    assert plain_run(argv) == asked
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    """`pgherald status | head -0` ends with 0 and without a word on stderr."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
+    program = "from pgherald.cli.entry import main; input(); main()"
+    argv = [sys.executable, "-c", program, "--config", str(file), "status"]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        child.stdout = None
+        _, err = child.communicate(b"\n", timeout=30)
+    assert (child.returncode, err) == (0, b"")

@@ -42,7 +42,7 @@ WRITES_ELSEWHERE = {
         "tempfile.mkdtemp",
     ): "a home that Postgres's own account may enter",
     ("cli/terminal.py", "write_text"): "click's help formatter, which writes into memory",
-    ("cli/entry.py", "os.open"): "the null device, in place of a pipe that nobody reads",
+    ("cli/main.py", "os.open"): "the null device, in place of a pipe that nobody reads",
     ("quick/held.py", "open"): "a lock file, to see whether it is held; nothing is written",
     ("notify/fallback.py", "os.open"): "the person's own terminal, which is no file",
     ("notify/fallback.py", "os.write"): "likewise",
@@ -51,7 +51,6 @@ WRITES_ELSEWHERE = {
 #: The auditor's map: every module that takes the plain text out of a `Secret`, and why.
 REVEALS = {
     "cli/password.py": "prints the password that was asked for",
-    "cli/shortcut.py": "likewise, without loading the program",
     "clients/lines.py": "puts logins into the clients' files",
     "clients/pgpass.py": "puts passwords into pgpass",
     "heroku/getter.py": "sends the token to Heroku, and fetches a log by its address",

@@ -19,14 +19,6 @@ COLOURS: Final = {
     "○": "yellow", "unproven": "yellow",
 }  # fmt: skip
 
-#: Further marks that are as wide as a letter.
-_MARKS: Final = frozenset("·")
-
-#: ECMA-48, SGR.
-_BOLD: Final = "\x1b[1m"
-_PLAIN: Final = "\x1b[0m"
-_CODES: Final = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m"}
-
 
 class Column(NamedTuple):
     """A column of a table.
@@ -83,41 +75,6 @@ def drawn(columns: Sequence[Column]) -> Table:
         # Text, not markup: a database's name may hold square brackets.
         shown.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return shown
-
-
-def painted(columns: Sequence[Column], width: int) -> list[str] | None:
-    """The lines of `drawn`, on a terminal of ordinary colours, without the time that Rich takes.
-
-    Args:
-        columns: the table.
-        width: the terminal's columns.
-
-    Returns:
-        None where it takes Rich: there is no room, or some letters are wider than others.
-    """
-    kept = fitting(columns, width)
-    whole = sum(column.width + 2 for column in kept)
-    cells = [cell for column in kept for cell in (column.heading, *column.cells)]
-    if whole > width or not all(
-        cell.isascii() or cell in COLOURS or cell in _MARKS for cell in cells
-    ):
-        return None
-    rows = zip(*(column.cells for column in kept), strict=True)
-    sizes = [column.width for column in kept]
-    head = (f"{_BOLD}{c.heading.ljust(size)}{_PLAIN}" for c, size in zip(kept, sizes, strict=True))
-    blank = " " * whole
-    return [
-        blank,
-        f" {'  '.join(head)} ",
-        f" {'─' * (whole - 2)} ",
-        *(f" {'  '.join(map(_cell, row, sizes))} " for row in rows),
-        blank,
-    ]
-
-
-def _cell(cell: str, size: int) -> str:
-    code = _CODES.get(COLOURS.get(cell, ""))
-    return cell.ljust(size) if code is None else f"{code}{cell.ljust(size)}{_PLAIN}"
 
 
 def can_show(text: str) -> bool:

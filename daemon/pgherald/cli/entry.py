@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pgherald.cli import shortcut
-
 
 def main() -> NoReturn:
-    """Answer at once, or be the daemon, where that is plain; else run the command line; and exit."""
-    argv = sys.argv[1:]
-    if (asked := shortcut.daemon(argv)) is not None:
+    """Run the command line, or the daemon where a service manager asks plainly for it; exit."""
+    if (asked := plain_run(sys.argv[1:])) is not None:
         _be_the_daemon(*asked)
-    answer = shortcut.answer(argv, os.environ)
-    if answer is None:
-        from pgherald.cli.main import main as run  # noqa: PLC0415 – slow, and not always needed
+    from pgherald.cli.main import main as run  # noqa: PLC0415 – the daemon does without click
 
-        run()
-    try:
-        sys.stdout.write(answer)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        nobody_reads()
-    sys.exit(0)
+    run()
+
+
+def plain_run(argv: Sequence[str]) -> tuple[Path | None, Path | None] | None:
+    """Whether a command line asks for the daemon in the words that service managers use.
+
+    The daemon would keep click in memory for ever.
+
+    Returns:
+        The configuration file and the log, if they are named; None for another command line.
+    """
+    named: dict[str, Path] = {}
+    rest = list(argv)
+    for words, option in (([], "--config"), (["run"], "--log-file")):
+        if rest[: len(words)] != words:
+            return None
+        del rest[: len(words)]
+        if len(rest) > 1 and rest[0] == option and not rest[1].startswith("-"):
+            named[option] = Path(rest[1])
+            del rest[:2]
+    return None if rest else (named.get("--config"), named.get("--log-file"))
 
 
 def _be_the_daemon(config: Path | None, log_file: Path | None) -> NoReturn:
@@ -37,8 +47,3 @@ def _be_the_daemon(config: Path | None, log_file: Path | None) -> NoReturn:
         from pgherald.cli.main import ended  # noqa: PLC0415 – brings click, which may come now
 
         ended(exc)
-
-
-def nobody_reads() -> None:
-    """The reader (`| head`) has seen enough. Python would complain once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

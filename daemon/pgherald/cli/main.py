@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from pgherald import __version__
-from pgherald.cli.entry import nobody_reads
 from pgherald.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
 from pgherald.cli.terminal import Context, colour, fitted
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
@@ -85,6 +84,14 @@ class _LazyGroup(click.Group):
     """A group that imports a command's module when that command is asked for."""
 
     context_class = Context
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. A reader that has seen enough (`| head`) is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            nobody_reads()
+            return EXIT_OK
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 – click's signature
         """All commands, in the order of `COMMANDS`."""
@@ -159,6 +166,11 @@ def group(ctx: click.Context, config_path: Path | None) -> None:
     ctx.obj = Invocation(config_path, os.environ)
 
 
+def nobody_reads() -> None:
+    """Write into nothing from now on: Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def fail(error: PgheraldError) -> int:
     """Say what went wrong on stderr; return the exit code for it."""
     title, _, advice = str(error).partition("\n")
@@ -199,7 +211,4 @@ def ended(exc: BaseException) -> NoReturn:
         sys.exit(EXIT_INTERRUPTED)
     if isinstance(exc, PgheraldError):
         sys.exit(fail(exc))
-    if isinstance(exc, BrokenPipeError):
-        nobody_reads()
-        sys.exit(EXIT_OK)
     sys.exit(_stumbled(exc))

@@ -1,7 +1,6 @@
 """`pgherald status`: how every database and client stands.
 
-What `--json` prints, and the daemon keeps in status.json: `pgherald.quick.shape`. Where that
-file is known to be true still, `pgherald.cli.shortcut` prints it, and nothing here runs.
+What `--json` prints, and the daemon keeps in status.json: `pgherald.quick.shape`.
 """
 
 from __future__ import annotations

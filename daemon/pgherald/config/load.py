@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 import tomllib
@@ -10,14 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from pgherald.config import places
 from pgherald.config.build import Builder
 from pgherald.config.lines import Lines
 from pgherald.config.settings import Config
 from pgherald.config.structure import Problem, structure
 from pgherald.config.surroundings import Surroundings
 from pgherald.errors import ConfigError
-from pgherald.quick import memo
 from pgherald.quick.whereabouts import locate
 
 _AT_LINE: Final = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)", re.DOTALL)
@@ -38,10 +35,7 @@ def load(path: Path | None, env: Mapping[str, str], *, platform: str = sys.platf
             problem with its line, in the file's order.
     """
     file = locate(path, env)
-    raw = _read(file)
-    config, looks = _built(_text(file, raw), file, env, platform)
-    made_from = memo.origin(file, raw, env, looks.there, looks.read)
-    return dataclasses.replace(config, origin=made_from)
+    return loads(_text(file, _read(file)), file, env, platform=platform)
 
 
 def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> Config:
@@ -56,21 +50,13 @@ def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.
     Raises:
         ConfigError: it is wrong; lists every problem.
     """
-    return _built(text, file, env, platform)[0]
-
-
-def _built(
-    text: str, file: Path, env: Mapping[str, str], platform: str
-) -> tuple[Config, places.Looks]:
-    """The configuration, and what else was looked at."""
     data = _parse(file, text)
     root, problems = structure(data)
-    here = Surroundings(file, env, platform)
-    builder = Builder(root, data, here)
+    builder = Builder(root, data, Surroundings(file, env, platform))
     config = builder.build()
     if problems := [*problems, *builder.problems]:
         _fail(file, text, problems)
-    return config, here.looks
+    return config
 
 
 def _read(file: Path) -> bytes:

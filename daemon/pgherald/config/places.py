@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,29 +36,6 @@ _BESIDE: Final = ("config_distro.py", "config_local.py")
 _VERSION: Final = re.compile(r"^APP_VERSION_INT\s*=\s*(\d+)", re.MULTILINE)
 
 Read = Callable[[Path], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """Looks for databases, and notes where.
-
-    Attributes:
-        there: paths of which it was asked whether they are usable.
-        read: paths whose text was asked for.
-    """
-
-    there: set[str] = field(default_factory=set)
-    read: set[str] = field(default_factory=set)
-
-    def is_there(self, path: Path) -> bool:
-        """Whether there is such a file, and we may read and write it."""
-        self.there.add(str(path))
-        return usable(path)
-
-    def text(self, path: Path) -> str | None:
-        """A file's text; None when it cannot be read."""
-        self.read.add(str(path))
-        return text(path)
 
 
 def text(path: Path) -> str | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pgherald.model import Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
@@ -216,8 +215,6 @@ class Config:
         notifications: how the person is told.
         metrics_file: a Prometheus text file to keep up to date, absolute; None for none.
         hooks: programs that are run on what happens.
-        origin: what it was made from, as `pgherald.quick.memo` has it; empty where it never was
-            a file.
     """
 
     path: Path
@@ -232,7 +229,6 @@ class Config:
     metrics_file: Path | None = None
     full_sweep: float = 900.0
     hooks: tuple[Hook, ...] = ()
-    origin: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def default_name(app: str, attachment: str) -> str:

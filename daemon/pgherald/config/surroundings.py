@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgherald.config import places
@@ -20,13 +20,11 @@ class Surroundings:
         file: the configuration file, absolute.
         env: the environment's variables.
         platform: as in `sys.platform`.
-        looks: what else was looked at, beside the file.
     """
 
     file: Path
     env: Mapping[str, str]
     platform: str
-    looks: places.Looks = field(default_factory=places.Looks)
 
     def path(self, text: str) -> Path:
         """A path as the file writes it: `~` expanded, relative to the file's folder."""
@@ -60,13 +58,7 @@ class Surroundings:
         """The configuration databases of pgAdmin: the named one, or with `auto` all there are."""
         if text != "auto":
             return [self.path(text)]
-        return places.databases(
-            self.env,
-            home(self.env, self.platform),
-            self.platform,
-            is_there=self.looks.is_there,
-            read=self.looks.text,
-        )
+        return places.databases(self.env, home(self.env, self.platform), self.platform)
 
     @property
     def heroku_is_here(self) -> bool:

@@ -20,9 +20,7 @@ from pgherald.daemon import metrics
 from pgherald.daemon.standing import Standing, as_json, standing_of
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
-from pgherald.quick import memo
-from pgherald.quick.memo import MADE_FROM
-from pgherald.quick.shape import STATUS_FILE, Shown, text_of
+from pgherald.quick.shape import STATUS_FILE, text_of
 from pgherald.service.sd_notify import Manager
 from pgherald.store import Store
 
@@ -122,7 +120,6 @@ class Publisher:
 
     async def _show(self, *, running: bool) -> None:
         config = self._config
-        origin = memo.made_from(config.origin, config.state_dir)
         try:
             standing = standing_of(config, self._store)
         except PgheraldError as exc:
@@ -130,7 +127,7 @@ class Publisher:
             return
         if running:
             self._tell_manager(standing)
-        text = _status(as_json(config, standing, running=running), origin)
+        text = text_of(as_json(config, standing, running=running))
         await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
         if config.metrics_file is not None:
             text = metrics.text(config, standing, running=running)
@@ -188,11 +185,6 @@ def leave_status(config: Config, store: Store, files: Files) -> None:
         store: where it is known.
         files: writes.
     """
-    origin = memo.made_from(config.origin, config.state_dir)
     with contextlib.suppress(PgheraldError):
         shown = as_json(config, standing_of(config, store), running=False)
-        files.write_private(config.state_dir / STATUS_FILE, _status(shown, origin).encode())
-
-
-def _status(shown: Shown, origin: dict[str, object]) -> str:
-    return text_of({**shown, MADE_FROM: origin})
+        files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())

@@ -35,15 +35,14 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
       "notifications": null             // why the latest could not be shown
     }
 
-status.json has one more key, `made_from`, which is pgherald's own: see `memo`. No secret is in
-any of it: the store, where it comes from, holds none.
+No secret is in any of it: the store, where it comes from, holds none.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 #: The file in the state folder.
 STATUS_FILE: Final = "status.json"
@@ -53,10 +52,6 @@ DEFAULT_ACCOUNT: Final = "default"
 
 #: How the subjects begin, before the colon and the account's name, that are about an account.
 ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
-
-_MOMENTS: Final = frozenset(
-    ("looked_at", "next_look_at", "current_at", "proven_at", "last_rotation_at", "since", "at")
-)
 
 
 class DatabaseShown(TypedDict):
@@ -120,26 +115,7 @@ def text_of(shown: object) -> str:
     return json.dumps(shown, indent=2, ensure_ascii=False, default=_moment) + "\n"
 
 
-def read(text: str) -> dict[str, Any]:
-    """What `text_of` made of a `Shown`, moments and further keys included.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = json.loads(text, object_hook=_with_moments)
-    if not isinstance(found, dict):
-        raise ValueError("not an object")  # noqa: TRY004 – of text that somebody else may have written
-    return found
-
-
 def _moment(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
     raise TypeError(f"{type(value).__name__} is not for showing")
-
-
-def _with_moments(held: dict[str, Any]) -> dict[str, Any]:
-    for name in _MOMENTS & held.keys():
-        if held[name] is not None:
-            held[name] = datetime.fromisoformat(held[name])
-    return held
