@@ -268,13 +268,56 @@ async def test_unmarked(flat: Flat) -> None:
     both = ("--app", "shop-production", "--app", "blog", "--yes", "--no-service")
     assert (await flat.house.pgherald("init", *both)).code == 0
     with flat.terminal("--no-service", columns=30) as terminal:
-        code = await at(terminal, ("2 marked", "blog"), ("Filter: blog", " \r"), ("Do it?", "\r"))
+        code = await at(terminal, ("Which databases", "blog"), ("/ blog", " \r"), ("Do it?", "\r"))
     assert code == 0, terminal.screen
-    drawn = terminal.shown.partition("Which databases")[2].partition("Databases:")[0]
-    assert max(map(len, drawn.splitlines()[1:])) < 30
-    assert "pgherald check --prune" in terminal.screen
+    assert "pgherald check --prune" in terminal.shown
     assert 'app = "blog"' not in flat.config.read_text()
     assert flat.house.behind(flat.house.login("blog"), "blog") == ["servers.json"]
+
+
+async def test_a_mark_outlives_the_filter(flat: Flat) -> None:
+    """One database marked, another filtered for, Enter: both are chosen."""
+    with flat.terminal("--no-service", "--dry-run") as terminal:
+        code = await at(
+            terminal, ("goes on", "blog "), ("/ blog", "\x1b"), ("○ shop-staging", "shop-s\r")
+        )
+    assert code == 0, terminal.screen
+    assert "Databases: blog/DATABASE, shop-staging/DATABASE" in terminal.shown
+
+
+async def test_nothing_that_fits_is_nothing_chosen(flat: Flat) -> None:
+    """Enter under a filter that fits nothing stays in the list; Escape shows all again."""
+    with flat.terminal("--no-service", "--dry-run") as terminal:
+        code = await at(terminal, ("goes on", "zzz\r"), ("/ zzz", "\x1bblog\r"))
+    assert code == 0, terminal.screen
+    assert "Databases: blog/DATABASE\n" in terminal.shown
+
+
+async def test_a_window_of_another_size(flat: Flat) -> None:
+    """The list is drawn anew for a terminal that becomes narrow, and goes on."""
+    with flat.terminal("--no-service", "--dry-run", columns=100) as terminal:
+        await asyncio.to_thread(terminal.until, "goes on")
+        terminal.resize(40)
+        code = await at(terminal, ("enter goes\n on)", "blog\r"))
+    assert code == 0, terminal.screen
+
+
+async def test_ctrl_z_and_fg(flat: Flat) -> None:
+    """Ctrl-Z stops it, as any program in a shell; fg draws the list again, with its marks."""
+    argv = [sys.executable, "-m", "pgherald", "init", "--no-service", "--dry-run"]
+    env = {**flat.house.env, "TERM": "xterm", "PS1": "> "}
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with Terminal(shell, env=env, columns=100, cwd=flat.house.home) as terminal:
+        code = await at(
+            terminal,
+            ("> ", f"{' '.join(argv)}\r"),
+            ("goes on", "blog "),
+            ("● blog", "\x1a"),
+            ("Stopped ", "fg\r"),
+            ("● blog", "\x1b\r"),
+            ("Databases: blog/DATABASE", "exit\r"),
+        )
+    assert code == 0, terminal.screen
 
 
 async def test_no(flat: Flat) -> None:

@@ -22,11 +22,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pyte
+
 #: Seconds that anything may take before a test gives up on it.
 LIMIT = 30.0
 
+#: Lines of a terminal.
+LINES = 24
+
 #: What moves the cursor, sets colours or asks the terminal something (ECMA-48).
 ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[=>])")
+
+
+class _Screen(pyte.HistoryScreen):
+    """What a person sees, with what has scrolled away above it."""
+
+    def __init__(self, terminal: Terminal, columns: int) -> None:
+        super().__init__(columns, LINES, history=1000)
+        self._terminal = terminal
+
+    def write_process_input(self, data: str) -> None:
+        """Answer a program that asks where the cursor is."""
+        self._terminal.press(data)
 
 
 def _control() -> None:
@@ -46,7 +63,9 @@ class Terminal:
         cwd: Path | None = None,
     ) -> None:
         self._near, far = pty.openpty()
-        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        self._screen = _Screen(self, columns)
+        self._stream = pyte.ByteStream(self._screen)
         inherited = {k: v for k, v in env.items() if k not in ("COLUMNS", "LINES")}
         self.child = subprocess.Popen(
             argv,
@@ -73,17 +92,15 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """What is left to be read when all that was drawn over is gone (ECMA-48: CPL and ED)."""
-        lines = [""]
-        for part in re.split(r"(\x1b\[\d+F)", self.raw):
-            if found := re.fullmatch(r"\x1b\[(\d+)F", part):
-                del lines[-1 - int(found[1]) :]
-                lines.append("")
-                continue
-            first, *others = ESCAPES.sub("", part).split("\n")
-            lines[-1] += first
-            lines += others
-        return "\n".join(lines)
+        """What is left to be read when all that was drawn over is gone, and above it."""
+        rows = (*self._screen.history.top, *(self._screen.buffer[n] for n in range(LINES)))
+        texts = ["".join(row[n].data for n in range(self._screen.columns)) for row in rows]
+        return "\n".join(text.rstrip() for text in texts).rstrip("\n") + "\n"
+
+    def resize(self, columns: int) -> None:
+        """Give the terminal another width, as a person does with the mouse."""
+        self._screen.resize(LINES, columns)
+        fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
 
     def press(self, keys: str) -> None:
         """Press keys."""
@@ -92,7 +109,7 @@ class Terminal:
     def until(self, text: str) -> None:
         """Read on until this is shown."""
         limit = time.monotonic() + LIMIT
-        while text not in self.shown:
+        while text not in self.shown and text not in self.screen:
             assert self._read(limit), f"{text!r} was not shown, but: {self.shown!r}"
 
     def end(self) -> int:
@@ -111,6 +128,7 @@ class Terminal:
         except OSError:  # Linux: nobody has the far end any more
             return False
         self._bytes += more
+        self._stream.feed(more)
         return bool(more)
 
     def __enter__(self) -> Self:

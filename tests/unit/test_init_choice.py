@@ -8,6 +8,7 @@ import click
 import pytest
 
 from pgherald.cli.main import Invocation
+from pgherald.cli.setup.ask import numbers
 from pgherald.cli.setup.choice import Offer, added, by_flags, by_rules, dropped, marked, offers
 from pgherald.cli.setup.deed import show_configuration
 from pgherald.cli.setup.ground import Ground, clients, token_of
@@ -162,3 +163,15 @@ def test_a_configuration_is_shown_without_secrets(
     shown = capsys.readouterr().out
     assert shown.splitlines()[1:4] == ['-token = "command:…', '+token = "command:…', "+# b"]
     assert "CANARY" not in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "picked"),
+    [
+        ("1", [0]), ("1,3", [0, 2]), ("2-4 1", [0, 1, 2, 3]), ("all", [0, 1, 2, 3]), ("ALL", [0, 1, 2, 3]),
+        ("", []), ("0", []), ("5", []), ("3-2", []), ("x", []), ("1,x", []), ("-1", []), ("1-", []),
+    ],
+)  # fmt: skip
+def test_numbers_choose(answer: str, picked: list[int]) -> None:
+    """Numbers, ranges and `all` are understood, and half an answer is none."""
+    assert numbers(answer, 4) == picked

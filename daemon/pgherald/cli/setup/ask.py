@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pgherald.cli.setup.keys import keyboard
-from pgherald.cli.setup.picker import Picker
-
-#: ECMA-48: so many lines up, to the first column; then clear all below.
-_REDRAW: Final = "\x1b[{}F\x1b[J"
+if TYPE_CHECKING:
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+    from questionary.prompts.common import InquirerControl
 
 _RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -48,7 +45,7 @@ def pick(
         click.UsageError: there is nobody to ask.
     """
     if is_terminal(env):
-        return _pick_by_keys(Picker(title, rows, set(marked), needed=needed))
+        return _pick_by_keys(title, rows, marked, needed=needed)
     return _pick_by_numbers(title, rows, sorted(marked), needed=needed)
 
 
@@ -81,28 +78,73 @@ def line(prompt: str) -> str:
     )
 
 
-def _pick_by_keys(picker: Picker) -> list[int]:
-    drawn = 0
-    with keyboard() as keys:
-        while True:
-            size = shutil.get_terminal_size()
-            lines = picker.view(size.columns, size.lines)
-            _draw(drawn, lines)
-            drawn = len(lines)
-            key = next(keys)
-            if key == "stop":
-                raise click.Abort
-            if picker.press(key):
-                break
-    _draw(drawn, [])
-    return picker.picked
+def _pick_by_keys(
+    title: str, rows: Sequence[str], marked: Collection[int], *, needed: bool
+) -> list[int]:
+    import questionary  # noqa: PLC0415 – init alone needs it, and it takes a tenth of a second
+    from prompt_toolkit.key_binding import merge_key_bindings  # noqa: PLC0415 – comes with it
+    from questionary.prompts.common import InquirerControl  # noqa: PLC0415
+
+    question = questionary.checkbox(
+        title,
+        [questionary.Choice(row, n, checked=n in marked) for n, row in enumerate(rows)],
+        qmark="",
+        pointer=">",
+        instruction="\n(type to filter, space marks, enter goes on)",
+        use_search_filter=True,
+        use_jk_keys=False,
+        validate=lambda picked: bool(picked) or not needed or "Mark at least one.",
+    )
+    app = question.application
+    control = next(c for c in app.layout.find_all_controls() if isinstance(c, InquirerControl))
+    assert app.key_bindings is not None  # noqa: S101 – a checkbox has some
+    app.key_bindings = merge_key_bindings([app.key_bindings, _keys(control, needed=needed)])
+    picked: list[int] = question.unsafe_ask()
+    return picked
 
 
-def _draw(over: int, lines: Sequence[str]) -> None:
-    """Draw lines over those drawn before; what stays is not flickering for it."""
-    again = _REDRAW.format(over) if over else ""
-    # Moving the cursor is no colour: it is not left out for $NO_COLOR.
-    click.echo(again + "".join(f"{each}\n" for each in lines), nl=False, color=True)
+def _keys(control: InquirerControl, *, needed: bool) -> KeyBindings:
+    """The keys that the library leaves out, or takes for something else."""
+    from prompt_toolkit.key_binding import KeyBindings  # noqa: PLC0415 – comes with the picker
+
+    keys = KeyBindings()
+    #: The filter at which the space bar was pressed: from then on the marks alone count.
+    marked_at: list[str | None] = [""]
+
+    @keys.add(" ", eager=True)
+    def mark(_event: KeyPressEvent) -> None:
+        value = control.get_pointed_at().value
+        if value in control.selected_options:
+            control.selected_options.remove(value)
+        else:
+            control.selected_options.append(value)
+        marked_at[0] = control.search_filter
+
+    @keys.add("enter", eager=True)
+    def go_on(event: KeyPressEvent) -> None:
+        """Take what is marked, and the row at the cursor where that is plainly meant."""
+        # Asked for first: this finds out whether anything fits the filter.
+        value, filtered = control.get_pointed_at().value, control.search_filter
+        if filtered and not control.found_in_search:
+            return
+        if (filtered and filtered != marked_at[0]) or (needed and not control.selected_options):
+            control.selected_options = list({*control.selected_options, value})
+        control.is_answered = True
+        event.app.exit(result=sorted(control.selected_options))
+
+    @keys.add("escape", eager=True)
+    def show_all(_event: KeyPressEvent) -> None:
+        control.search_filter, control.pointed_at = None, 0
+
+    @keys.add("c-z")
+    def suspend(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
+
+    @keys.add("c-d", eager=True)
+    def stop(event: KeyPressEvent) -> None:
+        event.app.exit(exception=click.Abort())
+
+    return keys
 
 
 def _pick_by_numbers(
