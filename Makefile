@@ -15,6 +15,7 @@ demo: $(VENV)/.demo ## see a rotation, start to end, in a throw-away home
 	@$(BIN)/pgherald demo $(DEMO)
 
 test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with the real pgAdmin
+	@$(if $(TESTS),,PYTHONPATH=tests $(BIN)/python -m support.neighbours)
 	@$(BIN)/python -m pytest $(or $(TESTS),-n $(JOBS) --dist worksteal)
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
