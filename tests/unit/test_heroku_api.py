@@ -94,7 +94,7 @@ async def trouble(ask: Awaitable[object], kind: type[PgheraldError]) -> Pgherald
 
 
 async def test_the_request(heroku: FakeHeroku, clock: FakeClock) -> None:
-    """Every request names the API's version, the token and who asks; it is not compressed."""
+    """Every request names the API's version, the token and who asks; gzip is welcome."""
     heroku.routes["/account"] = ok({"email": "me@example.com"})
     assert await heroku.api(clock).account() == "me@example.com"
     (request,) = heroku.requests
@@ -102,7 +102,7 @@ async def test_the_request(heroku: FakeHeroku, clock: FakeClock) -> None:
     assert request.headers["Accept"] == "application/vnd.heroku+json; version=3"
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     assert request.headers["User-Agent"].startswith(f"pgherald/{__version__} (+https://")
-    assert request.headers["Accept-Encoding"] == "identity"
+    assert request.headers["Accept-Encoding"] == "gzip"
 
 
 def test_only_reads_are_ever_sent() -> None:
@@ -116,10 +116,10 @@ def test_only_reads_are_ever_sent() -> None:
     everything = "".join(sources.values())
     getter = sources["getter.py"]
     assert everything.count("build_request(") == getter.count("build_request(") == 3
-    assert re.findall(r'build_request\(\s*"(\w+)", (.*?), headers', getter) == [
+    assert re.findall(r'build_request\(\s*"(\w+)",\s+(.*?),\s+headers', getter) == [
         ("GET", "self.host.url + path"),
         ("POST", "self.host.url + path"),
-        ("GET", "url.reveal()"),
+        ("GET", "address"),
     ]
     # What the POST goes to is made beside it, from nothing but an app's name.
     assert inspect.getsource(Getter.open_log).count('f"/apps/{segment(app)}/log-sessions"') == 1
@@ -404,26 +404,21 @@ async def test_the_latest_release(heroku: FakeHeroku, clock: FakeClock) -> None:
         {"name": "a/b"},
         {"name": "CANARY\n"},
         {"name": ""},
-        {"team": "acme"},
-        {"team": {}},
-        {"released_at": "yesterday CANARY"},
-        {"released_at": "2012-01-01T12:00:00"},
-        {"released_at": 1},
+        {"name": "a" * 200},
+        {"id": None},
     ],
 )
 async def test_apps_of_an_odd_shape(
     heroku: FakeHeroku, clock: FakeClock, change: dict[str, Any]
 ) -> None:
-    """A field of the wrong kind, or a name outside Heroku's alphabet, is not Heroku's."""
+    """Where no app has an id and a name in Heroku's alphabet, it is not Heroku that answers."""
     heroku.routes["/apps"] = ok([{**APP, **change}])
     with pytest.raises(NotHeroku) as caught:
         await heroku.api(clock).apps()
     assert "CANARY" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "body", [{}, [1], [[]], [None], "x", [{"version": True}], [{"version": -1}]]
-)
+@pytest.mark.parametrize("body", [{}, [1], [[]], [None], "x"])
 async def test_lists_of_an_odd_shape(heroku: FakeHeroku, clock: FakeClock, body: Any) -> None:
     """A list of anything but the things asked for is not Heroku's."""
     for path in ("/apps", "/addon-attachments", "/addons", "/apps/shop/releases"):
@@ -434,10 +429,10 @@ async def test_lists_of_an_odd_shape(heroku: FakeHeroku, clock: FakeClock, body:
 
 
 async def test_a_text_that_would_flood_the_screen(heroku: FakeHeroku, clock: FakeClock) -> None:
-    """Endless texts and control characters from outside do not get through."""
-    for description in ("x" * 2000, "\x1b[2J"):
+    """Endless texts and control characters from outside do not get through; the rest does."""
+    for description in ("x" * 2000, "\x1b[2J", 5, None):
         heroku.routes["/apps/shop/releases"] = ok([{"version": 1, "description": description}])
-        await trouble(heroku.api(clock).latest_release("shop"), NotHeroku)
+        assert await heroku.api(clock).latest_release("shop") == Release(1, None, None)
 
 
 # --- errors ----------------------------------------------------------------------------

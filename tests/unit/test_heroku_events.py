@@ -200,9 +200,9 @@ async def test_a_broken_log_costs_less_and_less(kind: type[HerokuError]) -> None
         assert len(running.logs.opened) == opened + 1
 
 
-@pytest.mark.parametrize("kind", [NotVisible, LoginRequired])
+@pytest.mark.parametrize("kind", [NotVisible, LoginRequired, UnsafeHost])
 async def test_what_lasts_is_asked_rarely(kind: type[HerokuError]) -> None:
-    """An app that is gone, or a token that is refused, is tried every 15 minutes."""
+    """An app that is gone, a refused token, an odd address: tried again every 15 minutes."""
     async with stream() as running:
         running.logs.error = kind("no")
         await running.says(None)
@@ -210,7 +210,7 @@ async def test_what_lasts_is_asked_rarely(kind: type[HerokuError]) -> None:
         assert running.logs.opened == [0.0, 1.0, 901.0, 1801.0, 2701.0, 3601.0]
 
 
-@pytest.mark.parametrize("kind", [Forbidden, HerokuError, UnsafeHost])
+@pytest.mark.parametrize("kind", [Forbidden, HerokuError])
 async def test_what_is_not_allowed_is_let_be(kind: type[HerokuError]) -> None:
     """Where Heroku does not allow it (scope, Shield, private logging) it is never asked again."""
     async with stream() as running:

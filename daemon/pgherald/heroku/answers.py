@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -25,6 +25,12 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.heroku.getter import Answer
+from pgherald.heroku.shapes import count_of, moment
+
+#: Values in one answer. A page of a thousand apps has 40,000; each takes up to 100 bytes of memory
+#: and may be one or two letters, so the size alone would allow for gigabytes.
+_MOST_VALUES: Final = 250_000
+_LONGEST_DATE: Final = 64
 
 #: Heroku refills its pool within the hour; a longer pause is somebody's mistake.
 _LONGEST_RETRY: Final = timedelta(hours=1)
@@ -65,6 +71,8 @@ def decoded(answer: Answer) -> Any:
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise NotHeroku("What answers is not Heroku: it sends a page, not data")
+    if sum(answer.body.count(mark) for mark in b",[{") > _MOST_VALUES:
+        raise NotHeroku("What answers is not Heroku: it sends more than anybody asked for")
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):  # it holds the whole text, so it must not live on
@@ -116,15 +124,22 @@ def _error_body(answer: Answer) -> Mapping[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
+def requests_left(headers: Mapping[str, str]) -> int | None:
+    """How many requests the account has left; None where Heroku says nothing plain."""
+    return count_of(headers.get("RateLimit-Remaining", ""))
+
+
+def date_of(text: str) -> datetime | None:
+    """The moment that a header holds, UTC; None where it holds none."""
+    try:
+        return moment(parsedate_to_datetime(text)) if len(text) <= _LONGEST_DATE else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
 def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
     """When to ask again: `Retry-After` holds seconds or a date."""
     text = headers.get("Retry-After", "").strip()
-    try:
-        at = (
-            now + timedelta(seconds=int(text))
-            if text.isascii() and text.isdigit()
-            else parsedate_to_datetime(text).astimezone(UTC)
-        )
-    except (ValueError, OverflowError):
-        return None
-    return min(max(at, now), now + _LONGEST_RETRY)
+    seconds = count_of(text)
+    at = date_of(text) if seconds is None else now + timedelta(seconds=seconds)
+    return None if at is None else min(max(at, now), now + _LONGEST_RETRY)

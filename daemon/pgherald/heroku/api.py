@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -27,13 +28,15 @@ import httpx
 from pgherald.clock import Clock
 from pgherald.errors import Forbidden, LoginRequired, NotHeroku
 from pgherald.heroku import shapes
-from pgherald.heroku.answers import decoded, error_of, needs_other_token
+from pgherald.heroku.answers import decoded, error_of, needs_other_token, requests_left
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter, Trust, segment
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.shapes import App, Attachment, LogSession, Release, VarsSeen
 from pgherald.heroku.tokens import TokenSource
 from pgherald.secret import Secret
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -52,6 +55,7 @@ _LONGEST_PAGE: Final = 1000
 _ALL: Final = f"id ..; max={_LONGEST_PAGE}"
 _NEWEST: Final = "version ..; max=1, order=desc"
 _MOST_PAGES: Final = 100
+_MOST_ITEMS: Final = _MOST_PAGES * _LONGEST_PAGE
 #: Answers remembered; more than the apps of a large company, at under a kilobyte each.
 _MOST_REMEMBERED: Final = 4096
 #: What we are willing to send back in a header: visible ASCII and spaces.
@@ -69,9 +73,16 @@ class _Remembered:
 
 @dataclass(frozen=True, slots=True)
 class _Page(Generic[T]):
-    """Part of a list, and the `Range` of the next part; empty when there is none."""
+    """Part of a list.
+
+    Attributes:
+        items: what was understood.
+        odd: how many items were not.
+        following: the `Range` of the next part; empty when there is none.
+    """
 
     items: tuple[T, ...]
+    odd: int
     following: str
 
 
@@ -105,7 +116,9 @@ class HerokuApi:
         self.refused: Secret | None = None
         self._getter = Getter(host, transport=transport, trust=trust, time_limit=time_limit)
         self._renewing = asyncio.Lock()
-        self._memory: OrderedDict[object, _Remembered] = OrderedDict()
+        self._memory: OrderedDict[tuple[str, object], _Remembered] = OrderedDict()
+        #: Lists in which something was not understood; each is named once.
+        self._odd: set[str] = set()
 
     @property
     def requests(self) -> int:
@@ -154,8 +167,10 @@ class HerokuApi:
         """The newest release; None when there is none."""
         path = f"/apps/{segment(app)}/releases"
         answer = await self._ask(path, app, {"Range": _NEWEST})
-        releases = _each(shapes.release, decoded(answer))
-        return max(releases, key=lambda release: release.version, default=None)
+        releases, odd = _each(shapes.release, decoded(answer))
+        if odd and not releases:
+            raise _odd_list()
+        return max(releases, key=lambda release: release.version or 0, default=None)
 
     async def open_log(self, app: str) -> LogSession:
         """Open a log session of an app; the one request that is no GET."""
@@ -210,17 +225,39 @@ class HerokuApi:
         what: str,
         headers: Mapping[str, str] | None = None,
     ) -> list[T]:
-        """All pages of a list, each of which is remembered for itself."""
+        """All pages of a list, each of which is remembered for itself.
+
+        Items that are not understood hide no others: they are passed over, and the log says
+        so once.
+
+        Raises:
+            NotHeroku: none of them is understood, or the list has no end.
+        """
         found: list[T] = []
+        odd = 0
         following, seen = _ALL, {_ALL}
         while following:
             page = await self._page(path, pick, what, {"Range": following, **(headers or {})})
             found += page.items
+            odd += page.odd
             following = page.following
-            if following in seen or len(seen) > _MOST_PAGES:
+            if following in seen or len(seen) > _MOST_PAGES or len(found) > _MOST_ITEMS:
                 raise NotHeroku("What answers is not Heroku: its list has no end")
             seen.add(following)
+        # Pages that begin elsewhere by now would fill the memory.
+        for key in [key for key in self._memory if key[0] == path and key[1] not in seen]:
+            del self._memory[key]
+        self._note_odd(path, what, odd, len(found))
         return found
+
+    def _note_odd(self, path: str, what: str, odd: int, good: int) -> None:
+        if odd and not good:
+            raise _odd_list()
+        if odd and path not in self._odd:
+            log.warning("%s: %d of %d have an odd shape and are left out.", what, odd, odd + good)
+            self._odd.add(path)
+        elif not odd:
+            self._odd.discard(path)
 
     async def _page(
         self, path: str, pick: Callable[[Any], T], what: str, headers: Mapping[str, str]
@@ -235,8 +272,9 @@ class HerokuApi:
         following = answer.headers.get("Next-Range", "")
         if following and not _ECHOED.fullmatch(following):
             raise NotHeroku("What answers is not Heroku: its list has no end")
-        page = _Page(tuple(_each(pick, decoded(answer))), following)
-        if following or len(page.items) < _LONGEST_PAGE:
+        items, odd = _each(pick, decoded(answer))
+        page = _Page(tuple(items), odd, following)
+        if following or len(items) + odd < _LONGEST_PAGE:
             self._remember(key, answer, page)
         else:
             # It is full: its ETag would not tell that another page has begun behind it.
@@ -277,9 +315,9 @@ class HerokuApi:
         if not free:
             self.budget.take()
         answer = await send(token, {"Accept": _ACCEPT, **headers})
-        left = answer.headers.get("RateLimit-Remaining", "")
-        if left.isascii() and left.isdigit():
-            self.budget.saw(int(left))
+        left = requests_left(answer.headers)
+        if left is not None:
+            self.budget.saw(left)
         return answer
 
     def _is_refusal(self, answer: Answer, what: str) -> bool:
@@ -310,7 +348,7 @@ class HerokuApi:
             f"It came from {self.tokens.name}. {LoginRequired.default_advice}",
         )
 
-    def _remember(self, key: object, answer: Answer, picked: object) -> None:
+    def _remember(self, key: tuple[str, object], answer: Answer, picked: object) -> None:
         self._memory.pop(key, None)
         etag = answer.headers.get("ETag", "")
         if _ECHOED.fullmatch(etag):
@@ -319,7 +357,16 @@ class HerokuApi:
             self._memory.popitem(last=False)
 
 
-def _each(pick: Callable[[Any], T], body: Any) -> list[T]:
+def _each(pick: Callable[[Any], T], body: Any) -> tuple[list[T], int]:
+    """What is understood in a list, and how many items are not."""
     if not isinstance(body, list):
-        raise NotHeroku("What answers is not Heroku: a list has an odd shape")
-    return [pick(item) for item in body]
+        raise _odd_list()
+    found = []
+    for item in body:
+        with contextlib.suppress(NotHeroku):
+            found.append(pick(item))
+    return found, len(body) - len(found)
+
+
+def _odd_list() -> NotHeroku:
+    return NotHeroku("What answers is not Heroku: a list has an odd shape")

@@ -172,7 +172,7 @@ class AppEvents:
 
 
 #: Errors that hold for a while.
-_LASTING: Final = (NotVisible, AccountSuspended, LoginRequired, TwoFactorRequired)
+_LASTING: Final = (NotVisible, AccountSuspended, LoginRequired, TwoFactorRequired, UnsafeHost)
 
 
 def _is_final(error: PgheraldError) -> bool:
@@ -180,4 +180,4 @@ def _is_final(error: PgheraldError) -> bool:
 
     Heroku: no log sessions for apps in a Shield Space, nor with Private Space Logging.
     """
-    return isinstance(error, Forbidden | UnsafeHost) or type(error) is HerokuError
+    return isinstance(error, Forbidden) or type(error) is HerokuError

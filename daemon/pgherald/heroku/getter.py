@@ -5,7 +5,8 @@
 - `HerokuHost.allows` is asked with the very URL that is about to be used. Redirects are
   never followed: the token would travel along.
 - A total time limit beside httpx's own, which begin anew with each piece: a body that
-  drips for ever ends here. A size limit, counted as the body comes in.
+  drips for ever ends here. A size limit, counted as the body comes in and is unpacked.
+- No cookie is kept or sent back.
 - Company proxies from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`; on macOS and
   Windows the system's) are used for Heroku, and never for this machine.
   `SSL_CERT_FILE` and `SSL_CERT_DIR` count in both cases.
@@ -19,12 +20,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import http.cookiejar
 import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import httpx
@@ -37,7 +39,9 @@ from pgherald.errors import (
     Unavailable,
     UnsafeHost,
 )
+from pgherald.heroku.body import pieces
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.peer import Guard, Resolver, refusal, resolve
 from pgherald.secret import Secret
 
 #: Reads the certificates of the authorities to trust.
@@ -46,7 +50,8 @@ Trust = Callable[[], ssl.SSLContext]
 log = logging.getLogger(__name__)
 
 TIME_LIMIT: Final = 20.0
-SIZE_LIMIT: Final = 16 * 1024 * 1024
+#: A page of a thousand add-ons has three megabytes at most.
+SIZE_LIMIT: Final = 8 * 1024 * 1024
 USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgherald/pgherald)"
 
 _NOT_MODIFIED: Final = 304
@@ -90,6 +95,7 @@ class Getter:
         trust: Trust = httpx.create_ssl_context,
         time_limit: float = TIME_LIMIT,
         size_limit: int = SIZE_LIMIT,
+        resolver: Resolver = resolve,
     ) -> None:
         self.host = host
         self.requests = 0
@@ -97,6 +103,7 @@ class Getter:
         self._trust = trust
         self._time_limit = time_limit
         self._size_limit = size_limit
+        self._resolver = resolver
         self._client: httpx.AsyncClient | None = None
 
     async def get(self, path: str, token: Secret, headers: Mapping[str, str]) -> Answer:
@@ -150,19 +157,15 @@ class Getter:
             NotHeroku: what answers is no log.
         """
         client = self._opened()
-        limits = httpx.Timeout(self._time_limit, read=None)
-        accepted = {"Accept": "text/event-stream"}
-        request = client.build_request("GET", url.reveal(), headers=accepted, timeout=limits)
-        if not self.host.allows_log(str(request.url)):
-            raise UnsafeHost(
-                "Refused: Heroku names an odd address for an app's log",
-                "Nothing was sent there. Rotations are noticed at the next look.",
-            )
+        request, guard = self._log_request(client, url)
         problem: HerokuError
         try:
             async with asyncio.timeout(self._time_limit):
                 response = await client.send(request, stream=True)
             try:
+                known = guard.opened or self.host.allows(str(request.url))
+                if self._transport is None and not known:
+                    raise refusal()  # nobody has seen where the connection leads
                 _check_log(response)
                 yield self._pieces(response)
                 return
@@ -176,19 +179,37 @@ class Getter:
         raise problem
 
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        size = 0
         problem: HerokuError
         try:
-            async for piece in response.aiter_bytes():
-                size += len(piece)
-                if size > self._size_limit:
-                    raise NotHeroku("What answers is not Heroku: it does not stop sending")
+            async for piece in self._unpacked(response, gzip=False):
                 yield piece
         except httpx.HTTPError as exc:
             problem = _in_plain_words(exc)
         else:
             return
         raise problem
+
+    def _log_request(self, client: httpx.AsyncClient, url: Secret) -> tuple[httpx.Request, Guard]:
+        """The request for a log, and what watches over its connection."""
+        address = None
+        with contextlib.suppress(httpx.InvalidURL, ValueError):
+            address = httpx.URL(url.reveal())
+        if address is None or not self.host.allows_log(str(address)):
+            raise refusal()
+        guard = Guard(self.host, address.raw_host.decode("ascii"), self._resolver)
+        request = client.build_request(
+            "GET",
+            address,
+            headers={
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+                # Each log has a connection of its own, so that the guard sees it being made.
+                "Connection": "close",
+            },
+            timeout=httpx.Timeout(self._time_limit, read=None),
+            extensions={"trace": guard},
+        )
+        return request, guard
 
     async def _in_time(
         self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
@@ -233,16 +254,27 @@ class Getter:
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
-        async for piece in response.aiter_bytes():
+        async for piece in self._unpacked(response, gzip=True):
             body += piece
-            if len(body) > self._size_limit:
-                raise NotHeroku("What answers is not Heroku: it does not stop sending")
         return bytes(body)
+
+    def _unpacked(self, response: httpx.Response, *, gzip: bool) -> AsyncIterator[bytes]:
+        encoding = response.headers.get("Content-Encoding", "")
+        # Not `aiter_bytes`, which unpacks without a limit.
+        raw = cast("httpx.AsyncByteStream", response.stream)
+        return pieces(raw, encoding, self._size_limit, gzip=gzip)
 
 
 def segment(name: str) -> str:
     """A name as one segment of a path. Dots are quoted too, since a library may resolve `..`."""
     return quote(name, safe="").replace(".", "%2E")
+
+
+class _NoCookies(http.cookiejar.CookieJar):
+    """Keeps no cookie, and does not even parse one."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the answer's cookies where they are."""
 
 
 def _check_log(response: httpx.Response) -> None:
@@ -278,8 +310,8 @@ def _client(
             verify=trust() if transport is None else True,
             follow_redirects=False,
             timeout=TIME_LIMIT,
-            # A body's size can be judged only as long as it is not compressed.
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
+            cookies=_NoCookies(),
         )
     except ImportError:
         problem = MissingTool(

@@ -32,6 +32,8 @@ _ORIGIN: Final = re.compile(rf"(https?)://({_NAME}|\[::1\])(?::([0-9]{{1,5}}))?"
 _BARE: Final = re.compile(_NAME)
 _PORTS: Final = {"https": 443, "http": 80}
 _SHOWN: Final = 60
+#: RFC 6052: in these, a gateway of the network finds an IPv4 address.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class HerokuHost:
 
         From anywhere over https, since Heroku's log routers have names of their own; where
         Heroku is this machine, from this machine alone, and where it is not, never from it.
+        That is the spelling; `allows_log_from` has the last word.
         """
         scheme, _, rest = url.partition("://")
         origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
@@ -146,6 +149,31 @@ class HerokuHost:
         if self.is_loopback or origin.is_loopback:
             return self.is_loopback and origin.is_loopback
         return origin.scheme == "https"
+
+    def allows_log_from(self, address: str) -> bool:
+        """Whether a log may be fetched from this IP address, which its name was resolved to.
+
+        From this machine, where that is what stands for Heroku; else from the public internet,
+        and from no other network: not this machine, not the one that it stands in.
+        """
+        try:
+            ip = _plain(ipaddress.ip_address(address.partition("%")[0]))
+        except ValueError:
+            return False
+        if self.is_loopback:
+            return ip.is_loopback
+        return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def _plain(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 address stands for; the address itself where it is none."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _shown(text: str) -> str:

@@ -1,7 +1,11 @@
 """JSON in, frozen types out: only what is needed, and only when it has the right shape.
 
 Names from Heroku end up in file names, section names and on the screen, so they are held
-to Heroku's own alphabet here.
+to Heroku's own alphabet here. Numbers and moments are held to what SQLite and every time
+zone can express.
+
+A field that identifies something must be right, or its item is refused. A field that only
+describes it (a moment, a version, a text) is None where it is odd.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from pgherald.errors import NotHeroku
@@ -19,7 +23,15 @@ from pgherald.secret import Secret
 T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DIGITS: Final = re.compile(r"[0-9]{1,10}")
 _LONGEST: Final = 1024
+_LONGEST_TIME: Final = 64
+#: A log session's address may carry a whole signed token.
+_LONGEST_URL: Final = 8192
+#: No release and no quota of Heroku's comes near it; SQLite's own integers end far beyond.
+_MOST: Final = 2**31 - 1
+#: Years that are believed. Further ones leave the calendar in another time zone.
+_YEARS: Final = range(1970, 3000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,7 @@ class App:
     Attributes:
         id: never changes.
         name: may be changed by its owner.
-        team: name of the team that owns it, if one does.
+        team: name of the team that owns it, if one does and Heroku says so plainly.
         released_at: when its code or a config var last changed, UTC; the cheap sign of
             a rotation.
         updated_at: moves with nearly everything, UTC.
@@ -96,13 +108,13 @@ class Release:
     """A release of an app: new code, or a changed config var.
 
     Attributes:
-        version: counts up from 1.
+        version: counts up from 1; this and the others are None where Heroku says something odd.
         description: Heroku's text, such as `Update DATABASE by heroku-postgresql`.
         created_at: when, UTC.
     """
 
-    version: int
-    description: str
+    version: int | None
+    description: str | None
     created_at: datetime | None
 
 
@@ -126,17 +138,21 @@ def vars_seen(
     wanted = {f"{name}_URL": name for name in attachments}
 
     def read(body: Any) -> VarsSeen:
-        if not isinstance(body, dict) or not all(
+        if not isinstance(body, dict):
+            raise _wrong("config vars")
+        logins = {
+            # An odd value is no URL, and is refused as such for its own database alone.
+            wanted[var]: Secret(value if isinstance(value, str) else "")
+            for var, value in body.items()
+            if var in wanted and value is not None
+        }
+        if not any(logins.values()) and not all(
             isinstance(value, str | None) for value in body.values()
         ):
-            raise _wrong("config vars")
+            raise _wrong("config vars")  # an object, but not of config vars
         return VarsSeen(
             seen_at=now(),
-            logins={
-                wanted[var]: Secret(value)
-                for var, value in body.items()
-                if var in wanted and value is not None
-            },
+            logins=logins,
             names=tuple(sorted(v for v in body if v not in wanted and _is_url(v, body[v]))),
         )
 
@@ -149,11 +165,10 @@ def app(body: Any) -> App:
     Raises:
         NotHeroku: it has not the shape of one; likewise below.
     """
-    owner = body.get("team") if isinstance(body, dict) else None
     return App(
         id=_name(body, "id"),
         name=_name(body, "name"),
-        team=None if owner is None else _name(owner, "name"),
+        team=_or_none(_name, body.get("team"), "name"),
         released_at=_time(body, "released_at"),
         updated_at=_time(body, "updated_at"),
     )
@@ -163,14 +178,13 @@ def attachment(body: Any) -> Attachment:
     """An attachment."""
     addon = _field(body, "addon", dict)
     namespace = body.get("namespace")
-    plan = addon.get("plan")
     return Attachment(
         id=_name(body, "id"),
         app=_name(_field(body, "app", dict), "name"),
         name=_name(body, "name"),
         addon=_name(addon, "name"),
         namespace=None if namespace is None else _text(body, "namespace"),
-        plan=None if plan is None else _text(plan, "name"),
+        plan=_or_none(_text, addon.get("plan"), "name"),
     )
 
 
@@ -181,16 +195,21 @@ def addon_plan(body: Any) -> tuple[str, str]:
 
 def release(body: Any) -> Release:
     """A release."""
+    if not isinstance(body, dict):
+        raise _wrong("release")
     return Release(
-        version=_count(body, "version"),
-        description=_text(body, "description"),
+        version=_or_none(_count, body, "version"),
+        description=_or_none(_text, body, "description"),
         created_at=_time(body, "created_at"),
     )
 
 
 def log_session(body: Any) -> LogSession:
     """A log session."""
-    return LogSession(Secret(_text(body, "logplex_url")), _time(body, "created_at"))
+    url = _field(body, "logplex_url", str)
+    if len(url) > _LONGEST_URL or not url.isprintable():
+        raise _wrong("logplex_url")
+    return LogSession(Secret(url), _time(body, "created_at"))
 
 
 def email(body: Any) -> str:
@@ -203,8 +222,32 @@ def remaining(body: Any) -> int:
     return _count(body, "remaining")
 
 
-def _is_url(var: str, value: str | None) -> bool:
-    return var.endswith("_URL") and value is not None and looks_like_postgres(value)
+def moment(at: datetime) -> datetime | None:
+    """A moment in UTC; None where it has no time zone, or cannot be expressed in every one."""
+    try:
+        utc = at.astimezone(UTC) if at.tzinfo is not None else None
+    except OverflowError:
+        return None
+    return utc if utc is not None and utc.year in _YEARS else None
+
+
+def count_of(text: str) -> int | None:
+    """The number that a header holds; None where it holds anything else."""
+    number = int(text) if _DIGITS.fullmatch(text) else None
+    return number if number is not None and number <= _MOST else None
+
+
+def _is_url(var: str, value: object) -> bool:
+    if not var.endswith("_URL") or not _NAME.fullmatch(var):
+        return False
+    return isinstance(value, str) and looks_like_postgres(value)
+
+
+def _or_none(read: Callable[[Any, str], T], body: Any, key: str) -> T | None:
+    try:
+        return read(body, key)
+    except NotHeroku:
+        return None
 
 
 def _field(body: Any, key: str, kind: type[T]) -> T:
@@ -230,22 +273,20 @@ def _name(body: Any, key: str) -> str:
 
 def _count(body: Any, key: str) -> int:
     number = _field(body, key, int)
-    if isinstance(number, bool) or number < 0:
+    if isinstance(number, bool) or not 0 <= number <= _MOST:
         raise _wrong(key)
     return number
 
 
 def _time(body: Any, key: str) -> datetime | None:
-    """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None where there is none."""
-    if isinstance(body, dict) and body.get(key) is None:
+    """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None for anything else."""
+    text = body.get(key) if isinstance(body, dict) else None
+    if not isinstance(text, str) or len(text) > _LONGEST_TIME:
         return None
     try:
-        at = datetime.fromisoformat(_field(body, key, str))
+        return moment(datetime.fromisoformat(text))
     except ValueError:
-        raise _wrong(key) from None
-    if at.tzinfo is None:
-        raise _wrong(key)
-    return at
+        return None
 
 
 def _wrong(what: str) -> NotHeroku:
@@ -265,9 +306,8 @@ def end_of(body: Any, token: Secret, now: datetime) -> datetime | None:
         if not isinstance(access, dict) or not isinstance(access.get("token"), str):
             continue
         seconds = access.get("expires_in")
-        if Secret(access["token"]) == token and isinstance(seconds, int):
-            try:
-                return now + timedelta(seconds=seconds)
-            except OverflowError:
-                return None
+        if Secret(access["token"]) != token or not isinstance(seconds, int):
+            continue
+        if not isinstance(seconds, bool) and 0 <= seconds <= _MOST:
+            return moment(now + timedelta(seconds=seconds))
     return None

@@ -8,15 +8,14 @@ Facts: `Oauth-Scope` and `Date`, recorded answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, NotHeroku
-from pgherald.heroku.answers import decoded, error_of
+from pgherald.heroku.answers import date_of, decoded, error_of, requests_left
 from pgherald.heroku.getter import Answer, Getter
 from pgherald.heroku.shapes import end_of
 from pgherald.heroku.tokens import TokenSource
@@ -26,6 +25,7 @@ _ACCEPT: Final = {"Accept": "application/vnd.heroku+json; version=3"}
 #: What a token without the right to an answer is told; that is an answer, too.
 _REFUSED: Final = frozenset({403, 404})
 _OK: Final = 200
+_SCOPE: Final = re.compile(r"(?<![^\s,])[a-z-]{1,32}(?![^\s,])")
 
 #: A token with one of these reads config vars (Heroku: `Oauth-Scope-Accepted`).
 ENOUGH: Final = frozenset({"global", "read-protected", "write-protected"})
@@ -67,14 +67,13 @@ async def visit(getter: Getter, tokens: TokenSource, clock: Clock) -> Visit:
     _check(account, tokens, now)
     mine = await getter.get("/oauth/authorizations", token, _ACCEPT)
     _check(mine, tokens, now)
-    date = _date(account.headers)
-    left = account.headers.get("RateLimit-Remaining", "")
+    date = date_of(account.headers.get("Date", ""))
     scopes = account.headers.get("Oauth-Scope")
     return Visit(
-        None if scopes is None else frozenset(scopes.replace(",", " ").split()),
+        None if scopes is None else frozenset(_SCOPE.findall(scopes)),
         end_of(decoded(mine), token, now) if mine.status == _OK else None,
         None if date is None else before + (now - before) / 2 - date,
-        int(left) if left.isascii() and left.isdigit() else None,
+        requests_left(account.headers),
     )
 
 
@@ -89,11 +88,3 @@ def _check(answer: Answer, tokens: TokenSource, now: datetime) -> None:
         raise LoginRequired(error.title, advice)
     if answer.status not in _REFUSED or isinstance(error, NotHeroku):
         raise error
-
-
-def _date(headers: Mapping[str, str]) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
-        return None
-    return found if found.tzinfo is not None else None
