@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +116,14 @@ async def test_where_it_is_not_allowed(simulator: Simulator, tmp_path: Path, kin
 # --- odd logs ------------------------------------------------------------------------------
 
 
+async def refused(getter: Getter, url: str) -> None:
+    """The log is not fetched, since its address is odd."""
+    with pytest.raises(UnsafeHost) as caught:
+        await read(getter, url)
+    assert "CANARY" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 async def read(getter: Getter, url: str) -> bytes:
     """All that a log says."""
     try:
@@ -186,3 +197,146 @@ async def test_an_odd_address_is_not_fetched(url: str) -> None:
     with pytest.raises((UnsafeHost, NotHeroku, Unavailable)) as caught:
         await read(Getter(host), url)
     assert isinstance(caught.value, UnsafeHost)
+
+
+# --- where a log's connection leads ----------------------------------------------------------
+
+HEROKU = HerokuHost.from_env({})
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxies the machine has, these tests have none."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "0.0.0.0", "127.1",  # noqa: S104 – nothing is bound
+        "2130706433", "0x7f.1", "0x7f000001", "017700000001", "0",
+        "[::ffff:127.0.0.1]", "[::1]", "[::]", "127.0.0.1.", "localhost", "LOCALHOST",
+    ],
+)  # fmt: skip
+async def test_this_machine_however_it_is_spelt(spelling: str) -> None:
+    """An address that is this machine in disguise is refused before anything connects to it."""
+    async with serve(answer(200, "CANARY", PLAIN)) as server:
+        port = server.url.rpartition(":")[2]
+        await refused(Getter(HEROKU, time_limit=5.0), f"https://{spelling}:{port}/CANARY")
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["::1"],
+        ["8.8.8.8", "127.0.0.1"],
+        ["2001:4860:4860::8888", "fe80::1%eth0"],
+        ["169.254.169.254"],
+        ["10.0.0.1"],
+        ["not an address"],
+    ],
+)
+async def test_a_name_that_leads_home(addresses: list[str]) -> None:
+    """Each address of a name is checked; one that no log may come from is enough to refuse."""
+    asked = []
+
+    async def resolver(name: str, port: int) -> list[str]:
+        asked.append((name, port))
+        return addresses
+
+    getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+    await refused(getter, "https://logs.example.com/CANARY")
+    assert asked == [("logs.example.com", 443)]
+
+
+async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where DNS gives another address for the connection, not a byte is sent over it."""
+    received = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.set_result(await reader.read())
+        writer.close()
+
+    async def resolver(name: str, port: int) -> list[str]:
+        return ["8.8.8.8"]
+
+    real = socket.getaddrinfo
+
+    def rebound(host: str | bytes, *args: Any, **kwargs: Any) -> Any:
+        theirs = host in ("logs.example.com", b"logs.example.com")
+        return real("127.0.0.1" if theirs else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+        await refused(getter, f"https://logs.example.com:{port}/CANARY")
+        async with asyncio.timeout(10):
+            assert await received == b""
+
+
+async def test_a_simulator_that_leads_elsewhere() -> None:
+    """Where Heroku is this machine, a log comes from it alone, whatever its name leads to."""
+
+    async def resolver(name: str, port: int) -> list[str]:
+        return ["8.8.8.8"]
+
+    async with serve(answer(200, "x", PLAIN)) as server:
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        await refused(Getter(host, resolver=resolver), f"{server.url}/CANARY")
+        assert server.connections == 0
+
+
+async def test_a_name_that_does_not_exist() -> None:
+    """A name without an address is no network and no DNS, in the usual words."""
+
+    async def resolver(name: str, port: int) -> list[str]:
+        raise socket.gaierror
+
+    getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+    with pytest.raises(Unavailable):
+        await read(getter, "https://logs.invalid/CANARY")
+
+
+async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a proxy the name goes to the proxy, which is on this machine here, and rules."""
+
+    async def resolver(name: str, port: int) -> list[str]:
+        pytest.fail("the proxy resolves names")
+
+    async with serve(answer(407, "CANARY")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+        with pytest.raises(Unavailable) as caught:
+            await read(getter, "https://logs.example.com/CANARY")
+        assert "the proxy refuses" in caught.value.title
+        assert proxy.heads[0].startswith("CONNECT logs.example.com:443 HTTP/1.1")
+
+
+async def test_a_log_after_a_question_on_the_same_connection(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """A log at Heroku's own address may use the connection that Heroku was just asked over."""
+    listener = Listener(simulator, tmp_path)
+    await listener.api.account()
+    async with listener.running() as task:
+        assert listener.events.connected
+        assert not task.done()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
+async def test_a_packed_log(encoding: str) -> None:
+    """A log is asked for as it is, and one that comes packed is no log."""
+    body = gzip.compress(b"0" * 10_000_000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with serve(bytes_then_close(head.encode() + body)) as server:
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        with pytest.raises(NotHeroku) as caught:
+            await read(Getter(host), f"{server.url}/sessions/x")
+    assert "packs its data" in caught.value.title
+    assert "\r\nAccept-Encoding: identity\r\n" in server.heads[0]

@@ -10,6 +10,8 @@ import logging
 import ssl
 import time
 import traceback
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import httpx
@@ -21,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pgherald.clock import SystemClock
 from pgherald.config import load
 from pgherald.daemon.wiring import Outside, accounts_of
-from pgherald.errors import HerokuError, NotHeroku, Unavailable
+from pgherald.errors import HerokuError, NotHeroku, NotVisible, Unavailable
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.getter import Getter
+from pgherald.heroku.getter import SIZE_LIMIT, Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.secret import Secret
 from support.heroku_answers import HOST, TOKEN, URL, FakeTokens
@@ -310,3 +312,107 @@ async def test_no_tls_where_tls_was_expected() -> None:
         problem = await outcome(api(server.url.replace("http:", "https:")))
         assert server.heads == []
     assert "no secure connection" in problem.title
+
+
+# --- packed answers ----------------------------------------------------------------------
+
+
+def packed(encoding: str, body: bytes) -> Script:
+    """An answer that names an encoding, whole."""
+    head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return bytes_then_close(JSON + head.encode() + body)
+
+
+VARS = f'{{"DATABASE_URL": "{URL}"}}'.encode()
+
+
+async def test_gzip_is_asked_for_and_read() -> None:
+    """A packed answer is read, in whatever pieces it comes and by either of gzip's names."""
+    body = gzip.compress(VARS, mtime=0)
+
+    async def drip(writer: asyncio.StreamWriter, head: str) -> None:
+        assert "\r\nAccept-Encoding: gzip\r\n" in head
+        length = b"Content-Encoding: GZip\r\nContent-Length: %d\r\n\r\n" % len(body)
+        for byte in JSON + length + body:
+            writer.write(bytes([byte]))
+            await writer.drain()
+
+    for script in (drip, packed("x-gzip", body)):
+        async with serve(script) as server:
+            heroku = api(server.url)
+            assert (await heroku.config_vars("shop", ["DATABASE"])).logins["DATABASE"] == Secret(
+                URL
+            )
+            await heroku.aclose()
+
+
+#: 64 MB as 60 kB; packed twice it is a few hundred bytes.
+HUGE = gzip.compress(b"0" * 64_000_000, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "words"),
+    [
+        ("gzip", HUGE, "does not stop sending"),
+        ("gzip, gzip", gzip.compress(HUGE, mtime=0), "packs its data"),
+        (", ".join(["gzip"] * 10), gzip.compress(HUGE, mtime=0), "packs its data"),
+        ("gzip\r\nContent-Encoding: gzip", gzip.compress(HUGE, mtime=0), "packs its data"),
+        ("deflate", zlib.compress(b"0" * 64_000_000), "packs its data"),
+        ("br", b"\x00", "packs its data"),
+        ("zstd", b"\x00", "packs its data"),
+        ("CANARY", VARS, "packs its data"),
+        ("gzip", gzip.compress(VARS, mtime=0)[:-1], "damaged"),
+        ("gzip", gzip.compress(VARS, mtime=0) + b"\x00", "damaged"),
+        ("gzip", gzip.compress(VARS, mtime=0) * 2, "damaged"),
+        ("gzip", b"CANARY", "damaged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else len(value),
+)
+async def test_what_is_packed_is_counted_before_it_is_kept(
+    encoding: str, body: bytes, words: str
+) -> None:
+    """However much an answer becomes when it is unpacked, no more than the limit is ever there."""
+    async with serve(packed(encoding, body)) as server:
+        tracemalloc.start()
+        try:
+            problem = await outcome(api(server.url))
+            assert tracemalloc.get_traced_memory()[1] < 6 * SIZE_LIMIT
+        finally:
+            tracemalloc.stop()
+    assert type(problem) is NotHeroku
+    assert words in problem.title
+
+
+async def test_a_packed_answer_without_a_body() -> None:
+    """An empty body is empty, however it claims to be packed."""
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
+    async with serve(bytes_then_close(head)) as server:
+        assert isinstance(await outcome(api(server.url)), NotVisible)
+
+
+async def test_very_many_headers() -> None:
+    """A thousand headers do no harm; a megabyte of them is not HTTP as Heroku speaks it."""
+    many = "".join(f"X-{n}: {'x' * 40}\r\n" for n in range(1000))
+    end = f"Content-Length: {len(VARS)}\r\n\r\n".encode() + VARS
+    async with serve(bytes_then_close(JSON + many.encode() + end)) as server:
+        heroku = api(server.url)
+        assert (await heroku.config_vars("shop", ["DATABASE"])).logins["DATABASE"] == Secret(URL)
+        await heroku.aclose()
+    async with serve(bytes_then_close(JSON + many.encode() * 20 + end)) as server:
+        assert "does not speak HTTP" in (await outcome(api(server.url))).title
+
+
+async def test_cookies_do_not_grow() -> None:
+    """A server that sets a new cookie with each answer sees none of them, on one connection."""
+
+    async def script(writer: asyncio.StreamWriter, head: str) -> None:
+        cookie = {"Set-Cookie": f"c{len(server.heads)}={'x' * 3000}; Path=/"}
+        await answer(200, '{"email": "e"}', cookie)(writer, head)
+
+    async with serve(script) as server:
+        heroku = api(server.url)
+        for _ in range(30):
+            assert await heroku.account() == "e"
+        await heroku.aclose()
+    assert len(server.heads) == 30
+    assert len({len(head) for head in server.heads}) == 1

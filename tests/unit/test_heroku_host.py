@@ -165,3 +165,34 @@ def test_only_heroku_itself_is_the_usual_one() -> None:
 def test_where_a_log_may_be_read(heroku: str, url: str, allowed: bool) -> None:  # noqa: FBT001 – a table's column
     """A log comes over https, or from this machine where that is what stands for Heroku."""
     assert HerokuHost.from_env({"HEROKU_HOST": heroku}).allows_log(url) is allowed
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+def test_a_log_comes_from_the_internet(address: str) -> None:
+    """A public address may give a log, unless this machine stands for Heroku."""
+    assert HerokuHost.from_env({}).allows_log_from(address)
+    assert not HerokuHost.from_env({"HEROKU_HOST": "http://localhost:1"}).allows_log_from(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_a_log_comes_from_this_machine_where_that_is_heroku(address: str) -> None:
+    """Loopback is allowed where HEROKU_HOST is loopback itself, and nowhere else."""
+    assert HerokuHost.from_env({"HEROKU_HOST": "http://localhost:1"}).allows_log_from(address)
+    assert not HerokuHost.from_env({}).allows_log_from(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0", "0.1.2.3", "::",  # noqa: S104 – nothing is bound
+        "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1",
+        "169.254.169.254", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "224.0.0.1",
+        "ff02::1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "2001:db8::1",
+        "::ffff:10.0.0.1", "::ffff:0.0.0.0", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
+        "2001::1", "::7f00:1", "127.1", "2130706433", "localhost", "", "8.8.8.8:443", "[::1]",
+    ],
+)  # fmt: skip
+def test_a_log_comes_from_no_other_network(address: str) -> None:
+    """No network of the machine's own, none that is reserved, nothing that only stands for one."""
+    for heroku in ("", "http://127.0.0.1:5000"):
+        assert not HerokuHost.from_env({"HEROKU_HOST": heroku}).allows_log_from(address)

@@ -157,23 +157,20 @@ class HerokuHost:
         and from no other network: not this machine, not the one that it stands in.
         """
         try:
-            ip = _plain(ipaddress.ip_address(address.partition("%")[0]))
+            ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if self.is_loopback:
-            return ip.is_loopback
-        return ip.is_global and not ip.is_multicast and not ip.is_reserved
+        if isinstance(ip, ipaddress.IPv6Address):
+            ip = ip.ipv4_mapped or ip
+        return ip.is_loopback if self.is_loopback else _is_public(ip)
 
 
-def _plain(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address that an IPv6 address stands for; the address itself where it is none."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+def _is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether it belongs to the public internet, and so does the IPv4 address within it, if any."""
+    if isinstance(ip, ipaddress.IPv6Address):
+        within = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else ip.sixtofour
+        ip = within or ip
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def _shown(text: str) -> str:
