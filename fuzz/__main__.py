@@ -21,7 +21,7 @@ def fuzz(name: str, options: list[str]) -> None:
     """Fuzz one target in this process; does not return."""
     import atheris  # noqa: PLC0415 – a development dependency, on Linux alone
 
-    with atheris.instrument_imports(include=["pgherald.clients", "pgherald.heroku.url",
+    with atheris.instrument_imports(include=["pgherald.clients", "pgherald.heroku",
                                              "pgherald.config", "tomllib"]):  # fmt: skip
         from targets import SEEDS, TARGETS  # noqa: PLC0415 – imported under instrumentation
     corpus = CORPUS / name
@@ -36,7 +36,7 @@ def fuzz(name: str, options: list[str]) -> None:
 def fuzz_all(seconds: int) -> int:
     """Fuzz every target, each in a process of its own; the exit code."""
     code = 0
-    for name in ("pgpass", "service_file", "servers_json", "config", "url"):
+    for name in ("pgpass", "service_file", "servers_json", "config", "url", "heroku"):
         argv = [sys.executable, str(Path(__file__).parent), name, f"-max_total_time={seconds}"]
         # libFuzzer ends the process at once, and what it has made stays.
         with tempfile.TemporaryDirectory(prefix="pgherald-fuzz-") as folder:

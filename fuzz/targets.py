@@ -1,4 +1,4 @@
-"""What is fuzzed: the five parsers that read what somebody else wrote, and what each promises.
+"""What is fuzzed: the six readers of what somebody else wrote, and what each promises.
 
 A target takes any bytes and returns; an `AssertionError`, or any error that is not of
 `pgherald.errors`, is a finding. `SEEDS` are the inputs to begin with; a finding that was mended
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+import answers
 from pgherald.clients.base import Action, TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
@@ -122,7 +123,7 @@ _TELLING: Final = 24
 _FOLDER: Final = tempfile.TemporaryDirectory(prefix="pgherald-fuzz-")
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
-    {t.__name__: t for t in (pgpass, service_file, servers_json, config, url)}
+    {t.__name__: t for t in (pgpass, service_file, servers_json, config, url, answers.heroku)}
 )
 
 
@@ -159,5 +160,6 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
             b"postgresql://u%40:p%2Fw@[::1]:1/d?sslmode=require",
             b"postgres://u:p:w@h/d",
         ),
+        "heroku": answers.SEEDS,
     }
 )

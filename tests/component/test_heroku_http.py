@@ -140,6 +140,23 @@ async def test_no_redirect_is_followed(status: int) -> None:
     assert isinstance(problem, NotHeroku)
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["https:CANARY", "https://[CANARY", "//CANARY:99999", "\x7f", "x" * 90_000, "https://xn--"],
+)
+async def test_a_redirect_to_no_address(location: str) -> None:
+    """A redirect is one, wherever it leads, and the library's opinion of its address is nobody's."""
+    async with serve(answer(302, "", {"Location": location})) as server:
+        problem = await outcome(api(server.url))
+        assert isinstance(problem, NotHeroku)
+        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
+        getter = Getter(host, time_limit=LIMIT)
+        with pytest.raises(HerokuError):
+            async with getter.follow(Secret(f"{server.url}/sessions/x")):
+                pass
+        await getter.aclose()
+
+
 async def test_nobody_listens() -> None:
     """A closed port is a refused connection."""
     async with serve(silence) as server:

@@ -331,7 +331,7 @@ async def test_no_cookie_is_kept(heroku: FakeHeroku, api: HerokuApi) -> None:
     [
         '"https://["', '"https://logs.example.com:99999/"', '"https://logs.example.com:x/"',
         '"https://\\u0000/"', '"https://logs.example.com/\\n"', '"https://\\ud800.example/"',
-        '"https://' + "x" * 100_000 + '/"', '"https://' + "x" * 300 + '/"', '"https://xn--/"',
+        '"https://' + "x" * 100_000 + '/"', '"https://' + "x" * 300 + '/"', '"https://xn--/"', '"https://xn--a/"', '"https://xn--0000.example.com/"',
         '"https://a..b/"', '"https://\\u2488com/"', '"//x"', '"?"', '""', "5", "null", "[]",
         '"https://127.0.0.1/CANARY"', '"gopher://x/"', '"https://user:CANARY@logs.example.com/"',
     ],

@@ -55,6 +55,8 @@ SIZE_LIMIT: Final = 8 * 1024 * 1024
 USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgherald/pgherald)"
 
 _NOT_MODIFIED: Final = 304
+#: What httpx raises where a redirect leads to no address, followed or not.
+_NO_ADDRESS: Final = (httpx.InvalidURL, UnicodeError)
 #: Only what Heroku itself says of the app, none of what the app says; one old line, and the new
 #: ones as they come. The public schema calls the filter `dyno_name`, the Heroku CLI `dyno`.
 _LOG_SESSION: Final = {"source": "app", "dyno": "api", "lines": 1, "tail": True}
@@ -176,6 +178,8 @@ class Getter:
             problem = _in_plain_words(exc)
         except TimeoutError:
             problem = _too_slow()
+        except _NO_ADDRESS:
+            problem = _redirected()
         raise problem
 
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
@@ -192,9 +196,11 @@ class Getter:
     def _log_request(self, client: httpx.AsyncClient, url: Secret) -> tuple[httpx.Request, Guard]:
         """The request for a log, and what watches over its connection."""
         address = None
-        with contextlib.suppress(httpx.InvalidURL, ValueError):
-            address = httpx.URL(url.reveal())
-        if address is None or not self.host.allows_log(str(address)):
+        with contextlib.suppress(*_NO_ADDRESS):
+            found = httpx.URL(url.reveal())
+            # Asking for its host decodes it, which may fail where reading it did not.
+            address = found if found.host and self.host.allows_log(str(found)) else None
+        if address is None:
             raise refusal()
         guard = Guard(self.host, address.raw_host.decode("ascii"), self._resolver)
         request = client.build_request(
@@ -223,6 +229,8 @@ class Getter:
             problem = _in_plain_words(exc)
         except TimeoutError:
             problem = _too_slow()
+        except _NO_ADDRESS:
+            problem = _redirected()
         raise problem
 
     async def aclose(self) -> None:
@@ -247,7 +255,7 @@ class Getter:
         response = await client.send(request, stream=True)
         try:
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
-                raise NotHeroku("What answers is not Heroku: it redirects elsewhere")
+                raise _redirected()
             return Answer(response.status_code, response.headers, await self._body(response))
         finally:
             await response.aclose()
@@ -371,6 +379,10 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
             for each in exc.exceptions:
                 yield from _causes(each)
         exc = exc.__cause__ or exc.__context__
+
+
+def _redirected() -> NotHeroku:
+    return NotHeroku("What answers is not Heroku: it redirects elsewhere")
 
 
 def _too_slow() -> Unavailable:
