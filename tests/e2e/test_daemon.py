@@ -117,6 +117,28 @@ async def test_under_systemd(house: House, tmp_path: Path) -> None:
     assert max(gaps) < allowed
 
 
+async def test_starts_that_back_off(house: House, tmp_path: Path) -> None:
+    """After three crashes in a row it rests, and says so; whoever restarts it need not wait."""
+    house.configure(SHOP)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    async with Systemd.listening(tmp_path / "notify") as systemd:
+        environ = systemd.environ | {"RUNTIME_DIRECTORY": str(runtime)}
+        for count in range(1, 4):
+            async with house.daemon(environ) as daemon:
+                await eventually(lambda: systemd.words() == ["READY=1"] * count)  # noqa: B023 – awaited here
+                await daemon.kill()
+        async with house.daemon(environ) as daemon:
+            await daemon.line("Ended unexpectedly 3 times in a row: begins anew in 30 s")
+            await eventually(lambda: "begins anew" in systemd.state())
+            daemon.signal(signal.SIGTERM)
+            await eventually(lambda: not daemon.running)
+        assert systemd.words() == ["READY=1"] * 3
+        async with house.daemon(environ) as daemon:
+            await daemon.line("Ready:")
+        assert list(runtime.iterdir()) == []
+
+
 async def test_what_other_programs_read(house: House) -> None:
     """status.json is what `status --json` prints, metrics tell of a rotation, and both of the end."""
     metrics = house.home / "pgherald.prom"

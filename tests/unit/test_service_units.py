@@ -44,6 +44,12 @@ def test_the_default_suits_the_oldest_systemd(unit: str) -> None:
     found = directives(unit)
     assert found["Type"] == "notify"
     assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert found["MemoryMax"] == "512M"
+    assert found["MemorySwapMax"] == "0"
+    # It never gives up, and the pauses grow by what pgherald keeps from start to start.
+    assert found["RuntimeDirectoryPreserve"] == "restart"
+    assert "StartLimitBurst" not in found
+    assert "StartLimitIntervalSec=0\n" in unit
     assert "RestartSteps" not in found
 
 

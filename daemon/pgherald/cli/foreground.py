@@ -19,6 +19,7 @@ from pgherald.daemon.run import Daemon
 from pgherald.daemon.wiring import Outside
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files import Files
+from pgherald.service.rest import Starts
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,18 @@ def run(config_path: Path | None, log_file: Path | None, env: Mapping[str, str])
     set_up(config.log_level, env)
     loop = asyncio.new_event_loop()
     code = EXIT_OK
+    starts = Starts(env, SystemClock())
+
+    def end_as_told() -> NoReturn:
+        starts.ended()
+        _end(EXIT_OK)
+
     try:
+        loop.run_until_complete(starts.rest())
         outside = Outside(env, Path.home(), SystemClock())
-        daemon = Daemon(config, configured, outside, lambda: _end(EXIT_OK))
+        daemon = Daemon(config, configured, outside, end_as_told)
         loop.run_until_complete(daemon.run())
+        starts.ended()
     except PgheraldError as exc:
         from pgherald.cli.main import fail  # noqa: PLC0415 – click, in the end
 

@@ -97,7 +97,8 @@ def agent(setup: Setup, log: Path) -> str:
         "RunAtLoad": True,
         # Whatever ends it but being told to; launchd cannot tell a wrong configuration from a crash.
         "KeepAlive": {"SuccessfulExit": False},
-        "ThrottleInterval": 15,
+        # launchd knows no pause that grows; this one is Windows' shortest, too.
+        "ThrottleInterval": 60,
         # It ends within two seconds, in the middle of anything; more means that it hangs.
         "ExitTimeOut": 10,
         "ProcessType": "Background",

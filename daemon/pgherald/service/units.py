@@ -53,7 +53,9 @@ UNIT: Final = """\
 [Unit]
 Description=Keeps local Postgres clients working when Heroku rotates credentials{whose}
 Documentation=https://github.com/pgherald/pgherald
-{after}# What is broken for a while (a full disk, say) is tried again for as long as it takes.
+{after}# What is broken for a while (a full disk, say) is tried again for as long as it takes. The pause
+# below stays the same; pgherald itself adds a longer and longer one, of up to 15 minutes, before
+# it begins. It counts its starts in the folder RuntimeDirectory=.
 StartLimitIntervalSec=0
 
 [Service]
@@ -76,6 +78,12 @@ ExecStart={program} {arguments}run
 RestartPreventExitStatus=2 3
 Restart=on-failure
 RestartSec=15
+# Its count of starts lies in memory, kept from one automatic start to the next.
+RuntimeDirectory={runtime}
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=restart
+# Longer than it may rest before it begins.
+TimeoutStartSec=20min
 # The loop shows twice in this time that it still turns; else it is started anew.
 WatchdogSec=60
 # It ends within two seconds, in the middle of anything; more means that it hangs.
@@ -84,8 +92,14 @@ TimeoutStopSec=10
 KillMode=mixed
 # Everything it makes is for this account alone, even before a mode is set.
 UMask=0077
-# Its memory holds passwords, and so would a core dump.
+# Its memory holds passwords, and so would a core dump, or the swap.
 LimitCORE=0
+MemorySwapMax=0
+# It needs about 80 MB; the rest is for the programs that it starts, such as the Heroku CLI (up to
+# 200 MB) and hooks. Whatever grows beyond is ended, and not the other programs of the machine.
+MemoryMax=512M
+# If that is a program it started, pgherald itself goes on.
+OOMPolicy=continue
 """
 
 ENVIRONMENT: Final = """\
@@ -244,7 +258,7 @@ def user_unit(
         [
             USER_HEAD,
             UNIT.format(whose="", after=""),
-            SERVICE.format(program=program, arguments=arguments),
+            SERVICE.format(program=program, arguments=arguments, runtime="pgherald"),
             ENVIRONMENT.format(lines="".join(settings)) if settings else "",
             wanted.format(name=CREDENTIAL, path=path),
             FILTERS.format(memory=MEMORY_OPEN),
@@ -268,7 +282,11 @@ def system_unit(program: str = SYSTEM_PROGRAM) -> str:
         [
             SYSTEM_HEAD,
             UNIT.format(whose=" (%i)", after=AFTER_NETWORK),
-            SERVICE.format(program=program, arguments="--config /etc/pgherald/%i.toml "),
+            SERVICE.format(
+                program=program,
+                arguments="--config /etc/pgherald/%i.toml ",
+                runtime="pgherald/%i",
+            ),
             SYSTEM_ACCOUNT.format(name=CREDENTIAL),
             FILTERS.format(memory=MEMORY_CLOSED),
             SYSTEM_SANDBOX + SANDBOX.format(writable=folders),
