@@ -113,6 +113,7 @@ BAD = [
     "postgres://u:CANARY\x85@h/d",
     "postgres://u:CANARY\ud800@h/d",
     "postgres://u:p@h/CANARY/d",
+    f"postgres://u:CANARY{'y' * 5000}@h/d",
 ]
 
 

@@ -7,6 +7,7 @@ What is accepted, beyond the plain form:
 - `postgres` and `postgresql`, in any case.
 - Percent-encoding in every part, UTF-8 inside; `+` stays `+`. A `%` without two
   hexadecimal digits is refused, as libpq does.
+- No more than 4,096 characters: Heroku's have 200, and all config vars of an app 65,536.
 - A missing or empty port is 5432. IPv6 addresses stand in brackets.
 - Everything after `?` or `#` behind the database's name is ignored, `sslmode` included:
   the database's own `sslmode` rules.
@@ -30,6 +31,7 @@ from pgherald.model import Login
 from pgherald.secret import Secret
 
 DEFAULT_PORT: Final = 5432
+_LONGEST: Final = 4096
 
 _SCHEME: Final = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 _PLACE: Final = re.compile(
@@ -77,6 +79,8 @@ class _Refused(Exception):
 
 
 def _read(value: str, sslmode: str) -> Login:
+    if len(value) > _LONGEST:
+        raise _Refused("It is far too long.")
     scheme = _SCHEME.match(value)
     if not scheme:
         raise _Refused("It does not begin with postgres://.")
