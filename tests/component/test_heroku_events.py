@@ -329,6 +329,17 @@ async def test_a_log_after_a_question_on_the_same_connection(
         assert not task.done()
 
 
+async def test_one_log_after_another() -> None:
+    """Each log has a connection of its own, whose address is seen, though the router is the same."""
+    async with serve(answer(200, "one\n", PLAIN)) as server:
+        getter = Getter(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"}))
+        for _ in range(2):
+            async with getter.follow(Secret(f"{server.url}/sessions/x")) as pieces:
+                assert [piece async for piece in pieces] == [b"one\n"]
+        await getter.aclose()
+        assert server.connections == 2
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
 async def test_a_packed_log(encoding: str) -> None:
     """A log is asked for as it is, and one that comes packed is no log."""

@@ -15,6 +15,7 @@ import pytest
 from pgherald.errors import BadUrl, NotHeroku, RateLimited
 from pgherald.heroku.account import Account, Missing
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.discovery import Discovery, Rule
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.getter import Getter
 from pgherald.heroku.shapes import App, Release
@@ -178,6 +179,24 @@ async def test_one_odd_app_hides_no_other(
     assert "CANARY" not in caplog.text
 
 
+async def test_an_odd_attachment_loses_no_database(heroku: FakeHeroku) -> None:
+    """A database that was found stays found while its entry makes no sense, and no longer."""
+
+    def attached(app: Any) -> dict[str, Any]:
+        addon = {"name": "pg-1", "plan": {"name": "heroku-postgresql:mini"}}
+        return {"id": "1", "name": "DATABASE", "app": {"name": app}, "addon": addon}
+
+    discovery = Discovery(Account("default", heroku.api(FakeClock())), [Rule()])
+    for shown, found in (
+        (["a", "b"], ["a", "b"]),
+        (["a", 5], ["a", "b"]),
+        ([5, "c"], ["a", "b", "c"]),
+        (["c"], ["c"]),
+    ):
+        heroku.routes["/addon-attachments"] = ok([attached(app) for app in shown])
+        assert [each.app for each in await discovery.discover()] == found
+
+
 async def test_a_list_that_begins_elsewhere_each_time(heroku: FakeHeroku, api: HerokuApi) -> None:
     """Pages that are no longer part of a list are forgotten, whatever `Next-Range` leads to."""
 
@@ -212,11 +231,12 @@ async def test_a_list_of_very_many_pages(
         "[" * 100_000,
         '{"a":' * 100_000,
         '{"DATABASE_URL": ' + "9" * 5000 + "}",
-        "[" + "[]," * 500_000 + "[]]",
+        f'{{"DATABASE_URL": "{URL}", "X": [' + "[]," * 300_000 + "[]]}",
         '{"a": "CANARY',
         "\\ud800",
         "",
     ],
+    ids=len,
 )
 async def test_json_that_cannot_be_read(heroku: FakeHeroku, api: HerokuApi, body: str) -> None:
     """JSON that is too deep, too long, too many or none is refused, and nothing of it is shown."""

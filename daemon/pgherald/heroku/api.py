@@ -97,6 +97,7 @@ class HerokuApi:
         clock: tells the time.
         budget: counts the requests, and sends none beyond.
         refused: the token that Heroku refused last, if any.
+        odd: paths of the lists in which something was not understood the last time.
     """
 
     def __init__(
@@ -117,8 +118,7 @@ class HerokuApi:
         self._getter = Getter(host, transport=transport, trust=trust, time_limit=time_limit)
         self._renewing = asyncio.Lock()
         self._memory: OrderedDict[tuple[str, object], _Remembered] = OrderedDict()
-        #: Lists in which something was not understood; each is named once.
-        self._odd: set[str] = set()
+        self.odd: set[str] = set()
 
     @property
     def requests(self) -> int:
@@ -253,11 +253,11 @@ class HerokuApi:
     def _note_odd(self, path: str, what: str, odd: int, good: int) -> None:
         if odd and not good:
             raise _odd_list()
-        if odd and path not in self._odd:
+        if odd and path not in self.odd:
             log.warning("%s: %d of %d have an odd shape and are left out.", what, odd, odd + good)
-            self._odd.add(path)
+            self.odd.add(path)
         elif not odd:
-            self._odd.discard(path)
+            self.odd.discard(path)
 
     async def _page(
         self, path: str, pick: Callable[[Any], T], what: str, headers: Mapping[str, str]
