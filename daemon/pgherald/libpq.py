@@ -49,7 +49,12 @@ def ignore_environment() -> None:
 
 
 def conninfo(
-    login: Login, *, address: str, timeout: float, root_certificate: Path | None = None
+    login: Login,
+    *,
+    address: str,
+    timeout: float,
+    port: int | None = None,
+    root_certificate: Path | None = None,
 ) -> str:
     """A connection string that leaves nothing open. It holds the password.
 
@@ -60,8 +65,9 @@ def conninfo(
 
     Args:
         login: whom to connect as, and where to.
-        address: IP address of the login's host.
+        address: IP address of the login's host, or of what leads there.
         timeout: seconds that connecting may take; libpq's own limit, in whole seconds.
+        port: port at that address, if it is not the login's own.
         root_certificate: what to verify against, instead of libpq's usual file.
 
     Raises:
@@ -72,7 +78,7 @@ def conninfo(
     settings = _DEFAULTS | {
         "host": login.host,
         "hostaddr": address,
-        "port": str(login.port),
+        "port": str(port or login.port),
         "dbname": login.dbname,
         "user": login.user,
         "password": login.password.reveal(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import threading
 from collections.abc import Callable
@@ -116,7 +117,9 @@ async def test_what_cannot_even_be_begun(monkeypatch: pytest.MonkeyPatch) -> Non
         connect_start = staticmethod(refused)
 
     monkeypatch.setattr(psycopg.pq, "PGconn", Unwilling)
-    found = await PostgresProber(FakeClock())._try(LOGIN, "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = dataclasses.replace(LOGIN, port=listener.getsockname()[1])
+        found = await PostgresProber(FakeClock())._try(there, "127.0.0.1")
     assert found == Finding(Outcome.FAILED, "OperationalError before connecting")
 
 

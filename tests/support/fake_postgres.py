@@ -22,6 +22,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 OPEN = b"R" + struct.pack("!ii", 8, 0)
 ASK_PASSWORD = b"R" + struct.pack("!ii", 8, 3)
+ASK_MD5 = b"R" + struct.pack("!ii4s", 12, 5, b"salt")
 READY = b"Z" + struct.pack("!ic", 5, b"I")
 
 
@@ -60,6 +61,63 @@ def answering(answer: bytes) -> Behaviour:
         writer.write(answer)
 
     return behave
+
+
+def message(kind: bytes, body: bytes, *, length: int | None = None) -> bytes:
+    """One message; its length may be a lie."""
+    return kind + struct.pack("!i", len(body) + 4 if length is None else length) + body
+
+
+def row(*values: bytes) -> bytes:
+    """A DataRow."""
+    fields = b"".join(struct.pack("!i", len(value)) + value for value in values)
+    return message(b"D", struct.pack("!h", len(values)) + fields)
+
+
+def columns(count: int) -> bytes:
+    """A RowDescription of text columns."""
+    column = b"c\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0)
+    return message(b"T", struct.pack("!h", count) + column * count)
+
+
+#: What a Postgres answers to a query for one row of two columns.
+ONE_ROW = columns(2) + row(b"u", b"d") + message(b"C", b"SELECT 1\0") + READY
+
+
+class Flood:
+    """Takes any password, and sends without end at a chosen moment.
+
+    Args:
+        piece: what is sent again and again.
+        first: what is sent before it.
+        queried: whether to let the client in and wait for its query.
+        pause: seconds between two pieces.
+
+    Attributes:
+        sent: bytes that could be handed to the system so far.
+    """
+
+    def __init__(
+        self, piece: bytes, first: bytes = b"", *, queried: bool = True, pause: float = 0
+    ) -> None:
+        # In large pieces, since a small one at a time is slow.
+        self._piece = piece if pause else piece * (65_536 // len(piece) + 1)
+        self._first = first
+        self._queried = queried
+        self._pause = pause
+        self.sent = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Behave so."""
+        if self._queried:
+            await _let_in(reader, writer)
+            await _message(reader, typed=True)
+        writer.write(self._first)
+        while True:
+            writer.write(self._piece)
+            await writer.drain()
+            self.sent += len(self._piece)
+            await asyncio.sleep(self._pause)
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +170,7 @@ def _context() -> ssl.SSLContext:
 
 
 async def _let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(ASK_PASSWORD)
+    writer.write(ASK_MD5)
     await _message(reader, typed=True)
     writer.write(OPEN + READY)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime
 
 import pytest
 
 from pgherald.model import ProbePolicy
-from pgherald.sync.outcomes import Outcome, of_look_up, of_message, of_sqlstate
+from pgherald.sync.outcomes import Outcome, of_connecting, of_look_up, of_message, of_sqlstate
 from pgherald.sync.probe import Proof
 from pgherald.sync.verdict import Verdict, judge
 
@@ -41,6 +42,10 @@ WORDS = {
         "{} cannot be reached by TLS as asked",
         "Check `sslmode`: Heroku needs `require`; `verify-…` needs ~/.postgresql/root.crt too.",
     ),
+    Outcome.TOO_MUCH: (
+        "The server of {} sends more than a Postgres",
+        "It is hardly your database. Did somebody change the config var? Run `heroku releases`.",
+    ),
     Outcome.FAILED: (
         "The login of {} could not be tested",
         "Connect with psql to see what the server says.",
@@ -57,7 +62,7 @@ def test_the_names_of_outcomes_are_stable() -> None:
     """The store and `--json` hold them."""
     assert [str(outcome) for outcome in Outcome] == [
         "works", "refused", "database_missing", "host_unknown", "unreachable", "starting_up",
-        "too_many_connections", "tls_refused", "failed",
+        "too_many_connections", "tls_refused", "too_much", "failed",
     ]  # fmt: skip
 
 
@@ -123,11 +128,6 @@ def test_what_a_server_says_in_detail(said: str, detail: str) -> None:
             "could not read root certificate file",
             "there is no root certificate to verify the server with",
         ),
-        ("Connection refused", "nothing listens there"),
-        ("could not: Connection timed out", "no answer in time"),
-        ("timeout expired", "no answer in time"),
-        ("Network is unreachable", "there is no way there"),
-        ("Host is down", "there is no way there"),
         ("x: Connection reset by peer", "the connection broke off"),
         ("x: Broken pipe", "the connection broke off"),
         ("Software caused connection abort", "the connection broke off"),
@@ -148,17 +148,17 @@ def test_what_libpq_says_in_detail(said: str, detail: str) -> None:
 
 def test_the_attempt_with_tls_counts() -> None:
     """Of several attempts the first that is not about TLS; else the first."""
-    tls, plain = "SSL error: x", "Connection refused"
+    tls, plain = "SSL error: x", "x: Broken pipe"
     for one, two, outcome, detail in (
-        (tls, plain, Outcome.UNREACHABLE, "nothing listens there"),
-        (plain, tls, Outcome.UNREACHABLE, "nothing listens there"),
+        (tls, plain, Outcome.UNREACHABLE, "the connection broke off"),
+        (plain, tls, Outcome.UNREACHABLE, "the connection broke off"),
         ("server does not support SSL", tls, Outcome.TLS_REFUSED, "the server does not offer TLS"),
     ):
         found = of_message(f"{ATTEMPT}{one}\n{ATTEMPT}{two}\n".encode())
         assert (found.outcome, found.detail) == (outcome, detail)
     # An address as libpq puts it, and one that is not at a line's beginning.
-    named = 'connection to server at "h" (192.0.2.1), port 5432 failed: Connection refused'
-    assert of_message(named.encode()).detail == "nothing listens there"
+    named = 'connection to server at "h" (192.0.2.1), port 5432 failed: x: Broken pipe'
+    assert of_message(named.encode()).detail == "the connection broke off"
     assert of_message(b"\xff").detail == "the reason is not one that pgherald knows"
 
 
@@ -184,6 +184,21 @@ def test_what_a_look_up_says() -> None:
     """A name without an address, or nobody to ask."""
     assert of_look_up(UnicodeError()).detail == "its name has no address"
     assert of_look_up(OSError(11, "x")).detail == "no name server answers"
+
+
+@pytest.mark.parametrize(
+    ("problem", "detail"),
+    [
+        (ConnectionRefusedError(), "nothing listens there"),
+        (TimeoutError(), "no answer in time"),
+        (ConnectionResetError(), "the connection broke off"),
+        (OSError(errno.ENETUNREACH, "x"), "there is no way there"),
+        (OSError(errno.EMFILE, "x"), "this machine has no sockets left"),
+    ],
+)
+def test_what_connecting_says(problem: OSError, detail: str) -> None:
+    """Likewise, of what the system reports before anybody has said a word."""
+    assert of_connecting(problem).detail == detail
 
 
 def test_a_finding_as_an_error() -> None:

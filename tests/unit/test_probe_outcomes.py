@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from datetime import UTC, datetime
 
 import pytest
 
-from pgherald.sync.outcomes import Finding, Outcome, of_look_up, of_message, of_sqlstate
+from pgherald.sync.outcomes import (
+    Finding,
+    Outcome,
+    of_connecting,
+    of_look_up,
+    of_message,
+    of_sqlstate,
+)
 from pgherald.sync.probe import RETRY_PAUSES, Proof
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
@@ -75,16 +83,7 @@ def test_what_the_server_says(text: str, outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
-        ("Connection refused\n\tIs the server running on that host?", Outcome.UNREACHABLE),
-        ("Connection timed out", Outcome.UNREACHABLE),
-        ("timeout expired", Outcome.UNREACHABLE),
-        ("Network is unreachable", Outcome.UNREACHABLE),
         ("could not receive data from server: No route to host", Outcome.UNREACHABLE),
-        ("Cannot assign requested address", Outcome.UNREACHABLE),
-        (
-            "could not create socket: Address family not supported by protocol",
-            Outcome.UNREACHABLE,
-        ),
         ("server closed the connection unexpectedly\n\tThis probably", Outcome.UNREACHABLE),
         ("SSL SYSCALL error: EOF detected", Outcome.UNREACHABLE),
         ("SSL error: unexpected eof while reading", Outcome.UNREACHABLE),
@@ -145,7 +144,7 @@ def test_a_name_may_have_two_lines() -> None:
 
 def test_only_what_begins_like_a_server_is_a_servers() -> None:
     """Words of libpq's own are read as such, though a server's form may stand in them."""
-    said = b'connection to server at "h", port 5432 failed: timeout expired\nFATAL:  of some kind'
+    said = b'connection to server at "h", port 5432 failed: SSL SYSCALL error\nFATAL:  of some kind'
     assert of_message(said).outcome is Outcome.UNREACHABLE
 
 
@@ -218,18 +217,42 @@ def test_look_ups(problem: OSError | UnicodeError, outcome: Outcome) -> None:
     assert of_look_up(problem).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("problem", "outcome"),
+    [
+        (ConnectionRefusedError(), Outcome.UNREACHABLE),
+        (TimeoutError(), Outcome.UNREACHABLE),
+        (ConnectionResetError(), Outcome.UNREACHABLE),
+        (OSError(errno.EHOSTUNREACH, "…"), Outcome.UNREACHABLE),
+        (OSError(errno.EAFNOSUPPORT, "…"), Outcome.UNREACHABLE),
+        (PermissionError(errno.EPERM, "…"), Outcome.UNREACHABLE),
+        (OSError(errno.EMFILE, "…"), Outcome.FAILED),
+    ],
+)
+def test_connecting(problem: OSError, outcome: Outcome) -> None:
+    """A network in the way is told apart from a machine that has nothing left to connect with."""
+    assert of_connecting(problem).outcome is outcome
+
+
 def proof(outcome: Outcome, detail: str = "") -> Proof:
     return Proof(outcome, AT, 0.1, detail)
 
 
 def test_what_is_worth_another_try() -> None:
-    """Everything may pass within minutes but a server that does not do TLS as asked."""
-    assert {o for o in Outcome if not proof(o).transient} == {Outcome.WORKS, Outcome.TLS_REFUSED}
+    """Everything may pass within minutes but a server that is not as asked for."""
+    lasting = {Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.TOO_MUCH}
+    assert {o for o in Outcome if not proof(o).transient} == lasting
 
 
 def test_whose_verdict_it_is() -> None:
     """Only what the server itself said about the login counts as answered."""
-    silent = {Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.TLS_REFUSED, Outcome.FAILED}
+    silent = {
+        Outcome.HOST_UNKNOWN,
+        Outcome.UNREACHABLE,
+        Outcome.TLS_REFUSED,
+        Outcome.TOO_MUCH,
+        Outcome.FAILED,
+    }
     assert {o for o in Outcome if not proof(o).answered} == silent
 
 

@@ -13,6 +13,7 @@ only, and nothing of it goes any further: each detail is written in this file.
 from __future__ import annotations
 
 import enum
+import errno
 import re
 import socket
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class Outcome(enum.StrEnum):
     """The server is full."""
     TLS_REFUSED = "tls_refused"
     """The connection cannot be encrypted as asked."""
+    TOO_MUCH = "too_much"
+    """The server sends more than a Postgres does, and was cut off."""
     FAILED = "failed"
     """Something else."""
 
@@ -49,7 +52,7 @@ class Outcome(enum.StrEnum):
     @property
     def transient(self) -> bool:
         """Whether it may be another one within minutes."""
-        return self not in (Outcome.WORKS, Outcome.TLS_REFUSED)
+        return self not in (Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.TOO_MUCH)
 
     @property
     def words(self) -> tuple[str, str]:
@@ -97,6 +100,10 @@ _WORDS: Final = {
         "{} cannot be reached by TLS as asked",
         "Check `sslmode`: Heroku needs `require`; `verify-…` needs ~/.postgresql/root.crt too.",
     ),
+    Outcome.TOO_MUCH: (
+        "The server of {} sends more than a Postgres",
+        "It is hardly your database. Did somebody change the config var? Run `heroku releases`.",
+    ),
     Outcome.FAILED: (
         "The login of {} could not be tested",
         "Connect with psql to see what the server says.",
@@ -141,18 +148,16 @@ _SERVER_SAYS: Final = (
     (r"too many connections for |no more connections allowed", _SQLSTATES["53300"]),
 )
 
-_NO_WAY: Final = (
-    r".*(unreachable|No route to host|Host is down|assign requested address"
-    r"|Address family not supported)"  # the last two: IPv6 on a machine without it
-)
+#: What answers, and is none.
+NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")
 
 _BROKEN_OFF: Final = (
     r".*(Connection reset|Broken pipe|closed the connection|has been closed unexpectedly"
     r"|SSL SYSCALL error|unexpected eof|connection abort|could not (receive|send) )"
 )
 
-#: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c,
-#: and the system's words for a network that fails.
+#: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c.
+#: It never speaks of the way to the server, since the relay makes that connection.
 _LIBPQ_SAYS: Final = (
     (r"server does not support SSL", Outcome.TLS_REFUSED, "the server does not offer TLS"),
     (
@@ -170,15 +175,12 @@ _LIBPQ_SAYS: Final = (
         Outcome.TLS_REFUSED,
         "there is no root certificate to verify the server with",
     ),
-    (r"Connection refused", Outcome.UNREACHABLE, "nothing listens there"),
-    (r".*(timed out|timeout expired)", Outcome.UNREACHABLE, "no answer in time"),
-    (_NO_WAY, Outcome.UNREACHABLE, "there is no way there"),
     (_BROKEN_OFF, Outcome.UNREACHABLE, "the connection broke off"),
     (r"SSL error: ", Outcome.TLS_REFUSED, "the TLS handshake failed"),
     (r"fe_sendauth: no password", Outcome.REFUSED, "the login has no password"),
     (r"authentication method requirement ", Outcome.FAILED, "the server asked for no password"),
-    (r"received invalid response to ", Outcome.FAILED, "what answers there is no Postgres"),
-    (r"expected authentication request ", Outcome.FAILED, "what answers there is no Postgres"),
+    (r"received invalid response to ", NO_POSTGRES.outcome, NO_POSTGRES.detail),
+    (r"expected authentication request ", NO_POSTGRES.outcome, NO_POSTGRES.detail),
 )
 
 #: libpq tells of each attempt: `prefer` and `allow` make two, with TLS and without.
@@ -227,6 +229,20 @@ def _of_attempt(text: str) -> Finding:
     return _UNKNOWN
 
 
+def of_connecting(problem: OSError) -> Finding:
+    """What a failed attempt to connect to the server means, before anybody has said a word."""
+    if isinstance(problem, ConnectionRefusedError):
+        return Finding(Outcome.UNREACHABLE, "nothing listens there")
+    if isinstance(problem, TimeoutError):
+        return Finding(Outcome.UNREACHABLE, "no answer in time")
+    if isinstance(problem, ConnectionError):
+        return Finding(Outcome.UNREACHABLE, "the connection broke off")
+    if problem.errno in _NOTHING_LEFT:
+        return Finding(Outcome.FAILED, "this machine has no sockets left")
+    # IPv6 on a machine without it, a firewall of its own, and Windows' many numbers.
+    return Finding(Outcome.UNREACHABLE, "there is no way there")
+
+
 def of_look_up(problem: OSError | UnicodeError) -> Finding:
     """What a failed look-up of the host's name means."""
     if isinstance(problem, UnicodeError) or problem.errno in _NO_SUCH_NAME:
@@ -238,3 +254,5 @@ def of_look_up(problem: OSError | UnicodeError) -> Finding:
 _NO_SUCH_NAME: Final = frozenset(
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 )
+
+_NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})

@@ -22,7 +22,16 @@ from pgherald import libpq
 from pgherald.clock import Clock
 from pgherald.errors import ProbeFailed
 from pgherald.model import Login
-from pgherald.sync.outcomes import Finding, Outcome, of_look_up, of_message, of_sqlstate
+from pgherald.sync.outcomes import (
+    NO_POSTGRES,
+    Finding,
+    Outcome,
+    of_connecting,
+    of_look_up,
+    of_message,
+    of_sqlstate,
+)
+from pgherald.sync.relay import LIMIT, Relay
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
@@ -39,13 +48,18 @@ CONCURRENCY: Final = 16
 #: Heroku may show a login a moment before Postgres accepts it.
 RETRY_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
-#: All that is asked. A pooler may accept a login by itself; this takes it to the server.
+#: All that is asked. A pooler may accept a login by itself, and answer an empty query or a SHOW
+#: as well; this takes it to the server. The answer is one row, and that is checked.
 _QUESTION: Final = b"SELECT current_user, current_database()"
 
 #: Seconds between two looks at a socket, where looking is all that can be done.
 _POLL: Final = 0.02
 
 _LATE: Final = Finding(Outcome.UNREACHABLE, "no answer in time")
+
+_TOO_MUCH: Final = Finding(
+    Outcome.TOO_MUCH, f"the server sent more than {LIMIT // 1024} KiB before the first answer"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +182,21 @@ class PostgresProber:
         return finding
 
     async def _try(self, login: Login, address: str) -> Finding:
+        try:
+            async with Relay(address, login.port) as relay:
+                finding = await self._through(relay, login)
+        except OSError as exc:
+            return of_connecting(exc)
+        return _TOO_MUCH if relay.exceeded else finding
+
+    async def _through(self, relay: Relay, login: Login) -> Finding:
         from psycopg import Error, pq  # noqa: PLC0415 – 100 ms that most commands do not need
 
         try:
             conninfo = libpq.conninfo(
                 login,
-                address=address,
+                address=relay.host,
+                port=relay.port,
                 timeout=self._limit,
                 root_certificate=self._root_certificate,
             )
@@ -181,6 +204,7 @@ class PostgresProber:
         except (ValueError, Error) as exc:
             # What these say, and hold, may be the login itself.
             return Finding(Outcome.FAILED, f"{type(exc).__name__} before connecting")
+        relay.accept(lambda: _local_port(connection))
         try:
             return await _converse(connection)
         except Error:
@@ -188,6 +212,20 @@ class PostgresProber:
             return of_message(connection.error_message)
         finally:
             connection.finish()
+
+
+def _local_port(connection: PGconn) -> int | None:
+    """The port that libpq's connection comes from; None while it has none."""
+    from psycopg import Error  # noqa: PLC0415 – as above
+
+    with contextlib.suppress(Error, OSError):
+        own = socket.socket(fileno=connection.socket)
+        try:
+            port: int = own.getsockname()[1]
+        finally:
+            own.detach()  # it is libpq's to close
+        return port
+    return None
 
 
 async def _converse(connection: PGconn) -> Finding:
@@ -209,7 +247,7 @@ async def _converse(connection: PGconn) -> Finding:
     if result is None or result.status != ExecStatus.TUPLES_OK:
         sqlstate = result and result.error_field(DiagnosticField.SQLSTATE)
         return of_sqlstate(sqlstate.decode()) if sqlstate else of_message(connection.error_message)
-    return Finding(Outcome.WORKS)
+    return Finding(Outcome.WORKS) if result.ntuples == 1 else NO_POSTGRES
 
 
 async def _ready(fd: int, *, to_write: bool) -> None:

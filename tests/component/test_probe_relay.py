@@ -1,0 +1,152 @@
+"""The relay between libpq and a server: who may use it, what it passes on, what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pgherald.clock import SystemClock
+from pgherald.model import Login
+from pgherald.secret import Secret
+from pgherald.sync.probe import PostgresProber
+from pgherald.sync.relay import LIMIT, Relay
+from support.fake_postgres import ONE_ROW, READY, answering, fake_postgres
+
+
+@contextlib.asynccontextmanager
+async def echo() -> AsyncIterator[int]:
+    """A server that says everything again."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            while data := await reader.read(1000):
+                writer.write(data)
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+class Libpq:
+    """Connects to a relay, and knows from which port before anybody else does."""
+
+    def __init__(self) -> None:
+        self.port: int | None = None
+
+    @contextlib.asynccontextmanager
+    async def connected(
+        self, relay: Relay
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        own = socket.socket()
+        own.bind(("127.0.0.1", 0))
+        self.port = own.getsockname()[1]
+        own.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(own, (relay.host, relay.port))
+        except OSError:
+            own.close()
+            raise
+        reader, writer = await asyncio.open_connection(sock=own)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def test_only_libpq_may_use_it() -> None:
+    """Whoever else connects to the relay's port hears nothing, and takes nobody's turn."""
+    ours, stranger = Libpq(), Libpq()
+    async with (
+        echo() as port,
+        Relay("127.0.0.1", port) as relay,
+        ours.connected(relay) as (reader, writer),
+    ):
+        relay.accept(lambda: ours.port)
+        for _ in range(5):
+            async with stranger.connected(relay) as (heard, said):
+                said.write(b"mine")
+                with contextlib.suppress(ConnectionError):
+                    assert await heard.read() == b""
+        writer.write(b"ours")
+        assert await reader.readexactly(4) == b"ours"
+
+
+async def test_two_connections_and_no_third() -> None:
+    """It may be used twice, as libpq does with `prefer`; what the server sends counts for both."""
+    ours = Libpq()
+    heard: list[int] = []
+    async with echo() as port, Relay("127.0.0.1", port) as relay:
+        relay.accept(lambda: ours.port)
+        for size in (LIMIT - 100, 100_000):
+            assert not relay.exceeded
+            async with ours.connected(relay) as (reader, writer):
+                writer.write(b"x" * size)
+                writer.write_eof()
+                heard.append(len(await reader.read()))
+        assert heard[0] <= LIMIT - 100
+        assert sum(heard) <= LIMIT
+        with pytest.raises(ConnectionRefusedError):
+            await ours.connected(relay).__aenter__()
+
+
+async def test_the_last_words_reach_the_server() -> None:
+    """What libpq says to take leave is passed on, and the relay waits for that."""
+    said = asyncio.get_running_loop().create_future()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(ONE_ROW)(reader, writer)
+        said.set_result(await reader.read())
+
+    async with fake_postgres(behave) as port:
+        login = Login("127.0.0.1", port, "shop", "shop-user", Secret("CANARY"))
+        assert (await PostgresProber(SystemClock()).probe(login)).works
+        assert await asyncio.wait_for(said, 10) == b"X\0\0\0\4"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_nothing_stays_open(*, cancelled: bool) -> None:
+    """However it ends, its port is closed, and the server sees the end of the connection."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(READY)
+        with contextlib.suppress(OSError):
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    async def use(begun: asyncio.Future[int]) -> None:
+        ours = Libpq()
+        async with Relay("127.0.0.1", port) as relay, ours.connected(relay) as (reader, _):
+            relay.accept(lambda: ours.port)
+            await reader.readexactly(len(READY))
+            begun.set_result(relay.port)
+            if cancelled:
+                await asyncio.Event().wait()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        begun = asyncio.get_running_loop().create_future()
+        work = asyncio.create_task(use(begun))
+        own = await asyncio.wait_for(begun, 10)
+        if cancelled:
+            work.cancel()
+        await asyncio.wait_for(asyncio.gather(work, return_exceptions=True), 10)
+        await asyncio.wait_for(ended.wait(), 10)
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", own)):
+            pass
+
+
+async def test_nobody_there() -> None:
+    """A server that refuses is an error of the connection's own, before anything listens here."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    relay = Relay("127.0.0.1", port)
+    with pytest.raises(ConnectionRefusedError):
+        await relay.__aenter__()
+    assert relay.port == 0
