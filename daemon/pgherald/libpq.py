@@ -9,10 +9,11 @@ could set is set, to libpq's own default unless the login says otherwise.
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Final
 
-from pgherald.model import Login
+from pgherald.model import REQUIRE_AUTH, Login
 
 #: What the server's list of connections shows.
 APPLICATION_NAME: Final = "pgherald"
@@ -21,6 +22,13 @@ APPLICATION_NAME: Final = "pgherald"
 #: an error even if it is not needed (fe-connect.c, `parseServiceInfo`); the others are sent
 #: to the server, which refuses values that it does not know (`EnvironmentOptions`).
 _STUBBORN: Final = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")
+
+#: The oldest libpq that can withhold a password from a server (`require_auth`).
+OLDEST: Final = 160000
+
+#: What stands in place of a root certificate's file for those that the system trusts. From
+#: libpq 16 on; it is refused with any sslmode but `verify-full`.
+SYSTEM: Final = "system"
 
 #: A path that exists nowhere. libpq takes an empty one for its own default.
 _NOWHERE: Final = str(Path(os.devnull, "none"))
@@ -35,8 +43,6 @@ _DEFAULTS: Final = {
     "sslrootcert": _NOWHERE,
     "sslcrl": _NOWHERE,
     "gssencmode": "disable",
-    # A server that asks for no password proves none.
-    "require_auth": "password,md5,scram-sha-256",
     "min_protocol_version": "3.0",
     "max_protocol_version": "3.0",
 }
@@ -54,7 +60,8 @@ def conninfo(
     address: str,
     timeout: float,
     port: int | None = None,
-    root_certificate: Path | None = None,
+    root_certificate: Path | str | None = None,
+    require_auth: str = REQUIRE_AUTH,
 ) -> str:
     """A connection string that leaves nothing open. It holds the password.
 
@@ -68,7 +75,9 @@ def conninfo(
         address: IP address of the login's host, or of what leads there.
         timeout: seconds that connecting may take; libpq's own limit, in whole seconds.
         port: port at that address, if it is not the login's own.
-        root_certificate: what to verify against, instead of libpq's usual file.
+        root_certificate: what to verify against, instead of libpq's usual file; with a file
+            `require` verifies too, in libpq as here. `system` stands for the system's own.
+        require_auth: how the server may ask for the password. One that asks for none proves none.
 
     Raises:
         ValueError: the login holds a NUL, which no Postgres can take. Names no value.
@@ -83,9 +92,10 @@ def conninfo(
         "user": login.user,
         "password": login.password.reveal(),
         "sslmode": login.sslmode,
+        "require_auth": require_auth,
         "connect_timeout": str(max(2, round(timeout))),
     }
-    if login.sslmode.startswith("verify-"):
+    if root_certificate is not None or login.sslmode.startswith("verify-"):
         settings |= _verifying(root_certificate)
     if any("\0" in value for value in settings.values()):
         raise ValueError("the login holds a NUL")
@@ -99,8 +109,12 @@ def conninfo(
     return conninfo.make_conninfo("", **parameters)
 
 
-def _verifying(root_certificate: Path | None) -> dict[str, str]:
+def _verifying(root_certificate: Path | str | None) -> dict[str, str]:
     """libpq: the certificates are in `~/.postgresql`, on Windows in `postgresql` in `%APPDATA%`."""
+    if root_certificate == SYSTEM:
+        # The OpenSSL that comes with psycopg keeps none, and searches where some other system
+        # has them; Python knows where they are here.
+        return {"sslrootcert": ssl.get_default_verify_paths().cafile or SYSTEM}
     if root_certificate is not None:
         return {"sslrootcert": str(root_certificate)}
     appdata = os.environ.get("APPDATA") if os.name == "nt" else None

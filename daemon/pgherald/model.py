@@ -32,6 +32,9 @@ LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
 #: libpq's `sslmode` values, the weakest first.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
+#: How a server may ask for the password: libpq's `require_auth`. Neither shows it to the server.
+REQUIRE_AUTH: Final = "scram-sha-256,md5"
+
 
 def strictest(ours: str, *others: str | None) -> str:
     """The strictest of several `sslmode` values; what is none counts for nothing.
@@ -134,6 +137,7 @@ class Database:
         service: section in the service file; unique among all databases.
         probe: what an unproven login may do.
         sslmode: libpq's `sslmode` for this database.
+        require_auth: libpq's `require_auth` for the probe.
     """
 
     key: DatabaseKey
@@ -142,6 +146,7 @@ class Database:
     service: str
     probe: ProbePolicy = ProbePolicy.REQUIRE
     sslmode: str = "require"
+    require_auth: str = REQUIRE_AUTH
 
 
 @dataclass(frozen=True, slots=True)

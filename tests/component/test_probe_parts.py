@@ -18,7 +18,7 @@ from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.sync import probe
 from pgherald.sync.outcomes import Finding, Outcome
-from pgherald.sync.probe import PostgresProber, _converse, _look_up, _poll, _ready
+from pgherald.sync.probe import PostgresProber, _converse, _look_up, _poll, _ready, _Terms
 from support.fake_clock import START, FakeClock
 
 LOGIN = Login("localhost", 5432, "d", "u", Secret("CANARY"))
@@ -37,10 +37,10 @@ class Asked(PostgresProber):
         self.at_once = 0
         self.most = 0
 
-    async def _find(self, login: Login, end: float) -> Finding:
-        return await self._try_each(login, list(self.findings), end)
+    async def _find(self, login: Login, end: float, terms: _Terms) -> Finding:
+        return await self._try_each(login, list(self.findings), end, terms)
 
-    async def _try(self, login: Login, address: str) -> Finding:
+    async def _try(self, login: Login, address: str, terms: _Terms) -> Finding:
         self.tried.append(address)
         found = self.findings[address]
         if isinstance(found, float):
@@ -119,7 +119,8 @@ async def test_what_cannot_even_be_begun(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(psycopg.pq, "PGconn", Unwilling)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         there = dataclasses.replace(LOGIN, port=listener.getsockname()[1])
-        found = await PostgresProber(FakeClock())._try(there, "127.0.0.1")
+        terms = _Terms("md5", None)
+        found = await PostgresProber(FakeClock())._try(there, "127.0.0.1", terms)
     assert found == Finding(Outcome.FAILED, "OperationalError before connecting")
 
 

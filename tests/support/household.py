@@ -13,7 +13,16 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Disk, Files
-from pgherald.model import Database, DatabaseKey, Login, News, NewsKind, ProbePolicy, Sighting
+from pgherald.model import (
+    REQUIRE_AUTH,
+    Database,
+    DatabaseKey,
+    Login,
+    News,
+    NewsKind,
+    ProbePolicy,
+    Sighting,
+)
 from pgherald.secret import Secret
 from pgherald.store import Store
 from pgherald.sync.apply import Applier
@@ -45,6 +54,8 @@ class FakeProber:
     Attributes:
         outcomes: by user, what the next probes find; the last one stays.
         tried: every login that was tried, in order.
+        ways: how each was tried, beyond the login: `require_auth` and `sslrootcert`.
+        strict: what is found instead where the server's certificate is checked.
         hanging: users whose probe does not end before `release`.
     """
 
@@ -52,15 +63,22 @@ class FakeProber:
         self._clock = clock
         self.outcomes: dict[str, list[Outcome]] = {}
         self.tried: list[Login] = []
+        self.ways: list[tuple[str, str | None]] = []
+        self.strict = Outcome.WORKS
         self.hanging: dict[str, asyncio.Event] = {}
 
-    async def probe(self, login: Login) -> Proof:
+    async def probe(
+        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+    ) -> Proof:
         """See the class."""
         self.tried.append(login)
+        self.ways.append((require_auth, sslrootcert))
         if login.user in self.hanging:
             await self.hanging[login.user].wait()
         outcomes = self.outcomes.get(login.user, [Outcome.WORKS])
         outcome = outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
+        if login.sslmode.startswith("verify-") and outcome is Outcome.WORKS:
+            outcome = self.strict
         return Proof(outcome, self._clock.now(), 0.1, "")
 
 

@@ -55,9 +55,10 @@ def hosts() -> st.SearchStrategy[str]:
     )
 
 
-def logins(
-    sslmodes: Sequence[str] = ("require", "verify-full", "disable"),
-) -> st.SearchStrategy[Login]:
+MODES = ("require", "verify-full", "disable")
+
+
+def logins(sslmodes: Sequence[str] = MODES) -> st.SearchStrategy[Login]:
     """Logins that every format can hold."""
     return st.builds(
         Login,
@@ -76,10 +77,12 @@ def entry(key: DatabaseKey, login: Login, service: str | None = None) -> Entry:
     return Entry(Database(key, str(key), "Heroku", service, sslmode=login.sslmode), login)
 
 
-def entry_lists(max_size: int = 4) -> st.SearchStrategy[list[Entry]]:
+def entry_lists(
+    max_size: int = 4, sslmodes: Sequence[str] = MODES
+) -> st.SearchStrategy[list[Entry]]:
     """Entries of different databases, services and (host, port, user)."""
     pairs = st.lists(
-        st.tuples(keys(), logins()),
+        st.tuples(keys(), logins(sslmodes)),
         max_size=max_size,
         unique_by=(
             lambda pair: pair[0],

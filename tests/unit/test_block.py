@@ -17,7 +17,7 @@ from pgherald.clients.base import Action, Change, TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Unparsable
-from pgherald.model import DatabaseKey, Login
+from pgherald.model import DatabaseKey, Login, strictest
 from pgherald.secret import Secret
 from support import strategies
 
@@ -147,7 +147,8 @@ def test_what_is_wanted_is_read_back(fmt: Format, data: st.DataObject) -> None:
         assert (what.host, what.port, what.user) == (login.host, login.port, login.user)
         assert what.password == login.password
         if fmt.editor.kind == "service_file":
-            assert (what.dbname, what.sslmode) == (login.dbname, login.sslmode)
+            assert what.dbname == login.dbname
+            assert what.sslmode == strictest(login.sslmode, what.sslmode), "a stricter one stays"
             assert what.service == entry.database.service
 
 

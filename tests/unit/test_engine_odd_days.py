@@ -209,7 +209,7 @@ async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
     """A mistake in the prober ends as an unproven login with a reason, not in silence."""
     async with household(tmp_path) as house:
 
-        async def broken(_: object) -> None:
+        async def broken(_: object, **__: object) -> None:
             raise ZeroDivisionError
 
         house.prober.probe = broken  # type: ignore[assignment,method-assign]  # the mistake

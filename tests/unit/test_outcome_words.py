@@ -42,6 +42,10 @@ WORDS = {
         "{} cannot be reached by TLS as asked",
         "Check `sslmode`: Heroku needs `require`; `verify-…` needs ~/.postgresql/root.crt too.",
     ),
+    Outcome.AUTH_NOT_ALLOWED: (
+        "{} asks for the password in a way not allowed",
+        "If you trust that server and the way to it, add the method to its `require_auth`.",
+    ),
     Outcome.TOO_MUCH: (
         "The server of {} sends more than a Postgres",
         "It is hardly your database. Did somebody change the config var? Run `heroku releases`.",
@@ -62,7 +66,7 @@ def test_the_names_of_outcomes_are_stable() -> None:
     """The store and `--json` hold them."""
     assert [str(outcome) for outcome in Outcome] == [
         "works", "refused", "database_missing", "host_unknown", "unreachable", "starting_up",
-        "too_many_connections", "tls_refused", "too_much", "failed",
+        "too_many_connections", "tls_refused", "auth_not_allowed", "too_much", "failed",
     ]  # fmt: skip
 
 
@@ -134,6 +138,22 @@ def test_what_a_server_says_in_detail(said: str, detail: str) -> None:
         ("could not send x", "the connection broke off"),
         ("SSL error: x", "the TLS handshake failed"),
         ("fe_sendauth: no password supplied", "the login has no password"),
+        (
+            'authentication method requirement "md5" failed: server requested a cleartext password',
+            "the server wants the password itself, the method `password`",
+        ),
+        (
+            'authentication method requirement "x" failed: server requested a hashed password',
+            "the server wants the password hashed, the method `md5`",
+        ),
+        (
+            'authentication method requirement "md5" failed: server requested SASL authentication',
+            "the server wants the method `scram-sha-256`",
+        ),
+        (
+            'authentication method requirement "md5" failed: server requested SSPI authentication',
+            "the server asked for no password",
+        ),
         ("authentication method requirement x", "the server asked for no password"),
         ("received invalid response to x", "what answers there is no Postgres"),
         ("expected authentication request x", "what answers there is no Postgres"),

@@ -240,7 +240,12 @@ def proof(outcome: Outcome, detail: str = "") -> Proof:
 
 def test_what_is_worth_another_try() -> None:
     """Everything may pass within minutes but a server that is not as asked for."""
-    lasting = {Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.TOO_MUCH}
+    lasting = {
+        Outcome.WORKS,
+        Outcome.TLS_REFUSED,
+        Outcome.AUTH_NOT_ALLOWED,
+        Outcome.TOO_MUCH,
+    }
     assert {o for o in Outcome if not proof(o).transient} == lasting
 
 
@@ -250,6 +255,7 @@ def test_whose_verdict_it_is() -> None:
         Outcome.HOST_UNKNOWN,
         Outcome.UNREACHABLE,
         Outcome.TLS_REFUSED,
+        Outcome.AUTH_NOT_ALLOWED,
         Outcome.TOO_MUCH,
         Outcome.FAILED,
     }

@@ -15,7 +15,7 @@ from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.sections import CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.model import DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 from support import strategies
 
@@ -84,8 +84,12 @@ def test_libpq_finds_what_was_wanted(data: st.DataObject) -> None:
     for each in entries:
         login, service = each.login, each.database.service
         found = service_file.held(new, service)
+        assert found is not None
+        mode = found.sslmode
+        assert mode == login.sslmode or b"sslmode=%s" % str(mode).encode() in file
+        assert mode == strictest(login.sslmode, mode), "a stricter one may stay"
         assert found == Held(
-            login.host, login.port, login.dbname, login.user, login.password, login.sslmode, service
+            login.host, login.port, login.dbname, login.user, login.password, mode, service
         )
 
 
@@ -131,8 +135,12 @@ def _slots(text: bytes) -> tuple[block.Slot, ...]:
 @pytest.mark.parametrize("field", ["host", "port", "dbname", "user", "password", "sslmode"])
 def test_a_changed_field_is_named(field: str) -> None:
     """An update names the fields that differ, and nothing else changes."""
-    new: object = Secret("CANARY-pw-2") if field == "password" else 5433 if field == "port" else "x"
-    edit = EDITOR.plan(BLOCK, [entry(**{field: new})])
+    odd: dict[str, object] = {
+        "password": Secret("CANARY-pw-2"),
+        "port": 5433,
+        "sslmode": "verify-full",
+    }
+    edit = EDITOR.plan(BLOCK, [entry(**{field: odd.get(field, "x")})])
     assert edit.changes == (Change(SHOP, Action.UPDATE, (field,)),)
     differing = set(BLOCK.split(b"\n")) ^ set(edit.new.split(b"\n"))
     assert {row.split(b"=")[0].decode() for row in differing} == {field}

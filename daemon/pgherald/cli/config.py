@@ -158,6 +158,7 @@ def _settings(config: Config) -> dict[str, object]:
                 "service": database.service,
                 "probe": str(database.probe),
                 "sslmode": database.sslmode,
+                "require_auth": database.require_auth,
             }
             for database in config.databases
         ],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import Secret
 
 
@@ -68,6 +69,19 @@ class Held:
     password: Secret | None = None
     sslmode: str | None = None
     service: str | None = None
+    sslrootcert: str | None = None
+
+    @property
+    def demands(self) -> str | None:
+        """The sslmode that stands there, or that libpq demands beside what stands there."""
+        # libpq 16 and later refuse the system's certificates with any other mode.
+        return "verify-full" if self.sslrootcert == "system" else self.sslmode
+
+
+def strictest_of(copies: Sequence[Held]) -> Held:
+    """What the first of several copies holds, with what the strictest of them demands."""
+    strict = max(copies, key=lambda held: SSLMODES.index(strictest(SSLMODES[0], held.demands)))
+    return dataclasses.replace(copies[0], sslmode=strict.sslmode, sslrootcert=strict.sslrootcert)
 
 
 class TextClient(Protocol):

@@ -16,28 +16,24 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from pgherald.clients import lines
-from pgherald.clients.base import Action, Change, Edit, Held
+from pgherald.clients import json_shown
+from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import (
     BOM,
-    Array,
     Document,
     Json,
     Member,
     Node,
     Object,
-    Splice,
-    splice,
     unparsable,
 )
-from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.secret import MASK
+from pgherald.errors import Inexpressible
+from pgherald.model import DatabaseKey, Entry, Login, strictest
 
 #: The key that makes a server ours; its value is `str(DatabaseKey)`.
 MARK: Final = "pgherald"
@@ -58,6 +54,9 @@ _LOGIN_PARAMETERS: Final = ("host", "hostaddr", "port", "user", "password", "dbn
 #: pgAdmin, and libpq, take a comma in these for the end of a name and the start of another.
 _LISTS: Final = frozenset({"DBRestriction", "Host"})
 
+#: Fields of a server's own, from before there were parameters, that say how to verify.
+_OLDER: Final = ("SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
+
 #: Set only where a server has none: from then on they are the person's.
 _DEFAULTS: Final = frozenset({"connect_timeout"})
 
@@ -66,10 +65,6 @@ _COPY: Final = frozenset({"Name", "Group"})
 
 # No program can hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-_TELLING = re.compile(r"passw(?:or)?d?|pwd|secret|token|key|credential", re.IGNORECASE)
-_SPOKEN = re.compile(r"passw(?:or)?d[\s=:'\"]", re.IGNORECASE)
-_NEXT_MEMBER = re.compile(r'\s*(?:"[^"]*"\s*:|[}\]])')
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +148,17 @@ class ServersJson:
         return Edit(text, tuple(changes), tuple(_warnings(file, entries.values())))
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
-        """What the file holds of ours; of several copies, the first.
+        """What the file holds of ours; of several copies the first, with the strictest demand.
 
         Raises:
             Unparsable: the file is not JSON, or not of pgAdmin's form.
         """
-        return {key: _held(servers[0].body) for key, servers in _open(current).ours.items()}
+        ours = _open(current).ours
+        return {key: strictest_of([_held(s.body) for s in ours[key]]) for key in ours}
 
     def redact(self, text: bytes) -> list[str]:
         """The file's lines with every secret masked; see `TextClient.redact`."""
-        if b"\0" in text:  # UTF-16 perhaps: no pattern would see a word in it
-            return [MASK for _ in lines.split(text)]
-        try:
-            document = Document.parse(text)
-        except Unparsable:
-            return list(_redact_broken(lines.for_show(text)))
-        return list(lines.for_show(splice(document.text, _secrets(document.root)).encode()))
+        return json_shown.redact(text)
 
     def _fields(self, entry: Entry) -> dict[str, Json]:
         """A server's own fields, in the order in which a new one has them."""
@@ -211,7 +201,11 @@ class ServersJson:
         own = (named or servers)[0]
         others = _NOT_IN_SERVICE_ROWS if self.rows == "service" else _NOT_IN_HOST_ROWS
         changed: list[str] = []
+        ours = str(parameters["sslmode"])
         for server in servers:
+            # A person's stricter sslmode stays, in each copy its own.
+            mode = strictest(ours, _held(server.body).demands)
+            parameters = {**parameters, "sslmode": mode}
             keep = frozenset() if server is own else _COPY
             changed += _put(file.document, server.body, fields, keep)
             changed += _drop(file.document, server.body, others)
@@ -227,7 +221,9 @@ class ServersJson:
     ) -> list[str]:
         member = server.get(_PARAMETERS)
         if member is None or not isinstance(member.node, Object) or not member.node.members:
-            document.put(server, _PARAMETERS, wanted)
+            # pgAdmin counts the older fields only where there are no parameters.
+            older = {name.lower(): text for name in _OLDER if (text := _text(server, name))}
+            document.put(server, _PARAMETERS, {**older, **wanted})
             return [_PARAMETERS]
         passfile = ("passfile",) if self.rows == "service" else ()
         return [
@@ -299,16 +295,20 @@ def _inexpressible(reason: str) -> Inexpressible:
 def _held(server: Object) -> Held:
     port = server.get("Port")
     number = port.node.value if port else None
-    parameters = server.get(_PARAMETERS)
+    member = server.get(_PARAMETERS)
+    where: Node = server
+    names = "SSLMode", "SSLRootCert"  # counted by pgAdmin where there are no parameters
+    if member is not None and not (isinstance(member.node, Object) and not member.node.members):
+        where, names = member.node, ("sslmode", "sslrootcert")
+    sslmode, root = (_text(where, n) if isinstance(where, Object) else None for n in names)
     return Held(
         host=_text(server, "Host"),
         port=number if type(number) is int else None,
         dbname=_text(server, "MaintenanceDB"),
         user=_text(server, "Username"),
-        sslmode=_text(parameters.node, "sslmode")
-        if parameters and isinstance(parameters.node, Object)
-        else None,
+        sslmode=sslmode,
         service=_text(server, "Service"),
+        sslrootcert=root or None,
     )
 
 
@@ -362,34 +362,3 @@ def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
                     f"Server {json.dumps(member.key)} is not pgherald's and has the name and "
                     "group of one that is; pgAdmin will show both."
                 )
-
-
-def _secrets(root: Node) -> Iterator[Splice]:
-    """Masks for every text and number that is, or speaks of, a secret."""
-    todo = [(root, False)]
-    while todo:
-        node, secret = todo.pop()
-        if isinstance(node, Object):
-            todo += [(m.node, secret or bool(_TELLING.search(m.key))) for m in node.members]
-        elif isinstance(node, Array):
-            todo += [(item, secret) for item in node.items]
-        elif node.raw not in ("true", "false", "null") and (secret or _speaks(node)):
-            yield Splice(node.start, node.end, f'"{MASK}"')
-
-
-def _speaks(node: Node) -> bool:
-    """Whether a text, such as a comment or SQL, may quote a password."""
-    text = str(node.value)
-    return bool(_SPOKEN.search(text)) or ("://" in text and "@" in text)
-
-
-def _redact_broken(shown: Iterable[str]) -> Iterator[str]:
-    """Show nothing from a telling word up to the next line that begins another member."""
-    secret = False
-    for line in shown:
-        found = _TELLING.search(line)
-        secret = bool(found) or (secret and not _NEXT_MEMBER.match(line))
-        if "@" in line or (secret and not found):
-            yield MASK
-        else:
-            yield line[: found.end()] + MASK if found else line

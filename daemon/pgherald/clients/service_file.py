@@ -20,7 +20,7 @@ from typing import Final
 from pgherald.clients import block, keywords, lines, lookup, sections
 from pgherald.clients.base import Edit, Held
 from pgherald.errors import Inexpressible
-from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import Secret
 
 #: What can stand between a header's brackets and be found by libpq.
@@ -69,6 +69,7 @@ class ServiceFile:
         headers = {key: want.header for key, want in wants.items()}
         going = sections.leaving(parts, headers, frozenset(remove))
         found = sections.sort(parts, headers, going)
+        wants = {key: _kept_strict(want, found.sections.get(key)) for key, want in wants.items()}
         pieces, changes = block.merge(
             found.sections,
             wants,
@@ -97,7 +98,7 @@ class ServiceFile:
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
         """What the file holds of ours; see `base.TextClient.read`."""
         found = sections.sort(block.split(current), {}).sections
-        return {key: _held(section.header, section.values) for key, section in found.items()}
+        return {key: _held(section.header, _values(section)) for key, section in found.items()}
 
     def redact(self, text: bytes) -> list[str]:
         """The file's lines for showing; see `base.TextClient.redact`.
@@ -145,6 +146,30 @@ def _want(entry: Entry) -> _Want:
             "Give this database another `service` in the configuration.",
         )
     return _Want(lookup.header(service), values)
+
+
+def _kept_strict(want: _Want, section: sections.Section | None) -> _Want:
+    """The same, with the sslmode that the person demands in the section, if that is stricter."""
+    if section is None:
+        return want
+    ours = want.values["sslmode"].decode()
+    mode = strictest(ours, _held(section.header, _values(section)).demands)
+    return _Want(want.header, {**want.values, "sslmode": mode.encode()})
+
+
+def _values(section: sections.Section) -> dict[str, bytes]:
+    """What a section of ours says, the strictest sslmode of several and all own lines included.
+
+    libpq reads the first of several and refuses a misspelt one, but what the person meant is
+    clear.
+    """
+    own = (row.strip().partition(b"=") for row in reversed(section.kept) if sections.counts(row))
+    values = {key.decode(errors="replace"): value for key, equals, value in own if equals}
+    values |= section.values
+    modes = [lines.decode(v.strip()) for k, v in section.ours if k.strip().lower() == "sslmode"]
+    if known := [mode for mode in modes if mode in SSLMODES]:
+        values["sslmode"] = strictest(*known).encode()
+    return values
 
 
 def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:
@@ -206,4 +231,5 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
         password=None if password is None else Secret(password),
         sslmode=texts.get("sslmode"),
         service=None if service is None else lines.decode(service),
+        sslrootcert=texts.get("sslrootcert") or None,
     )

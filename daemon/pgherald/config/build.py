@@ -217,6 +217,7 @@ class Builder:
                 service=service,
                 probe=table.probe,
                 sslmode=table.sslmode,
+                require_auth=table.require_auth,
             )
 
     def _discover(self, accounts: tuple[Account, ...]) -> Iterator[DiscoverRule]:
@@ -237,6 +238,7 @@ class Builder:
                 group=table.group,
                 probe=table.probe,
                 sslmode=table.sslmode,
+                require_auth=table.require_auth,
             )
 
     def _hooks(self) -> Iterator[Hook]:

@@ -20,7 +20,7 @@ from pgherald.config.meta import Form, key, section
 from pgherald.config.settings import DEFAULT_ATTACHMENT, DEFAULT_GROUP, DEFAULT_SSLMODE
 from pgherald.config.settings import TokenSpec as Token
 from pgherald.config.telling import MetricsTable, NotificationsTable
-from pgherald.model import ProbePolicy
+from pgherald.model import REQUIRE_AUTH, ProbePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,13 @@ _PROBE_ABOUT = (
 )
 _SSLMODE_ABOUT = (
     "libpq's sslmode, for the probe and in every client. Heroku refuses connections "
-    "without TLS, so nothing weaker than the default is of use with it."
+    "without TLS, so nothing weaker than the default is of use with it. A client in which "
+    "you set a stricter one keeps it."
+)
+_REQUIRE_AUTH_ABOUT = (
+    "How the server may ask the probe for the password, in libpq's words: scram-sha-256, md5, "
+    "password, with commas between them. With password it gets the password itself, so name that "
+    "only if you trust the server and the way to it."
 )
 
 
@@ -133,6 +139,7 @@ class DatabaseTable:
     )
     probe: ProbePolicy = key(values.PROBE, _PROBE_ABOUT, default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, _SSLMODE_ABOUT, default=DEFAULT_SSLMODE)
+    require_auth: str = key(values.REQUIRE_AUTH, _REQUIRE_AUTH_ABOUT, default=REQUIRE_AUTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +185,7 @@ class DiscoverTable:
     group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
     probe: ProbePolicy = key(values.PROBE, "As in [[databases]].", default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
+    require_auth: str = key(values.REQUIRE_AUTH, "As in [[databases]].", default=REQUIRE_AUTH)
 
 
 @dataclass(frozen=True, slots=True)

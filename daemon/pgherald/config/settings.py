@@ -8,7 +8,7 @@ from datetime import time
 from pathlib import Path
 from typing import Final
 
-from pgherald.model import Database, DatabaseKey, ProbePolicy
+from pgherald.model import REQUIRE_AUTH, Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
 
 #: pgAdmin's server group where the person names none.
@@ -85,6 +85,7 @@ class DiscoverRule:
         group: pgAdmin's server group for what is found.
         probe: what an unproven login may do.
         sslmode: libpq's `sslmode`.
+        require_auth: libpq's `require_auth` for the probe.
     """
 
     account: str
@@ -95,6 +96,7 @@ class DiscoverRule:
     group: str = DEFAULT_GROUP
     probe: ProbePolicy = ProbePolicy.REQUIRE
     sslmode: str = DEFAULT_SSLMODE
+    require_auth: str = REQUIRE_AUTH
 
 
 class Rows(enum.StrEnum):
@@ -252,4 +254,5 @@ def database_for(rule: DiscoverRule, account: str, app: str, attachment: str) ->
         service=default_service(app, attachment),
         probe=rule.probe,
         sslmode=rule.sslmode,
+        require_auth=rule.require_auth,
     )

@@ -34,6 +34,7 @@ _APP: Final = re.compile(r"[a-z][a-z0-9-]*")
 _ATTACHMENT: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _PATTERN_MARKS: Final = re.compile(r"[*?\[\]!]+")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]+")
+_AUTH_METHODS: Final = ("scram-sha-256", "md5", "password")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
 
@@ -211,6 +212,19 @@ def _attachment_pattern(value: Any) -> str:
     return text
 
 
+def _require_auth(value: Any) -> str:
+    words = [word.strip() for word in _text(value).split(",")]
+    for word in words:
+        if word not in _AUTH_METHODS:
+            near = suggestion(word, _AUTH_METHODS)
+            # The others of libpq's prove no password.
+            raise Wrong(
+                f"must be {quoted(_AUTH_METHODS)}, or several with commas between them, "
+                f"not {shown(value)}{near}"
+            )
+    return ",".join(dict.fromkeys(words))
+
+
 def _account(value: Any) -> str:
     text = _text(value)
     if not _ACCOUNT.fullmatch(text):
@@ -314,4 +328,5 @@ HOOK_EVENT: Final = choice(*HookEvent, of=HookEvent)
 LOG_LEVEL: Final = choice(*LOG_LEVELS)
 PROBE: Final = choice(*ProbePolicy, of=ProbePolicy)
 SSLMODE: Final = choice(*SSLMODES)
+REQUIRE_AUTH: Final = Kind("methods, with commas between them", _require_auth)
 ROWS: Final = choice(*Rows, of=Rows)

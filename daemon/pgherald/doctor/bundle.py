@@ -219,6 +219,7 @@ def _configuration(config: Config) -> dict[str, object]:
                 "service": database.service,
                 "probe": database.probe,
                 "sslmode": database.sslmode,
+                "require_auth": database.require_auth,
             }
             for database in config.databases
         ],
@@ -230,6 +231,7 @@ def _configuration(config: Config) -> dict[str, object]:
                 "attachments": len(rule.attachments),
                 "probe": rule.probe,
                 "sslmode": rule.sslmode,
+                "require_auth": rule.require_auth,
             }
             for rule in config.discover
         ],

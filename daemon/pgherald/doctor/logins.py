@@ -11,6 +11,7 @@ from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, in_thread, note, trouble
 from pgherald.files import Files
 from pgherald.model import Entry, ProbePolicy
+from pgherald.sync.demands import prove, trials
 from pgherald.sync.plan import Client, Plan, in_words, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
 
@@ -24,9 +25,9 @@ async def logins(
     """Ask Heroku about every database, try every login, and compare every client."""
     looked = await look(config, outside)
     prober = outside.prober or PostgresProber(outside.clock)
-    probed = asyncio.gather(*(_connects(entry, prober) for entry in looked.entries))
     plan = await in_thread(lambda: make_plan(files, clients, looked.entries))
-    return [*_failures(config, looked), *await probed, *current(plan, looked)]
+    probed = await asyncio.gather(*(_connects(entry, plan, prober) for entry in looked.entries))
+    return [*_failures(config, looked), *probed, *current(plan, looked)]
 
 
 def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
@@ -39,11 +40,11 @@ def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
         yield note("Heroku shows no database that fits the [[discover]] rules")
 
 
-async def _connects(entry: Entry, prober: Prober) -> Finding:
+async def _connects(entry: Entry, plan: Plan, prober: Prober) -> Finding:
     name = entry.database.name
     if entry.database.probe is ProbePolicy.OFF:
         return note(f"{name} is never tried", 'The configuration says so: probe = "off"')
-    proof = await prober.probe(entry.login)
+    proof = await prove(prober, trials(entry, plan.holders.get(entry.key, ())))
     if proof.works:
         return good(f"{name}: Heroku shows its login, and it connects")
     error = proof.error(name)

@@ -16,7 +16,16 @@ from pgherald.clients.base import Held
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
 from pgherald.files import Files
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Entry, Login, News, NewsKind, Rotation
+from pgherald.model import (
+    LOGIN_FIELDS,
+    DatabaseKey,
+    Entry,
+    Login,
+    News,
+    NewsKind,
+    Rotation,
+    strictest,
+)
 from pgherald.store import Store
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer, Step
@@ -371,9 +380,13 @@ def _client_of(plan: Plan, exc: ClientError) -> Client:
 
 
 def differs(held: Held, login: Login) -> tuple[str, ...]:
-    """Fields of the login that differ from what a client holds, as far as it holds them."""
+    """Fields of the login that differ from what a client holds, as far as it holds them.
+
+    A stricter sslmode is the person's own, and no difference.
+    """
+    wanted = dataclasses.replace(login, sslmode=strictest(login.sslmode, held.sslmode))
     return tuple(
         name
         for name in LOGIN_FIELDS
-        if getattr(held, name) is not None and getattr(held, name) != getattr(login, name)
+        if getattr(held, name) is not None and getattr(held, name) != getattr(wanted, name)
     )

@@ -19,11 +19,12 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import ClientError, NotYetProven, PgheraldError, StoreError, safe_text
-from pgherald.model import Database, DatabaseKey, Entry, Login, ProbePolicy, Sighting
+from pgherald.model import Database, DatabaseKey, Entry, ProbePolicy, Sighting
 from pgherald.store import Store
 from pgherald.sync.apply import Applier
 from pgherald.sync.batch import Batch, Ready
 from pgherald.sync.cleared import Cleared
+from pgherald.sync.demands import Trial, prove, trials
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.troubles import Troubles
@@ -69,9 +70,9 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A login that is being proven."""
+    """A login that is being proven, and in which ways."""
 
-    login: Login
+    needed: tuple[Trial, ...]
     task: asyncio.Task[None]
 
 
@@ -106,8 +107,8 @@ class Engine:
         self._seen: Batch[_Seen] = Batch(quiet, SEEN_LIMIT)
         self._ready: Ready[Cleared] = Ready(quiet)
         self._latest: dict[DatabaseKey, _Seen] = {}
-        self._proven: dict[DatabaseKey, tuple[Login, datetime]] = {}
-        self._given_up: dict[DatabaseKey, Login] = {}
+        self._proven: dict[DatabaseKey, tuple[tuple[Trial, ...], datetime]] = {}
+        self._given_up: dict[DatabaseKey, tuple[Trial, ...]] = {}
         self._cases: dict[DatabaseKey, _Case] = {}
         self._expected = 0
         self._working = False
@@ -232,7 +233,7 @@ class Engine:
         current: list[_Seen] = []
         for item in seen:
             if item.key in changing:
-                self._consider(item)
+                self._consider(item, trials(item.entry, plan.holders.get(item.key, ())))
                 continue
             self._drop_case(item.key)
             if item.key in refused or plan.failed:
@@ -307,22 +308,22 @@ class Engine:
 
     # --- proving -----------------------------------------------------------------------
 
-    def _consider(self, seen: _Seen) -> None:
-        """Clear the login, or begin to prove it."""
-        key, login = seen.key, seen.entry.login
+    def _consider(self, seen: _Seen, needed: tuple[Trial, ...]) -> None:
+        """Clear the login, or begin to prove it in every way that is needed."""
+        key = seen.key
         proven = self._proven.get(key)
-        if proven is not None and proven[0] == login:
+        if proven is not None and proven[0] == needed:
             self._clear(seen, proven[1])
         elif seen.entry.database.probe is ProbePolicy.OFF:
             self._clear(seen, None)
-        elif (case := self._cases.get(key)) is None or case.login != login:
+        elif (case := self._cases.get(key)) is None or case.needed != needed:
             self._drop_case(key)
             self.standing[key] = Standing.PROVING
             # The pauses are for a login that Heroku showed a moment early. One that was
             # given up on before is tried once a sweep.
-            pauses = () if self._given_up.get(key) == login else RETRY_PAUSES
-            task = asyncio.create_task(self._prove(seen, pauses), name=f"prove {key}")
-            self._cases[key] = _Case(login, task)
+            pauses = () if self._given_up.get(key) == needed else RETRY_PAUSES
+            task = asyncio.create_task(self._prove(seen, needed, pauses), name=f"prove {key}")
+            self._cases[key] = _Case(needed, task)
 
     def _drop_case(self, key: DatabaseKey) -> None:
         if (case := self._cases.pop(key, None)) is not None:
@@ -331,7 +332,7 @@ class Engine:
     def _clear(self, seen: _Seen, proven_at: datetime | None) -> None:
         self._queue.put_nowait(Cleared(seen.entry, seen.seen_at, seen.release, proven_at))
 
-    async def _prove(self, seen: _Seen, pauses: Sequence[float]) -> None:
+    async def _prove(self, seen: _Seen, needed: tuple[Trial, ...], pauses: Sequence[float]) -> None:
         key = seen.key
         # One that was given up on has been told.
         slow = asyncio.create_task(self._announce(seen)) if pauses else None
@@ -340,13 +341,13 @@ class Engine:
             while True:
                 pause = next(rest, None)
                 with self.expecting():
-                    proof = await self._probe(seen)
+                    proof = await self._probe(seen, needed)
                     verdict = judge(seen.entry.database.probe, proof, last=pause is None)
                     if verdict is Verdict.WRITE:
-                        self._write(seen, proof)
+                        self._write(seen, needed, proof)
                         return
                 if verdict is Verdict.GIVE_UP or pause is None:
-                    self._give_up(seen, proof)
+                    self._give_up(seen, needed, proof)
                     return
                 self._not_yet(seen, proof)
                 await self._clock.sleep(pause)
@@ -362,21 +363,21 @@ class Engine:
         await self._clock.sleep(SLOW)
         self._applier.announce(seen.entry)
 
-    async def _probe(self, seen: _Seen) -> Proof:
+    async def _probe(self, seen: _Seen, needed: Sequence[Trial]) -> Proof:
         try:
-            return await self._prober.probe(seen.entry.login)
+            return await prove(self._prober, needed)
         except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
             log.error("%s: the probe itself failed: %s", seen.key, safe_text(exc))  # noqa: TRY400 – a traceback may quote the login
             return Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
 
-    def _write(self, seen: _Seen, proof: Proof) -> None:
+    def _write(self, seen: _Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
         self._given_up.pop(seen.key, None)
         if proof.works:
-            self._proven[seen.key] = (seen.entry.login, proof.at)
+            self._proven[seen.key] = (needed, proof.at)
         self._clear(seen, proof.at if proof.works else None)
 
-    def _give_up(self, seen: _Seen, proof: Proof) -> None:
-        self._given_up[seen.key] = seen.entry.login
+    def _give_up(self, seen: _Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
+        self._given_up[seen.key] = needed
         self.standing[seen.key] = Standing.UNPROVEN
         label = seen.entry.database.name
         self._unwell(seen.key, label, proof.error(label))

@@ -39,6 +39,8 @@ class Outcome(enum.StrEnum):
     """The server is full."""
     TLS_REFUSED = "tls_refused"
     """The connection cannot be encrypted as asked."""
+    AUTH_NOT_ALLOWED = "auth_not_allowed"
+    """The server asks for the password in a way that `require_auth` does not allow."""
     TOO_MUCH = "too_much"
     """The server sends more than a Postgres does, and was cut off."""
     FAILED = "failed"
@@ -52,7 +54,7 @@ class Outcome(enum.StrEnum):
     @property
     def transient(self) -> bool:
         """Whether it may be another one within minutes."""
-        return self not in (Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.TOO_MUCH)
+        return self not in _LASTING
 
     @property
     def words(self) -> tuple[str, str]:
@@ -71,6 +73,10 @@ _ANSWERED: Final = frozenset(
         Outcome.STARTING_UP,
         Outcome.TOO_MANY_CONNECTIONS,
     }
+)
+
+_LASTING: Final = frozenset(
+    {Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH}
 )
 
 _WORDS: Final = {
@@ -99,6 +105,10 @@ _WORDS: Final = {
     Outcome.TLS_REFUSED: (
         "{} cannot be reached by TLS as asked",
         "Check `sslmode`: Heroku needs `require`; `verify-…` needs ~/.postgresql/root.crt too.",
+    ),
+    Outcome.AUTH_NOT_ALLOWED: (
+        "{} asks for the password in a way not allowed",
+        "If you trust that server and the way to it, add the method to its `require_auth`.",
     ),
     Outcome.TOO_MUCH: (
         "The server of {} sends more than a Postgres",
@@ -148,6 +158,9 @@ _SERVER_SAYS: Final = (
     (r"too many connections for |no more connections allowed", _SQLSTATES["53300"]),
 )
 
+#: How libpq begins to say that a server asks for the password in another way than allowed.
+_DEMANDS: Final = r'authentication method requirement ".*" failed: server requested '
+
 #: What answers, and is none.
 NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")
 
@@ -178,6 +191,21 @@ _LIBPQ_SAYS: Final = (
     (_BROKEN_OFF, Outcome.UNREACHABLE, "the connection broke off"),
     (r"SSL error: ", Outcome.TLS_REFUSED, "the TLS handshake failed"),
     (r"fe_sendauth: no password", Outcome.REFUSED, "the login has no password"),
+    (
+        _DEMANDS + "a cleartext password",
+        Outcome.AUTH_NOT_ALLOWED,
+        "the server wants the password itself, the method `password`",
+    ),
+    (
+        _DEMANDS + "a hashed password",
+        Outcome.AUTH_NOT_ALLOWED,
+        "the server wants the password hashed, the method `md5`",
+    ),
+    (
+        _DEMANDS + "(SASL|SCRAM-SHA-256)",
+        Outcome.AUTH_NOT_ALLOWED,
+        "the server wants the method `scram-sha-256`",
+    ),
     (r"authentication method requirement ", Outcome.FAILED, "the server asked for no password"),
     (r"received invalid response to ", NO_POSTGRES.outcome, NO_POSTGRES.detail),
     (r"expected authentication request ", NO_POSTGRES.outcome, NO_POSTGRES.detail),

@@ -59,6 +59,15 @@ class Client:
         """
         return files.read(self.path) if self.rows is None else self.rows.read(self.path)
 
+    def place(self, held: Held) -> str:
+        """Where it holds something, as a person finds it: `[shop] in ~/.pg_service.conf`."""
+        if self.editor.kind != "service_file" or held.service is None:
+            return self.label
+        home = Path.home()
+        inside = self.path.is_relative_to(home)
+        path = Path("~", self.path.relative_to(home)) if inside else self.path
+        return f"[{held.service}] in {path}"
+
     @property
     def subject(self) -> str:
         """The subject of this client's troubles."""
@@ -123,12 +132,14 @@ class Plan:
         failed: clients that cannot, and why.
         refused: logins that a client's format cannot hold: (client, database, why).
         held: per database what the clients hold of it; of those that name its host, the first.
+        holders: per database what each client holds of it, with what a person calls the client.
     """
 
     files: tuple[FilePlan, ...] = ()
     failed: tuple[tuple[Client, ClientError], ...] = ()
     refused: tuple[tuple[Client, DatabaseKey, Inexpressible], ...] = ()
     held: Mapping[DatabaseKey, Held] = field(default_factory=dict)
+    holders: Mapping[DatabaseKey, Sequence[tuple[str, Held]]] = field(default_factory=dict)
 
     @property
     def keys(self) -> frozenset[DatabaseKey]:
@@ -200,8 +211,10 @@ def join_plans(parts: Iterable[ClientPlan]) -> Plan:
     """All clients' plans as one."""
     parts = list(parts)
     held: dict[DatabaseKey, Held] = {}
+    holders: dict[DatabaseKey, list[tuple[str, Held]]] = {}
     for part in parts:
         for key, what in part.holds.items():
+            holders.setdefault(key, []).append((part.client.place(what), what))
             if key not in held or held[key].host is None:
                 held[key] = what
     return Plan(
@@ -209,6 +222,7 @@ def join_plans(parts: Iterable[ClientPlan]) -> Plan:
         tuple((part.client, part.error) for part in parts if part.error is not None),
         tuple((part.client, key, error) for part in parts for key, error in part.refused),
         held,
+        holders,
     )
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pgherald import libpq
 from pgherald.clock import Clock
 from pgherald.errors import ProbeFailed
-from pgherald.model import Login
+from pgherald.model import REQUIRE_AUTH, Login
 from pgherald.sync.outcomes import (
     NO_POSTGRES,
     Finding,
@@ -57,8 +57,19 @@ _POLL: Final = 0.02
 
 _LATE: Final = Finding(Outcome.UNREACHABLE, "no answer in time")
 
+_OLD_LIBPQ: Final = Finding(
+    Outcome.FAILED, "this libpq gives its password to whoever asks; psycopg[binary] has a newer one"
+)
+
 _TOO_MUCH: Final = Finding(
     Outcome.TOO_MUCH, f"the server sent more than {LIMIT // 1024} KiB before the first answer"
+)
+
+
+#: A client's demand that cannot be met: the title, and what mends it.
+_DEMAND: Final = (
+    "{} cannot be verified as a client demands",
+    "Name the authority's certificate in its `sslrootcert`, or set its `sslmode` to `require`.",
 )
 
 
@@ -71,12 +82,14 @@ class Proof:
         at: when, UTC.
         seconds: how long it took.
         detail: more about it, in our own words: no host, no user, nothing the server said.
+        demand: a client's own demand, in words, if that was tried: `[shop] demands sslmode=…`.
     """
 
     outcome: Outcome
     at: datetime
     seconds: float
     detail: str = ""
+    demand: str = ""
 
     @property
     def works(self) -> bool:
@@ -99,16 +112,37 @@ class Proof:
         Args:
             label: what a person calls the database.
         """
+        if self.demand and self.outcome is Outcome.TLS_REFUSED:
+            title, advice = _DEMAND
+            said = f"{self.demand}, and {self.detail or 'that fails'}. "
+            return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
         title, advice = self.outcome.words
         said = f"{self.detail[:1].upper()}{self.detail[1:]}. " if self.detail and advice else ""
         return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How to connect, beyond the login."""
+
+    require_auth: str
+    sslrootcert: str | None
+
+
 class Prober(Protocol):
     """Whatever proves logins."""
 
-    async def probe(self, login: Login) -> Proof:
-        """Try one login. Never raises but for cancellation."""
+    async def probe(
+        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+    ) -> Proof:
+        """Try one login. Never raises but for cancellation.
+
+        Args:
+            login: whom to connect as, where to, and how strictly.
+            require_auth: how the server may ask for the password, in libpq's words.
+            sslrootcert: what to verify the server against, as libpq takes it; None for its
+                usual file, where the sslmode asks for that.
+        """
         ...
 
 
@@ -139,8 +173,10 @@ class PostgresProber:
         self._root_certificate = root_certificate
         libpq.ignore_environment()
 
-    async def probe(self, login: Login) -> Proof:
-        """Try one login. Cancelled, it returns at once.
+    async def probe(
+        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+    ) -> Proof:
+        """Try one login; see `Prober`. Cancelled, it returns at once.
 
         A look-up of the host's name that hangs may linger then, in a thread that nobody waits
         for; all else ends with the probe.
@@ -150,20 +186,22 @@ class PostgresProber:
             end = asyncio.get_running_loop().time() + self._limit
             try:
                 async with asyncio.timeout_at(end):
-                    finding = await self._find(login, end)
+                    finding = await self._find(login, end, _Terms(require_auth, sslrootcert))
             except TimeoutError:
                 finding = _LATE
             seconds = self._clock.monotonic() - began
             return Proof(finding.outcome, self._clock.now(), seconds, finding.detail)
 
-    async def _find(self, login: Login, end: float) -> Finding:
+    async def _find(self, login: Login, end: float, terms: _Terms) -> Finding:
         try:
             addresses = await _look_up(login.host, login.port)
         except (OSError, UnicodeError) as exc:
             return of_look_up(exc)
-        return await self._try_each(login, addresses, end)
+        return await self._try_each(login, addresses, end, terms)
 
-    async def _try_each(self, login: Login, addresses: Sequence[str], end: float) -> Finding:
+    async def _try_each(
+        self, login: Login, addresses: Sequence[str], end: float, terms: _Terms
+    ) -> Finding:
         """Try address after address until a server answers, or until `end` of the loop's time.
 
         A dead one (IPv6 on a network without it) takes only its share of the time.
@@ -174,31 +212,34 @@ class PostgresProber:
             share = (end - loop.time()) / (len(addresses) - number)
             try:
                 async with asyncio.timeout(share):
-                    finding = await self._try(login, address)
+                    finding = await self._try(login, address, terms)
             except TimeoutError:
                 finding = _LATE
             if finding.outcome is not Outcome.UNREACHABLE:
                 break
         return finding
 
-    async def _try(self, login: Login, address: str) -> Finding:
+    async def _try(self, login: Login, address: str, terms: _Terms) -> Finding:
         try:
             async with Relay(address, login.port) as relay:
-                finding = await self._through(relay, login)
+                finding = await self._through(relay, login, terms)
         except OSError as exc:
             return of_connecting(exc)
         return _TOO_MUCH if relay.exceeded else finding
 
-    async def _through(self, relay: Relay, login: Login) -> Finding:
+    async def _through(self, relay: Relay, login: Login, terms: _Terms) -> Finding:
         from psycopg import Error, pq  # noqa: PLC0415 – 100 ms that most commands do not need
 
+        if pq.version() < libpq.OLDEST:
+            return _OLD_LIBPQ
         try:
             conninfo = libpq.conninfo(
                 login,
                 address=relay.host,
                 port=relay.port,
                 timeout=self._limit,
-                root_certificate=self._root_certificate,
+                root_certificate=terms.sslrootcert or self._root_certificate,
+                require_auth=terms.require_auth,
             )
             connection = pq.PGconn.connect_start(conninfo.encode())
         except (ValueError, Error) as exc:
