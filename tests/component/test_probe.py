@@ -26,6 +26,12 @@ from pgherald.sync.probe import Outcome, PostgresProber, Proof
 from support.cluster import all_logged, new_login
 from support.fake_clock import START, FakeClock
 from support.fake_postgres import (
+    ASK_MD5,
+    ASK_PASSWORD,
+    ASK_SCRAM,
+    ONE_ROW,
+    OPEN,
+    READY,
     Behaviour,
     answering,
     error,
@@ -169,6 +175,69 @@ async def test_a_server_that_asks_for_no_password() -> None:
     assert proof.detail == "the server asked for no password"
 
 
+class Asking:
+    """A server that asks for the password by one method, and keeps what it gets."""
+
+    def __init__(self, question: bytes) -> None:
+        self.question = question
+        self.heard = b""
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.question)
+        self.heard = await reader.read(1000)
+        writer.write(OPEN + READY)
+        await reader.read(1000)
+        writer.write(ONE_ROW)
+
+
+@pytest.mark.parametrize(
+    ("question", "require_auth", "outcome", "heard"),
+    [
+        (ASK_PASSWORD, "scram-sha-256,md5", Outcome.AUTH_NOT_ALLOWED, False),
+        (ASK_PASSWORD, "scram-sha-256,md5,password", Outcome.WORKS, True),
+        (ASK_PASSWORD, "password", Outcome.WORKS, True),
+        (ASK_MD5, "scram-sha-256,md5", Outcome.WORKS, True),
+        (ASK_MD5, "scram-sha-256", Outcome.AUTH_NOT_ALLOWED, False),
+        (ASK_SCRAM, "md5", Outcome.AUTH_NOT_ALLOWED, False),
+    ],
+)
+async def test_only_allowed_methods_get_an_answer(
+    question: bytes, require_auth: str, outcome: Outcome, *, heard: bool
+) -> None:
+    """A server that asks for the password in a way that was not allowed gets nothing, and is not asked again and again."""
+    server = Asking(question)
+    async with fake_postgres(server) as port:
+        prober = PostgresProber(SystemClock())
+        proof = await prober.probe(somewhere(port), require_auth=require_auth)
+    assert proof.outcome is outcome
+    assert bool(server.heard) is heard
+    assert (b"CANARY" in server.heard) == (question is ASK_PASSWORD and heard)
+    if not proof.works:
+        assert not proof.transient
+        assert "`require_auth`" in proof.error("Shop").advice
+
+
+async def test_no_cleartext_by_default() -> None:
+    """Unless somebody allows it, no server gets the password itself; the person hears how to."""
+    server = Asking(ASK_PASSWORD)
+    async with fake_postgres(server) as port:
+        proof = await probe(somewhere(port))
+    assert (proof.outcome, server.heard) == (Outcome.AUTH_NOT_ALLOWED, b"")
+    assert "the method `password`" in proof.error("Shop").advice
+
+
+async def test_a_libpq_that_cannot_withhold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a libpq that gives its password to whoever asks nothing is begun."""
+    from psycopg import pq
+
+    monkeypatch.setattr(pq, "version", lambda: 150004)
+    server = Asking(ASK_PASSWORD)
+    async with fake_postgres(server) as port:
+        proof = await probe(somewhere(port))
+    assert (proof.outcome, server.heard) == (Outcome.FAILED, b"")
+    assert "psycopg[binary] has a newer one" in proof.detail
+
+
 async def test_what_is_no_postgres() -> None:
     """A web server behind the port is `failed`, in plain words."""
     async with fake_postgres(trusting, tls=b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
@@ -220,6 +289,23 @@ async def test_verifying_the_server(
     folder.mkdir()
     (folder / "root.crt").write_text(cluster.ca_file.read_text())
     assert (await probe(strict)).works
+
+
+async def test_a_clients_own_root_certificate(
+    cluster: Cluster, login: Login, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that names a file, or the system's own certificates, is tried with just these; with a file `require` verifies too, as in libpq."""
+    stranger = tmp_path / "stranger.crt"
+    stranger.write_text(make_certificate(datetime.now(UTC)).pem)
+    full = dataclasses.replace(login, sslmode="verify-full")
+    prober = PostgresProber(SystemClock())
+    for each in (login, full):
+        assert (await prober.probe(each, sslrootcert=str(cluster.ca_file))).works
+        proof = await prober.probe(each, sslrootcert=str(stranger))
+        assert proof.outcome is Outcome.TLS_REFUSED
+    assert (await prober.probe(full, sslrootcert="system")).outcome is Outcome.TLS_REFUSED
+    monkeypatch.setenv("SSL_CERT_FILE", str(cluster.ca_file))
+    assert (await prober.probe(full, sslrootcert="system")).works
 
 
 async def test_a_certificate_for_another_host(

@@ -23,6 +23,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 OPEN = b"R" + struct.pack("!ii", 8, 0)
 ASK_PASSWORD = b"R" + struct.pack("!ii", 8, 3)
 ASK_MD5 = b"R" + struct.pack("!ii4s", 12, 5, b"salt")
+ASK_SCRAM = b"R" + struct.pack("!ii", 23, 10) + b"SCRAM-SHA-256\0\0"
 READY = b"Z" + struct.pack("!ic", 5, b"I")
 
 

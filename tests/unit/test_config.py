@@ -84,6 +84,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         service = "reports"
         probe = "off"
         sslmode = "verify-full"
+        require_auth = "password, scram-sha-256, password"
 
         [[discover]]
         account = "home"
@@ -94,6 +95,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         group = "Found"
         probe = "prefer"
         sslmode = "verify-ca"
+        require_auth = "md5"
 
         [clients.servers_json]
         path = "servers.json"
@@ -123,6 +125,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                 service="reports",
                 probe=ProbePolicy.OFF,
                 sslmode="verify-full",
+                require_auth="password,scram-sha-256",
             ),
         ),
         discover=(
@@ -135,6 +138,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                 group="Found",
                 probe=ProbePolicy.PREFER,
                 sslmode="verify-ca",
+                require_auth="md5",
             ),
         ),
         clients=(
@@ -323,9 +327,12 @@ def test_a_discovered_database_is_like_a_named_one(tmp_path: Path) -> None:
         tmp_path, f'[[databases]]\napp = "shop"\nattachment = "A_B"\n{CLIENTS}'
     ).databases[0]
     assert database_for(DiscoverRule("default"), "default", "shop", "A_B") == named
-    rule = DiscoverRule("work", group="G", probe=ProbePolicy.OFF, sslmode="verify-full")
+    rule = DiscoverRule(
+        "work", group="G", probe=ProbePolicy.OFF, sslmode="verify-full", require_auth="md5"
+    )
     found = database_for(rule, "work", "shop", "DATABASE")
     assert (found.group, found.probe, found.sslmode) == ("G", ProbePolicy.OFF, "verify-full")
+    assert found.require_auth == "md5"
 
 
 def test_several_files_of_one_kind(tmp_path: Path) -> None:

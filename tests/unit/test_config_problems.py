@@ -151,6 +151,24 @@ _WRONG_DATABASE = [
         ('must be "disable", "allow", "prefer", "require", "verify-ca" or "verify-full", '
         'not "verify-all"; did you mean "verify-full"?'),
     ),
+    (
+        "require_auth",
+        '"scram-sha-256, plain"',
+        ('must be "scram-sha-256", "md5" or "password", or several with commas between them, '
+        'not "scram-sha-256, plain"'),
+    ),
+    (
+        "require_auth",
+        '"none"',
+        ('must be "scram-sha-256", "md5" or "password", or several with commas between them, '
+        'not "none"'),
+    ),
+    (
+        "require_auth",
+        '"!password"',
+        ('must be "scram-sha-256", "md5" or "password", or several with commas between them, '
+        'not "!password"; did you mean "password"?'),
+    ),
 ]  # fmt: skip
 
 

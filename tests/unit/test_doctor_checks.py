@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.clients.base import Held
 from pgherald.clients.pgadmin import PgAdmin
+from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import account, checks, logins, pgadmin
 from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good
 from pgherald.doctor.redact import Redactor
@@ -19,8 +21,11 @@ from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import way
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.visit import Visit
-from pgherald.sync.plan import Client, Plan
+from pgherald.model import Entry
+from pgherald.sync.outcomes import Outcome
+from pgherald.sync.plan import Client, ClientPlan, Plan, join_plans
 from support.fake_clock import FakeClock
+from support.household import FakeProber, database, login
 
 FINE = good("fine")
 
@@ -204,6 +209,22 @@ def test_every_finding_is_in_the_documents() -> None:
 def test_versions() -> None:
     """A pgAdmin's number is said as its makers say it."""
     assert (pgadmin.version(91800), pgadmin.version(62100)) == ("9.18", "6.21")
+
+
+async def test_a_login_is_tried_as_the_clients_demand() -> None:
+    """A client that demands more than the configuration is named, with what it demands."""
+    shop, clock = database("shop"), FakeClock()
+    held = Held(sslmode="verify-full", service="shop")
+    client = Client(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
+    plan = join_plans([ClientPlan(client, holds={shop.key: held})])
+    prober = FakeProber(clock)
+    prober.strict = Outcome.TLS_REFUSED
+    found = await logins._connects(Entry(shop, login(1)), plan, prober)
+    assert found.title == "Shop cannot be verified as a client demands"
+    place = Path("~", ".pg_service.conf")
+    assert found.advice.startswith(
+        f"[shop] in {place} demands sslmode=verify-full, and that fails."
+    )
 
 
 def test_a_login_that_a_client_cannot_hold() -> None:

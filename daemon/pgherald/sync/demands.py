@@ -60,14 +60,18 @@ def trials(entry: Entry, clients: Iterable[tuple[str, Held]]) -> tuple[Trial, ..
         clients: what the clients hold of it now, with what a person calls each.
     """
     ours = Trial(entry.login, entry.database.require_auth)
-    found = [ours]
+    theirs: list[Trial] = []
     for client, held in clients:
+        if held.demands is None:
+            continue  # a format that knows no sslmode
         mode = strictest(entry.login.sslmode, held.demands)
         login = dataclasses.replace(entry.login, sslmode=mode)
-        found.append(Trial(login, ours.require_auth, held.sslrootcert, client))
-    # Of equal ones the first counts, which is ours if there is one.
-    found = list(dict.fromkeys(found))
-    found.sort(key=lambda trial: -SSLMODES.index(trial.login.sslmode))
+        theirs.append(Trial(login, ours.require_auth, held.sslrootcert, client))
+    # Where each client names its own root certificate, none needs the usual one.
+    needs_ours = not theirs or any(trial.sslrootcert is None for trial in theirs)
+    # Of equal ones the first counts.
+    found = list(dict.fromkeys([*([ours] if needs_ours else []), *theirs]))
+    found.sort(key=lambda t: (-SSLMODES.index(t.login.sslmode), t.sslrootcert is None))
     needed: list[Trial] = []
     for trial in found:
         if not any(other.covers(trial) for other in needed):
