@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 import os
 import pty
 import re
@@ -127,6 +128,27 @@ def test_status_when_all_is_well(desk: Desk) -> None:
         "",
         "The daemon is not running; start it with: pgherald run.",
     ]
+
+
+def test_status_of_what_one_client_never_got(desk: Desk) -> None:
+    """It is not new, for the others hold it, and not current: it is behind, in that client."""
+    at = NOW - timedelta(minutes=5)
+    error = FileTrouble("belongs to user 0", path=desk.folder / "pgpass")
+    with desk.store() as store:
+        store.looked([PRODUCTION], at)
+        store.current([Entry(PRODUCTION, login())], None, {KEY: at})
+        put(store, f"client:{error.path}", "psql", error, at)
+    result = desk.run("status")
+    assert result.code == 1
+    (row,) = [line.split() for line in result.out.splitlines() if line.startswith("Shop")]
+    assert row[2:6] == ["behind", "✗", "✓", "✓"]
+    (shown,) = json.loads(desk.run("status", "--json").out)["databases"]
+    assert shown["current"] is False
+    assert shown["clients"] == {
+        "psql": "failed",
+        "service file": "current",
+        "servers.json": "current",
+    }
 
 
 def test_an_unproven_login_is_called_so(desk: Desk) -> None:

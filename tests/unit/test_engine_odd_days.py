@@ -177,6 +177,45 @@ async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> N
         assert len(house.news) == 1
 
 
+@pytest.mark.parametrize("absent", [False, True])
+async def test_what_was_written_is_recorded_though_another_client_fails(
+    tmp_path: Path, *, absent: bool
+) -> None:
+    """A client that fails for good keeps no rotation out of the history that the others hold.
+
+    Where no client holds it, there is none.
+    """
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        state = (tmp_path / "state" / "state.db").read_bytes()
+        await house.sees((SHOP, login(2)))
+    (tmp_path / "state" / "state.db").write_bytes(state)
+    async with household(tmp_path) as house:
+        for path in (house.pgpass, house.servers_json, house.service_file)[: 3 if absent else 1]:
+            path.write_bytes(b"\0")
+        for _ in range(3):
+            await house.sees((SHOP, login(2)))
+        rotated = [item for item in house.news if item.kind is NewsKind.ROTATED]
+        assert len(rotated) == len(house.store.history()) == (not absent)
+        assert house.engine.standing[SHOP.key] is Standing.BEHIND
+        if rotated:
+            assert rotated[0].clients == ("service file", "servers.json")
+            assert [label for label, _ in rotated[0].behind] == ["psql"]
+            assert house.store.history()[0].rotation.written_at is None
+
+
+async def test_a_client_that_fails_from_the_first_does_not_keep_it_new(tmp_path: Path) -> None:
+    """What the other clients hold already is known to be written."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+    (tmp_path / "state" / "state.db").unlink()
+    async with household(tmp_path) as house:
+        house.pgpass.write_bytes(b"\0")
+        await house.sees((SHOP, login(1)))
+        (state,) = house.store.databases()
+        assert (state.written, state.current_at) == (True, None)
+
+
 async def test_a_refusal_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
     """A login that is still refused when pgherald starts anew is no news."""
     for start in range(3):

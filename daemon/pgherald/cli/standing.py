@@ -121,7 +121,14 @@ def _cost(cost: RequestsShown) -> str:
 def _word(shown: Shown, database: DatabaseShown) -> str:
     if any(trouble["subject"] == f"database:{database['key']}" for trouble in shown["troubles"]):
         return "trouble"
-    return "new" if database["current_at"] is None else "current"
+    if _is_new(database):
+        return "new"
+    return "behind" if {"old", "failed"} & set(database["clients"].values()) else "current"
+
+
+def _is_new(database: DatabaseShown) -> bool:
+    """Whether no client holds it yet, as far as is known."""
+    return database["current_at"] is None and set(database["clients"].values()) <= {"new"}
 
 
 def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
@@ -136,4 +143,4 @@ def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
 def _proof(database: DatabaseShown, now: datetime) -> str:
     if database["proven"]:
         return ago(database["proven_at"], now)
-    return "never" if database["current_at"] is None else "unproven"
+    return "never" if _is_new(database) else "unproven"

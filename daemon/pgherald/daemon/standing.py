@@ -67,7 +67,7 @@ class Standing:
         return {label: found[label] for label in LABELS.values() if label in found}
 
     def _word(self, setting: ClientSetting, database: DatabaseState) -> str:
-        if database.current_at is None:
+        if not database.written:
             return "new"
         for trouble in self.troubles:
             if trouble.subject in ("commit", f"client:{setting.path}"):

@@ -21,6 +21,7 @@ class DatabaseState:
         current_at: when every client was last known to hold its login, UTC.
         proven_at: when a connection last proved a login of it, UTC.
         proven: whether the login now in the clients was proven.
+        written: whether any client was ever known to hold a login of it.
     """
 
     key: DatabaseKey
@@ -29,6 +30,7 @@ class DatabaseState:
     current_at: datetime | None
     proven_at: datetime | None
     proven: bool
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def database_state(row: sqlite3.Row) -> DatabaseState:
         time_of(row["current_at"]),
         time_of(row["proven_at"]),
         bool(row["proven"]),
+        row["fingerprint"] is not None,
     )
 
 

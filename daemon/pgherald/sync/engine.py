@@ -236,18 +236,24 @@ class Engine:
                 self._consider(item, trials(item.entry, plan.holders.get(item.key, ())))
                 continue
             self._drop_case(item.key)
-            if item.key in refused or plan.failed:
+            if item.key in refused:
+                self.standing[item.key] = Standing.BEHIND
+                continue
+            # A client that fails is named; it takes nothing from what the others hold.
+            current.append(item)
+            if plan.failed:
                 self.standing[item.key] = Standing.BEHIND
                 continue
             self.standing[item.key] = Standing.CURRENT
             self._well(item.key)
-            current.append(item)
         self._remember(seen, current, plan)
         await self._applier.tighten(plan)
 
     def _remember(self, seen: Sequence[_Seen], current: Sequence[_Seen], plan: Plan) -> None:
-        """Keep in the store what was seen, and what is current."""
+        """Keep in the store what was seen, and what every client that can be kept holds."""
         now = self._clock.now()
+        if plan.failed and all(file.absent for file in plan.files):
+            current = []
         try:
             self._store.looked([item.entry.database for item in seen], now)
             # The clients hold it, and the store knows another one: whoever wrote it was ended
@@ -256,7 +262,8 @@ class Engine:
             self._applier.record(
                 [Cleared(i.entry, i.seen_at, i.release, None) for i in late], plan, late=True
             )
-            self._store.current([item.entry for item in current], now, {})
+            at = None if plan.failed else now
+            self._store.current([item.entry for item in current], at, {})
         except StoreError as exc:
             # The clients come first; status will lag behind.
             log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
