@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pgherald.errors import ChangedMeanwhile, FileTrouble
-from pgherald.files import Disk, Files
+from pgherald.files import Disk, Files, Identity
 from pgherald.sync import journal as journals
 from pgherald.sync.commit import Committer, Step
 from support.disks import FailingDisk, QuickDisk, SteppedDisk
@@ -157,13 +157,13 @@ class TestCommitting:
         clients.commit(clients.step(clients.a, expand=expand), disk=WatchingDisk())
         assert renamed.count(clients.a) == 1
 
-    def test_a_private_file_that_is_open_to_others_is_closed(self, clients: Clients) -> None:
-        """A commit that only closes a file is a commit, and writes none of its bytes."""
+    def test_a_step_that_changes_no_bytes_touches_nothing(self, clients: Clients) -> None:
+        """A file that is right already is left as it is, even one that is open to others."""
         clients.a.chmod(0o644)
-        inode = clients.a.stat().st_ino
-        clients.commit(clients.step(clients.a, OLD, expand=BOTH))
-        found = clients.a.stat()
-        assert (found.st_mode & 0o777, found.st_ino) == (0o600, inode)
+        before = Identity.of(clients.a.stat()), clients.a.stat().st_mode
+        clients.commit(clients.step(clients.a, OLD, expand=BOTH), clients.step(clients.b))
+        assert (Identity.of(clients.a.stat()), clients.a.stat().st_mode) == before
+        assert clients.b.read_bytes() == NEW
 
     def test_a_file_that_changed_since_the_plan_stops_all(self, clients: Clients) -> None:
         """A stale plan is not carried out anywhere; no journal is written for it."""

@@ -158,13 +158,17 @@ def test_what_was_settled_is_logged(
 
 
 def test_what_was_settled_in_words() -> None:
-    """Files that were edited since are named, and what is still to be done."""
+    """Files that were edited since are named, those that cannot be written, and what is to be done."""
     record = CommitRecord("x", AT, "why", proven=True, files=())
     trouble = FileTrouble("is locked", path=Path("/c"))
-    settled = Settled(record, True, (Path("/a"), Path("/b")), ((Path("/c"), trouble),))
+    foreign = FileTrouble("belongs to user 0", path=Path("/d"))
+    settled = Settled(
+        record, True, (Path("/a"), Path("/b")), ((Path("/c"), trouble),), ((Path("/d"), foreign),)
+    )
     assert str(settled) == (
         "interrupted commit of 2026-11-24 02:59:15Z: finished; /a left as somebody changed it; "
-        f"/b left as somebody changed it; not yet: {trouble.title}"
+        "/b left as somebody changed it; /d left as it belongs to user 0; "
+        f"not yet: {trouble.title}"
     )
 
 
@@ -204,12 +208,12 @@ def test_an_interrupted_commit_is_settled_before_a_rollback(tmp_path: Path) -> N
 
 
 def test_what_a_step_has_to_do(tmp_path: Path) -> None:
-    """Nothing where the content is right, and the mode where it matters; no way that leads nowhere."""
+    """Nothing where the content is right, whatever the mode; no way that leads nowhere."""
     home = Home(tmp_path)
     home.first.chmod(0o644)
     old = home.files.read(home.first)
-    assert Step("a", old, OLD, private=False).idle
-    assert not Step("a", old, OLD, private=True).idle
+    assert all(Step("a", old, OLD, private=private).idle for private in (True, False))
+    assert not Step("a", old, NEW, private=False).idle
     ways = [Step("a", old, NEW, private=True, expand=way).way for way in (None, OLD, NEW, b"x")]
     assert ways == [None, None, None, b"x"]
 

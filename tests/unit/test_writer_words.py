@@ -195,8 +195,9 @@ def test_somebody_elses_file_is_refused_in_words(path: Path) -> None:
     old = files.read(path)
     error = refused(lambda: files.stage(old, NEW, private=True))
     assert error.reason == f"belongs to user {os.geteuid()}, and pgherald runs as user 4321"
-    assert error.advice == "Run pgherald as the file's owner, or make the file your own."
+    assert error.advice == f"Make it your own: sudo chown 4321:{os.getegid()} {path}"
     assert error.path == path
+    assert refused(lambda: files.refuse_unwritable(old)).reason == error.reason
     files.discard(files.stage(files.read(path.with_name("new")), NEW, private=True))
     for user in (0, None, os.geteuid()):
         disk.user = user

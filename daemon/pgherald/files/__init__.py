@@ -5,6 +5,8 @@ disk
     kill at every one of them.
 words
     What a system error means, in plain words, and what the person can do.
+obstacles
+    What surely keeps a place from being written, found out without writing.
 snapshot
     What a file was when it was read, and what is about to replace it.
 temp

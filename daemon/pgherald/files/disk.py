@@ -48,6 +48,10 @@ class Disk:
         """The user that pgherald runs as; None where there is no such number."""
         return os.geteuid() if self.posix else None
 
+    def egid(self) -> int | None:
+        """The group of what that user makes; None likewise."""
+        return os.getegid() if self.posix else None
+
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         """Open, never to be inherited by children; a new file gets `mode`."""
         return os.open(path, flags | _BINARY, mode)
@@ -102,6 +106,31 @@ class Disk:
     def lstat(self, path: Path) -> os.stat_result:
         """What is there, links not followed."""
         return os.lstat(path)
+
+    def may_write(self, path: Path) -> bool:
+        """Whether the system would let us write a file, or into a folder."""
+        return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+    def is_read_only(self, path: Path) -> bool:
+        """Whether it lies on a disk, or behind a mount, that can only be read."""
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+    def is_mount(self, path: Path) -> bool:
+        """Whether a file is mounted by itself, as far as the system tells (Linux does)."""
+        try:
+            mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        except OSError:
+            return False
+        # proc(5): octal escapes stand for what would look like the end of a field.
+        wanted = os.fsencode(path)
+        for raw, escaped in (
+            (b"\\", b"\\134"),
+            (b" ", b"\\040"),
+            (b"\t", b"\\011"),
+            (b"\n", b"\\012"),
+        ):
+            wanted = wanted.replace(raw, escaped)
+        return any(mount.split(b" ", 5)[4:5] == [wanted] for mount in mounts)
 
     def realpath(self, path: Path) -> Path:
         """The path without links, as far as it exists."""

@@ -31,6 +31,14 @@ class Medium(Protocol):
         """
         ...
 
+    def refuse_unwritable(self, snapshot: Snapshot) -> None:
+        """Pass what may be written, as far as that can be known without trying.
+
+        Raises:
+            FileTrouble: it cannot be written.
+        """
+        ...
+
     def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:
         """Do all that may fail, and nothing that anybody could see.
 
@@ -54,10 +62,6 @@ class Medium(Protocol):
 
     def remove(self, snapshot: Snapshot) -> Snapshot:
         """Delete what is there; only an undo does this."""
-        ...
-
-    def tighten(self, snapshot: Snapshot) -> Snapshot:
-        """Take it from everyone but its owner."""
         ...
 
     def sweep(self, target: Path) -> None:

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsable
 from pgherald.files.disk import Disk
+from pgherald.files.obstacles import refuse_unwritable
 from pgherald.files.snapshot import Snapshot, Staged
 from pgherald.files.words import refuse_irregular, reported
 
@@ -118,6 +119,14 @@ class Rows:
 
     # Writing
 
+    def refuse_unwritable(self, snapshot: Snapshot) -> None:
+        """Pass a database that may be written, as far as that can be known without trying.
+
+        Raises:
+            FileTrouble: it cannot be, or no journal can be made beside it.
+        """
+        refuse_unwritable(self._disk, snapshot, in_place=True)
+
     def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:  # noqa: ARG002 – as for a file
         """See whether the change could be made now, and make none.
 
@@ -149,10 +158,6 @@ class Rows:
 
     def discard(self, staged: Staged) -> None:
         """Nothing lies anywhere."""
-
-    def tighten(self, snapshot: Snapshot) -> Snapshot:
-        """The mode of another program's database is that program's affair."""
-        return snapshot
 
     def remove(self, snapshot: Snapshot) -> Snapshot:
         """Never done: the database is not ours.

@@ -33,7 +33,7 @@ from typing import Final
 
 from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import locks as locking
-from pgherald.files import temp
+from pgherald.files import obstacles, temp
 from pgherald.files.disk import READ, Disk
 from pgherald.files.own import OwnFiles
 from pgherald.files.snapshot import OTHERS, Identity, Snapshot, Staged
@@ -173,6 +173,14 @@ class Files(OwnFiles):
 
     # Writing
 
+    def refuse_unwritable(self, snapshot: Snapshot) -> None:
+        """Pass a file that may be replaced, as far as that can be known without trying.
+
+        Raises:
+            FileTrouble: it cannot be.
+        """
+        obstacles.refuse_unwritable(self._disk, snapshot)
+
     def replace(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Snapshot:
         """Replace the file's content; the file as it is afterwards.
 
@@ -202,8 +210,8 @@ class Files(OwnFiles):
         All that is likely to fail fails here, before the file is touched. What was staged is
         to be installed or discarded.
         """
+        self.refuse_unwritable(snapshot)
         with reported(snapshot.path, "written"):
-            self._refuse_foreign(snapshot)
             self._make_missing(snapshot.target.parent)
 
             def finish(fd: int) -> None:
@@ -238,9 +246,13 @@ class Files(OwnFiles):
 
         Raises:
             ChangedMeanwhile: another program wrote it since; it was left alone.
+            FileTrouble: it is somebody else's, or the system refuses.
         """
         if not snapshot.loose:
             return snapshot
+        if (why := obstacles.foreign(self._disk, snapshot)) is not None:
+            reason, advice = why
+            raise FileTrouble(f"can be read by others, and {reason}", advice, path=snapshot.path)
         with reported(snapshot.path, "made private"):
             fd = self._disk.open(snapshot.target, READ)
             try:
@@ -270,15 +282,6 @@ class Files(OwnFiles):
         for name in self.names(target.parent):
             if temp.is_temp_of(target, name):
                 self.remove_own(target.with_name(name))
-
-    def _refuse_foreign(self, snapshot: Snapshot) -> None:
-        euid = self._disk.euid()
-        if snapshot.uid is not None and euid not in (None, 0, snapshot.uid):
-            raise FileTrouble(
-                f"belongs to user {snapshot.uid}, and pgherald runs as user {euid}",
-                "Run pgherald as the file's owner, or make the file your own.",
-                path=snapshot.path,
-            )
 
     def _keep_owner(self, fd: int, old: Snapshot, *, private: bool) -> None:
         """Give a new file the owner and group of the old one.

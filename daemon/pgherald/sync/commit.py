@@ -5,7 +5,8 @@ transaction where a file is renamed, and an image of these rows stands for the f
 
 How it goes, under one lock for the journal and one for each file:
 
-1. every file must still be what it was when it was planned;
+1. every file must still be what it was when it was planned, and nothing that can be known
+   beforehand may keep it from being written;
 2. the journal is written: what each file holds, and what it is to hold;
 3. every new content is laid down beside its file, complete and synced. What is likely to
    fail (a full disk, missing rights) has failed by now, and no client has been touched;
@@ -13,10 +14,13 @@ How it goes, under one lock for the journal and one for each file:
    beside the new one, then the final contents, files that were expanded last;
 5. the journal is marked as done.
 
-A failure on the way takes back what was renamed. A kill or a power cut leaves the journal
+A failure on the way takes back what was renamed, and touches nothing else. A kill or a power cut leaves the journal
 open, and the next start finishes the commit if its logins were proven, else takes it back.
 In both a file is only written while it holds what the commit knows of it: before, expanded
-or after. Anything else is somebody's edit and is left alone.
+or after. Anything else is somebody's edit and is left alone; so is one that already holds
+what it is to hold, whatever its mode.
+
+Of any file there is at most one open journal, the newest: an older one no longer matters.
 """
 
 from __future__ import annotations
@@ -24,7 +28,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgherald.clock import Clock
@@ -40,79 +43,11 @@ from pgherald.sync.journal import (
     withdraw_quietly,
 )
 from pgherald.sync.originals import Original, originals
+from pgherald.sync.steps import RolledBack, Settled, Step
+
+__all__ = ["Committer", "RolledBack", "Settled", "Step"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one file is to hold.
-
-    Attributes:
-        label: what a person calls the client.
-        snapshot: the file as it was planned on.
-        new: its final bytes; None to delete it, which only a rollback does.
-        private: whether only the owner may read it.
-        expand: bytes that it holds on the way, in which the logins that go can still be
-            read; None when there is nothing to keep readable.
-        medium: `file`, or `rows` of a database; content is then an image of rows.
-    """
-
-    label: str
-    snapshot: Snapshot
-    new: bytes | None = field(repr=False)
-    private: bool
-    expand: bytes | None = field(default=None, repr=False, kw_only=True)
-    medium: str = field(default="file", kw_only=True)
-
-    @property
-    def idle(self) -> bool:
-        """Whether the file is already as it is to be."""
-        same = self.new == self.snapshot.content
-        return same and not (self.private and self.snapshot.loose)
-
-    @property
-    def way(self) -> bytes | None:
-        """The expanded bytes, where there is a way to go and they are not one of its ends."""
-        ends = (self.new, self.snapshot.content)
-        return None if self.new == self.snapshot.content or self.expand in ends else self.expand
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a commit that was interrupted or failed.
-
-    Attributes:
-        record: the commit.
-        forwards: whether it was finished; else it was taken back.
-        left: files that somebody has edited since; they were left alone.
-        failed: files that could not be read or written, and why. While there are any the
-            journal stays open: it is settled before the next commit, or at the next start.
-    """
-
-    record: CommitRecord
-    forwards: bool
-    left: tuple[Path, ...]
-    failed: tuple[tuple[Path, ClientError], ...]
-
-    def __str__(self) -> str:
-        words = ["finished" if self.forwards else "taken back"]
-        words += [f"{path} left as somebody changed it" for path in self.left]
-        words += [f"not yet: {error.title}" for _, error in self.failed]
-        return f"interrupted commit of {self.record.at:%Y-%m-%d %H:%M:%S}Z: {'; '.join(words)}"
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """What a rollback did.
-
-    Attributes:
-        record: the rollback's own commit; None when there was nothing to give back.
-        left: files that have been changed since the commit; they were left alone.
-    """
-
-    record: CommitRecord | None
-    left: tuple[Path, ...]
 
 
 class Committer:
@@ -129,6 +64,8 @@ class Committer:
         self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk)}
         self._journals = Journals(files, folder)
         self._clock = clock
+        #: Why journals stay open, as far as it was said.
+        self._said: set[str] = set()
 
     def commit(self, steps: Sequence[Step], *, proven: bool, note: str) -> CommitRecord | None:
         """Write all files, or none; None when there was nothing to write.
@@ -143,7 +80,7 @@ class Committer:
             ChangedMeanwhile: a file is not what it was planned on; nothing was written,
                 or all of it was taken back.
             FileTrouble: a file cannot be written; `path` names it, and all else was taken
-                back. When even that failed the message says so.
+                back, or not begun. When even that failed the message says so.
         """
         busy = [step for step in steps if not step.idle]
         if not busy:
@@ -210,6 +147,7 @@ class Committer:
     def _perform(self, steps: Sequence[Step], *, proven: bool, note: str) -> CommitRecord:
         for step in steps:
             self._media[step.medium].verify(step.snapshot)
+            self._media[step.medium].refuse_unwritable(step.snapshot)
         journal = self._journals.begin(
             self._clock.now(),
             note,
@@ -217,18 +155,24 @@ class Committer:
             [Images(step.snapshot.content, step.way, step.new) for step in steps],
             proven=proven,
         )
+        touched: set[Path] = set()
         try:
-            self._carry_out(steps)
+            self._carry_out(steps, touched)
             journal.finish()
         except BaseException as exc:
-            self._take_back(journal, exc)
+            self._take_back(journal, touched, exc)
             raise
         self._supersede(journal.record)
         self._tidy()
         return journal.record
 
-    def _carry_out(self, steps: Sequence[Step]) -> None:
-        """Stage everything, then rename everything. What was renamed stays on failure."""
+    def _carry_out(self, steps: Sequence[Step], touched: set[Path]) -> None:
+        """Stage everything, then rename everything. What was renamed stays on failure.
+
+        Args:
+            steps: what each file is to hold; none of them is idle.
+            touched: gets the target of each file that may not be as it was.
+        """
         expanded = [step for step in steps if step.way is not None]
         plain = [step for step in steps if step.way is None]
         writes = [(step, step.way) for step in expanded]
@@ -238,9 +182,10 @@ class Committer:
         try:
             for step, content in writes:
                 staged.append(self._stage(step, content))
-            for (step, content), new in zip(writes, staged, strict=True):
+            for (step, _), new in zip(writes, staged, strict=True):
                 path = step.snapshot.path
-                now[path] = self._install(step, content, new, over=now[path])
+                touched.add(step.snapshot.target)
+                now[path] = self._install(step, new, over=now[path])
         except BaseException:
             for (step, _), new in zip(writes, staged, strict=False):
                 if new is not None:
@@ -248,31 +193,31 @@ class Committer:
             raise
 
     def _stage(self, step: Step, content: bytes | None) -> Staged | None:
-        if content is None or content == step.snapshot.content:
+        if content is None:
             return None
         medium = self._media[step.medium]
         return medium.stage(step.snapshot, content, private=step.private)
 
-    def _install(
-        self, step: Step, content: bytes | None, staged: Staged | None, *, over: Snapshot
-    ) -> Snapshot:
+    def _install(self, step: Step, staged: Staged | None, *, over: Snapshot) -> Snapshot:
         medium = self._media[step.medium]
         if staged is not None:
             return medium.install(staged, over=over)
-        return medium.remove(over) if content is None else medium.tighten(over)
+        return medium.remove(over)
 
-    def _take_back(self, journal: Journal, cause: BaseException) -> None:
-        """Undo after a failure.
+    def _take_back(self, journal: Journal, touched: set[Path], cause: BaseException) -> None:
+        """Undo after a failure: what was not touched is not even read.
 
         Raises:
             FileTrouble: the undo failed as well; it says both, and the journal stays open.
         """
-        settled = self._settle(journal, forwards=False)
+        settled = self._settle(journal, forwards=False, only=touched)
         if not settled.failed:
             withdraw_quietly(journal)
             return
+        self._supersede(journal.record)
         path, undo = settled.failed[0]
-        log.error("a failed commit could not be taken back: %s", undo)
+        if self._is_new(*(error for _, error in settled.failed)):
+            log.error("a failed commit could not be taken back: %s", undo)
         if isinstance(cause, ClientError):
             raise FileTrouble(
                 f"{cause.reason}; and what was written to {path} could not be taken back: "
@@ -282,42 +227,75 @@ class Committer:
             ) from cause
 
     def _recover(self) -> list[Settled]:
+        """Settle what is open: each file by the newest commit that wrote it."""
         found: list[Settled] = []
-        for journal in self._journals.opened():
+        later: set[Path] = set()
+        for journal in reversed(list(self._journals.opened())):
             record = journal.record
-            with self._locked(file.target for file in record.files):
-                settled = self._settle(journal, forwards=record.proven)
+            mine = {file.target for file in record.files} - later
+            later |= mine
+            if not mine:
+                journal.finish()
+                continue
+            try:
+                with self._locked(mine):
+                    settled = self._settle(journal, forwards=record.proven, only=mine)
+            except FileTrouble as exc:
+                path = exc.path or record.files[0].path
+                settled = Settled(record, record.proven, (), ((path, exc),))
             if not settled.failed:
                 (journal.finish if settled.forwards else journal.withdraw)()
-            log.warning("%s", settled)
             found.append(settled)
-        return found
+            if not settled.failed or self._is_new(*(error for _, error in settled.failed)):
+                log.warning("%s", settled)
+        if not any(settled.failed for settled in found):
+            self._said.clear()
+        return found[::-1]
 
-    def _settle(self, journal: Journal, *, forwards: bool) -> Settled:
+    def _is_new(self, *why: ClientError) -> bool:
+        """Whether it was not said yet that a journal stays open for these reasons."""
+        new = {error.title for error in why} - self._said
+        self._said |= new
+        return bool(new)
+
+    def _settle(self, journal: Journal, *, forwards: bool, only: set[Path]) -> Settled:
         """Bring the commit's files to where they were going, or back to where they came from.
 
         All together if possible; else one by one, so that one that fails hinders no other.
-        """
-        files = journal.record.files
-        failed: list[tuple[Path, ClientError]] = []
-        left: list[Path] = []
-        try:
-            left += self._settle_files(journal, range(len(files)), forwards=forwards)
-        except ClientError:
-            for index, file in enumerate(files):
-                try:
-                    left += self._settle_files(journal, [index], forwards=forwards)
-                except ClientError as exc:
-                    failed.append((file.path, exc))
-        return Settled(journal.record, forwards, tuple(left), tuple(failed))
 
-    def _settle_files(
-        self, journal: Journal, indexes: Iterable[int], *, forwards: bool
-    ) -> list[Path]:
-        """Settle these files; those that somebody has edited since are left alone, and named."""
+        Args:
+            journal: the commit's.
+            forwards: where to.
+            only: targets of the files that are to be settled.
+        """
+        record = journal.record
+        indexes = [index for index, file in enumerate(record.files) if file.target in only]
+        try:
+            return self._settle_files(journal, indexes, forwards=forwards)
+        except ClientError:
+            left: list[Path] = []
+            failed: list[tuple[Path, ClientError]] = []
+            refused: list[tuple[Path, ClientError]] = []
+            for index in indexes:
+                try:
+                    settled = self._settle_files(journal, [index], forwards=forwards)
+                except ClientError as exc:
+                    failed.append((record.files[index].path, exc))
+                else:
+                    left += settled.left
+                    refused += settled.refused
+            return Settled(record, forwards, tuple(left), tuple(failed), tuple(refused))
+
+    def _settle_files(self, journal: Journal, indexes: Iterable[int], *, forwards: bool) -> Settled:
+        """Settle these files; those that somebody has edited since are left alone, and named.
+
+        So are those that surely cannot be written, on the way forwards: they cannot have been
+        begun, or are another's by now, and nobody waits for them but the next plan.
+        """
         goal = "after" if forwards else "before"
         steps: list[Step] = []
         left: list[Path] = []
+        refused: list[tuple[Path, ClientError]] = []
         for index in indexes:
             file = journal.record.files[index]
             new, way = journal.image(index, goal), journal.image(index, "expand")
@@ -327,18 +305,27 @@ class Committer:
             if digest(snapshot.content) not in file.states:
                 left.append(file.path)
                 continue
-            steps.append(
-                Step(file.label, snapshot, new, file.private, expand=way, medium=file.medium)
-            )
-        self._carry_out([step for step in steps if not step.idle])
-        return left
+            step = Step(file.label, snapshot, new, file.private, expand=way, medium=file.medium)
+            if step.idle:
+                continue
+            try:
+                medium.refuse_unwritable(snapshot)
+            except FileTrouble as exc:
+                if not forwards:
+                    raise
+                refused.append((file.path, exc))
+                continue
+            steps.append(step)
+        self._carry_out(steps, set())
+        return Settled(journal.record, forwards, tuple(left), (), tuple(refused))
 
-    def _supersede(self, done: CommitRecord) -> None:
+    def _supersede(self, newer: CommitRecord) -> None:
         """Close older commits that could not be settled: this one's contents count now."""
-        targets = {file.target for file in done.files}
+        targets = {file.target for file in newer.files}
         with _told_only():
             for journal in self._journals.opened():
-                if targets & {file.target for file in journal.record.files}:
+                others = {file.target for file in journal.record.files}
+                if journal.record.id != newer.id and targets & others:
                     journal.finish()
 
     def _tidy(self) -> None:

@@ -68,6 +68,14 @@ class Client:
         path = Path("~", self.path.relative_to(home)) if inside else self.path
         return f"[{held.service}] in {path}"
 
+    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
+        """Pass a client that may be written, as far as that can be known without trying.
+
+        Raises:
+            FileTrouble: it cannot be written.
+        """
+        (files if self.rows is None else self.rows).refuse_unwritable(snapshot)
+
     @property
     def subject(self) -> str:
         """The subject of this client's troubles."""
@@ -128,7 +136,7 @@ class Plan:
     """What all clients hold and should hold.
 
     Attributes:
-        files: one per client that can be planned.
+        files: one per client that can be planned, and written if need be.
         failed: clients that cannot, and why.
         refused: logins that a client's format cannot hold: (client, database, why).
         held: per database what the clients hold of it; of those that name its host, the first.
@@ -158,7 +166,7 @@ class ClientPlan:
 
     Attributes:
         client: which client.
-        file: its file; None when it cannot be planned.
+        file: its file; None when it cannot be planned, or not be written.
         error: why not.
         refused: logins that its format cannot hold.
         holds: what it holds, per database.
@@ -180,7 +188,8 @@ def make_plan(
 ) -> Plan:
     """Compare every client's file with the wanted logins.
 
-    A client that cannot be read or understood is named in the plan and hinders no other.
+    A client that cannot be read or understood, or surely cannot be written, is named in the
+    plan and hinders no other.
     """
     return join_plans([plan_client(files, client, wanted, remove=remove) for client in clients])
 
@@ -194,6 +203,7 @@ def plan_client(
 ) -> ClientPlan:
     """Compare one client's file with the wanted logins."""
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
+    holds: Mapping[DatabaseKey, Held] = {}
     try:
         snapshot = client.read(files)
         holds = client.editor.read(snapshot.content)
@@ -202,8 +212,11 @@ def plan_client(
         except Inexpressible:
             good = _expressible(client, wanted, refused)
             file = _plan_file(client, snapshot, good, holds, remove)
+        if file.edit.changes:
+            client.refuse_unwritable(files, snapshot)
     except ClientError as exc:
-        return ClientPlan(client, error=exc if exc.path else exc.at(client.path))
+        error = exc if exc.path else exc.at(client.path)
+        return ClientPlan(client, None, error, tuple(refused), holds)
     return ClientPlan(client, file, None, tuple(refused), holds)
 
 

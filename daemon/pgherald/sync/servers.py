@@ -106,6 +106,14 @@ class ServerRows:
             found.path, found.target, drawn(whole), None, found.mode, found.uid, found.gid
         )
 
+    def refuse_unwritable(self, snapshot: Snapshot) -> None:
+        """Pass a database that may be written; see `files.rows.Rows`.
+
+        Raises:
+            FileTrouble: it cannot be.
+        """
+        self._rows.refuse_unwritable(snapshot)
+
     def remember(self, path: Path, new: bytes) -> None:
         """Remember what the editor wants remembered, now that the rows are as it planned."""
         if new:
