@@ -475,6 +475,21 @@ def test_prune_takes_out_what_is_no_longer_configured(desk: Desk) -> None:
     assert all(b"shop-production/DATABASE" in file.read_bytes() for file in files)
 
 
+def test_prune_names_the_clients_that_it_could_not_write(desk: Desk) -> None:
+    """What still holds the entry is not called one that it was removed from."""
+    desk.configure(SHOP + BLOG + CLIENTS)
+    assert desk.run("check").code == 0
+    desk.configure(SHOP + CLIENTS)
+    pgpass = desk.folder / "pgpass"
+    broken = pgpass.read_bytes() + b"\0\n"
+    pgpass.write_bytes(broken)
+    pruned = desk.run("check", "--prune")
+    assert pruned.code == 1
+    assert "blog/DATABASE: removed from every client but psql\n" in pruned.err
+    assert pgpass.read_bytes() == broken
+    assert b"blog/DATABASE" not in (desk.folder / "pg_service.conf").read_bytes()
+
+
 def test_prune_waits_for_discovery(desk: Desk) -> None:
     """While Heroku does not tell what the rules find, nothing counts as a stranger."""
     desk.configure('[[discover]]\ninclude = ["*"]\n' + CLIENTS)

@@ -125,9 +125,10 @@ async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
     """Take strangers out of the clients."""
     plan = await machine.applier.plan(machine.engine.wanted)
     if strangers := _strangers(machine, plan):
-        await machine.applier.remove(strangers)
+        done = await machine.applier.remove(strangers)
+        but = ", ".join(sorted(client.label for client, _ in done.failed))
         for key in strangers:
-            say(f"{key}: removed from every client")
+            say(f"{key}: removed from every client{f' but {but}' if but else ''}")
 
 
 def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
