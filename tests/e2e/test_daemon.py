@@ -215,6 +215,37 @@ async def test_a_broken_configuration_is_not_taken_over(house: House) -> None:
         assert (await house.pgherald("status")).code == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files have no modes here")
+async def test_a_configuration_that_others_may_write_is_not_taken_over(house: House) -> None:
+    """A hook that anybody may have added is never run: the old configuration stays."""
+    house.configure(SHOP)
+    said = house.home / "said"
+    good = house.home / "good.toml"
+    house.put(good, house.config.read_text())
+    hook = f'[[hooks]]\non = "rotation"\ncommand = ["touch", "{said}"]\n'
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        for number in range(3):
+            house.put(house.config, f"{good.read_text()}{hook}# {number}\n", 0o666)
+            await eventually(
+                lambda n=number: daemon.count("The new configuration is wrong") > n, log=daemon
+            )
+            await house.rotate()
+            await current(house, daemon)
+        assert not said.exists()
+        assert f"Run: chmod go-w {house.config}" in daemon.log
+        status = await house.pgherald("--config", str(good), "status", "--json")
+        (trouble,) = status.json["troubles"]
+        assert (trouble["subject"], trouble["title"]) == (
+            "config", "Somebody else may change what pgherald does",
+        )  # fmt: skip
+        house.config.chmod(0o600)
+        house.put(house.config, good.read_text() + hook)
+        await daemon.line("The configuration has changed.")
+        await house.rotate()
+        await eventually(said.exists, log=daemon)
+
+
 async def test_a_configuration_that_is_wrong_from_the_start(house: House) -> None:
     """The daemon does not start with a configuration that is wrong, and says why with code 2."""
     house.configure(SHOP, "[clients.pgpas]\n")

@@ -12,7 +12,7 @@ import pytest
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
-from support.disks import FailingDisk, TracingDisk
+from support.disks import NOBODY, FailingDisk, TracingDisk
 
 
 @pytest.fixture
@@ -112,12 +112,11 @@ def test_a_folder_that_will_not_do(files: Files, tmp_path: Path) -> None:
         files.make_folder(file)
     assert caught.value.reason == "is a file, not a folder"
     assert (caught.value.advice, caught.value.path) == (f"Move it away: {file}", file)
-    for mode in (0o720, 0o702):
-        real.chmod(mode)
-        with pytest.raises(FileTrouble) as caught:
-            files.private_folder(real)
-        assert caught.value.reason == "may be written by other users"
-        assert (caught.value.advice, caught.value.path) == (f"Run: chmod 700 '{real}'", real)
+    real.chmod(0o702)
+    with pytest.raises(FileTrouble) as caught:
+        files.private_folder(real)
+    assert caught.value.reason == "may be written by other users"
+    assert (caught.value.advice, caught.value.path) == (f"Run: chmod go-w {real}", real)
 
 
 def test_a_folder_of_somebody_elses(tmp_path: Path) -> None:
@@ -125,13 +124,14 @@ def test_a_folder_of_somebody_elses(tmp_path: Path) -> None:
 
     class Another(Disk):
         def euid(self) -> int | None:
-            return os.geteuid() + 1
+            return 4321
 
+    owner = NOBODY if os.geteuid() == 0 else os.geteuid()
+    os.chown(tmp_path, owner, -1)
     with pytest.raises(FileTrouble) as caught:
         Files(tmp_path / "locks", Another()).private_folder(tmp_path)
-    ours = os.geteuid()
-    assert caught.value.reason == f"belongs to user {ours}, and pgherald runs as user {ours + 1}"
-    assert caught.value.advice == "Run pgherald as the folder's owner, or choose another state_dir."
+    assert caught.value.reason == f"belongs to user {owner}, and pgherald runs as user 4321"
+    assert caught.value.advice == f"Run: sudo chown -h 4321 {tmp_path}"
     assert caught.value.path == tmp_path
 
 

@@ -18,7 +18,8 @@ from pgherald.config import Config, load
 from pgherald.daemon.run import Daemon
 from pgherald.daemon.wiring import Outside
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.files import Files
+from pgherald.files.disk import Disk
+from pgherald.files.own import OwnFiles
 from pgherald.service.rest import Starts
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def run(config_path: Path | None, log_file: Path | None, env: Mapping[str, str])
     core_dumps.forbid()
     if log_file is not None:
         # A Windows program without a window has neither of the two.
-        sys.stderr = Files(log_file.parent).open_log(log_file.absolute(), _LOG_LIMIT)
+        sys.stderr = OwnFiles(Disk()).open_log(log_file.absolute(), _LOG_LIMIT)
         sys.stdout = sys.stdout or sys.stderr
 
     def configured() -> Config:

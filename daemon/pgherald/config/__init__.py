@@ -4,6 +4,7 @@
 
 `schema` says what the file may hold; `load` reads it, by way of `structure` (each table
 by itself) and `build` (one against another); `lines` finds the line of a problem;
+`trust` refuses what somebody else could have written;
 `generate` writes the example file and the documents, and `edit` changes a file that is there.
 `settings` is what comes out.
 """
@@ -22,6 +23,7 @@ from pgherald.config.settings import (
     TokenSpec,
     database_for,
 )
+from pgherald.config.trust import refuse_strangers
 
 __all__ = [
     "Account",
@@ -35,4 +37,5 @@ __all__ = [
     "database_for",
     "load",
     "loads",
+    "refuse_strangers",
 ]

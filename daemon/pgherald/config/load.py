@@ -14,6 +14,7 @@ from pgherald.config.lines import Lines
 from pgherald.config.settings import Config
 from pgherald.config.structure import Problem, structure
 from pgherald.config.surroundings import Surroundings
+from pgherald.config.trust import refuse_strangers
 from pgherald.errors import ConfigError
 from pgherald.quick.whereabouts import locate
 
@@ -32,10 +33,12 @@ def load(path: Path | None, env: Mapping[str, str], *, platform: str = sys.platf
 
     Raises:
         ConfigError: there is no such file, it cannot be read, or it is wrong; lists every
-            problem with its line, in the file's order.
+            problem with its line, in the file's order. Or somebody else may change it.
     """
     file = locate(path, env)
-    return loads(_text(file, _read(file)), file, env, platform=platform)
+    config = loads(_text(file, _read(file)), file, env, platform=platform)
+    refuse_strangers(config, env)
+    return config
 
 
 def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> Config:

@@ -125,7 +125,10 @@ class Machinery:
 
 def files_of(config: Config) -> Files:
     """The reader and writer of files; its locks lie in the state folder."""
-    return Files(config.state_dir / "locks")
+    # pgAdmin makes a user's storage folder when they first sign in; the passfile may be first.
+    databases = (setting.path for setting in config.clients if setting.kind == "pgadmin")
+    ours = [database.parent / "storage" for database in databases]
+    return Files(config.state_dir / "locks", ours=ours)
 
 
 @contextlib.contextmanager

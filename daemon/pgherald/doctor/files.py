@@ -21,7 +21,7 @@ _ROOM: Final = 50 * 1024 * 1024
 
 
 def configuration(config: Config) -> Iterator[Finding]:
-    """The configuration: it could be read, or nothing would be looked at."""
+    """The configuration: it could be read, and is ours alone, or nothing would be looked at."""
     yield good(f"The configuration is right: {config.path}")
     if config.notifications.urls and (mode := mode_of(config.path)) and mode & OTHERS:
         yield bad(
@@ -61,10 +61,7 @@ def state(config: Config) -> Iterator[Finding]:
     if not folder.is_dir():
         yield note(f"There is no state folder yet: {folder}", "`pgherald check` makes it.")
         return
-    mode = mode_of(folder) or 0
-    if mode & 0o022:
-        yield bad(f"Others may write to the state folder {folder}", f"Run: chmod 700 '{folder}'")
-    elif not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):
         yield bad(f"The state folder may not be written: {folder}", f"Run: ls -ld '{folder}'")
     else:
         yield good(f"The state folder is private: {folder}")

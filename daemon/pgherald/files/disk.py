@@ -136,6 +136,10 @@ class Disk:
         """The path without links, as far as it exists."""
         return Path(os.path.realpath(path))
 
+    def readlink(self, path: Path) -> Path:
+        """The path that a link holds."""
+        return path.readlink()
+
     def replace(self, source: Path, target: Path) -> None:
         """Put `source` in the place of `target` in one instant."""
         os.replace(source, target)  # noqa: PTH105 – the primitive itself

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, TextIO
 
 from pgherald.errors import FileTrouble
-from pgherald.files import temp
+from pgherald.files import temp, trusted
 from pgherald.files.disk import Disk
 from pgherald.files.words import reported
+
+#: Variables that name folders of the person's own, beside the home folder.
+_HOMES: Final = (
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+    "APPDATA",
+    "LOCALAPPDATA",
+)
 
 _PRIVATE_FOLDER: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
@@ -27,14 +38,25 @@ class OwnFiles:
 
     Every method raises `FileTrouble`, naming the file, when the system refuses.
 
+    Missing folders are made below the home folder, those that XDG or Windows give the person, and
+    the state folder. Elsewhere only a folder of pgherald's own is made, in one that is there: a
+    mistyped path of a file makes none.
+
     Args:
         disk: does it.
         token: makes temporary names unlike any before.
+        ours: further folders that may be made, with any below them, in one that is there.
     """
 
-    def __init__(self, disk: Disk, token: Callable[[], str] = temp.random_token) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        token: Callable[[], str] = temp.random_token,
+        ours: Collection[Path] = (),
+    ) -> None:
         self._disk = disk
         self._token = token
+        self._ours = ours
 
     @property
     def disk(self) -> Disk:
@@ -47,7 +69,8 @@ class OwnFiles:
         A folder that others may read is left so: the files in it are private themselves.
 
         Raises:
-            FileTrouble: it is a link, no folder, somebody else's, or others may write to it.
+            FileTrouble: it is a link, no folder, or somebody else may write to it. Whoever may
+                write to the folders above it is no question here: `trusted.strangers` is.
         """
         with reported(path, "made"):
             self._make_missing(path)
@@ -56,22 +79,11 @@ class OwnFiles:
             raise FileTrouble(
                 "is not a folder (a link does not count)", f"Move it away: {path}", path=path
             )
-        euid = self._disk.euid()
-        if euid is None:
-            return
-        if found.st_uid != euid:
-            raise FileTrouble(
-                f"belongs to user {found.st_uid}, and pgherald runs as user {euid}",
-                "Run pgherald as the folder's owner, or choose another state_dir.",
-                path=path,
-            )
-        if found.st_mode & 0o022:
-            raise FileTrouble(
-                "may be written by other users", f"Run: chmod 700 '{path}'", path=path
-            )
+        if (other := trusted.stranger(path, found, self._disk)) is not None:
+            raise FileTrouble(other.why, f"Run: {other.command}", path=path)
 
     def make_folder(self, path: Path, mode: int = _PRIVATE_FOLDER) -> None:
-        """Make a folder and those above it, if they are missing; new ones get `mode`."""
+        """Make a folder of pgherald's own, if it is missing; new ones get `mode`."""
         with reported(path, "made"):
             self._make_missing(path, mode)
             if not stat.S_ISDIR(self._disk.stat(path).st_mode):
@@ -84,9 +96,10 @@ class OwnFiles:
     def write_text_file(self, path: Path, text: str, mode: int = _PRIVATE_FILE) -> None:
         """Replace a text file that pgherald made, whole and synced, in UTF-8 as it stands.
 
-        Missing folders are made. A link is replaced, not followed.
+        A link is replaced, not followed.
         """
-        self.make_folder(path.parent)
+        with reported(path, "written"):
+            self._make_missing(path.parent, of=path)
         self._put(path, text.encode("utf-8"), mode)
 
     def write_new_private(self, path: Path, data: bytes) -> None:
@@ -100,13 +113,14 @@ class OwnFiles:
             self._disk.fsync_folder(path)
 
     def open_log(self, path: Path, limit: int) -> TextIO:
-        """Open a log of pgherald's own to add to it, mode 0600; missing folders are made.
+        """Open a log of pgherald's own to add to it, mode 0600.
 
         Args:
             path: the log.
             limit: bytes; a longer one is set aside first, in the place of the one before.
         """
-        self.make_folder(path.parent)
+        with reported(path, "written"):
+            self._make_missing(path.parent, of=path)
         if path.is_file() and path.stat().st_size > limit:
             self.set_aside(path, ".old")
         with reported(path, "written"):
@@ -184,7 +198,19 @@ class OwnFiles:
         if self._disk.posix and stat.S_IMODE(self._disk.fstat(fd).st_mode) != mode:
             self._disk.fchmod(fd, mode)
 
-    def _make_missing(self, folder: Path, mode: int = _PRIVATE_FOLDER) -> None:
+    def _make_missing(
+        self, folder: Path, mode: int = _PRIVATE_FOLDER, *, of: Path | None = None
+    ) -> None:
+        """Make a folder and those above it, where they are missing and are ours to make.
+
+        Args:
+            folder: the folder.
+            mode: of those that are made.
+            of: the file for which; None where the folder itself is pgherald's own.
+
+        Raises:
+            FileTrouble: one of them is not ours to make.
+        """
         missing: list[Path] = []
         place = folder.absolute()
         while not os.path.lexists(place):
@@ -193,12 +219,32 @@ class OwnFiles:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
             missing.append(place)
             place = place.parent
+        own = folder.absolute() if of is None else None
+        if strange := [new for new in missing if new != own and not self._is_ours(new)]:
+            raise FileTrouble(
+                f"lies in a folder that is not there: {strange[0]}",
+                f"Correct the path, or make the folder: mkdir -p {shlex.quote(str(strange[0]))}",
+                path=of or folder,
+            )
         for new in reversed(missing):
             try:
                 self._disk.mkdir(new, mode)
             except FileExistsError:
                 continue  # another program was faster, and that is as good
             self._disk.fsync_folder(new.parent)
+
+    def _is_ours(self, folder: Path) -> bool:
+        """Whether a folder is ours to make where it is missing."""
+        place = self._disk.realpath(folder)
+        around = (place, *place.parents)
+        if any(self._disk.realpath(own) in around for own in self._ours):
+            return True
+        named = [os.path.expanduser("~"), *map(os.environ.get, _HOMES)]  # noqa: PTH111 – never fails
+        homes = [
+            self._disk.realpath(Path(name)) for name in named if name and Path(name).is_absolute()
+        ]
+        # A service may have the whole machine for its home.
+        return any(home in place.parents and home != home.parent for home in homes)
 
     def _unlink(self, path: Path) -> None:
         try:

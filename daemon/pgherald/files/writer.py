@@ -26,7 +26,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -66,6 +66,7 @@ class Files(OwnFiles):
         disk: does it all.
         sleep: waits, in seconds; only Windows needs it.
         token: makes temporary names unlike any before.
+        ours: folders beside the state folder that may be made; see `OwnFiles`.
     """
 
     def __init__(
@@ -75,8 +76,9 @@ class Files(OwnFiles):
         *,
         sleep: Callable[[float], None] = time.sleep,
         token: Callable[[], str] = temp.random_token,
+        ours: Collection[Path] = (),
     ) -> None:
-        super().__init__(disk or Disk(), token)
+        super().__init__(disk or Disk(), token, (locks.parent, *ours))
         self._locks = locking.Locks(locks, self)
         self._sleep = sleep
 
@@ -185,7 +187,7 @@ class Files(OwnFiles):
         """Replace the file's content; the file as it is afterwards.
 
         Equal content is not written, but a private file that others may read is closed to
-        them. Missing folders are made, for their owner alone.
+        them.
 
         Args:
             snapshot: the file as it was read.
@@ -212,7 +214,7 @@ class Files(OwnFiles):
         """
         self.refuse_unwritable(snapshot)
         with reported(snapshot.path, "written"):
-            self._make_missing(snapshot.target.parent)
+            self._make_missing(snapshot.target.parent, of=snapshot.path)
 
             def finish(fd: int) -> None:
                 self._keep_owner(fd, snapshot, private=private)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pgherald.config.trust import refuse
 from pgherald.errors import LoginRequired
 from pgherald.heroku.netrc import netrc_password
 from pgherald.secret import Secret
@@ -86,7 +87,14 @@ class TextFile(_Reading):
         return (f"Others can read the token in {self.path}. Run: chmod 600 {self.path}",)
 
     async def get(self) -> Secret:
-        """The token in the file as it is now."""
+        """The token in the file as it is now.
+
+        Raises:
+            ConfigError: somebody else may put theirs in its place, and lead the clients to a
+                database of theirs.
+        """
+        if self._private:
+            refuse([("the token's file", self.path.absolute())])
         return checked(self._pick(_read(self.path)), self.name)
 
     def _pick(self, text: str) -> Secret:

@@ -58,6 +58,7 @@ class TokenSource(Protocol):
             LoginRequired: there is none; the advice fits this source.
             MissingTool: a program or package is needed and not there.
             Unavailable: the Heroku CLI did not answer in time.
+            ConfigError: somebody else may change the file that it is in.
         """
         ...
 

@@ -18,7 +18,7 @@ from pgherald.cli.setup.choice import Offer, added, by_flags, by_rules, dropped,
 from pgherald.cli.setup.deed import carry_out, show_configuration
 from pgherald.cli.setup.ground import USUAL, Ground, Login, ground
 from pgherald.clients.base import Action
-from pgherald.config import Config, loads
+from pgherald.config import Config, loads, refuse_strangers
 from pgherald.config.edit import Wishes as Edits
 from pgherald.config.edit import edited, fresh
 from pgherald.daemon.look import Looked
@@ -75,6 +75,7 @@ def walk(invocation: Invocation, flags: Flags) -> int:
     edits = _edits(invocation, there, login, flags)
     text = fresh(edits) if there.config is None else edited(there.text, edits)
     config = loads(text, there.file, invocation.env)
+    refuse_strangers(config, invocation.env)
     looked = look_patiently(config, invocation.outside())
     wishes, plan = _wishes(config, looked, flags)
     changes = text != there.text
