@@ -62,12 +62,16 @@ class Home:
             path.chmod(its_mode)
         self.pgpass.symlink_to(self.real_pgpass)
 
+    def files(self, disk: Disk) -> Files:
+        # As below the person's own home, the folder of the service file is made.
+        return Files(self.state / "locks", disk, ours=(self.root / "config",))
+
     def committer(self, disk: Disk) -> Committer:
-        files = Files(self.state / "locks", disk)
+        files = self.files(disk)
         return Committer(files, self.state / "commits", SystemClock())
 
     def steps(self, disk: Disk) -> list[Step]:
-        files = Files(self.state / "locks", disk)
+        files = self.files(disk)
         return [
             Step("pgpass", files.read(self.pgpass), NEW, private=True, expand=BOTH),
             Step("service file", files.read(self.service), NEW, private=True),

@@ -39,8 +39,9 @@ async def test_nobody_else_can_read_a_file_at_any_moment(open_folder: Path) -> N
 
     Through 40 rotations somebody else tries to open each file the moment it appears.
     """
+    (open_folder / "home").mkdir()
+    (open_folder / "home").chmod(0o755)  # where others may write, nothing would be begun
     async with Workplace.standing(open_folder, top=CALM, watched=(SHOP,)) as place:
-        place.home.chmod(0o755)
         place.file("servers.json").chmod(0o600)
         await place.sweep()
         state = place.config.state_dir
