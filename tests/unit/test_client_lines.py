@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgherald.clients import block, keywords, lines
+from pgherald.clients import block, lines
 from pgherald.errors import Unparsable
 from pgherald.model import DatabaseKey
 from pgherald.secret import MASK
@@ -121,30 +121,3 @@ def test_the_first_line_decides_about_line_ends() -> None:
     assert block.split(b"a\r\nb\n").eol == b"\r\n"
     assert block.split(b"a\nb\r\n").eol == b"\n"
     assert block.split(b"").eol == b"\n"
-
-
-# --- keywords ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("  ", "  "),
-        ("host = h", "host = h"),
-        ("host\t=h", "host\t=h"),
-        ("?host=h", MASK),
-        ("?=h", MASK),
-        ("password", MASK),
-        ("sslpassword", MASK),
-        ("# note=a=b", f"# note={MASK}"),
-        ("# note", "# note"),
-        ("#host=h", "#host=h"),
-        ("unknown=x", MASK),
-        ("my_secret = x", f"my_secret = {MASK}"),
-        ("[shop]", "[shop]"),
-        ("[shop] x", MASK),
-    ],
-)
-def test_what_is_shown_of_a_service_files_line(line: str, shown: str) -> None:
-    """A value is shown if its keyword is known to be public; what nobody knows is masked whole."""
-    assert keywords.redacted(line) == shown

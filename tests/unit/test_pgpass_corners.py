@@ -151,8 +151,3 @@ def test_a_wildcard_is_no_name() -> None:
     assert caught.value.advice == (
         "Let Heroku make a new login: `heroku pg:credentials:rotate DATABASE --app a`."
     )
-
-
-def test_an_indented_remark_is_shown() -> None:
-    """What a person wrote for themselves is shown, wherever it begins."""
-    assert EDITOR.redact(b"  # note\n\t\n") == ["  # note", "\t"]

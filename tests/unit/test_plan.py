@@ -106,9 +106,10 @@ def test_what_says_most_of_a_login_is_what_is_held(desk: Desk) -> None:
 
 def test_what_is_often_there_is_compared_too() -> None:
     """One new line among hundreds that are alike is one line of the diff."""
-    many = b"# a\n" * 300
-    changed = list(diff_lines(Pgpass(), b"# x\n" + many + many, b"# x\n" + many + b"# b\n" + many))
-    assert [line for line in changed if line[0] in "+-"] == ["+# b"]
+    many = b"[a]\n" * 300
+    old, new = b"[x]\n" + many + many, b"[x]\n" + many + b"[b]\n" + many
+    changed = list(diff_lines(ServiceFile(), old, new))
+    assert [line for line in changed if line[0] in "+-"] == ["+[b]"]
 
 
 def test_a_new_password_alone_needs_no_step_between(desk: Desk) -> None:

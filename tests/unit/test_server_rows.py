@@ -10,6 +10,7 @@ import pytest
 
 from pgherald.clients.base import Action, Change
 from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files, Snapshot
 from pgherald.files.rows import Rows
 from pgherald.model import Entry
@@ -120,12 +121,12 @@ def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
 
 def test_a_diff_shows_a_line_around_each_change() -> None:
     """With its place in both texts, counted from 1; far places are told apart."""
-    old = b"# a\n# b\n# c\n# d\n# e\n# f\n# g\n"
-    new = b"# a\n# B\n# c\n# d\n# e\n# f\n# g\n# h"
-    assert list(diff_lines(Pgpass(), old, new)) == [
-        "@@ -1,3 +1,3 @@", " # a", "-# b", "+# B", " # c", "@@ -7,1 +7,2 @@", " # g", "+# h",
+    old = b"[a]\n[b]\n[c]\n[d]\n[e]\n[f]\n[g]\n"
+    new = b"[a]\n[B]\n[c]\n[d]\n[e]\n[f]\n[g]\n[h]"
+    assert list(diff_lines(ServiceFile(), old, new)) == [
+        "@@ -1,3 +1,3 @@", " [a]", "-[b]", "+[B]", " [c]", "@@ -7,1 +7,2 @@", " [g]", "+[h]",
     ]  # fmt: skip
-    assert list(diff_lines(Pgpass(), b"", b"# a\n")) == ["@@ -1,0 +1,1 @@", "+# a"]
+    assert list(diff_lines(ServiceFile(), b"", b"[a]\n")) == ["@@ -1,0 +1,1 @@", "+[a]"]
 
 
 def test_a_change_in_words() -> None:

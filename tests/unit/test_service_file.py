@@ -449,34 +449,35 @@ def test_the_known_keywords_cover_libpq() -> None:
     ("line", "shown"),
     [
         ("host=db.example.com", "host=db.example.com"),
+        ("Host = db.example.com", "Host = db.example.com"),
         ("[mine]", "[mine]"),
-        ("  # plain words", "  # plain words"),
-        ("# host=h", "# host=h"),
         ("password=", "password="),
         ("password=CANARY", "password=" + MASK),
-        ("#password=CANARY", "#password=" + MASK),
-        ("## PassWord = CANARY", "## PassWord = " + MASK),
-        ("password = CANARY", "password = " + MASK),
-        ("# password CANARY", "# password " + MASK),
-        ("# the Password: CANARY", "# the Password: " + MASK),
-        ("my secret CANARY = x", "my secret " + MASK),
-        ("sslpassword=CANARY", "sslpassword=" + MASK),
-        ("oauth_client_secret=CANARY", "oauth_client_secret=" + MASK),
-        ("scram_client_key=CANARY", "scram_client_key=" + MASK),
-        ("old_password_2=CANARY", "old_password_2=" + MASK),
+        ("PassWord = CANARY", "PassWord = " + MASK),
         ("dbname=postgres://u:CANARY@h/d", "dbname=postgres://" + MASK),
         ("dbname=host=h password=CANARY", "dbname=host=h password=" + MASK),
-        ("# was h:5432:d:u:CANARY", "# was h:5432:d:u:" + MASK),
-        ("# p0123456789abcdef0123 CANARY", "# " + MASK),
-        ("# x = CANARY", "# x = " + MASK),
-        ("unknown=CANARY", MASK),
+        ("#password=CANARY", MASK),
+        ("# host=CANARY", MASK),
+        ("application_name=CANARY", MASK),
+        ("sslpassword=CANARY", MASK),
         ("CANARY", MASK),
+        ("host CANARY", MASK),
         ("[a] CANARY", MASK),
     ],
 )
 def test_redacted_line(line: str, shown: str) -> None:
-    """A value is shown only where it is known to be no secret, whatever the spelling."""
-    assert EDITOR.redact(line.encode()) == [shown]
+    """In our part the keys that we write are shown, without the password; nothing else is."""
+    ours = [block.BEGIN.decode(), "# pgherald: shop/DATABASE", "[shop]", "user=u", line]
+    assert EDITOR.redact("\n".join(ours).encode()) == [*ours[:-1], shown]
+
+
+@pytest.mark.parametrize(
+    "line", ["host=CANARY", "password=CANARY", "# my bank: 1234", "CANARY", "[a] CANARY"]
+)
+def test_a_line_that_is_not_ours_is_masked_whole(line: str) -> None:
+    """Whatever it looks like: anything may be in a comment. Headers and blank lines stay."""
+    text = f"{block.BEGIN.decode()}\n{block.END.decode()}\n[mine]\n{line}\n\n".encode()
+    assert EDITOR.redact(text)[2:] == ["[mine]", MASK, ""]
 
 
 def test_our_own_comments_are_shown() -> None:
@@ -488,8 +489,5 @@ def test_our_own_comments_are_shown() -> None:
 
 def test_what_cannot_be_printed_is_escaped() -> None:
     """A line cannot move the cursor, change colours or break in two when it is shown."""
-    assert EDITOR.redact("# \x1b[31m\tä\u2028\r\n# \n".encode() + b"\xff\n") == [
-        "# \\x1b[31m\tä\\u2028",
-        "# ",
-        MASK,
-    ]
+    text = "[\x1b[31m\tä\u2028 ]\r\n[]\n".encode() + b"[\xff]\n"
+    assert EDITOR.redact(text) == ["[\\x1b[31m\tä\\u2028 ]", "[]", "[\\xff]"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Callable
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +61,11 @@ def found(path: Path, disk: Disk | None = None) -> list[tuple[Path, str]]:
     return [(each.place, each.why) for each in strangers(path, disk)]
 
 
+def mend(command: str) -> None:
+    """Run a command as the person would."""
+    subprocess.run(["/bin/sh", "-ec", command], check=True)
+
+
 def to_another_group(path: Path) -> None:
     """Give it to a group that is not this account's alone."""
     if os.geteuid() != 0:
@@ -89,7 +94,7 @@ def test_whoever_may_write_a_folder_above_may_change_the_file(
     (other,) = strangers(file)
     assert (other.place, other.command) == (place, f"chmod go-w {place}")
     assert other.why.startswith("may be written by other users")
-    assert os.system(other.command) == 0
+    mend(other.command)
     assert found(file) == []
 
 
@@ -101,7 +106,7 @@ def test_another_owner(file: Path) -> None:
         (other,) = strangers(file)
         assert other.place == place
         assert other.why == f"belongs to user {NOBODY}, and pgherald runs as user 0"
-        assert os.system(other.command) == 0
+        mend(other.command)
         assert found(file) == []
 
 
@@ -129,10 +134,7 @@ def test_the_sticky_bit_keeps_others_off_what_is_ours(file: Path, tmp_path: Path
         assert [place for place, _ in found(file)] == [outer / "inner"]
 
 
-@pytest.mark.parametrize("target", [str, lambda path: os.path.relpath(path, "/outer/x/y")])
-def test_both_ways_of_a_link_count(
-    file: Path, tmp_path: Path, target: Callable[[Path], str]
-) -> None:
+def test_both_ways_of_a_link_count(file: Path, tmp_path: Path) -> None:
     """The folder that a link is in, and every folder on the way to where it leads."""
     link = tmp_path / "links" / "link"
     link.parent.mkdir()
@@ -162,7 +164,7 @@ def test_somebody_elses_link(file: Path, tmp_path: Path) -> None:
     os.chown(link, NOBODY, -1, follow_symlinks=False)
     (other,) = strangers(link)
     assert other.place == link
-    assert os.system(other.command) == 0
+    mend(other.command)
     assert found(link) == []
 
 
@@ -286,5 +288,5 @@ def test_all_places_are_named_at_once(file: Path, tmp_path: Path) -> None:
         f"{place}: may be written by other users (the configuration)"
         for place in (tmp_path / "outer", file)
     )
-    assert os.system(refusal.value.advice.removeprefix("Run: ")) == 0
+    mend(refusal.value.advice.removeprefix("Run: "))
     refuse([("the configuration", file), ("the state folder", file.parent)])

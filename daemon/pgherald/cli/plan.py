@@ -33,12 +33,10 @@ from pgherald.cli.output import NOTHING_FOUND, diff_line, emit_json, error_json,
 from pgherald.cli.progress import progress
 from pgherald.cli.wording import headline
 from pgherald.config import Config
-from pgherald.daemon.look import Looked, look
+from pgherald.daemon.look import Looked, look, memory_of
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
-from pgherald.store import Store
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
-from pgherald.sync.servers import RowMemory
 
 
 @click.command("plan", epilog="\b\nExample:\n  pgherald plan | less -R")
@@ -74,7 +72,9 @@ def look_patiently(config: Config, outside: Outside) -> Looked:
 
 def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
     """What would be written of what Heroku showed. Reads the clients' files, and no more."""
-    return make_plan(files_of(config), clients_of(config, _memory(config), wishes), looked.entries)
+    return make_plan(
+        files_of(config), clients_of(config, memory_of(config), wishes), looked.entries
+    )
 
 
 def name_hindrances(config: Config, plan: Plan, looked: Looked) -> bool:
@@ -87,15 +87,6 @@ def name_hindrances(config: Config, plan: Plan, looked: Looked) -> bool:
     for client, _, error in plan.refused:
         problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
     return not looked.failures and not plan.failed and not plan.refused
-
-
-def _memory(config: Config) -> RowMemory:
-    """Which rows in pgAdmin are ours; nothing is written, so none is remembered."""
-    store = Store.read_only(config.state_dir / "state.db")
-    if store is None:
-        return RowMemory({})
-    with store:
-        return RowMemory(store.known_rows())
 
 
 def show(plan: Plan, looked: Looked) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -136,10 +136,19 @@ class TextClient(Protocol):
         """
         ...
 
-    def redact(self, text: bytes) -> list[str]:
-        """The file's lines for showing, without line ends, every secret in them masked.
+    def services(self, current: bytes | None) -> Iterable[str]:
+        """Every service that the file defines or names, ours and other people's.
 
-        Ours, other people's, and those in comments. One item per line of `text`, split
-        at line feeds. Never raises, whatever the bytes.
+        Raises:
+            Unparsable: the file cannot be understood.
+        """
+        ...
+
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines for showing, without line ends: ours, without any secret.
+
+        What is not ours is masked whole, for anything may stand in a comment; blank lines,
+        section headers and brackets are shown. One item per line of `text`, split at line feeds.
+        Never raises, whatever the bytes.
         """
         ...

@@ -190,7 +190,21 @@ def key_of(line: bytes) -> DatabaseKey | None:
 
 def is_ours(line: bytes) -> bool:
     """Whether the line is one of the block's own comments."""
-    return line.strip() in (BEGIN, END) or key_of(line) is not None
+    return line.removeprefix(lines.BOM).strip() in (BEGIN, END) or key_of(line) is not None
+
+
+def depths(rows: Iterable[bytes]) -> Iterator[int | None]:
+    """How many lines below its key comment each line of a file stands; None outside the block."""
+    inside, depth = False, None
+    for row in rows:
+        text = row.removeprefix(lines.BOM).lstrip()
+        if text.startswith((_BEGIN_MARK, _END_MARK)):
+            inside, depth = text.startswith(_BEGIN_MARK), None
+        elif inside and key_of(row) is not None:
+            depth = 0
+        elif depth is not None:
+            depth += 1
+        yield depth
 
 
 def merge(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
-
-from pgherald.clients import block, lines
 
 #: Keywords whose value is no secret, from the oldest libpq in use to PostgreSQL 19.
 PUBLIC: Final = frozenset(
@@ -25,27 +22,3 @@ PUBLIC: Final = frozenset(
 SECRET: Final = frozenset(
     ("oauth_client_secret", "password", "scram_client_key", "scram_server_key", "sslpassword")
 )
-
-_HEADER: Final = re.compile(r"\[[^\]]*\]")
-
-
-def redacted(line: str) -> str:
-    """A line of a service file with its value masked, unless that is known to be no secret.
-
-    Comments count, and so do spellings that libpq refuses: `# Password = …`. A line that is
-    no `key=value`, or whose key nobody knows, is masked whole: it may be the rest of a
-    password that someone broke in two.
-    """
-    text = line.strip()
-    if not text or block.is_ours(text.encode()) or _HEADER.fullmatch(text):
-        return line
-    before, equals, value = line.partition("=")
-    key = before.lstrip("# \t").rstrip().lower()
-    comment = text.startswith("#")
-    if key in PUBLIC or (comment and not equals):
-        shown = len(line)
-    elif equals and (comment or key in SECRET or "password" in key or "secret" in key):
-        shown = len(line) - len(value.lstrip())
-    else:
-        shown = 0
-    return lines.mask_from(line, min(shown, lines.secret_at(line)))

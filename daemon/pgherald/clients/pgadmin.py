@@ -110,6 +110,11 @@ class PgAdmin:
                 found[key] = held(rows[0])
         return found
 
+    def services(self, current: bytes | None) -> list[str]:
+        """The services that servers name; see `TextClient.services`."""
+        servers = {} if current is None else opened(current, self.user).servers
+        return [str(row["service"]) for row in servers.values() if row["service"]]
+
     def redact(self, text: bytes) -> list[str]:
         """The lines of an image or a picture for showing; see `TextClient.redact`."""
         return [redacted(line) for line in text.decode("utf-8", "replace").splitlines()]

@@ -108,13 +108,15 @@ class Pgpass:
         present, _ = _present(block.split(current), {})
         return {key: _held(old.logins[0]) for key, old in present.items()}
 
-    def redact(self, text: bytes) -> list[str]:
-        """The file's lines for showing; see `base.TextClient.redact`.
+    def services(self, current: bytes | None) -> tuple[str, ...]:  # noqa: ARG002 – the protocol's
+        """None: the format knows no services."""
+        return ()
 
-        A line that is neither a comment nor has five fields is masked whole: nothing says
-        which part of it is the password.
-        """
-        return [_redacted(line) for line in lines.for_show(text)]
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines for showing; see `base.TextClient.redact`."""
+        rows = lines.split(text)
+        shown = zip(rows, lines.for_show(text), block.depths(rows), strict=True)
+        return [_redacted(row, line, depth) for row, line, depth in shown]
 
 
 def _present(
@@ -274,11 +276,9 @@ def _held(fields: _Fields | None) -> Held:
     )
 
 
-def _redacted(line: str) -> str:
-    text = line.lstrip()
-    if not text or block.is_ours(text.encode()):
+def _redacted(row: bytes, line: str, depth: int | None) -> str:
+    """A line for showing: of ours, the one beneath a key comment, all but the password."""
+    if not line.strip() or block.is_ours(row):
         return line
-    if text.startswith("#"):
-        return lines.mask_from(line, lines.secret_at(line))
-    fifth = lines.fifth_field(line)
+    fifth = lines.fifth_field(line) if depth == 1 else None
     return MASK if fifth is None else line[:fifth] + MASK

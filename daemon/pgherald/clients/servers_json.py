@@ -20,7 +20,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from pgherald.clients import json_shown
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import (
@@ -32,6 +31,7 @@ from pgherald.clients.json_text import (
     Object,
     unparsable,
 )
+from pgherald.clients.servers_shown import shown
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login, strictest
 
@@ -156,9 +156,15 @@ class ServersJson:
         ours = _open(current).ours
         return {key: strictest_of([_held(s.body) for s in ours[key]]) for key in ours}
 
+    def services(self, current: bytes | None) -> list[str]:
+        """The services that servers name; see `TextClient.services`."""
+        servers = (member.node for member in _open(current).servers.members)
+        names = (_text(server, "Service") for server in servers if isinstance(server, Object))
+        return [name for name in names if name]
+
     def redact(self, text: bytes) -> list[str]:
-        """The file's lines with every secret masked; see `TextClient.redact`."""
-        return json_shown.redact(text)
+        """The file's lines for showing; see `TextClient.redact`."""
+        return shown(text, lambda server: _marked(server) is not None)
 
     def _fields(self, entry: Entry) -> dict[str, Json]:
         """A server's own fields, in the order in which a new one has them."""

@@ -20,8 +20,10 @@ from typing import Final
 from pgherald.clients import block, keywords, lines, lookup, sections
 from pgherald.clients.base import Edit, Held
 from pgherald.errors import Inexpressible
-from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
-from pgherald.secret import Secret
+from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
+from pgherald.secret import MASK, Secret
+
+_HEADER: Final = re.compile(r"\[[^\]]*\]")
 
 #: What can stand between a header's brackets and be found by libpq.
 _SERVICE: Final = re.compile(r"(?!\s)[^\]\r\n\0\ud800-\udfff]+(?<!\s)")
@@ -100,12 +102,17 @@ class ServiceFile:
         found = sections.sort(block.split(current), {}).sections
         return {key: _held(section.header, _values(section)) for key, section in found.items()}
 
-    def redact(self, text: bytes) -> list[str]:
-        """The file's lines for showing; see `base.TextClient.redact`.
+    def services(self, current: bytes | None) -> list[str]:
+        """The names of all sections, whatever else the file holds; see `base.TextClient`."""
+        rows = lines.split((current or b"").removeprefix(lines.BOM))
+        names = (sections.service(row.strip()) for row in rows)
+        return [lines.decode(name) for name in names if name is not None]
 
-        The value is shown for keywords that are known to hold no secret, and for no others.
-        """
-        return [keywords.redacted(line) for line in lines.for_show(text)]
+    def redact(self, text: bytes) -> list[str]:
+        """The file's lines for showing; see `base.TextClient.redact`. Headers are shown."""
+        rows = lines.split(text)
+        shown = zip(rows, lines.for_show(text), block.depths(rows), strict=True)
+        return [_redacted(row, line, ours=depth is not None) for row, line, depth in shown]
 
 
 def held(text: bytes, service: str) -> Held | None:
@@ -233,3 +240,15 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
         service=None if service is None else lines.decode(service),
         sslrootcert=texts.get("sslrootcert") or None,
     )
+
+
+def _redacted(row: bytes, line: str, *, ours: bool) -> str:
+    """A line for showing: a header, or in our part one of our keys, without a password."""
+    if not line.strip() or block.is_ours(row) or _HEADER.fullmatch(line.strip()):
+        return line
+    before, _, value = line.partition("=")
+    name = before.strip().lower()
+    if not ours or name not in LOGIN_FIELDS:
+        return MASK
+    shown = len(line) - len(value.lstrip()) if name == "password" else len(line)
+    return lines.mask_from(line, min(shown, lines.secret_at(line)))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pgherald.config import Config
 from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.wiring import Outside, accounts_of, sweeper_of
+from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, sweeper_of
 from pgherald.errors import PgheraldError
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
+from pgherald.store import Store
+from pgherald.sync.names import learn
+from pgherald.sync.servers import RowMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,19 @@ async def look(
     """
     gathered = _Gathers()
     async with accounts_of(config, outside) as accounts:
-        sweeper = sweeper_of(accounts, gathered, gathered, outside.clock)
+        names = partial(learn, files_of(config), clients_of(config, memory_of(config)), outside.env)
+        sweeper = sweeper_of(accounts, gathered, gathered, outside.clock, names)
         began(sweeper)
         sweeper.sweep()
         await sweeper.finished()
         await sweeper.stop()
     return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)
+
+
+def memory_of(config: Config) -> RowMemory:
+    """Which rows in pgAdmin are ours; nothing is written, so none is remembered."""
+    store = Store.read_only(config.state_dir / "state.db")
+    if store is None:
+        return RowMemory({})
+    with store:
+        return RowMemory(store.known_rows())

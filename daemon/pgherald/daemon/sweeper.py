@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from pgherald.errors import (
 )
 from pgherald.heroku.account import Missing
 from pgherald.model import Database, DatabaseKey, Login, Sighting
+from pgherald.sync.names import Names
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ _PUT_OFF: Final = RateLimited(
 )
 
 
+async def _no_names() -> Names:
+    return Names()
+
+
 class Sweeper:
     """Asks Heroku and hands the answers on.
 
@@ -62,6 +67,7 @@ class Sweeper:
         sightings: takes what Heroku showed.
         troubles: hears what Heroku did not answer.
         clock: tells the time.
+        names: learns which service names are the person's own.
 
     Attributes:
         swept: called, if there is one, whenever nothing is under way any more.
@@ -73,7 +79,9 @@ class Sweeper:
         sightings: Sightings,
         troubles: Listens,
         clock: Clock,
+        names: Callable[[], Awaitable[Names]] = _no_names,
     ) -> None:
+        self._names = names
         self.watched = tuple(watched)
         self._sightings = sightings
         self._troubles = troubles
@@ -300,7 +308,9 @@ class Sweeper:
         assert watched.adopt is not None  # noqa: S101 – goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = f"discovery:{watched.account.name}"
+        names = Names()
         try:
+            names = await self._names()
             with self._sightings.expecting():
                 found = await watched.discovery.discover()
         except NotVisible as exc:
@@ -321,6 +331,10 @@ class Sweeper:
         for item in found:
             database = watched.adopt(item)
             if database.key in keys:
+                continue
+            if (refusal := names.refusal(database)) is not None:
+                self._failed(f"database:{database.key}", database.name, refusal)
+                clashing.add(database.key)
                 continue
             if (other := services.setdefault(database.service, database.key)) != database.key:
                 self._failed(f"database:{database.key}", database.name, _clash(database, other))

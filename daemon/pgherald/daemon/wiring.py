@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -43,6 +43,7 @@ from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.engine import Engine
+from pgherald.sync.names import Names, learn
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.servers import RowMemory, ServerRows
@@ -305,7 +306,8 @@ async def machinery(
             troubles=troubles,
             clock=outside.clock,
         )
-        sweeper = sweeper_of(accounts, engine, troubles, outside.clock)
+        names = partial(learn, state.files, clients, outside.env)
+        sweeper = sweeper_of(accounts, engine, troubles, outside.clock, names)
         try:
             yield Machinery(config, clients, accounts, applier, engine, sweeper)
         finally:
@@ -340,10 +342,14 @@ def _forget_strangers(
 
 
 def sweeper_of(
-    accounts: Accounts, sightings: Sightings, troubles: Listens, clock: Clock
+    accounts: Accounts,
+    sightings: Sightings,
+    troubles: Listens,
+    clock: Clock,
+    names: Callable[[], Awaitable[Names]],
 ) -> Sweeper:
     """A sweeper for these accounts."""
-    return Sweeper(accounts.watched, sightings, troubles, clock)
+    return Sweeper(accounts.watched, sightings, troubles, clock, names)
 
 
 def keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callable[[], None]:
