@@ -80,6 +80,40 @@ class Home:
         return file == NEW_FILE
 
 
+class ForgetfulDisk(QuickDisk):
+    """SQLite as most are built: what is deleted stays in the file until it is written over."""
+
+    def sqlite_open(self, path: Path, timeout: float) -> sqlite3.Connection:
+        connection = super().sqlite_open(path, timeout)
+        connection.execute("PRAGMA secure_delete = OFF")
+        return connection
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "PERSIST", "TRUNCATE", "WAL"])
+@pytest.mark.parametrize("size", [40, 20_000])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_change_clears_is_nowhere_in_the_file(
+    tmp_path: Path, mode: str, size: int, *, gone: bool
+) -> None:
+    """A saved password that goes stays in no free page, nor in a journal, however long it is."""
+    path, secret = make(tmp_path / "pgadmin4.db"), "CANARY-saved-" + "x" * size
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("UPDATE server SET password = ? WHERE id = 1", (secret,))
+    for name in path.parent.glob(f"{path.name}-*"):
+        name.unlink()  # the other program's own
+    there = b"CANARY-saved-" + b"x" * 20
+    assert there in path.read_bytes()
+    disk = ForgetfulDisk()
+    columns = None if gone else {"password": None}
+    Committer(Files(tmp_path / "locks", disk), tmp_path / "commits", SystemClock()).commit(
+        [step(path, Rows(disk), ("server", 1, columns))], proven=True, note="test"
+    )
+    assert [file.name for file in tmp_path.glob("pgadmin4.db*") if there in file.read_bytes()] == []
+    assert len(whole(path)) == (2 if gone else 3)
+
+
 # --- reading -------------------------------------------------------------------------------
 
 

@@ -91,7 +91,7 @@ def test_to_stage_is_to_try_and_to_take_back(database: Path) -> None:
     medium.discard(staged)
     disk.said.clear()
     after = medium.install(staged, over=wanted.snapshot)
-    assert (disk.said[0], disk.said[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
+    assert (disk.said[1], disk.said[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
     assert after == dataclasses.replace(wanted.snapshot, content=wanted.new)
     assert port(database) == 7
 

@@ -225,7 +225,16 @@ class _Run:
 
 @contextlib.contextmanager
 def _transaction(run: _Run, *, keep: bool) -> Iterator[None]:
-    """One transaction that has the write lock from its beginning on."""
+    """One transaction that has the write lock from its beginning on.
+
+    Args:
+        run: runs it.
+        keep: whether what it changes stays.
+    """
+    if keep:
+        # What goes may be a saved password. Only some builds of SQLite overwrite by themselves
+        # what is free from now on.
+        run("PRAGMA secure_delete = ON")
     run("BEGIN IMMEDIATE")
     try:
         yield
