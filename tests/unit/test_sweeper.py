@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper
 from pgherald.daemon.watched import Watched, database_of
-from pgherald.errors import NotVisible, PgheraldError, Unavailable
+from pgherald.errors import FileTrouble, NotVisible, PgheraldError, Unavailable
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found, Rule
 from pgherald.heroku.overview import Choice
 from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.sync.names import Names
 from support.fake_clock import START, FakeClock, settle
 from support.household import database, login
 
@@ -529,6 +531,42 @@ async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
     await desk.sweep()
     assert not desk.sweeper.failures
     assert not desk.hears.troubles
+
+
+async def test_a_name_of_the_persons_own_is_left_to_them() -> None:
+    """A found database that would take one is named and not read, until the name is free."""
+    found = FakeDiscovery("shop", "blog")
+    desk = Desk(watched(FakeAccount(), found=found))
+    taken = Names({"shop": Path("/pg_service.conf")})
+
+    async def learn() -> Names:
+        return taken
+
+    desk.sweeper._names = learn
+    await desk.sweep()
+    assert list(desk.sweeper.failures) == ["database:shop/DATABASE"]
+    assert list(desk.sweeper.databases) == [BLOG]
+    assert desk.hears.seen == [BLOG.key]
+    taken = Names()
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    await desk.sweep()
+    assert not desk.sweeper.failures
+    assert list(desk.sweeper.databases) == [SHOP, BLOG]
+
+
+async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
+    """What was found before is kept, and it is tried again at once."""
+    desk = Desk(watched(FakeAccount(), found=FakeDiscovery("shop")))
+    await desk.sweep()
+
+    async def silent() -> Names:
+        raise FileTrouble("does not answer")
+
+    desk.sweeper._names = silent
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    await desk.sweep()
+    assert desk.sweeper.databases == (SHOP,)
+    assert "discovery:default" in desk.hears.troubles
 
 
 async def test_what_is_no_longer_found_is_in_no_trouble() -> None:

@@ -49,14 +49,21 @@ class Names:
         held = self.held.get(database.key, set())
         if database.service in held or (self.unread is not None and held):
             return None
-        if (owner := self.owners.get(database.service)) is None:
-            return self.unread
         key = database.key
-        return ConfigError(
-            f"{key} is left out: the service {database.service!r} is your own, in {owner}",
-            advice=f"To keep it under another name, add to the configuration: [[databases]] with "
-            f'app = "{key.app}", attachment = "{key.attachment}" and a `service` of its own.',
+        named = (
+            f"To keep it under another name, add to the configuration: [[databases]] with "
+            f'app = "{key.app}", attachment = "{key.attachment}" and a `service` of its own.'
         )
+        left_out = f"{key} is left out: the service {database.service!r} is"
+        for other, names in self.held.items():
+            # Names of apps are Heroku's: in another account it is the same one.
+            same = (other.app, other.attachment) == (key.app, key.attachment)
+            if database.service in names and not same:
+                prune = f" If {other} is gone for good: pgherald check --prune"
+                return ConfigError(f"{left_out} that of {other}", advice=named + prune)
+        if (owner := self.owners.get(database.service)) is not None:
+            return ConfigError(f"{left_out} your own, in {owner}", advice=named)
+        return self.unread
 
 
 async def learn(files: Files, clients: Sequence[Client], env: Mapping[str, str]) -> Names:
