@@ -158,3 +158,34 @@ def test_the_daemon_does_not_start(desk: Desk) -> None:
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert f"Run: chmod go-w {desk.file}" in done.stderr
+
+
+def test_a_mistyped_log_file_makes_no_folder(desk: Desk, tmp_path: Path) -> None:
+    """Nobody has asked for that folder: the path is refused, and nothing is begun."""
+    desk.configure(SHOP + '[clients.pgpass]\npath = "pgpass"\n')
+    path = tmp_path / "nope" / "x"
+    for before in ((), ("--config", str(desk.file))):
+        done = subprocess.run(
+            [sys.executable, "-m", "pgherald", *before, "run", "--log-file", str(path)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        assert f"{path}: lies in a folder that is not there: {path.parent}" in done.stderr
+        assert f"mkdir -p {path.parent}" in done.stderr
+    assert not path.parent.exists()
+
+
+def test_a_mistyped_path_of_a_client_makes_no_folder(desk: Desk, tmp_path: Path) -> None:
+    """That client is behind and says why; the others are written."""
+    nope = tmp_path / "nope"
+    desk.configure(
+        f'{SHOP}[clients.pgpass]\npath = "pgpass"\n'
+        f'[clients.service_file]\npath = "{nope}/pg_service.conf"\n'
+    )
+    result = desk.run("check")
+    assert result.code == 1
+    assert f"{nope}/pg_service.conf: lies in a folder that is not there: {nope}" in result.err
+    assert not nope.exists()
+    assert desk.login().user in desk.read("pgpass")
+    nope.mkdir(mode=0o700)
+    assert desk.run("check").code == 0

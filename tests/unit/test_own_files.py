@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,3 +256,71 @@ def test_temporary_names_are_made_by_what_was_handed_in(tmp_path: Path) -> None:
     files.write_private(tmp_path / "a", b"x")
     (moved,) = (args for name, args in disk.trace if name == "replace")
     assert moved[0].name == f".a.pgherald-{'f' * 16}.tmp"
+
+
+# --- folders that are nobody's to make -------------------------------------------------------
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Files:
+    """A reader and writer of files whose state is somewhere else."""
+    (tmp_path / "state").mkdir()
+    return Files(tmp_path / "state" / "locks")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda files, path: files.open_log(path, 100).close(),
+        lambda files, path: files.write_text_file(path, "x"),
+        lambda files, path: files.replace(files.read(path), b"x", private=True),
+        lambda files, path: files.private_folder(path),
+        lambda files, path: files.make_folder(path),
+    ],
+)
+@pytest.mark.parametrize("name", ["nope/x", "nope/deep/x"])
+def test_a_mistyped_path_makes_no_folder(
+    away: Files, tmp_path: Path, deed: Callable[[Files, Path], object], name: str
+) -> None:
+    """It is named with the command that makes the folder, should it be meant."""
+    path = tmp_path / name
+    with pytest.raises(FileTrouble) as caught:
+        deed(away, path)
+    assert not (tmp_path / "nope").exists()
+    assert caught.value.path == path
+    assert caught.value.reason == f"lies in a folder that is not there: {path.parent}"
+    advice = "Correct the path, or make the folder: "
+    assert caught.value.advice == f"{advice}mkdir -p {path.parent}"
+    subprocess.run(["/bin/sh", "-ec", caught.value.advice.removeprefix(advice)], check=True)
+    deed(away, path)
+    assert path.exists()
+
+
+def test_below_the_home_folder_they_are_made(away: Files, home: Path, tmp_path: Path) -> None:
+    """And below those of XDG and Windows, and below the state folder; for the owner alone."""
+    (tmp_path / "config").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        for folder in (home / "a" / "b", tmp_path / "config" / "c", tmp_path / "state" / "d" / "e"):
+            away.open_log(folder / "log", 100).close()
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["/", "", "relative"])
+def test_the_whole_machine_is_nobodys_home(away: Files, tmp_path: Path, name: str) -> None:
+    """Some services have `/` for their home: all that is mistyped would lie below it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(variable, name)
+        with pytest.raises(FileTrouble, match="a folder that is not there"):
+            away.open_log(tmp_path / "nope" / "log", 100)
+
+
+def test_a_home_behind_a_link(away: Files, tmp_path: Path) -> None:
+    """Whoever's home folder is a link has one all the same."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "home").symlink_to(tmp_path / "real")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path / "home"))
+        away.open_log(tmp_path / "home" / "a" / "log", 100).close()
+        away.open_log(tmp_path / "real" / "b" / "log", 100).close()

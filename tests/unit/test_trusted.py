@@ -12,8 +12,9 @@ from typing import Final
 import pytest
 
 from pgherald.config.trust import refuse
-from pgherald.errors import ConfigError
+from pgherald.errors import ConfigError, FileTrouble
 from pgherald.files import Disk, trusted
+from pgherald.files.own import OwnFiles
 from pgherald.files.trusted import strangers
 from support.disks import NOBODY
 
@@ -210,6 +211,32 @@ def test_a_mount_in_a_container_is_as_it_was_put_there(
     assert [place for place, _ in found(file, Mounted())] == [file]
     file.chmod(0o600)
     assert [place for place, _ in found(file, Mine())] == [file.parent]  # no mount
+
+
+@pytest.mark.parametrize(("bits", "container"), [(0o2775, False), (0o2775, True), (0o2777, True)])
+def test_the_state_folder_of_a_pod(
+    file: Path, monkeypatch: pytest.MonkeyPatch, bits: int, *, container: bool
+) -> None:
+    """Kubernetes gives a volume, and a `subPath` in it, to root and to the group of `fsGroup`."""
+
+    class Pod(Disk):
+        def euid(self) -> int | None:
+            return 5050
+
+        def lstat(self, path: Path) -> os.stat_result:
+            about = super().lstat(path)
+            mounted = path == file.parent
+            return os.stat_result((about[0], 1, 77 if mounted else 1, 1, 0, 0, *about[6:]))
+
+    if container:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    file.parent.chmod(bits)
+    assert found(file.parent, Pod()) == []
+    OwnFiles(Pod()).private_folder(file.parent)
+    file.parent.chmod(0o2777)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(FileTrouble, match="may be written by other users"):
+        OwnFiles(Pod()).private_folder(file.parent)
 
 
 # --- groups --------------------------------------------------------------------------------
