@@ -9,7 +9,7 @@ What `--json` prints; scripts may rely on it:
         "label": "psql", "path": "/home/me/.pgpass",
         "changes": [{"key": "shop/DATABASE", "action": "update", "fields": ["password"]}],
         "tighten": false,               // others may read it, which would be mended
-        "diff": ["…"],                  // lines of a unified diff, secrets masked
+        "diff": ["…"],                  // lines of a unified diff; secrets and foreign lines masked
         "warnings": ["…"]               // for people
       }],
       "failed": [{"label": "psql", "path": "/home/me/.pgpass", "problem": {
@@ -48,7 +48,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     """Show what check would write, and write nothing.
 
     Asks Heroku and reads the clients' files. No login is proven, nothing is written, and
-    no secret is shown: passwords appear as dots.
+    no secret is shown: passwords appear as dots, and so do lines that are not pgherald's.
 
     Exit code 0 when a plan could be made, whether or not it holds changes; 1 when something
     hinders it, each thing named on stderr; 2 when the command line or the configuration is wrong.
