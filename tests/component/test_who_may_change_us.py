@@ -29,10 +29,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     folder = tmp_path / "etc" / "pgherald"
     folder.mkdir(parents=True)
     desk = Desk.laid(folder, monkeypatch)
-    for name in ("bin/hook", "state/left", "token"):
+    for name in ("bin/hook", "state/commits/left", "state/state.db"):
         place = folder / name
-        place.parent.mkdir(exist_ok=True)
-        place.write_text("#!/bin/sh\n")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("#!/bin/sh\n" if name == "bin/hook" else "")
         place.chmod(0o700)
     return desk
 
@@ -50,7 +50,8 @@ def refused(desk: Desk, place: Path, *argv: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["config.toml", ".", "..", "state", "bin/hook", "bin"]
+    "name",
+    ["config.toml", ".", "..", "state", "state/commits", "state/state.db", "bin/hook", "bin"],
 )  # fmt: skip
 @pytest.mark.parametrize("argv", [("check",), ("plan",), ("doctor", "--offline")])
 def test_commands_refuse_what_others_may_write(

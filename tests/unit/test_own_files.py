@@ -58,6 +58,23 @@ def test_a_log_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> 
         files.open_log(tmp_path / "log", 100)
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give it away")
+def test_a_log_of_somebody_elses(files: Files, tmp_path: Path) -> None:
+    """A link that another account has laid in the log's place is not written through."""
+    victim, link, log = tmp_path / "victim", tmp_path / "link", tmp_path / "log"
+    victim.write_text("mine\n")
+    link.symlink_to(victim)
+    os.chown(link, NOBODY, -1, follow_symlinks=False)
+    log.touch()
+    log.chmod(0o666)
+    for path, why in ((link, "belongs to user"), (log, "may be written by other users")):
+        with pytest.raises(FileTrouble, match=why) as caught:
+            files.open_log(path, 100)
+        subprocess.run(["/bin/sh", "-ec", caught.value.advice.removeprefix("Run: ")], check=True)
+        files.open_log(path, 100).close()
+    assert victim.read_text() == "mine\n"
+
+
 # --- what is said --------------------------------------------------------------------------
 
 

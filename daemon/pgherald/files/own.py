@@ -79,8 +79,7 @@ class OwnFiles:
             raise FileTrouble(
                 "is not a folder (a link does not count)", f"Move it away: {path}", path=path
             )
-        if (other := trusted.stranger(path, found, self._disk)) is not None:
-            raise FileTrouble(other.why, f"Run: {other.command}", path=path)
+        self._refuse_stranger(path, found)
 
     def make_folder(self, path: Path, mode: int = _PRIVATE_FOLDER) -> None:
         """Make a folder of pgherald's own, if it is missing; new ones get `mode`."""
@@ -115,12 +114,17 @@ class OwnFiles:
     def open_log(self, path: Path, limit: int) -> TextIO:
         """Open a log of pgherald's own to add to it, mode 0600.
 
+        One that somebody else may write, or a link of theirs, is refused: it could lead what is
+        logged into a file of the person's.
+
         Args:
             path: the log.
             limit: bytes; a longer one is set aside first, in the place of the one before.
         """
         with reported(path, "written"):
             self._make_missing(path.parent, of=path)
+            if os.path.lexists(path):
+                self._refuse_stranger(path, self._disk.lstat(path))
         if path.is_file() and path.stat().st_size > limit:
             self.set_aside(path, ".old")
         with reported(path, "written"):
@@ -197,6 +201,10 @@ class OwnFiles:
         """The mode as asked for: what the umask left of it may be less, and was never more."""
         if self._disk.posix and stat.S_IMODE(self._disk.fstat(fd).st_mode) != mode:
             self._disk.fchmod(fd, mode)
+
+    def _refuse_stranger(self, path: Path, found: os.stat_result) -> None:
+        if (other := trusted.stranger(path, found, self._disk)) is not None:
+            raise FileTrouble(other.why, f"Run: {other.command}", path=path)
 
     def _make_missing(
         self, folder: Path, mode: int = _PRIVATE_FOLDER, *, of: Path | None = None
