@@ -1,4 +1,4 @@
-"""libpq's keywords: which of their values may be shown."""
+"""libpq's keywords, by whether what they hold is a secret."""
 
 from __future__ import annotations
 
