@@ -19,6 +19,7 @@
      │   ├─ Unparsable            it cannot be understood, so it is not touched
      │   ├─ Inexpressible         the file's format cannot hold this login
      │   ├─ ChangedMeanwhile      another program wrote it while we were thinking
+     │   │   └─ BeingWritten        it is still at it
      │   └─ FileTrouble           it cannot be read or written: permissions, disk, kind
      ├─ StoreError              pgherald's own state cannot be read or written
      ├─ AlreadyRunning          another pgherald holds the lock
@@ -203,6 +204,25 @@ class Inexpressible(ClientError):
 
 class ChangedMeanwhile(ClientError):
     """Another program wrote the file between our reading and our writing. Plan again."""
+
+
+class BeingWritten(ChangedMeanwhile):
+    """Another program has the file open to write it, or wrote it a moment ago."""
+
+    def __init__(
+        self,
+        reason: str = "is being written by another program",
+        advice: str = "",
+        *,
+        path: Path | None = None,
+        line: int | None = None,
+    ) -> None:
+        if path is not None and not advice:
+            advice = (
+                f"Let that program finish, or close it: `lsof '{path}'` names it. "
+                "The daemon then writes the file by itself; `check` has to be run again."
+            )
+        super().__init__(reason, advice, path=path, line=line)
 
 
 class FileTrouble(ClientError):

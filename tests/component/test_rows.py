@@ -354,9 +354,9 @@ def test_a_lock_that_comes_at_the_last_moment_takes_all_back(tmp_path: Path) -> 
     class LockedLate(QuickDisk):
         late = False
 
-        def replace(self, source: Path, target: Path) -> None:
-            super().replace(source, target)
-            if target == home.service and not self.late:
+        def exchange(self, one: Path, other: Path) -> None:
+            super().exchange(one, other)
+            if other == home.service and not self.late:
                 self.late = True
                 stack.enter_context(locked(home.database))
 

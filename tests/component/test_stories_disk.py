@@ -264,7 +264,9 @@ class FickleDisk(SteppedDisk):
             raise OSError(number, os.strerror(number))
 
 
-CHANGING = ("open", "write", "fsync", "replace", "unlink", "mkdir", "rmdir", "fchmod")
+CHANGING = (
+    "open", "write", "fsync", "replace", "exchange", "link", "unlink", "mkdir", "rmdir", "fchmod",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

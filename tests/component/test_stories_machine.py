@@ -16,7 +16,7 @@ from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import Outside
 from pgherald.notify.linux import LinuxDesktop
 from support.dbus import NotificationServer, notification_server, session_bus
-from support.disks import SteppedDisk
+from support.disks import PLACING, SteppedDisk
 from support.fake_clock import FakeClock
 from support.household import until
 from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace
@@ -43,7 +43,7 @@ class Lid(SteppedDisk):
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
         """Sleep, if it is time."""
-        if name == "replace" and self.closes_at:
+        if name in PLACING and self.closes_at:
             self.closes_at -= 1
             if not self.closes_at:
                 self._clock.suspend(8 * HOUR)

@@ -35,6 +35,9 @@ OPERATIONS = (
     "lstat",
     "realpath",
     "replace",
+    "exchange",
+    "link",
+    "written",
     "unlink",
     "mkdir",
     "rmdir",
@@ -46,13 +49,23 @@ OPERATIONS = (
 
 #: Those that change what a next process finds. To die before any other changes nothing.
 CHANGES = frozenset(OPERATIONS) - {
-    "close", "read", "fstat", "stat", "lstat", "realpath", "listdir", "sqlite_open",
+    "close", "read", "fstat", "stat", "lstat", "realpath", "listdir", "written",
+    "sqlite_open",
 }  # fmt: skip
+
+#: Those that give a path other content at once: their second argument.
+PLACING = ("replace", "exchange", "link")
 
 #: A child that takes longer than this hangs, in seconds.
 CHILD_LIMIT = 20
 
 NOBODY = 65534
+
+
+def placed(name: str, args: tuple[Any, ...]) -> Path | None:
+    """The file into whose place an operation is about to put something, temporary ones apart."""
+    path = args[1] if name in PLACING else None
+    return None if path is None or ".pgherald-" in path.name else path
 
 
 class NoUndo(Disk):

@@ -16,7 +16,7 @@ from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files, Identity
 from pgherald.sync import journal as journals
 from pgherald.sync.commit import Committer, Step
-from support.disks import FailingDisk, QuickDisk, SteppedDisk
+from support.disks import FailingDisk, QuickDisk, SteppedDisk, placed
 from support.fake_clock import FakeClock
 
 OLD = b"old CANARY-old\n"
@@ -81,7 +81,7 @@ class DyingDisk(SteppedDisk):
         self._dead = False
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        if name == "replace" and args[1].parent == self._clients:
+        if (path := placed(name, args)) is not None and path.parent == self._clients:
             self._dead = self._dead or self._after == 0
             self._after -= 1
         if self._dead:
@@ -95,7 +95,7 @@ class LockingDisk(SteppedDisk):
         self._locked = locked
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        if name == "replace" and args[1] == self._locked:
+        if placed(name, args) == self._locked:
             raise OSError(errno.EPERM, "no")
 
 
@@ -151,8 +151,8 @@ class TestCommitting:
 
         class WatchingDisk(SteppedDisk):
             def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if name == "replace":
-                    renamed.append(args[1])
+                if (path := placed(name, args)) is not None:
+                    renamed.append(path)
 
         clients.commit(clients.step(clients.a, expand=expand), disk=WatchingDisk())
         assert renamed.count(clients.a) == 1
@@ -181,7 +181,7 @@ class TestCommitting:
 
         class NosyDisk(SteppedDisk):
             def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if name != "replace":
+                if placed(name, args) is None:
                     return
                 for path in (clients.folder, clients.a, clients.b):
                     with contextlib.suppress(FileTrouble), clients.files().lock(path, limit=0):
@@ -217,7 +217,7 @@ class TestCommitting:
             renames = 0
 
             def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if name == "replace" and args[1] == clients.b:
+                if placed(name, args) == clients.b:
                     self.renames += 1
                     if self.renames == 1:
                         raise KeyboardInterrupt
@@ -237,7 +237,7 @@ class TestCommitting:
             broken = False
 
             def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if name == "replace" and args[1] == clients.b:
+                if placed(name, args) == clients.b:
                     self.broken = True
                     raise cause
                 if self.broken and name == "open" and args[0].parent == clients.root:
@@ -260,7 +260,7 @@ class TestCommitting:
         self, clients: Clients, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Once the clients are right, tidying up is a matter of the log alone."""
-        clients.commit(clients.step(clients.a), disk=FailingDisk(1, errno.EIO, only="unlink"))
+        clients.commit(clients.step(clients.a), disk=FailingDisk(2, errno.EIO, only="unlink"))
         assert clients.a.read_bytes() == NEW
         assert "reports a fault" in caplog.text
 

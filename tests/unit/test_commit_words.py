@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from pgherald.files import Disk, Files
 from pgherald.files.locks import LOCK_LIMIT
 from pgherald.sync.commit import Committer, Settled, Step, _record_of
 from pgherald.sync.journal import CommitRecord, Images
+from support.disks import SteppedDisk, placed
 
 OLD, NEW = b"old CANARY-old\n", b"new CANARY-new\n"
 AT = datetime(2026, 11, 24, 2, 59, 15, tzinfo=UTC)
@@ -101,14 +103,14 @@ def test_a_failure_that_cannot_be_taken_back_is_told_whole(
 ) -> None:
     """What failed first, which file is left as it should not be, and what becomes of it."""
 
-    class Dying(Disk):
+    class Dying(SteppedDisk):
         dead = False
 
-        def replace(self, source: Path, target: Path) -> None:
-            if target.name == "second" or (self.dead and target.name == "first"):
+        def step(self, name: str, args: tuple[Any, ...]) -> None:
+            path = placed(name, args)
+            if path is not None and path.name in ("second", "first" if self.dead else "second"):
                 self.dead = True
                 raise OSError(5, os.strerror(5))
-            super().replace(source, target)
 
     home = Home(tmp_path, Dying())
     with pytest.raises(FileTrouble) as caught:
@@ -222,11 +224,10 @@ def test_an_interrupted_commit_goes_on_by_the_way_that_it_had(tmp_path: Path) ->
     """Readers find both logins in between, in a recovery as well."""
     seen: list[bytes] = []
 
-    class Watching(Disk):
-        def replace(self, source: Path, target: Path) -> None:
-            if target.name == "second":
-                seen.append(source.read_bytes())
-            super().replace(source, target)
+    class Watching(SteppedDisk):
+        def step(self, name: str, args: tuple[Any, ...]) -> None:
+            if placed(name, args) == tmp_path / "second":
+                seen.append(args[0].read_bytes())
 
     home = Home(tmp_path, Watching())
     home.interrupted(proven=True, way=b"both")
@@ -294,14 +295,14 @@ def test_a_recovery_holds_the_files_that_it_settles(tmp_path: Path) -> None:
 def test_the_first_that_cannot_be_taken_back_is_named(tmp_path: Path) -> None:
     """Of several, the one that was written first."""
 
-    class Dying(Disk):
+    class Dying(SteppedDisk):
         dead = False
 
-        def replace(self, source: Path, target: Path) -> None:
-            self.dead |= target.name == "third"
-            if self.dead and target.parent == tmp_path:
+        def step(self, name: str, args: tuple[Any, ...]) -> None:
+            path = placed(name, args)
+            self.dead |= path == tmp_path / "third"
+            if self.dead and path is not None and path.parent == tmp_path:
                 raise OSError(5, os.strerror(5))
-            super().replace(source, target)
 
     home = Home(tmp_path, Dying())
     third = Step("third", home.files.read(tmp_path / "third"), NEW, private=True)

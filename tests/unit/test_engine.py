@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from pgherald.model import NewsKind, ProbePolicy
 from pgherald.secret import Secret
 from pgherald.sync.engine import SLOW, Standing
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
-from support.disks import NoUndo
+from support.disks import NoUndo, SteppedDisk, placed
 from support.household import database, household, login, until
 
 SHOP = database("shop")
@@ -303,16 +304,16 @@ async def test_a_broken_client_hinders_no_other(tmp_path: Path) -> None:
         assert house.held(SHOP) == {"u1"}
 
 
-class RefusingDisk(Disk):
+class RefusingDisk(SteppedDisk):
     """Refuses to put anything into the place of one file."""
 
     def __init__(self, name: str) -> None:
         self.name: str | None = name
 
-    def replace(self, source: Path, target: Path) -> None:
-        if target.name == self.name:
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        target = placed(name, args)
+        if target is not None and target.name == self.name:
             raise OSError(30, os.strerror(30), str(target))
-        super().replace(source, target)
 
 
 async def test_an_unwritable_client_hinders_no_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,22 +15,22 @@ from pgherald.files import Disk, Snapshot
 from pgherald.model import NewsKind
 from pgherald.sync.engine import Standing
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
-from support.disks import NoUndo
+from support.disks import NoUndo, SteppedDisk, placed
 from support.household import database, household, login, until
 
 SHOP = database("shop")
 BLOG = database("blog")
 
 
-class ReadOnly(Disk):
+class ReadOnly(SteppedDisk):
     """Refuses to put anything into the place of one file."""
 
     name: str | None = ".pgpass"
 
-    def replace(self, source: Path, target: Path) -> None:
-        if target.name == self.name:
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        target = placed(name, args)
+        if target is not None and target.name == self.name:
             raise OSError(30, os.strerror(30), str(target))
-        super().replace(source, target)
 
 
 async def test_a_client_that_stays_broken_is_told_once(tmp_path: Path) -> None:

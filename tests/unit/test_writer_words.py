@@ -60,8 +60,10 @@ def test_what_could_not_be_read_is_said(
     [
         ("open", lambda files, old: files.stage(old, NEW, private=True), "cannot be written"),
         ("replace", lambda files, old: files.replace(old, NEW, private=True), "cannot be written"),
+        ("exchange", lambda files, old: files.replace(old, NEW, private=True), "cannot be written"),
+        ("lstat", lambda files, old: files.replace(old, NEW, private=True), "cannot be read"),
         ("fchmod", lambda files, old: files.tighten(old), "cannot be made private"),
-        ("unlink", lambda files, old: files.remove(old), "cannot be deleted"),
+        ("replace", lambda files, old: files.remove(old), "cannot be deleted"),
     ],
 )
 def test_what_could_not_be_written_is_said(
@@ -105,9 +107,9 @@ def test_a_change_right_after_it_was_put_in_place_is_said(path: Path) -> None:
     """What stands there then is another program's."""
 
     class Quick(Disk):
-        def replace(self, source: Path, target: Path) -> None:
-            super().replace(source, target)
-            target.write_bytes(b"theirs")
+        def exchange(self, one: Path, other: Path) -> None:
+            super().exchange(one, other)
+            other.write_bytes(b"theirs")
 
     files = Files(path.parent / "locks", Quick())
     error = refused(lambda: files.replace(files.read(path), NEW, private=True))
@@ -301,6 +303,7 @@ def test_parts_that_are_handed_in_are_used(tmp_path: Path, monkeypatch: pytest.M
         raise Busy
 
     monkeypatch.setattr(disk, "replace", busy)  # Windows, for a while
+    (tmp_path / "a").write_bytes(OLD)
     with pytest.raises(FileTrouble):
         files.install(staged, over=files.read(tmp_path / "a"))
     assert slept == [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]

@@ -7,6 +7,10 @@ words
     What a system error means, in plain words, and what the person can do.
 obstacles
     What surely keeps a place from being written, found out without writing.
+kept
+    What a replacement pushes out of its place, until it is surely nobody's.
+stillness
+    Whether a file has been left alone for long enough.
 snapshot
     What a file was when it was read, and what is about to replace it.
 temp
@@ -28,6 +32,7 @@ from __future__ import annotations
 from pgherald.files.disk import Disk
 from pgherald.files.medium import Medium
 from pgherald.files.snapshot import Identity, Snapshot, Staged, digest
+from pgherald.files.stillness import Stillness
 from pgherald.files.words import errno_of, reported
 from pgherald.files.writer import Files
 
@@ -38,6 +43,7 @@ __all__ = [
     "Medium",
     "Snapshot",
     "Staged",
+    "Stillness",
     "digest",
     "errno_of",
     "reported",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +35,17 @@ CREATE: Final[int] = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOL
 
 #: What file systems that cannot sync a folder answer.
 _NO_FOLDER_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP})
+
+#: What systems and file systems answer that cannot exchange two files, or link one: NFS, SMB,
+#: FAT, an old kernel, a sandbox.
+UNABLE: Final = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK}
+)
+
+#: `RENAME_EXCHANGE` of Linux's renameat2, and `RENAME_SWAP` of macOS's renamex_np: one number.
+_EXCHANGE: Final = 2
+
+_AT_FDCWD: Final = -100
 
 
 class Disk:
@@ -143,6 +156,53 @@ class Disk:
     def replace(self, source: Path, target: Path) -> None:
         """Put `source` in the place of `target` in one instant."""
         os.replace(source, target)  # noqa: PTH105 – the primitive itself
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Give two files each other's name, in one instant.
+
+        Raises:
+            OSError: with a number in `UNABLE` where that is not possible.
+        """
+        import ctypes  # noqa: PLC0415 – slow to import, and only needed to replace a file
+
+        names = os.fsencode(one), os.fsencode(other)
+        libc: Any = ctypes.CDLL(None, use_errno=True) if self.posix else None
+        if hasattr(libc, "renameat2"):
+            failed = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE)
+        elif hasattr(libc, "renamex_np"):
+            failed = libc.renamex_np(*names, _EXCHANGE)
+        else:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
+        if failed:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file one more name, which must be free."""
+        os.link(source, target)
+
+    def written(self, fd: int) -> bool | None:
+        """Whether any program has the file open to write it; None where nobody can say.
+
+        Linux grants a lease on a file that is open for reading only if nobody can write it. It
+        is given back at once: whoever opens the file in between waits for some microseconds.
+
+        Args:
+            fd: the file, open for reading alone.
+        """
+        if sys.platform != "linux":
+            return None
+        import fcntl  # noqa: PLC0415 – there is none on Windows
+
+        try:
+            # By default the kernel would ask for the lease with a signal that ends us.
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as exc:
+            # Anything else: a file system without leases, or a file that is not ours.
+            return True if exc.errno == errno.EAGAIN else None
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
 
     def unlink(self, path: Path) -> None:
         """Delete a file or a link."""

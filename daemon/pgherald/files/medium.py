@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +65,11 @@ class Medium(Protocol):
         """Delete what is there; only an undo does this."""
         ...
 
-    def sweep(self, target: Path) -> None:
-        """Delete what a killed pgherald left beside it."""
+    def sweep(self, target: Path, known: Collection[str | None]) -> None:
+        """Delete what a killed pgherald left beside it.
+
+        Args:
+            target: the place.
+            known: digests of what a commit lets it hold. Other content is somebody's.
+        """
         ...

@@ -22,7 +22,7 @@ import contextlib
 import json
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,7 +167,7 @@ class Rows:
         """
         raise FileTrouble("is another program's, so it is not deleted", path=snapshot.path)
 
-    def sweep(self, target: Path) -> None:
+    def sweep(self, target: Path, known: Collection[str | None]) -> None:
         """Nothing lies about."""
 
     # Inside

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pgherald.files import temp as temporary
 
 #: Mode bits that let anyone but the owner at a file.
 OTHERS = 0o077
@@ -48,6 +52,24 @@ class Snapshot:
     uid: int | None = None
     gid: int | None = None
 
+    def is_still(self, now: Snapshot) -> bool:
+        """Whether a later reading found the same file, with the same content, mode and owner.
+
+        The time of the last change is left out: to rename or to link a file sets it.
+        """
+        was, other = self.identity, now.identity
+        if was is None or other is None:
+            return self == now
+        return self == dataclasses.replace(
+            now, identity=dataclasses.replace(other, ctime_ns=was.ctime_ns)
+        )
+
+    def is_at(self, found: os.stat_result) -> bool:
+        """Whether a stat result, of whatever name, is of this file, unwritten since."""
+        now = Snapshot(self.path, self.target, self.content, Identity.of(found))
+        same = dataclasses.replace(self, mode=None, uid=None, gid=None).is_still(now)
+        return same and (self.mode is None or self.mode == stat.S_IMODE(found.st_mode))
+
     @property
     def loose(self) -> bool:
         """Whether anyone but the owner may get at the file."""
@@ -74,6 +96,12 @@ class Staged:
     target: Path
     temp: Path | None
     content: bytes = field(repr=False)
+
+    @property
+    def aside(self) -> Path:
+        """Where that which it replaces is kept."""
+        assert self.temp is not None  # noqa: S101 – a file's always lies somewhere
+        return temporary.aside_path(self.temp)
 
 
 def digest(content: bytes | None) -> str | None:

@@ -1,7 +1,9 @@
 """Temporary files: written beside their target, complete and synced before anyone renames them.
 
 A name such as `.pgpass` gives `..pgpass.pgherald-0123456789abcdef.tmp`: hidden, recognisable
-as ours, and recognisable as that file's.
+as ours, and recognisable as that file's. One that ends in `.old` is complete: it holds what
+is about to take the target's place, or what was pushed out of it. The first kind is ours
+alone; the second may be a file that somebody is still writing.
 """
 
 from __future__ import annotations
@@ -34,8 +36,22 @@ def temp_path(target: Path, token: str) -> Path:
 
 def is_temp_of(target: Path, name: str) -> bool:
     """Whether `name`, in the target's folder, is a temporary file of ours for it."""
+    return _is_ours(target, name, "tmp")
+
+
+def aside_path(temp: Path) -> Path:
+    """The name under which a temporary file trades places with its target."""
+    return temp.with_suffix(".old")
+
+
+def is_aside_of(target: Path, name: str) -> bool:
+    """Whether `name`, in the target's folder, was pushed out of the target's place by us."""
+    return _is_ours(target, name, "old")
+
+
+def _is_ours(target: Path, name: str, end: str) -> bool:
     stem = re.escape(target.name[:_NAME_LIMIT])
-    return re.fullmatch(rf"\.{stem}\.pgherald-[0-9a-f]{{16}}\.tmp", name, re.DOTALL) is not None
+    return re.fullmatch(rf"\.{stem}\.pgherald-[0-9a-f]{{16}}\.{end}", name, re.DOTALL) is not None
 
 
 def write_temp(

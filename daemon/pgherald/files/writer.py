@@ -7,13 +7,17 @@ What a replacement guarantees, whenever and however it ends:
 - nobody but the owner can read them from the first byte on, unless the file was open to
   others before and need not be private;
 - links stay links, owner and group stay, the mode stays or becomes stricter;
-- a file that another program has changed since it was read is not replaced.
+- a file that another program has changed since it was read, or has open to write it, is not
+  replaced;
+- what another program writes while it is being replaced is not lost: the old file is kept
+  until it is nobody's, and else goes back to its place (`kept`).
 
-The last one has a gap that no portable system call closes: between the last look and the
-rename lie some ten microseconds. A program that replaces the file in just that moment loses
-its change, which then stands in no journal. Linux could exchange the two files and look at
-what came out, but an editor that still holds the old file open would write into nothing all
-the same, and most network file systems cannot do it.
+The last two hold to the full on Linux and its local file systems, where the kernel says who
+writes and two files can be exchanged. macOS can exchange, and does not say who writes: there
+the old file is kept for half a second, and a program that holds it open in silence for longer
+loses what it writes afterwards. Windows refuses to replace an open file, unless its program
+allows that. Elsewhere (network folders, FAT) what is renamed to the file's place in the
+microseconds before our own rename is lost as well.
 
 What is not kept: access control lists, extended attributes, and a hard link's other names,
 which go on holding the old bytes.
@@ -26,17 +30,18 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from pgherald.errors import ChangedMeanwhile, FileTrouble
+from pgherald.errors import BeingWritten, ChangedMeanwhile, FileTrouble
 from pgherald.files import locks as locking
 from pgherald.files import obstacles, temp
 from pgherald.files.disk import READ, Disk
+from pgherald.files.kept import Kept
 from pgherald.files.own import OwnFiles
-from pgherald.files.snapshot import OTHERS, Identity, Snapshot, Staged
+from pgherald.files.snapshot import OTHERS, Identity, Snapshot, Staged, digest
 from pgherald.files.words import refuse_irregular, reported
 
 #: Bytes that a client's file may have. The largest real ones have some hundred thousand.
@@ -64,7 +69,7 @@ class Files(OwnFiles):
     Args:
         locks: folder of the lock files, pgherald's own.
         disk: does it all.
-        sleep: waits, in seconds; only Windows needs it.
+        sleep: waits, in seconds; needed where the system says too little, or refuses.
         token: makes temporary names unlike any before.
         ours: folders beside the state folder that may be made; see `OwnFiles`.
     """
@@ -81,6 +86,7 @@ class Files(OwnFiles):
         super().__init__(disk or Disk(), token, (locks.parent, *ours))
         self._locks = locking.Locks(locks, self)
         self._sleep = sleep
+        self._kept = Kept(self._disk, token, sleep)
 
     # Reading
 
@@ -104,17 +110,24 @@ class Files(OwnFiles):
         """The file as it is now; see `medium.Medium.again`."""
         return self.read(path)
 
+    def written(self, path: Path) -> bool | None:
+        """Whether another program has the file open to write it; None where nobody can say."""
+        with reported(path, "read"):
+            return self._kept.written(self._disk.realpath(path))
+
     def verify(self, snapshot: Snapshot) -> None:
-        """Make sure that the file is still what it was.
+        """Make sure that the file is still what it was, and that nobody is writing it.
 
         The content is compared too: some file systems count time in steps so large that two
         writes fall into one.
 
         Raises:
-            ChangedMeanwhile: it is not.
+            ChangedMeanwhile: it is not; `BeingWritten` when somebody is.
         """
-        if self.read(snapshot.path) != snapshot:
+        if not snapshot.is_still(self.read(snapshot.path)):
             raise ChangedMeanwhile("was changed by another program", path=snapshot.path)
+        if self.written(snapshot.path):
+            raise BeingWritten(path=snapshot.path)
 
     def _read_once(self, path: Path) -> Snapshot | None:
         """One attempt; None when the file changed under it."""
@@ -201,10 +214,15 @@ class Files(OwnFiles):
             return self.tighten(snapshot) if private else snapshot
         staged = self.stage(snapshot, new, private=private)
         try:
-            return self.install(staged, over=snapshot)
+            after = self.install(staged, over=snapshot)
+            self.let_go([(staged, snapshot)])
         except BaseException:
             self.discard(staged)
+            with contextlib.suppress(OSError):
+                known = digest(snapshot.content), digest(new)
+                self._kept.reclaim(staged.aside, staged.target, known)
             raise
+        return after
 
     def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:
         """Lay the new content down beside the target, complete and synced.
@@ -226,6 +244,8 @@ class Files(OwnFiles):
     def install(self, staged: Staged, *, over: Snapshot) -> Snapshot:
         """Put staged content in the file's place; the file as it is afterwards.
 
+        What it held before is kept beside it: see `let_go`.
+
         Raises:
             ChangedMeanwhile: the file is not what `over` says, or no longer what was
                 installed when it is looked at again.
@@ -237,6 +257,15 @@ class Files(OwnFiles):
         if after.content != staged.content:
             raise ChangedMeanwhile("was changed by another program", path=over.path)
         return after
+
+    def let_go(self, replaced: Iterable[tuple[Staged, Snapshot]]) -> None:
+        """Delete what was kept of files that were replaced: what was installed, and over what.
+
+        Raises:
+            ChangedMeanwhile: another program writes one of them still. That one is in its place
+                again, as it is.
+        """
+        self._kept.let_go(replaced)
 
     def discard(self, staged: Staged) -> None:
         """Delete staged content that is not wanted, as far as the system lets us."""
@@ -273,17 +302,25 @@ class Files(OwnFiles):
         """
         self.verify(snapshot)
         with reported(snapshot.path, "deleted"):
-            self._unlink(snapshot.target)
+            self._kept.take_away(snapshot)
         return self.read(snapshot.path)
 
-    def sweep(self, target: Path) -> None:
+    def sweep(self, target: Path, known: Collection[str | None]) -> None:
         """Delete temporary files for `target` that a killed pgherald left behind.
 
         To be called while holding the target's lock: then nobody is using them.
+
+        Args:
+            target: the file.
+            known: digests of what a commit lets it hold. A file that was kept and holds
+                anything else, or is being written, is somebody's, and goes back to its place.
         """
         for name in self.names(target.parent):
             if temp.is_temp_of(target, name):
                 self.remove_own(target.with_name(name))
+            elif temp.is_aside_of(target, name):
+                with reported(target, "written"):
+                    self._kept.reclaim(target.with_name(name), target, known)
 
     def _keep_owner(self, fd: int, old: Snapshot, *, private: bool) -> None:
         """Give a new file the owner and group of the old one.
@@ -304,17 +341,25 @@ class Files(OwnFiles):
                 raise
 
     def _rename(self, staged: Staged, over: Snapshot) -> None:
-        assert staged.temp is not None  # noqa: S101 – likewise
-        for pause in _PAUSES:
+        for pause in (*_PAUSES, None):
             self.verify(over)
             try:
-                return self._disk.replace(staged.temp, staged.target)
+                return self._take_place(staged, over)
             except PermissionError as exc:
-                if getattr(exc, "winerror", None) not in _SHARING:
+                if pause is None or getattr(exc, "winerror", None) not in _SHARING:
                     raise
             self._sleep(pause)
-        self.verify(over)
-        return self._disk.replace(staged.temp, staged.target)
+        return None
+
+    def _take_place(self, staged: Staged, over: Snapshot) -> None:
+        assert staged.temp is not None  # noqa: S101 – likewise
+        if over.content is not None:
+            return self._kept.swap(staged, over)
+        try:
+            self._kept.put(staged.temp, staged.target)
+        except FileExistsError as exc:
+            raise ChangedMeanwhile("was changed by another program", path=over.path) from exc
+        return None
 
     # Locks
 

@@ -169,6 +169,8 @@ class Committer:
     def _carry_out(self, steps: Sequence[Step], touched: set[Path]) -> None:
         """Stage everything, then rename everything. What was renamed stays on failure.
 
+        What is replaced is kept until all is in its place, in case somebody still writes it.
+
         Args:
             steps: what each file is to hold; none of them is idle.
             touched: gets the target of each file that may not be as it was.
@@ -179,13 +181,17 @@ class Committer:
         writes += [(step, step.new) for step in (*plain, *expanded)]
         now = {step.snapshot.path: step.snapshot for step in steps}
         staged: list[Staged | None] = []
+        replaced: list[tuple[Staged, Snapshot]] = []
         try:
             for step, content in writes:
                 staged.append(self._stage(step, content))
             for (step, _), new in zip(writes, staged, strict=True):
                 path = step.snapshot.path
                 touched.add(step.snapshot.target)
+                if new is not None and new.temp is not None:
+                    replaced.append((new, now[path]))
                 now[path] = self._install(step, new, over=now[path])
+            self._files.let_go(replaced)
         except BaseException:
             for (step, _), new in zip(writes, staged, strict=False):
                 if new is not None:
@@ -216,6 +222,8 @@ class Committer:
             return
         self._supersede(journal.record)
         path, undo = settled.failed[0]
+        if isinstance(undo, ChangedMeanwhile):
+            return  # whoever writes it comes first; it is settled before the next commit
         if self._is_new(*(error for _, error in settled.failed)):
             log.error("a failed commit could not be taken back: %s", undo)
         if isinstance(cause, ClientError):
@@ -300,7 +308,7 @@ class Committer:
             file = journal.record.files[index]
             new, way = journal.image(index, goal), journal.image(index, "expand")
             medium = self._media[file.medium]
-            medium.sweep(file.target)
+            medium.sweep(file.target, file.states)
             snapshot = medium.again(file.path, new)
             if digest(snapshot.content) not in file.states:
                 left.append(file.path)

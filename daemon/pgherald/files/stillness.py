@@ -1,0 +1,110 @@
+"""Whether a file has been left alone for long enough to be replaced.
+
+A script that writes a file line by line, or an editor that saves it again and again, shall
+be through before we touch it. How long that takes nobody knows, so the file has to be still
+for a moment, and for a longer one the more often it has changed lately. One that has long
+been quiet is still at once: then a rotation waits for nothing.
+
+Only changes that this process saw count, by the monotonic clock: a wall clock may be set. The
+one exception is a file that is read for the first time, whose own time says whether somebody
+wrote it a moment ago.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pgherald.files.snapshot import Snapshot, digest
+
+if TYPE_CHECKING:
+    from pgherald.clock import Clock  # brings asyncio along, which quick commands do without
+
+#: How long a file must be still after one change, in seconds; twice as long after each further
+#: one, up to `MOST`.
+FIRST: Final = 0.3
+
+#: The longest of these pauses, in seconds.
+MOST: Final = 1.5
+
+#: Changes that are older than this, in seconds, count no longer.
+LATELY: Final = 30.0
+
+#: More changes than these make no difference.
+_COUNTED: Final = 8
+
+#: Device, inode, size and time of the last writing; None when there is no file.
+_Look = tuple[int, int, int, int] | None
+
+
+@dataclass(slots=True)
+class _Known:
+    look: _Look
+    ours: str | None = None
+    changes: deque[float] = field(default_factory=lambda: deque(maxlen=_COUNTED))
+
+
+class Stillness:
+    """Remembers when files changed.
+
+    Args:
+        clock: tells the time.
+        first: seconds of stillness asked for after one change.
+        most: seconds asked for at the most.
+    """
+
+    def __init__(self, clock: Clock, *, first: float = FIRST, most: float = MOST) -> None:
+        self._clock = clock
+        self._first = first
+        self._most = most
+        self._files: dict[Path, _Known] = {}
+
+    def saw(self, snapshot: Snapshot) -> None:
+        """A file was read. It has changed, unless it is what it was, or what we wrote."""
+        was = snapshot.identity
+        look = None if was is None else (was.dev, was.ino, was.size, was.mtime_ns)
+        known = self._files.get(snapshot.path)
+        if known is None:
+            known = self._files[snapshot.path] = _Known(look)
+            if was is not None:
+                self._guess(known, was.mtime_ns)
+        elif look != known.look and (known.ours is None or digest(snapshot.content) != known.ours):
+            known.changes.append(self._clock.monotonic())
+        known.look = look
+
+    def touched(self, path: Path) -> None:
+        """A watcher saw that somebody else has changed this file."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 – links are followed, and a missing file is fine
+        except (OSError, ValueError):  # ValueError: a NUL in the path
+            look: _Look = None
+        else:
+            look = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        known = self._files.setdefault(path, _Known(look))
+        known.look = look
+        known.changes.append(self._clock.monotonic())
+
+    def wrote(self, path: Path, content: bytes) -> None:
+        """We wrote this file ourselves: to find that in it is no change."""
+        known = self._files.get(path)
+        if known is not None:
+            known.ours = digest(content)
+
+    def left(self, path: Path) -> float:
+        """Seconds for which this file must still be left alone; 0 when it is still."""
+        known = self._files.get(path)
+        now = self._clock.monotonic()
+        lately = [at for at in known.changes if now - at < LATELY] if known is not None else []
+        if not lately:
+            return 0.0
+        pause = min(self._most, self._first * 2.0 ** (len(lately) - 1))
+        return max(0.0, lately[-1] + pause - now)
+
+    def _guess(self, known: _Known, mtime_ns: int) -> None:
+        """Nothing is known of this file but its own time, which is worth a hint."""
+        age = self._clock.now().timestamp() - mtime_ns / 1e9
+        if 0 <= age < self._first:
+            known.changes.append(self._clock.monotonic() - age)
