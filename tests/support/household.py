@@ -8,11 +8,13 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
-from pgherald.files import Disk, Files
+from pgherald.clock import SystemClock
+from pgherald.files import Disk, Files, Stillness
 from pgherald.model import (
     REQUIRE_AUTH,
     Database,
@@ -152,12 +154,25 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def household(
-    tmp_path: Path, *, disk: Disk | None = None, clients: Sequence[Client] | None = None
+    tmp_path: Path,
+    *,
+    disk: Disk | None = None,
+    clients: Sequence[Client] | None = None,
+    real: SystemClock | None = None,
+    stillness: Stillness | None = None,
 ) -> AsyncIterator[Household]:
-    """A household whose engine runs until the block ends."""
+    """A household whose engine runs until the block ends.
+
+    Args:
+        tmp_path: home and state lie in it.
+        disk: does everything.
+        clients: the clients; by default three files.
+        real: the machine's own clock, in place of one that stands.
+        stillness: asks for it; by default files count as still at once, since the clock stands.
+    """
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
-    clock = FakeClock()
+    clock = cast("FakeClock", real) if real else FakeClock()
     prober = FakeProber(clock)
     files = Files(tmp_path / "state" / "locks", disk)
     files.private_folder(tmp_path / "state")
@@ -182,6 +197,7 @@ async def household(
             clock=clock,
             troubles=troubles,
             tell=news.append,
+            stillness=stillness or Stillness(clock, first=0),
         )
         engine = Engine(
             applier=applier,

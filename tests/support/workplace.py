@@ -190,6 +190,7 @@ class Workplace:
                     place.api._getter._time_limit = PATIENCE
                     for batch in (machine.engine._seen, machine.engine._ready):
                         batch._quiet = QUIET
+                    machine.applier.restless._stillness._first = 0.0  # its clock stands
                     async with place._at_work():
                         yield place
 

@@ -235,9 +235,10 @@ def test_a_store_that_cannot_be_used_is_said(desk: Desk, caplog: pytest.LogCaptu
 
 
 def test_how_long_what_is_borne() -> None:
-    """A quarter of an hour where it mostly passes by itself; for ever, while it is being tried."""
+    """As long as it mostly passes by itself; for ever, while it is being tried."""
     assert {
         "Unavailable": 900.0, "NotHeroku": 900.0, "RateLimited": 900.0, "NotYetProven": math.inf,
+        "BeingWritten": 300.0, "ChangedMeanwhile": 300.0,
     } == PATIENCE  # fmt: skip
 
 

@@ -6,16 +6,26 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-#: A program that writes one of our files over and over keeps us busy no more than once in this
-#: many seconds.
-_CALM: Final = 5.0
+#: Clients that are changed over and over are compared once in this many seconds. They are only
+#: written once they are still.
+COMPARED: Final = 0.5
+
+#: Tokens that are changed over and over are read once in this many seconds.
+RENEWED: Final = 5.0
 
 
 class Calm:
-    """Does something soon after it is asked for, and at most once in `_CALM` seconds."""
+    """Does something soon after it is asked for, and at most once in a while.
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    Args:
+        work: what to do.
+        every: seconds from one time to the next, at the least: a program that writes one of
+            our files over and over does not keep us busier than that.
+    """
+
+    def __init__(self, work: Callable[[], None], every: float) -> None:
         self._work = work
+        self._every = every
         self._until = 0.0
         self._promised: asyncio.TimerHandle | None = None
 
@@ -32,5 +42,5 @@ class Calm:
 
     def _do(self) -> None:
         self._promised = None
-        self._until = asyncio.get_running_loop().time() + _CALM
+        self._until = asyncio.get_running_loop().time() + self._every
         self._work()

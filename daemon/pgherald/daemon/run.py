@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 from pgherald.clock import until_beat
 from pgherald.config import Config
-from pgherald.daemon.calm import Calm
+from pgherald.daemon.calm import COMPARED, RENEWED, Calm
 from pgherald.daemon.events import Events
 from pgherald.daemon.expiry import ExpiryWatch
 from pgherald.daemon.publish import Publisher
@@ -237,8 +237,8 @@ class _Generation:
         self._tells = tells
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
-        self._mend = Calm(self._mend_now)
-        self._renew = Calm(self._renew_now)
+        self._mend = Calm(self._mend_now, COMPARED)
+        self._renew = Calm(self._renew_now, RENEWED)
         #: Set to the reason when a part that must run for ever has ended.
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.troubles = Troubles(state.store, outside.clock, self._tell)
@@ -341,6 +341,7 @@ class _Generation:
             log.info("%s has changed.", path)
             self._reload()
         elif any(path in client.watched for client in self._machine.clients):
+            self._machine.applier.restless.touched(path)
             self._mend.soon()
         else:
             log.info("%s has changed: looking for a new token.", path)

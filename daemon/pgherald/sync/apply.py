@@ -15,7 +15,7 @@ from typing import Final
 from pgherald.clients.base import Held
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
-from pgherald.files import Files
+from pgherald.files import Files, Stillness
 from pgherald.model import (
     LOGIN_FIELDS,
     DatabaseKey,
@@ -31,6 +31,7 @@ from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer, Step
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.restless import Restless
 from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Applier:
         tell: takes news for the person; must not block.
         wrote: hears which files were just written, so that a watcher can leave them alone.
         pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
+        stillness: remembers when files changed.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Applier:
         tell: Callable[[News], None],
         wrote: Callable[[Path], None] | None = None,
         pgadmin_runs: Callable[[], bool | None] = lambda: None,
+        stillness: Stillness | None = None,
     ) -> None:
         self._clients = tuple(clients)
         self._files = files
@@ -82,6 +85,8 @@ class Applier:
         self._tell = tell
         self._wrote = wrote
         self._see_pgadmin = pgadmin_runs
+        #: Which clients are left alone for the moment.
+        self.restless = Restless(files, clock, stillness or Stillness(clock))
         self._committing: asyncio.Task[CommitRecord | None] | None = None
         self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
@@ -98,7 +103,8 @@ class Applier:
     ) -> Plan:
         """Compare the clients with the wanted logins, all at the same time.
 
-        A file that does not answer, on a network folder that hangs, fails like any other.
+        A file that does not answer, on a network folder that hangs, fails like any other; so
+        does one that others go on writing.
         """
         clients = [client for client in self._clients if client not in without]
         parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
@@ -106,6 +112,14 @@ class Applier:
         return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
 
     async def _plan_one(
+        self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
+    ) -> ClientPlan:
+        while True:
+            part = await self._read_one(client, wanted, remove)
+            if (settled := await self.restless.settle(part)) is not None:
+                return settled
+
+    async def _read_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
     ) -> ClientPlan:
         silent = FileTrouble(
@@ -148,8 +162,9 @@ class Applier:
                 await self._commit(plan)
             except ChangedMeanwhile as exc:
                 overtaken += 1
-                if overtaken == _ATTEMPTS:
-                    broken[_client_of(plan, exc)] = exc
+                if overtaken >= _ATTEMPTS:
+                    broken[client := _client_of(plan, exc)] = exc
+                    self.restless.give_up(client)
                 log.info("%s; planning again", exc.title)
                 await self._clock.sleep(_PAUSE * overtaken)
             except FileTrouble as exc:
@@ -160,6 +175,7 @@ class Applier:
             _remember(file)
             if file.edit.changes:
                 self._well(file.client)
+                self.restless.wrote(file.client.path, file.edit.new)
                 if self._wrote is not None:
                     self._wrote(file.client.path)
         plan = dataclasses.replace(plan, failed=(*plan.failed, *broken.items()))
@@ -251,8 +267,10 @@ class Applier:
         now = self._clock.now()
         labels = _labels(plan)
         there = [file for file in plan.files if not file.absent]
-        behind = tuple((client.label, error.reason) for client, error in plan.failed)
-        written_at = None if behind else now
+        # A client that is being written follows by itself, which is no news.
+        failed = [item for item in plan.failed if not isinstance(item[1], ChangedMeanwhile)]
+        behind = tuple((client.label, error.reason) for client, error in failed)
+        written_at = None if plan.failed else now
         rotations: list[tuple[Rotation, str]] = []
         # Looks through all processes: once for a thousand databases, and only if need be.
         maybe_open = cache(lambda: self._see_pgadmin() is not False)

@@ -190,6 +190,7 @@ class Engine:
         finally:
             for case in self._cases.values():
                 case.task.cancel()
+            self._applier.restless.stop()
 
     async def _take_in(self) -> None:
         """Wait for the next item, or until a batch is due."""
@@ -224,6 +225,7 @@ class Engine:
         """Sort sightings into those that the clients hold and those to be proven."""
         # Planned for all databases, so that a file that is idle has really nothing left to do.
         plan = await self._applier.plan(self.wanted)
+        self._applier.restless.follow(self.again)
         self._applier.note_clients(plan)
         self._note_refused(plan)
         if plan.idle and not plan.failed:
@@ -300,6 +302,8 @@ class Engine:
             self.broken = exc
             self._troubles.arose("commit", "commit", exc)
             raise
+        finally:
+            self._applier.restless.follow(self.again)
         self._can_write()
         refused = {key for _, key, _ in plan.refused}
         for item in cleared:

@@ -14,6 +14,8 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import (
+    BeingWritten,
+    ChangedMeanwhile,
     NotHeroku,
     NotYetProven,
     PgheraldError,
@@ -36,6 +38,9 @@ PATIENCE: Final[dict[str, float]] = {
     NotHeroku.__name__: _QUARTER,
     RateLimited.__name__: _QUARTER,
     NotYetProven.__name__: math.inf,
+    # Other programs write their files, and are done in a moment.
+    BeingWritten.__name__: 5 * 60.0,
+    ChangedMeanwhile.__name__: 5 * 60.0,
 }
 
 #: Kinds that are one and the same to the person: an outage shows itself now as a time-out,

@@ -1,0 +1,159 @@
+"""Clients that others are writing: left alone, not for long in the way, and followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import BeingWritten
+from pgherald.files import Stillness
+from pgherald.model import Entry, NewsKind
+from pgherald.sync.engine import Standing
+from pgherald.sync.restless import HOLD
+from support.fake_clock import FakeClock
+from support.household import Household, database, household, login, until
+
+SHOP = database("shop")
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Household]:
+    """A household that keeps one database, and asks for stillness."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.applier.restless._stillness = Stillness(house.clock)
+        await house.sees((SHOP, login(1)))
+        house.news.clear()
+        yield house
+
+
+async def settled(house: Household) -> None:
+    """Everything that follows happens, and time passes as far as it has to."""
+    await house.clock.run(house.engine.settled())
+
+
+async def written(house: Household, number: int) -> None:
+    """The clock runs until all clients hold that login."""
+    for _ in range(100):
+        await house.clock.advance(0.1)
+        await asyncio.sleep(0.01)
+        if house.held(SHOP) == {f"u{number}"}:
+            return
+
+
+async def test_a_client_that_is_being_written_holds_up_nobody(house: Household) -> None:
+    """The others are written after two seconds at the most; it follows when it is closed."""
+    with house.pgpass.open("ab", buffering=0) as writer:
+        house.show((SHOP, login(2)))
+        await settled(house)
+        assert b"u2" in house.service_file.read_bytes()
+        assert b"u1" in house.pgpass.read_bytes()
+        assert house.engine.standing[SHOP.key] is Standing.BEHIND
+        house.show((SHOP, login(3)))
+        async with asyncio.timeout(60):
+            await house.engine.settled()  # though the clock stands: it is not waited for again
+        assert b"u3" in house.service_file.read_bytes()
+        writer.write(b"# mine\n")
+    await written(house, 3)
+    assert house.held(SHOP) == {"u3"}
+    assert b"# mine\n" in house.pgpass.read_bytes()
+    assert NewsKind.TROUBLE not in house.kinds()
+    assert all(not news.behind for news in house.news)
+
+
+async def test_a_plan_waits_for_two_seconds_once(house: Household) -> None:
+    """Then the client counts as being written, and further plans do not wait until it is still."""
+    wanted = [Entry(SHOP, login(2))]
+    took = []
+    with house.pgpass.open("ab"):
+        for _ in range(3):
+            before = house.clock.monotonic()
+            plan = await house.clock.run(house.applier.plan(wanted))
+            took.append(house.clock.monotonic() - before)
+            assert [type(error) for _, error in plan.failed] == [BeingWritten]
+            assert len(plan.files) == 2
+    assert took == [HOLD, 0, 0]
+    plan = await house.applier.plan(wanted)
+    assert plan.failed == ()
+
+
+async def test_one_that_is_written_for_minutes_is_told(house: Household) -> None:
+    """Once, and its end as well."""
+    with house.pgpass.open("ab"):
+        house.show((SHOP, login(2)))
+        await settled(house)
+        for _ in range(8):
+            assert NewsKind.TROUBLE not in house.kinds() or house.clock.monotonic() > 1240
+            await house.clock.advance(60)
+            house.engine.again()
+            await settled(house)
+        assert house.kinds().count(NewsKind.TROUBLE) == 1
+        (trouble,) = house.store.troubles()
+        assert trouble.subject == f"client:{house.pgpass}"
+    await written(house, 2)
+    await until(lambda: NewsKind.RECOVERED in house.kinds())
+    assert house.store.troubles() == []
+
+
+async def test_a_file_is_mended_when_it_has_been_still(house: Household) -> None:
+    """Less than two seconds after its last change, and not between two of them."""
+    mended_early = 0
+    for number in range(6):
+        house.pgpass.write_text(f"# mine {number}\n")
+        house.applier.restless.touched(house.pgpass)
+        house.engine.again()
+        await house.clock.advance(0.2)
+        mended_early += b"u1" in house.pgpass.read_bytes()
+    assert mended_early == 0
+    last = house.clock.monotonic()
+    house.engine.again()
+    await house.clock.run(house.engine.settled())
+    await written(house, 1)
+    assert house.held(SHOP) == {"u1"}
+    assert b"# mine 5\n" in house.pgpass.read_bytes()
+    assert house.clock.monotonic() - last <= 2
+
+
+async def test_a_quiet_file_delays_no_rotation(house: Household) -> None:
+    """Nothing is waited for when nobody writes; our own writing does not count."""
+    for number in range(2, 6):
+        house.show((SHOP, login(number)))
+        async with asyncio.timeout(60):
+            await house.engine.settled()  # the clock stands
+        assert house.held(SHOP) == {f"u{number}"}
+
+
+async def test_half_a_file_is_no_trouble_while_it_is_being_written(house: Household) -> None:
+    """Nobody is told that it cannot be understood; when it is left so, they are."""
+    whole = house.servers_json.read_bytes()
+    with house.servers_json.open("wb", buffering=0) as writer:
+        writer.write(whole[:40])
+        house.engine.again()
+        await settled(house)
+        assert house.kinds() == []
+        writer.write(whole[40:])
+    await written(house, 1)
+    await settled(house)
+    assert house.kinds() == []
+    assert house.servers_json.read_bytes() == whole
+    house.servers_json.write_bytes(whole[:40])
+    house.engine.again()
+    await settled(house)
+    await house.clock.advance(3)
+    await settled(house)
+    assert house.kinds() == [NewsKind.TROUBLE]
+
+
+async def test_a_new_process_is_as_careful(tmp_path: Path) -> None:
+    """A first look at a file that somebody has open waits, and says why it gave up."""
+    async with household(tmp_path, stillness=Stillness(FakeClock())) as house:
+        house.pgpass.write_text("# mine\n")
+        with house.pgpass.open("ab"):
+            house.show((SHOP, login(1)))
+            await settled(house)
+            assert house.pgpass.read_text() == "# mine\n"
+            (error,) = house.applier.broken.values()
+            assert error.reason == "is being written by another program"
