@@ -44,6 +44,7 @@ class FakeAccount:
 
     def __init__(self, name: str = "default") -> None:
         self.name = name
+        self.interval = 60.0
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.last: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
@@ -302,13 +303,13 @@ async def test_a_first_login_is_followed_up_while_it_is_proven() -> None:
 
 
 async def test_following_up_costs_what_is_left_over() -> None:
-    """Once half of the budget is gone, nothing is read only to follow up."""
+    """What is left for the list of apps is not used up by following up."""
     account = Turning()
     desk = Desk(watched(account, SHOP))
     await desk.sweep()
     account.number = 2
     await desk.sweep()
-    account.api.budget.saw(100)
+    account.api.budget.saw(30)
     assert await looked(desk, account, 60) == []
 
 
@@ -328,6 +329,79 @@ async def test_an_event_in_the_middle_of_a_look() -> None:
     await desk.sweeper.finished()
     assert account.asked == ["shop", "shop"]
     desk.sweeper.look(desk.sweeper.watched[0], "unheard-of")
+    await desk.sweeper.stop()
+
+
+# --- each app has its share ------------------------------------------------------------------
+
+
+async def noise(desk: Desk, apps: Sequence[str], seconds: float) -> None:
+    """The logs of these apps show a release every 0.2 s for a while."""
+    (of,) = desk.sweeper.watched
+    for _ in range(round(seconds / 0.2)):
+        for app in apps:
+            desk.sweeper.look(of, app)
+        await desk.clock.advance(0.2)
+
+
+async def test_events_are_answered_ever_further_apart() -> None:
+    """After 1, 2, 4, … seconds, up to the poll interval; and at once again when it was calm."""
+    account = FakeAccount()
+    desk = Desk(watched(account, SHOP, BLOG))
+    (of,) = desk.sweeper.watched
+    await noise(desk, ["shop"], 600)
+    # At 0, 1, 3, 7, 15, 31, 63, 123, 183, … seconds.
+    assert len(account.asked) == 7 + 8
+    await desk.clock.advance(300)
+    before = len(account.asked)
+    desk.sweeper.look(of, "shop")
+    await settle()
+    assert len(account.asked) == before + 1
+    await desk.sweeper.stop()
+
+
+async def test_a_noisy_app_does_not_slow_down_a_quiet_one() -> None:
+    """The event of a quiet app is answered at once, whatever another app has been doing."""
+    account = FakeAccount()
+    account.api.budget = Budget(FakeClock(), 0.02)
+    desk = Desk(watched(account, SHOP, BLOG))
+    (of,) = desk.sweeper.watched
+    await noise(desk, ["shop"], 3600)
+    # A quarter of the allowance of 90 requests; the first reading costs two.
+    assert account.asked.count("shop") == 21
+    desk.sweeper.look(of, "blog")
+    await settle()
+    assert account.asked.count("blog") == 1
+    await desk.sweeper.stop()
+
+
+async def test_a_noisy_app_that_rotates_is_seen_within_a_poll() -> None:
+    """A login that changes in the midst of the noise is read within one poll interval."""
+    account = Turning()
+    desk = Desk(watched(account, SHOP))
+    await noise(desk, ["shop"], 400)
+    account.number = 2
+    before = len(account.asked)
+    await noise(desk, ["shop"], 60)
+    assert len(account.asked) > before
+    await desk.sweeper.stop()
+
+
+async def test_a_login_that_changes_all_the_time_is_followed_up_now_and_then() -> None:
+    """An app whose login is another one at each reading costs no request a second."""
+    account = Turning()
+
+    async def turn(databases: Sequence[Database]) -> list[Sighting | Missing]:
+        account.number += 1
+        return [Sighting(each.key, login(account.number), START) for each in databases]
+
+    account.answers["shop"] = turn
+    desk = Desk(watched(account, SHOP, BLOG))
+    for _ in range(30):
+        await desk.sweep()
+        await desk.clock.advance(60)
+    assert account.asked.count("blog") == 30
+    assert account.asked.count("shop") < 30 * 6
     await desk.sweeper.stop()
 
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pgherald.clock import Clock
+from pgherald.daemon.calm import Pace
 from pgherald.daemon.followup import FollowUps
 from pgherald.daemon.watched import (
     Listens,
@@ -34,6 +35,8 @@ from pgherald.errors import (
     safe_text,
 )
 from pgherald.heroku.account import Missing
+from pgherald.heroku.budget import Shares
+from pgherald.heroku.gate import LONGEST
 from pgherald.model import Database, DatabaseKey, Login, Sighting
 from pgherald.sync.names import Names
 
@@ -45,13 +48,14 @@ DISCOVERY_INTERVAL: Final = timedelta(minutes=15)
 #: What a discovery is called among the apps that are being asked about; no app has such a name.
 _DISCOVERY: Final = "?"
 
-#: Seconds between two looks at an app whose events come thick and fast.
+#: Seconds between the first two requests that an app's events cause; then 2, 4, … up to the
+#: poll interval.
 _CALM: Final = 1.0
 
 _PUT_OFF: Final = RateLimited(
     "pgherald has used up its share of Heroku's requests",
-    "Some apps are looked at less often. A longer `poll_interval` helps, or a larger "
-    "`request_share`.",
+    "Some apps are read at the next poll, or the one after it. A longer `poll_interval` helps, "
+    "or a larger `request_share`.",
 )
 
 
@@ -91,6 +95,11 @@ class Sweeper:
         self._again: dict[tuple[str, str], Watched] = {}
         self._later: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._follow_ups = FollowUps(clock)
+        #: By account and app: when an event may have it read again, and when a change may have
+        #: it followed up anew.
+        self._paces: dict[tuple[str, str], tuple[Pace, Pace]] = {}
+        #: By account: how much of its budget the events of each app may use.
+        self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
         #: What could not be asked, by database or account, as of the latest attempt.
         self._failures: dict[str, PgheraldError] = {}
         #: Databases that went unanswered because of what may be their account's trouble.
@@ -120,18 +129,33 @@ class Sweeper:
         for watched in self.watched:
             self._begin((watched.account.name, ""), self._sweep_account, watched)
 
-    def look(self, watched: Watched, app: str) -> None:
-        """Look at one app now, whatever the list says. Returns at once.
+    def look(self, watched: Watched, app: str, *, follow_up: bool = False) -> None:
+        """Read one app now or soon, whatever the list says. Returns at once.
 
-        While it is being looked at, it is looked at once more afterwards: what has been read
-        already may be what has changed.
+        While it is being read, it is read once more afterwards: the part that was read already
+        may be the one that has changed. The more often this is called for an app, the further
+        apart its readings are; and what they cost comes out of that app's share of the budget.
+
+        Args:
+            watched: whose app.
+            app: its name.
+            follow_up: whether an earlier reading asked for this, at its own times.
         """
         name = (watched.account.name, app)
         if name in self._later:
-            return  # that look sees this change, too
+            return  # that reading sees this change, too
         if name in self._under_way:
             self._again[name] = watched
-        elif databases := by_app(watched.databases).get(app):
+            return
+        databases = by_app(watched.databases).get(app)
+        if databases is None:
+            return
+        pace, now = self._pace(watched, app)[0], self._clock.monotonic()
+        if not follow_up and (wait := pace.wait(now)):
+            self._later[name] = asyncio.create_task(self._look_later(name, watched, wait))
+        elif self._shares[name[0]].take(app):
+            if not follow_up:
+                pace.done(now)
             self._begin(name, self._look, watched, databases)
 
     async def finished(self) -> None:
@@ -172,7 +196,7 @@ class Sweeper:
     def _ended(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._under_way[name]
         if (watched := self._again.pop(name, None)) is not None and not task.cancelled():
-            self._later[name] = asyncio.create_task(self._look_later(name, watched))
+            self.look(watched, name[1])
         if not task.cancelled() and (exc := task.exception()) is not None:
             account, app = name
             # Somebody else's words may hold a URL, so they are not repeated.
@@ -250,27 +274,42 @@ class Sweeper:
             self._worked(watched.subject)
             self._answered(databases, seen)
         if before is None or _logins(before) != _logins(seen):
+            self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
             self._follow_up(watched, databases, changed=before is not None)
 
-    async def _look_later(self, name: tuple[str, str], watched: Watched) -> None:
-        """Look at an app for which an event came in the middle of a look."""
+    async def _look_later(self, name: tuple[str, str], watched: Watched, wait: float) -> None:
+        """Read an app for which an event came too soon after the one before."""
         try:
-            await self._clock.sleep(_CALM)
+            await self._clock.sleep(wait)
         finally:
             del self._later[name]
         self.look(watched, name[1])
 
+    def _pace(self, watched: Watched, app: str) -> tuple[Pace, Pace]:
+        longest = min(watched.account.interval, LONGEST)
+        paces = Pace(_CALM, longest), Pace(_CALM, longest)
+        return self._paces.setdefault((watched.account.name, app), paces)
+
     def _follow_up(self, watched: Watched, databases: Sequence[Database], *, changed: bool) -> None:
-        """Look again soon, as long as a login is being proven or may change once more."""
+        """Look again soon, as long as a login is being proven or may change once more.
+
+        An app that changes all the time is followed up now and then.
+        """
         app = databases[0].key.app
+        if changed:
+            pace, now = self._pace(watched, app)[1], self._clock.monotonic()
+            if pace.wait(now):
+                return  # it is being followed up
+            pace.done(now)
         keys = {database.key for database in databases}
-        budget = watched.account.api.budget
+
+        def again() -> None:
+            self.look(watched, app, follow_up=True)
 
         def go_on() -> bool:
-            return budget.is_ample and (changed or not keys.isdisjoint(self._sightings.proving))
+            return changed or not keys.isdisjoint(self._sightings.proving)
 
-        subject = (watched.account.name, app)
-        self._follow_ups.begin(subject, lambda: self.look(watched, app), go_on)
+        self._follow_ups.begin((watched.account.name, app), again, go_on)
 
     def _answered(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""

@@ -22,7 +22,7 @@ from pgherald.heroku.gate import LONGEST, Gate, Pause
 from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
 from pgherald.heroku.shapes import LogSession, VarsSeen
 from pgherald.heroku.url import parse_postgres_url
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.model import Database, DatabaseKey, Login, Sighting
 from pgherald.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Account:
     Attributes:
         name: its name in the configuration.
         api: what is asked.
+        interval: seconds between two sweeps.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Account:
         interval: float = 60.0,
         full_sweep: float = FULL_SWEEP,
         jitter: Callable[[], float] = random.random,
+        is_recorded: Callable[[DatabaseKey, Login], bool] = lambda _key, _login: False,
     ) -> None:
         """Make an account.
 
@@ -70,9 +72,13 @@ class Account:
             interval: seconds between two sweeps; pauses begin with that.
             full_sweep: seconds in which every app is read, changed or not.
             jitter: gives numbers from 0 to 1, by which pauses are made unequal.
+            is_recorded: whether this very login of a database was recorded before, so that
+                nobody will ask which release it came with.
         """
         self.name = name
         self.api = api
+        self.interval = interval
+        self._is_recorded = is_recorded
         self._gate = Gate(api.clock, interval, jitter)
         self._recheck: Pause | None = None
         self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
@@ -145,8 +151,9 @@ class Account:
             if not self._gate.is_own(app, exc):
                 raise
             return [Missing(database.key, exc) for database in databases]
-        release = await self._release(app, seen)
-        found = [_sighting(database, seen, release) for database in databases]
+        found = [_sighting(database, seen) for database in databases]
+        if (release := await self._release(app, seen, found)) is not None:
+            found = [w if isinstance(w, Missing) else replace(w, release=release) for w in found]
         self._known[app] = (databases, found)
         self._overview.was_read(app, stamp, began)
         return found
@@ -233,14 +240,25 @@ class Account:
         except PgheraldError:
             return False
 
-    async def _release(self, app: str, seen: VarsSeen) -> int | None:
-        """The release that showed these logins; asked for only when they are new."""
+    async def _release(
+        self, app: str, seen: VarsSeen, found: Sequence[Sighting | Missing]
+    ) -> int | None:
+        """The release that showed these logins; asked for only when they are new.
+
+        It only adorns the sighting, so it is not asked for while there are few requests left.
+        """
         logins, release = self._releases.get(app, (None, None))
         if logins == seen.logins:
             return release
+        sightings = [what for what in found if isinstance(what, Sighting)]
+        if all(self._is_recorded(sighting.key, sighting.login) for sighting in sightings):
+            self._releases[app] = (seen.logins, None)
+            return None
+        if not self.api.budget.is_ample:
+            return None
         try:
             latest = await self.api.latest_release(app)
-        except PgheraldError as exc:  # it only adorns the sighting
+        except PgheraldError as exc:
             log.debug("release of %s: %s", app, exc.title)
             return None
         release = latest.version if latest else None
@@ -248,7 +266,7 @@ class Account:
         return release
 
 
-def _sighting(database: Database, seen: VarsSeen, release: int | None) -> Sighting | Missing:
+def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
     key = database.key
     url = seen.logins.get(key.attachment)
     if url is None:
@@ -257,7 +275,7 @@ def _sighting(database: Database, seen: VarsSeen, release: int | None) -> Sighti
         login = parse_postgres_url(url, database.sslmode, name=f"{key.var} of {key.app}")
     except BadUrl as exc:
         return Missing(key, exc)
-    return Sighting(key, login, seen.seen_at, release)
+    return Sighting(key, login, seen.seen_at, None)
 
 
 def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:

@@ -14,7 +14,9 @@ else). So an app is read
   a fifth of the budget and no more.
 
 A list is not worthwhile where it has as many pages as apps are wanted; then each app is read.
-What the budget does not allow is put off to the next sweep, the longest unread app first.
+A sweep uses at most half of what the budget has left: the other half is for the next list, and
+for events. What that does not allow is put off to the next sweep; the app that was read longest
+ago comes first, so that one that changes all the time keeps no other waiting.
 """
 
 from __future__ import annotations
@@ -48,9 +50,6 @@ _NEXT_STAMP: Final = 2.0
 
 #: The part of the budget that readings in turn may cost.
 _TURNS: Final = 0.2
-
-#: A reading costs this much at most: the config vars, and the release that a new login came with.
-_COST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +129,19 @@ class Overview:
         wanted = set(apps)
         self._readings = {app: self._readings[app] for app in wanted & self._readings.keys()}
         self._listed = False
-        if self._budget.left <= _COST:  # a list of which nothing could be read is no use
+        if self._budget.left < 2:  # a list of which nothing could be read is no use
             return Choice((), frozenset(wanted), listed=False)
-        turn: list[str] = []
+        others: AbstractSet[str] = frozenset()
         if self._is_worthwhile(len(wanted)) and await self._look_at_list(wanted):
             due = [app for app in apps if self._is_due(app)]
-            turn = self._in_turn(wanted.difference(due))
+            others = wanted.difference(due)
         else:
             due = list(apps)
         # What was read longest ago comes first; never is longer still.
         due.sort(key=self._read_at)
-        affordable = self._budget.left // _COST
-        read = [*due[:affordable], *turn] if self._budget.is_ample else due[:affordable]
+        affordable = (self._budget.left + 1) // 2
+        read = due[:affordable]
+        read += self._in_turn(others, affordable - len(read) if self._budget.is_ample else 0)
         return Choice(tuple(read), frozenset(due[affordable:]), self._listed)
 
     def stamp(self, app: str) -> datetime | None:
@@ -199,8 +199,8 @@ class Overview:
             return True
         return stamp is None or stamp != reading.stamp
 
-    def _in_turn(self, apps: AbstractSet[str]) -> list[str]:
-        """The apps that are read though nothing seems to have changed."""
+    def _in_turn(self, apps: AbstractSet[str], most: int) -> list[str]:
+        """The apps that are read though nothing seems to have changed; `most` at most."""
         now, before = (self._clock.now(), self._clock.monotonic()), self._turned_at
         # The monotonic clock stands still while the machine sleeps; the other may be set back.
         passed = max((now[0] - before[0]).total_seconds(), now[1] - before[1], 0.0)
@@ -208,7 +208,8 @@ class Overview:
         each_hour = self._budget.allowance * _TURNS
         pace = min(len(apps) / self._full_sweep, each_hour / 3600.0)
         self._turns = min(self._turns + passed * pace, float(len(apps)))
-        number = int(self._turns)
+        # Turns that the budget did not allow for a while are made up for little by little.
+        number = min(int(self._turns), most, 1 + int(2 * passed * pace))
         self._turns -= number
         return sorted(apps, key=self._read_at)[:number]
 
