@@ -254,10 +254,6 @@ class Sweeper:
                 self._begin((watched.account.name, app), self._look, watched, group)
         self._answered(databases, seen)
 
-    def _look_at(self, watched: Watched, databases: Sequence[Database]) -> None:
-        for app, group in by_app(databases).items():
-            self._begin((watched.account.name, app), self._look, watched, group)
-
     # --- one app -------------------------------------------------------------------------
 
     async def _look(self, watched: Watched, databases: Sequence[Database]) -> None:
@@ -382,7 +378,8 @@ class Sweeper:
             keys.add(database.key)
             databases.append(database)
         watched.found = tuple(databases)
-        self._look_at(watched, [database for database in databases if database.key not in before])
+        for app, group in by_app(each for each in databases if each.key not in before).items():
+            self._begin((watched.account.name, app), self._look, watched, group)
         self._keep_only(watched.account.name, keys | clashing)
 
     def _keep_only(self, account: str, keys: Collection[DatabaseKey]) -> None:

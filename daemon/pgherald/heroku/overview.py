@@ -129,7 +129,7 @@ class Overview:
         wanted = set(apps)
         self._readings = {app: self._readings[app] for app in wanted & self._readings.keys()}
         self._listed = False
-        if self._budget.left < 2:  # a list of which nothing could be read is no use
+        if self._budget.left <= 1:  # a list of which nothing could be read is no use
             return Choice((), frozenset(wanted), listed=False)
         others: AbstractSet[str] = frozenset()
         if self._is_worthwhile(len(wanted)) and await self._look_at_list(wanted):
