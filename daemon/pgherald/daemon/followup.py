@@ -2,7 +2,7 @@
 
 A rotation of a named credential shows a temporary login first and the real one a little
 later; and Heroku may show a login before Postgres takes it, or take it back. None of that
-should wait for the next sweep.
+should wait for the next sweep. A login that changes all the time is followed up now and then.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from pgherald.clock import Clock
+from pgherald.daemon.calm import Pace
 
 #: When to look again: 1, 3, 10 and 30 seconds after a change was seen. These are the pauses.
 PAUSES: Final = (1.0, 2.0, 7.0, 20.0)
@@ -28,15 +29,30 @@ class FollowUps:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._series: dict[Hashable, asyncio.Task[None]] = {}
+        self._paces: dict[Hashable, Pace] = {}
 
-    def begin(self, subject: Hashable, look: Callable[[], None], go_on: Callable[[], bool]) -> None:
+    def begin(
+        self,
+        subject: Hashable,
+        look: Callable[[], None],
+        go_on: Callable[[], bool],
+        longest: float | None = None,
+    ) -> None:
         """Begin a series, in the place of an earlier one of the same subject.
 
         Args:
             subject: what is looked at.
             look: begins a look; returns at once.
             go_on: asked before each look; the series ends when it says no.
+            longest: for a change, which may come again and again: seconds between the
+                beginnings of two series at most. When it is too soon, the earlier one goes on.
         """
+        if longest is not None:
+            now = self._clock.monotonic()
+            pace = self._paces.setdefault(subject, Pace(PAUSES[0], longest))
+            if pace.wait(now):
+                return
+            pace.done(now)
         self.end(subject)
         task = asyncio.create_task(self._run(look, go_on), name=f"follow up {subject}")
         self._series[subject] = task

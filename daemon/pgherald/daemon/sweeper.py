@@ -95,9 +95,8 @@ class Sweeper:
         self._again: dict[tuple[str, str], Watched] = {}
         self._later: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._follow_ups = FollowUps(clock)
-        #: By account and app: when an event may have it read again, and when a change may have
-        #: it followed up anew.
-        self._paces: dict[tuple[str, str], tuple[Pace, Pace]] = {}
+        #: By account and app: when an event may have it read again.
+        self._paces: dict[tuple[str, str], Pace] = {}
         #: By account: how much of its budget the events of each app may use.
         self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
         #: What could not be asked, by database or account, as of the latest attempt.
@@ -150,7 +149,8 @@ class Sweeper:
         databases = by_app(watched.databases).get(app)
         if databases is None:
             return
-        pace, now = self._pace(watched, app)[0], self._clock.monotonic()
+        pace = self._paces.setdefault(name, Pace(_CALM, _longest(watched)))
+        now = self._clock.monotonic()
         if not follow_up and (wait := pace.wait(now)):
             self._later[name] = asyncio.create_task(self._look_later(name, watched, wait))
         elif self._shares[name[0]].take(app):
@@ -281,22 +281,9 @@ class Sweeper:
             del self._later[name]
         self.look(watched, name[1])
 
-    def _pace(self, watched: Watched, app: str) -> tuple[Pace, Pace]:
-        longest = min(watched.account.interval, LONGEST)
-        paces = Pace(_CALM, longest), Pace(_CALM, longest)
-        return self._paces.setdefault((watched.account.name, app), paces)
-
     def _follow_up(self, watched: Watched, databases: Sequence[Database], *, changed: bool) -> None:
-        """Look again soon, as long as a login is being proven or may change once more.
-
-        An app that changes all the time is followed up now and then.
-        """
+        """Look again soon, as long as a login is being proven or may change once more."""
         app = databases[0].key.app
-        if changed:
-            pace, now = self._pace(watched, app)[1], self._clock.monotonic()
-            if pace.wait(now):
-                return  # it is being followed up
-            pace.done(now)
         keys = {database.key for database in databases}
 
         def again() -> None:
@@ -305,7 +292,8 @@ class Sweeper:
         def go_on() -> bool:
             return changed or not keys.isdisjoint(self._sightings.proving)
 
-        self._follow_ups.begin((watched.account.name, app), again, go_on)
+        subject, longest = (watched.account.name, app), _longest(watched) if changed else None
+        self._follow_ups.begin(subject, again, go_on, longest)
 
     def _answered(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
@@ -401,6 +389,11 @@ class Sweeper:
             *watched.named,
             *itertools.chain.from_iterable(w.databases for w in self.watched if w is not watched),
         ]
+
+
+def _longest(watched: Watched) -> float:
+    """Seconds between two readings of an app that is never still."""
+    return min(watched.account.interval, LONGEST)
 
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:
