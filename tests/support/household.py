@@ -26,7 +26,7 @@ from pgherald.model import (
     Sighting,
 )
 from pgherald.secret import Secret
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.engine import Engine
@@ -92,7 +92,7 @@ class Household:
     clock: FakeClock
     prober: FakeProber
     files: Files
-    store: Store
+    store: BackgroundStore
     applier: Applier
     engine: Engine
     clients: tuple[Client, ...]
@@ -187,7 +187,7 @@ async def household(
         )
     )
     news: list[News] = []
-    with Store.open(tmp_path / "state" / "state.db", files) as store:
+    with BackgroundStore.open(tmp_path / "state" / "state.db", files) as store:
         troubles = Troubles(store, clock, news.append)
         applier = Applier(
             clients=made,

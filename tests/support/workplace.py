@@ -35,7 +35,7 @@ from pgherald.simulator.faults import Fault
 from pgherald.simulator.seed import APPS, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import App
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.commit import Committer
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.probe import Prober, Proof
@@ -169,7 +169,7 @@ class Workplace:
         async with Simulator.running(world) as simulator:
             variables = env(simulator) if env else {"HEROKU_HOST": simulator.url}
             outside = Outside(variables, home, clock, transport, prober or probes)
-            with Store.open(config.state_dir / "state.db", files) as store:
+            with BackgroundStore.open(config.state_dir / "state.db", files) as store:
                 state = State(files, store, committer)
                 troubles = Troubles(store, clock, tell)
                 async with machinery(

@@ -295,31 +295,8 @@ async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
         assert [news.changed for news in house.news] == [("user", "password"), ()]
 
 
-async def test_a_store_that_cannot_be_written_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Each time it matters, as an error, and without a traceback."""
-
-    def said() -> int:
-        levels = [r.levelno for r in caplog.records if r.name == "pgherald.sync.apply"]
-        assert set(levels) == {logging.ERROR}
-        return len(levels)
-
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1)])
-        house.store.close()
-        caplog.clear()
-        await house.applier.apply([cleared(2)])
-        # What it was before, and what it is now.
-        assert said() == 2
-        await house.applier.remove([SHOP.key])
-        # That nothing is current, and that it is to be forgotten.
-        assert said() == 4
-        assert not any(record.exc_info for record in caplog.records)
-
-
 async def test_a_slow_proof_is_told_if_it_is_a_rotation(tmp_path: Path) -> None:
-    """Not of a new database, not of another sslmode, not where nothing is known."""
+    """Not of a new database, and not of another sslmode."""
     async with household(tmp_path) as house:
         house.applier.announce(Entry(SHOP, login(1)))
         await house.applier.apply([cleared(1)])
@@ -329,9 +306,6 @@ async def test_a_slow_proof_is_told_if_it_is_a_rotation(tmp_path: Path) -> None:
         assert house.news == []
         house.applier.announce(Entry(SHOP, login(2)))
         assert house.news == [News(NewsKind.ROTATING, "database:shop/DATABASE", START, "Shop")]
-        house.store.close()
-        house.applier.announce(Entry(SHOP, login(3)))
-        assert len(house.news) == 1
 
 
 async def test_a_client_is_well_again_once_it_is_written(tmp_path: Path) -> None:
@@ -513,15 +487,6 @@ async def test_a_lost_memory_comes_back_by_itself(tmp_path: Path) -> None:
         await house.sees((SHOP, login(1)))
         assert rows._memory.get(path) == known
         assert house.kinds() == [NewsKind.ADDED]
-
-
-async def test_without_a_state_a_first_login_is_written(tmp_path: Path) -> None:
-    """It is told like one that had been lost: nobody knows that it is the first."""
-    async with household(tmp_path) as house:
-        house.store.close()
-        await house.applier.apply([cleared(1)])
-        assert house.held(SHOP) == {"u1"}
-        assert [(news.kind, news.changed) for news in house.news] == [(NewsKind.MENDED, ())]
 
 
 async def test_both_logins_are_readable_while_it_is_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, sweeper_of
 from pgherald.errors import PgheraldError
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
-from pgherald.store import Store
+from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
 from pgherald.sync.servers import RowMemory
 
@@ -70,13 +70,17 @@ async def look(
         ConfigError: a token source cannot be used.
     """
     gathered = _Gathers()
-    async with accounts_of(config, outside) as accounts:
+    with contextlib.ExitStack() as stack:
+        store = _state(config)
+        if store is not None:
+            stack.enter_context(store)
         names = partial(learn, files_of(config), clients_of(config, memory_of(config)), outside.env)
-        sweeper = sweeper_of(accounts, gathered, gathered, outside.clock, names)
-        began(sweeper)
-        sweeper.sweep()
-        await sweeper.finished()
-        await sweeper.stop()
+        async with accounts_of(config, outside, store) as accounts:
+            sweeper = sweeper_of(accounts, gathered, gathered, outside.clock, names)
+            began(sweeper)
+            sweeper.sweep()
+            await sweeper.finished()
+            await sweeper.stop()
     return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)
 
 
@@ -87,3 +91,16 @@ def memory_of(config: Config) -> RowMemory:
         return RowMemory({})
     with store:
         return RowMemory(store.known_rows())
+
+
+def _state(config: Config) -> BackgroundStore | None:
+    """The state file, for the count of requests alone. None is made, and none moved aside."""
+    path = config.state_dir / "state.db"
+    try:
+        known = Store.read_only(path)
+        if known is None:
+            return None
+        known.close()
+        return BackgroundStore.open(path, files_of(config))
+    except PgheraldError:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -34,11 +35,12 @@ from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.getter import shared_trust
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.ledger import Ledger
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.model import Database, DatabaseKey, News
+from pgherald.model import Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
 from pgherald.quick.shape import ACCOUNT_KINDS
-from pgherald.store import Store, requests
+from pgherald.store import BackgroundStore, requests
 from pgherald.store.requests import Requests
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
@@ -53,6 +55,9 @@ from pgherald.watch import pgadmin_process
 if TYPE_CHECKING:
     import httpx
 
+
+#: Seconds that a start waits for the state file.
+_START_LIMIT: Final = 2.0
 
 #: How long status tells that the state file had to be started afresh.
 _DAMAGE_TOLD: Final = timedelta(days=1)
@@ -95,7 +100,7 @@ class State:
     """
 
     files: Files
-    store: Store
+    store: BackgroundStore
     committer: Committer
 
 
@@ -144,12 +149,12 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     files.private_folder(config.state_dir)
     committer = Committer(files, config.state_dir / "commits", clock)
     committer.recover()
-    with Store.open(config.state_dir / "state.db", files) as store:
+    with BackgroundStore.open(config.state_dir / "state.db", files) as store:
         _forget_old_damage(store, clock)
         yield State(files, store, committer)
 
 
-def _forget_old_damage(store: Store, clock: Clock) -> None:
+def _forget_old_damage(store: BackgroundStore, clock: Clock) -> None:
     """A state file that was started afresh is worth a word for a day, and well ever since."""
     for trouble in store.troubles():
         if trouble.subject == "store" and clock.now() - trouble.since >= _DAMAGE_TOLD:
@@ -214,8 +219,15 @@ def _editor(setting: ClientSetting, wishes: Wishes) -> TextClient:
 
 
 @contextlib.asynccontextmanager
-async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Accounts]:
+async def accounts_of(
+    config: Config, outside: Outside, store: BackgroundStore | None = None
+) -> AsyncIterator[Accounts]:
     """Build the accounts; at the end close their connections.
+
+    Args:
+        config: which accounts.
+        outside: environment, clock, network.
+        store: keeps what they cost; None where there is no state yet.
 
     Raises:
         UnsafeHost: HEROKU_HOST names a stranger.
@@ -242,12 +254,24 @@ async def accounts_of(config: Config, outside: Outside) -> AsyncIterator[Account
             named = [d for d in config.databases if d.key.account == setting.name]
             rules = [rule for rule in config.discover if rule.account == setting.name]
             account = Account(
-                setting.name, api, interval=config.poll_interval, full_sweep=config.full_sweep
+                setting.name,
+                api,
+                interval=config.poll_interval,
+                full_sweep=config.full_sweep,
+                is_recorded=partial(_is_recorded, store),
             )
+            if store is not None:
+                ledger = Ledger(setting.name, api.budget, store, outside.clock)
+                await ledger.open()
+                stack.callback(ledger.close)
             found = _discovery(account, rules)
             watched.append(Watched(account, named, *found, events=setting.events))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
+
+
+def _is_recorded(store: BackgroundStore | None, key: DatabaseKey, login: Login) -> bool:
+    return store is not None and store.changed(key, login) == ()
 
 
 def _discovery(
@@ -283,9 +307,9 @@ async def machinery(
         UnsafeHost: HEROKU_HOST names a stranger.
         ConfigError: a token source cannot be used.
     """
-    async with accounts_of(config, outside) as accounts:
+    async with accounts_of(config, outside, state.store) as accounts:
         clients = clients_of(config, RowMemory.of(state.store), wishes)
-        _forget_strangers(config, clients, state.store, troubles)
+        await _forget_strangers(config, clients, state.store, troubles)
         if state.store.afresh is not None:
             troubles.arose("store", "state file", state.store.afresh)
         applier = Applier(
@@ -314,8 +338,8 @@ async def machinery(
             await sweeper.stop()
 
 
-def _forget_strangers(
-    config: Config, clients: Sequence[Client], store: Store, troubles: Troubles
+async def _forget_strangers(
+    config: Config, clients: Sequence[Client], store: BackgroundStore, troubles: Troubles
 ) -> None:
     """Let go of the state of what the configuration no longer has. Its history stays."""
     named = {database.key for database in config.databases}
@@ -334,11 +358,12 @@ def _forget_strangers(
         # "config" is left out: the configuration at hand could be read.
         return keeps(key) if key is not None else subject in {*subjects, "commit", "store", SUBJECT}
 
+    troubles.keep_only(concerns)
     with contextlib.suppress(StoreError):  # it can wait for the next start
-        for state in store.databases():
+        known = await asyncio.to_thread(store.ask, lambda file: file.databases(), _START_LIMIT)
+        for state in known:
             if not keeps(state.key):
                 store.forget(state.key)
-        troubles.keep_only(concerns)
 
 
 def sweeper_of(
@@ -364,7 +389,6 @@ def keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callab
             before = kept.get(name)
             if before is None or dataclasses.replace(before, at=now) != cost:
                 kept[name] = cost
-                with contextlib.suppress(StoreError):  # status will lag behind
-                    requests.keep(state.store, cost)
+                requests.keep(state.store, cost)
 
     return keep_requests

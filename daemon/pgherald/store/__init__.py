@@ -1,6 +1,7 @@
 """What pgherald remembers between runs."""
 
+from pgherald.store.background import BackgroundStore
 from pgherald.store.records import DatabaseState, Record, Trouble
 from pgherald.store.sqlite import Store
 
-__all__ = ["DatabaseState", "Record", "Store", "Trouble"]
+__all__ = ["BackgroundStore", "DatabaseState", "Record", "Store", "Trouble"]

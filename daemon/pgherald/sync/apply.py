@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +13,7 @@ from typing import Final
 
 from pgherald.clients.base import Held
 from pgherald.clock import Clock
-from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
 from pgherald.files import Files, Stillness
 from pgherald.model import (
     LOGIN_FIELDS,
@@ -26,7 +25,7 @@ from pgherald.model import (
     Rotation,
     strictest,
 )
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer, Step
 from pgherald.sync.journal import CommitRecord
@@ -68,7 +67,7 @@ class Applier:
         clients: Sequence[Client],
         files: Files,
         committer: Committer,
-        store: Store,
+        store: BackgroundStore,
         clock: Clock,
         troubles: Troubles,
         tell: Callable[[News], None],
@@ -189,11 +188,8 @@ class Applier:
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
         """Take databases out of every client, since the person no longer wants them kept."""
         plan = await self.apply([], remove=keys)
-        try:
-            for key in keys:
-                self._store.forget(key)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        for key in keys:
+            self._store.forget(key)
         return plan
 
     async def tighten(self, plan: Plan) -> None:
@@ -276,14 +272,7 @@ class Applier:
         maybe_open = cache(lambda: self._see_pgadmin() is not False)
         for item in cleared:
             proven = late or item.proven_at is not None
-            try:
-                kind, changed = self._kind(item.entry, plan.held.get(item.key))
-            except StoreError as exc:
-                # The clients are right, and that is what matters; status will lag behind.
-                log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
-                held = plan.held.get(item.key)
-                changed = () if held is None else differs(held, item.entry.login)
-                kind = NewsKind.ROTATED if changed else NewsKind.MENDED
+            kind, changed = self._kind(item.entry, plan.held.get(item.key))
             if kind is NewsKind.ROTATED and labels:
                 rotation = Rotation(
                     item.key, changed, item.seen_at, item.proven_at, written_at, item.release
@@ -309,9 +298,7 @@ class Applier:
 
     def announce(self, entry: Entry) -> None:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
-        changed: Sequence[str] | None = None
-        with contextlib.suppress(StoreError):  # said once it is written
-            changed = self._store.changed(entry.key, entry.login)
+        changed = self._store.changed(entry.key, entry.login)
         if changed and changed != ("sslmode",):
             subject, label = f"database:{entry.key}", entry.database.name
             self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
@@ -341,12 +328,9 @@ class Applier:
         if not plan.files:
             return
         proofs = {item.key: item.proven_at for item in cleared}
-        try:
-            if rotations:
-                self._store.add_rotations(rotations, _labels(plan))
-            self._store.current([item.entry for item in cleared], at, proofs)
-        except StoreError as exc:
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        if rotations:
+            self._store.add_rotations(rotations, _labels(plan))
+        self._store.current([item.entry for item in cleared], at, proofs)
 
     def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
         """Whether this is a rotation, a first entry, or a client that had lost its entry.

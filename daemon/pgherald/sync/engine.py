@@ -18,9 +18,9 @@ from datetime import datetime
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import ClientError, NotYetProven, PgheraldError, StoreError, safe_text
+from pgherald.errors import ClientError, NotYetProven, PgheraldError, safe_text
 from pgherald.model import Database, DatabaseKey, Entry, ProbePolicy, Sighting
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.batch import Batch, Ready
 from pgherald.sync.cleared import Cleared
@@ -40,6 +40,9 @@ SEEN_LIMIT: Final = 1.0
 
 #: A new login that is being proven for this long is told, in seconds: somebody may wait for it.
 SLOW: Final = 2.0
+
+#: Seconds that the record of an interrupted commit waits for the state file.
+_STORE_LIMIT: Final = 1.0
 
 
 class Standing(enum.StrEnum):
@@ -93,7 +96,7 @@ class Engine:
         *,
         applier: Applier,
         prober: Prober,
-        store: Store,
+        store: BackgroundStore,
         troubles: Troubles,
         clock: Clock,
         quiet: float = QUIET,
@@ -248,27 +251,26 @@ class Engine:
                 continue
             self.standing[item.key] = Standing.CURRENT
             self._well(item.key)
-        self._remember(seen, current, plan)
+        await self._remember(seen, current, plan)
         await self._applier.tighten(plan)
 
-    def _remember(self, seen: Sequence[_Seen], current: Sequence[_Seen], plan: Plan) -> None:
+    async def _remember(self, seen: Sequence[_Seen], current: Sequence[_Seen], plan: Plan) -> None:
         """Keep in the store what was seen, and what every client that can be kept holds."""
         now = self._clock.now()
         if plan.failed and all(file.absent for file in plan.files):
             current = []
-        try:
-            self._store.looked([item.entry.database for item in seen], now)
-            # The clients hold it, and the store knows another one: whoever wrote it was ended
-            # before it could say so.
-            late = [i for i in current if self._store.changed(i.key, i.entry.login)]
-            self._applier.record(
-                [Cleared(i.entry, i.seen_at, i.release, None) for i in late], plan, late=True
-            )
-            at = None if plan.failed else now
-            self._store.current([item.entry for item in current], at, {})
-        except StoreError as exc:
-            # The clients come first; status will lag behind.
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+        self._store.looked([item.entry.database for item in seen], now)
+        # The clients hold it, and the store knows another one: whoever wrote it was ended
+        # before it could say so. Or it is another process, which has said so by now.
+        late = [i for i in current if self._store.changed(i.key, i.entry.login)]
+        if late and not await asyncio.to_thread(self._store.catch_up, _STORE_LIMIT):
+            current = [item for item in current if item not in late]  # at the next sweep
+        late = [i for i in current if self._store.changed(i.key, i.entry.login)]
+        self._applier.record(
+            [Cleared(i.entry, i.seen_at, i.release, None) for i in late], plan, late=True
+        )
+        at = None if plan.failed else now
+        self._store.current([item.entry for item in current], at, {})
 
     def _note_refused(self, plan: Plan) -> None:
         refused = {key: (client, error) for client, key, error in plan.refused}

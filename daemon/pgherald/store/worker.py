@@ -1,0 +1,306 @@
+"""The thread that works on the state file: an ordered queue of writes, and questions.
+
+Another program may hold the file for minutes (a backup, somebody's `sqlite3`), its disk may
+hang, be full, or give errors. That is logged once, and the writes are tried again until they
+succeed; whatever a later write makes superfluous is dropped meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pgherald.errors import PgheraldError, StoreError, safe_text
+from pgherald.files import Files
+from pgherald.model import Login
+from pgherald.store.records import Trouble
+from pgherald.store.sqlite import HISTORY_LIMIT, Store
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that whoever asks waits for an answer.
+ASK_LIMIT: Final = 10.0
+
+#: Seconds between two attempts while the file cannot be used; doubled up to the last.
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 8.0
+
+#: Seconds that `close` waits for what is still to be written.
+_CLOSE_LIMIT: Final = 0.4
+
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@dataclass(slots=True)
+class Memory:
+    """What decisions need, as the file will be when all writes are done.
+
+    Attributes:
+        fingerprint: makes a login's fingerprint.
+        prints: the fingerprint of each database's login, by key.
+        troubles: by subject.
+        notes: by name.
+        rows: per configuration database of pgAdmin's what is remembered of its rows.
+    """
+
+    fingerprint: Callable[[Login], dict[str, str]]
+    prints: dict[str, dict[str, str]]
+    troubles: dict[str, Trouble]
+    notes: dict[str, str]
+    rows: dict[Path, str]
+
+
+class FileStore(Store):
+    """The state file itself, with what the thread needs beside the methods of `Store`."""
+
+    def data_version(self) -> int:
+        """Another number whenever another connection has changed the file."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def remembered(self) -> Memory:
+        """What decisions need."""
+        prints = {}
+        for row in self._rows("SELECT key, fingerprint FROM database WHERE fingerprint NOT NULL"):
+            with contextlib.suppress(ValueError):  # somebody has tampered with it
+                prints[row["key"]] = json.loads(row["fingerprint"])
+        troubles = {trouble.subject: trouble for trouble in self.troubles()}
+        return Memory(self._fingerprint, prints, troubles, self.notes(), self.known_rows())
+
+    def exchange(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Replace a note by what `change` makes of it, with no other process in between."""
+        with self._writing() as connection:
+            old = connection.execute(
+                "SELECT value FROM about WHERE name = ?", (f"note:{name}",)
+            ).fetchone()
+            connection.execute(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                (f"note:{name}", change(None if old is None else old[0])),
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Write:
+    work: Callable[[FileStore], object]
+    kind: str
+    subjects: frozenset[object]
+
+    def replaces(self, other: _Write) -> bool:
+        return bool(self.kind) and self.kind == other.kind and self.subjects >= other.subjects
+
+
+class Worker:
+    """Works on the state file in a thread of its own.
+
+    Args:
+        path: the state file.
+        files: makes it private, and moves a damaged one aside.
+        changed: called in the thread after each change.
+
+    Attributes:
+        afresh: see `Store.afresh`.
+        memory: what decisions need; read and changed on the thread that submits.
+
+    Raises:
+        StoreError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, files: Files, changed: Callable[[], None]) -> None:
+        self.afresh: StoreError | None = None
+        self._path = path
+        self._files = files
+        self._changed = changed
+        self._turn = threading.Condition()
+        self._writes: deque[_Write] = deque()
+        self._questions: deque[tuple[Callable[[FileStore], Any], Future[Any]]] = deque()
+        self._busy: _Write | None = None
+        self._closing = False
+        #: Whether the writes are hindered, and when they are tried again, on the monotonic clock.
+        self._hindered = False
+        self._pause, self._again_at = _FIRST_PAUSE, 0.0
+        self._file: FileStore | None = None
+        self._version = 0
+        opened: Future[Memory] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(opened,), name="pgherald-store", daemon=True
+        )
+        self._thread.start()
+        self.memory = opened.result()
+
+    def submit(
+        self,
+        work: Callable[[FileStore], object],
+        kind: str = "",
+        subjects: Iterable[object] = (),
+        remember: Callable[[Memory], object] = lambda _: None,
+    ) -> None:
+        """Have something written when the file can be used. Returns at once.
+
+        Args:
+            work: writes it; is called again when it has raised a `PgheraldError`.
+            kind: with `subjects`, what it is: an earlier write of that kind that concerns none
+                but these subjects is no longer needed. Empty for what nothing replaces.
+            subjects: whom it concerns.
+            remember: changes the memory accordingly.
+        """
+        write = _Write(work, kind, frozenset(subjects))
+        with self._turn:
+            for other in [w for w in self._writes if w is not self._busy and write.replaces(w)]:
+                self._writes.remove(other)
+            self._writes.append(write)
+            if len(self._writes) > HISTORY_LIMIT:  # of rotations; the file keeps no more either
+                del self._writes[1]
+            remember(self.memory)
+            self._turn.notify_all()
+
+    def ask(self, question: Callable[[FileStore], T], within: float = ASK_LIMIT) -> T:
+        """Ask the file itself, when all that was submitted before is written, or cannot be.
+
+        Raises:
+            StoreError: the file cannot be used, or not within that many seconds.
+        """
+        answer: Future[T] = Future()
+        with self._turn:
+            if self._closing:
+                raise StoreError(f"{self._path} is closed")
+            self._questions.append((question, answer))
+            self._turn.notify_all()
+        try:
+            return answer.result(within)
+        except (TimeoutError, CancelledError):
+            answer.cancel()
+            raise StoreError(
+                f"{self._path} is in use by another program",
+                "Close the program that has it open; pgherald goes on by itself.",
+            ) from None
+
+    def catch_up(self, within: float) -> bool:
+        """Write all that is to be written, and read what others wrote; whether that worked."""
+        with contextlib.suppress(StoreError):
+            self.ask(lambda _: None, within)
+            return not self._hindered
+        return False
+
+    def close(self) -> None:
+        """Finish what is still to be written, as far as a moment allows."""
+        with self._turn:
+            self._closing = True
+            self._turn.notify_all()
+        self._thread.join(_CLOSE_LIMIT)
+
+    # --- in the thread -------------------------------------------------------------------
+
+    def _run(self, opened: Future[Memory]) -> None:
+        try:
+            file = self._opened()
+            self.afresh = file.afresh
+            opened.set_result(file.remembered())
+        except BaseException as exc:  # noqa: BLE001 – raised where it is waited for
+            opened.set_exception(exc)
+            return
+        while (job := self._next()) is not None:
+            if isinstance(job, _Write):
+                self._write(job)
+            else:
+                self._answer(*job)
+        if self._file is not None:
+            self._file.close()
+
+    def _next(self) -> _Write | tuple[Callable[[FileStore], Any], Future[Any]] | None:
+        """Wait for something to do; None when nothing will come any more."""
+        with self._turn:
+            while True:
+                wait = self._again_at - time.monotonic() if self._hindered else 0.0
+                if self._writes and (wait <= 0 or self._closing):
+                    self._busy = self._writes[0]
+                    return self._busy
+                if self._questions:
+                    return self._questions.popleft()
+                if self._closing:
+                    return None
+                self._turn.wait(wait if self._writes else None)
+
+    def _opened(self) -> FileStore:
+        if self._file is None:
+            self._file = FileStore.open(self._path, self._files)
+            self._file.on_change = self._changed
+            self._version = -1
+        return self._file
+
+    def _write(self, write: _Write) -> None:
+        try:
+            write.work(self._opened())
+        except (PgheraldError, OSError) as exc:
+            self._failed(exc)
+            return
+        except Exception as exc:  # noqa: BLE001 – a mistake must not stand in the way of all others
+            log.error("pgherald could not record something: %s", safe_text(exc))  # noqa: TRY400 – a traceback could hold more than it should
+        with self._turn:
+            self._writes.remove(write)
+            self._busy = None
+        try:
+            self._read_in()
+        except (PgheraldError, OSError) as exc:  # the next write meets it, too
+            log.debug("%s", exc)
+
+    def _answer(self, question: Callable[[FileStore], T], answer: Future[T]) -> None:
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            found = question(self._opened())
+            self._read_in()
+        except BaseException as exc:  # noqa: BLE001 – raised where it is waited for
+            answer.set_exception(exc)
+        else:
+            answer.set_result(found)
+
+    def _failed(self, exc: Exception) -> None:
+        """The file cannot be used: say so once, and try again later."""
+        if not self._hindered:
+            said = str(exc) if isinstance(exc, PgheraldError) else safe_text(exc)
+            log.error("%s\nThe clients do not wait for it; it is tried again until it works.", said)
+        if self._file is not None and not _is_lock(exc):
+            self._file.close()  # what stands there now may be another file, or need mending
+            self._file = None
+        with self._turn:
+            self._busy = None
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if self._hindered else _FIRST_PAUSE
+            self._hindered = True
+            self._again_at = time.monotonic() + self._pause
+            if self._closing and self._writes:
+                log.warning("%d records could not be written.", len(self._writes))
+                self._writes.clear()
+
+    def _read_in(self) -> None:
+        """The file could be used: read what other processes have changed in it."""
+        if self._writes:
+            return  # what is read now would lack what is still to be written
+        file = self._opened()
+        version = file.data_version()
+        found = file.remembered() if version != self._version else None
+        with self._turn:
+            if self._writes:
+                return
+            if found is not None:
+                self.memory, self._version = found, version
+            if self._hindered:
+                self._hindered = False
+                log.info("%s can be used again; everything is recorded.", self._path)
+
+
+def _is_lock(exc: Exception) -> bool:
+    cause = exc.__cause__
+    return isinstance(cause, sqlite3.Error) and (
+        getattr(cause, "sqlite_errorcode", 0) & 0xFF in _LOCKED
+    )
