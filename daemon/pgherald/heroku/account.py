@@ -251,10 +251,9 @@ class Account:
         if logins == seen.logins:
             return release
         sightings = [what for what in found if isinstance(what, Sighting)]
-        if all(self._is_recorded(sighting.key, sighting.login) for sighting in sightings):
+        known = all(self._is_recorded(sighting.key, sighting.login) for sighting in sightings)
+        if known or not self.api.budget.is_ample:
             self._releases[app] = (seen.logins, None)
-            return None
-        if not self.api.budget.is_ample:
             return None
         try:
             latest = await self.api.latest_release(app)

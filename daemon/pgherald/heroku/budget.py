@@ -2,8 +2,8 @@
 
 Heroku: each account has a pool of 4,500 requests, of which 75 come back a minute, for
 everything that the person does. A quarter of that is what pgherald sends at most in any hour,
-unless the configuration says otherwise: 1,125 requests. Half of them may be sent at once; the
-other half come back in the course of an hour. So whatever happened before, no hour ever sees
+unless the configuration says otherwise: 1,125 requests. A third of them may be sent at once;
+two thirds come back in the course of an hour. So whatever happened before, no hour ever sees
 more than all of them.
 
 Each answer tells how many requests the account has left. Of those, too, no more than the
@@ -35,8 +35,12 @@ SHARE: Final = 0.25
 HOUR: Final = 3600.0
 _MINUTE: Final = 60.0
 
-#: The part of a burst that events may cost in an hour, those of all apps together.
-_EVENTS: Final = 0.5
+#: The part of what an hour allows that may be sent at once. The rest is enough for a poll every
+#: 5 seconds.
+_AT_ONCE: Final = 1 / 3
+
+#: The part of what an hour allows that events may cost, those of all apps together.
+_EVENTS: Final = 0.25
 
 #: Requests that events leave for the list of apps: a page for each thousand of them.
 _FOR_THE_LIST: Final = 8
@@ -80,8 +84,8 @@ class Budget:
             clock: tells the time.
             share: the part of Heroku's pool that may be used, above 0 and at most 1.
         """
-        self.allowance = max(2, round(POOL * share))
-        self.burst = self.allowance / 2
+        self.allowance = max(3, round(POOL * share))
+        self.burst = self.allowance * _AT_ONCE
         self.remaining: int | None = None
         self.spent = 0.0
         self.on_take: Callable[[], None] | None = None
@@ -210,7 +214,7 @@ class Shares:
         """Count a request that an event of this app causes; whether it may be sent."""
         self._forget()
         mine = self._used.setdefault(app, deque())
-        share = max(1.0, self._budget.burst * _EVENTS / len(self._used))
+        share = max(1.0, self._budget.allowance * _EVENTS / len(self._used))
         kept_back = min(_FOR_THE_LIST, self._budget.burst / 4)
         may = len(mine) < int(share) and self._budget.left > kept_back
         if may:
