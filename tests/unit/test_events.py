@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from pgherald.daemon.events import Events
+from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.watched import Watched
 from pgherald.model import Database
-from support.fake_clock import settle
+from support.fake_clock import FakeClock, settle
 from support.household import database
 
 SHOP, BLOG, WIKI = database("shop"), database("blog"), database("wiki")
@@ -49,7 +50,8 @@ class Desk:
         self.sweeper = FakeSweeper(*named, events=events)
         self.logs: dict[str, FakeLog] = {}
         self.made: list[str] = []
-        self.events = Events(self.sweeper, self._told, self._make)  # type: ignore[arg-type]  # fakes
+        self.clock = FakeClock()
+        self.events = Events(self.sweeper, self._told, Supervisor(self.clock), self._make)  # type: ignore[arg-type]  # fakes
 
     def _make(
         self, _account: object, app: str, on_release: Callable[[], None], _limit: object

@@ -105,7 +105,13 @@ async def reconcile(
         ) as machine:
             with progress(lambda: doing(machine)) as say:
                 report = await check(machine, say, prune=prune)
-        if not daemon_runs(config.state_dir):
+        if not state.store.catch_up():
+            problem(
+                f"{state.store.path} is in use by another program, so nothing was recorded",
+                "The clients are right all the same. Close the program that has it open, and run "
+                "pgherald check again.",
+            )
+        elif not daemon_runs(config.state_dir):
             leave_status(config, state.store, state.files)
     return report, news
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.watched import Watched, by_app
-from pgherald.errors import safe_text
 from pgherald.heroku.events import AppEvents
-
-log = logging.getLogger(__name__)
 
 
 class Events:
@@ -20,6 +17,7 @@ class Events:
     Args:
         sweeper: has the apps, and looks at one when its log tells of a release.
         on_event: called before each such look.
+        supervisor: follows a log anew when that failed.
         make: makes what follows one app's log.
     """
 
@@ -27,10 +25,12 @@ class Events:
         self,
         sweeper: Sweeper,
         on_event: Callable[[], None],
+        supervisor: Supervisor,
         make: Callable[..., AppEvents] = AppEvents,
     ) -> None:
         self._sweeper = sweeper
         self._on_event = on_event
+        self._supervisor = supervisor
         self._make = make
         #: By account and app. One that has ended stays, since Heroku does not allow it.
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -67,7 +67,7 @@ class Events:
             self._on_event()
             self._sweeper.look(watched, app)
 
-        try:
-            await self._make(watched.account, app, on_release, watched.limit).run()
-        except Exception as exc:  # noqa: BLE001 – events are a comfort; their mistakes end nothing
-            log.error("%s: no events, by a mistake of pgherald's own: %s", app, safe_text(exc))  # noqa: TRY400 – a traceback could hold more than it should
+        def follow() -> Awaitable[None]:
+            return self._make(watched.account, app, on_release, watched.limit).run()
+
+        await self._supervisor.keep(f"log of {app}", follow, endless=False)

@@ -2,7 +2,7 @@
 
 `status.json` in the state folder is for tools, a Prometheus text file for those who want one,
 and a line for `systemctl status`. None of them holds a secret, and none is needed for anything:
-when one cannot be written, that is logged once and all goes on.
+when one cannot be written, that is logged once and all goes on. Nobody waits for their disks.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.daemon import metrics
 from pgherald.daemon.standing import Standing, as_json, standing_of
+from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
 from pgherald.quick.shape import STATUS_FILE, text_of
 from pgherald.service.sd_notify import Manager
-from pgherald.store import Store
+from pgherald.store import BackgroundStore, Store
 
 log = logging.getLogger(__name__)
 
 #: Seconds: a sweep of many databases changes much at once, and is shown once.
 _PAUSE: Final = 1.0
+
+#: Seconds that a file may take to be written before it counts as hindered.
+_WRITE_LIMIT: Final = 5.0
 
 #: Others read metrics: node_exporter runs under an account of its own.
 _PUBLIC: Final = 0o644
@@ -45,7 +49,12 @@ class Publisher:
     """
 
     def __init__(
-        self, config: Config, store: Store, files: Files, manager: Manager, clock: Clock
+        self,
+        config: Config,
+        store: BackgroundStore,
+        files: Files,
+        manager: Manager,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._store = store
@@ -54,11 +63,11 @@ class Publisher:
         self._clock = clock
         self._summary = ""
         self._changed = asyncio.Event()
-        self._closing = asyncio.Event()
         #: What was said and written last, and what hindered it.
         self._line = ""
         self._written: dict[Path, str] = {}
         self._hindered: dict[Path, str] = {}
+        self._writing: dict[Path, asyncio.Task[None]] = {}
 
     def follow(self, config: Config, summary: str) -> None:
         """Show another configuration from now on.
@@ -80,48 +89,46 @@ class Publisher:
         self._changed.set()
 
     @contextlib.asynccontextmanager
-    async def running(self, within: float) -> AsyncIterator[None]:
+    async def running(self, within: float, supervisor: Supervisor) -> AsyncIterator[None]:
         """Meanwhile, show every change; at the end, that the daemon does not run any more.
 
         Args:
             within: seconds that the last showing may take.
+            supervisor: keeps the showing up.
         """
-        self._store.on_change = self.soon
-        task = asyncio.create_task(self._run())
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
+                loop.call_soon_threadsafe(self.soon)
+
+        self._store.on_change = changed
         try:
-            yield
+            async with supervisor.running("writing of status.json", self._run):
+                yield
         finally:
             self._store.on_change = None
-            self._closing.set()
-            self._changed.set()
-            _, late = await asyncio.wait([task], timeout=within)
-            for each in late:
-                each.cancel()
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(within):
+                    await self._show(running=False)
 
     async def _run(self) -> None:
-        await self._changed.wait()
-        while not self._closing.is_set():
-            self._changed.clear()
-            await self._show(running=True)
-            await self._pause()
+        while True:
             await self._changed.wait()
-        await self._show(running=False)
-
-    async def _pause(self) -> None:
-        waits = [
-            asyncio.ensure_future(self._clock.sleep(_PAUSE)),
-            asyncio.ensure_future(self._closing.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+            self._changed.clear()
+            try:
+                await self._show(running=True)
+            except BaseException:
+                self.soon()  # it is still to be shown
+                raise
+            await self._clock.sleep(_PAUSE)
 
     async def _show(self, *, running: bool) -> None:
         config = self._config
         try:
-            standing = standing_of(config, self._store)
+            standing = await asyncio.to_thread(
+                self._store.ask, lambda file: standing_of(config, file)
+            )
         except PgheraldError as exc:
             log.debug("How things stand cannot be shown: %s", exc.title)
             return
@@ -140,18 +147,43 @@ class Publisher:
             self._line = line
 
     async def _write(self, path: Path, text: str, write: Callable[[Path, str], None]) -> None:
-        """Write what has changed, in a thread: a folder on a network may hang."""
+        """Write what has changed, in a thread: a folder on a network may hang.
+
+        A file that hangs is left to itself until it answers, and hinders no other.
+        """
         if self._written.get(path) == text:
             return
+        busy = self._writing.get(path)
+        if busy is not None:  # of a showing that was given up, or that hangs
+            await asyncio.wait({busy}, timeout=0 if path in self._hindered else _WRITE_LIMIT)
+            if not busy.done():
+                self._hinder(path, f"{path} does not answer")
+                return
+        task = asyncio.create_task(asyncio.to_thread(write, path, text))
+        self._writing[path] = task
+        task.add_done_callback(lambda _: self._writing.pop(path))
+        await asyncio.wait({task}, timeout=_WRITE_LIMIT)
+        if not task.done():
+            self._hinder(path, f"{path} does not answer")
+            task.add_done_callback(self._answered)
+            return
         try:
-            await asyncio.to_thread(write, path, text)
+            task.result()
         except PgheraldError as exc:
-            if self._hindered.get(path) != exc.title:
-                log.warning("%s", exc.title)
-            self._hindered[path] = exc.title
+            self._hinder(path, exc.title)
         else:
             self._written[path] = text
             self._hindered.pop(path, None)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        """A file that did not answer has done so: there may be more to show by now."""
+        if not task.cancelled() and task.exception() is None:
+            self.soon()
+
+    def _hinder(self, path: Path, why: str) -> None:
+        if self._hindered.get(path) != why:
+            log.warning("%s", why)
+        self._hindered[path] = why
 
     def _write_status(self, path: Path, text: str) -> None:
         self._files.write_private(path, text.encode())

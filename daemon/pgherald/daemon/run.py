@@ -2,7 +2,7 @@
 
 One configuration makes one generation: machinery, schedule and watches. A reload builds the
 next generation and lets the old one go; a configuration that is wrong is named, and the old
-generation stays.
+generation stays. A part of it that fails is started again (`pgherald.daemon.supervisor`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ from pgherald.daemon.calm import COMPARED, RENEWED, Calm
 from pgherald.daemon.events import Events
 from pgherald.daemon.expiry import ExpiryWatch
 from pgherald.daemon.publish import Publisher
+from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import (
@@ -33,7 +34,7 @@ from pgherald.daemon.wiring import (
     machinery,
     state_of,
 )
-from pgherald.errors import PgheraldError, StoreError, safe_text
+from pgherald.errors import PgheraldError, safe_text
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
@@ -83,6 +84,7 @@ class Daemon:
         self._reread = reread
         self._outside = outside
         self._manager = Manager(outside.env, outside.clock)
+        self._supervisor = Supervisor(outside.clock)
         self._stopping = asyncio.Event()
         self._reload = asyncio.Event()
 
@@ -114,7 +116,7 @@ class Daemon:
             publisher = Publisher(
                 self._config, state.store, files, self._manager, self._outside.clock
             )
-            async with self._alive(), publisher.running(_STOP_LIMIT):
+            async with self._alive(), publisher.running(_STOP_LIMIT, self._supervisor):
                 while not self._stopping.is_set():
                     await self._generation(state, publisher)
                 self._manager.stopping()
@@ -149,7 +151,7 @@ class Daemon:
                 # With the other ticks, so that it costs no wake-up of its own.
                 await clock.sleep(until_beat(clock, interval))
 
-        async with _running(ping()):
+        async with self._supervisor.running("watchdog's ping", ping):
             yield
 
     async def _generation(self, state: State, publisher: Publisher) -> None:
@@ -159,41 +161,46 @@ class Daemon:
         self._next_teller = None
         tells.resume()
         try:
-            async with _Generation(config, state, self._outside, tells, self.reload) as generation:
+            generation = _Generation(
+                config,
+                state,
+                self._outside,
+                tells=tells,
+                reload=self.reload,
+                supervisor=self._supervisor,
+            )
+            async with generation:
                 self._manager.ready(generation.summary())
                 publisher.follow(config, generation.summary())
                 log.info("Ready: %s.", generation.summary())
                 while not self._stopping.is_set() and self._config is config:
-                    await self._next_event(generation.died)
+                    await self._next_event()
                     if self._reload.is_set():
                         self._reload.clear()
                         self._read_config(generation.troubles, state)
         finally:
+            self._supervisor.troubles = None
             await tells.close(within=_STOP_LIMIT)
 
     def _teller(self, config: Config, state: State) -> Teller:
         """Whoever tells the person; what hinders that is kept for `status`."""
 
         def note(why: str) -> None:
-            with contextlib.suppress(StoreError):
-                state.store.note("notifications", why)
+            state.store.note("notifications", why)
 
         wanted = config.notifications
         if not wanted.desktop and not wanted.urls:
             note("")  # nothing is shown any more, so nothing can hinder it
         return teller_of(config, self._outside, state.store, note)
 
-    async def _next_event(self, died: asyncio.Future[None]) -> None:
-        """Wait until there is something to do; raises what a part of the daemon died of."""
+    async def _next_event(self) -> None:
+        """Wait until there is something to do."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, self._reload)]
-        happened: list[asyncio.Future[Any]] = [*waits, died]
         try:
-            await asyncio.wait(happened, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        if died.done():
-            died.result()
 
     def _read_config(self, troubles: Troubles, state: State) -> None:
         """Take over a changed configuration; keep the old one when the new one is wrong."""
@@ -228,9 +235,12 @@ class _Generation:
         config: Config,
         state: State,
         outside: Outside,
+        *,
         tells: Teller,
         reload: Callable[[], None],
+        supervisor: Supervisor,
     ) -> None:
+        self._supervisor = supervisor
         self._config = config
         self._state = state
         self._outside = outside
@@ -238,10 +248,9 @@ class _Generation:
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
         self._mend = Calm(self._mend_now, COMPARED)
-        self._renew = Calm(self._renew_now, RENEWED)
-        #: Set to the reason when a part that must run for ever has ended.
-        self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._renew = Calm(self._renew_now, RENEWED, config.poll_interval)
         self.troubles = Troubles(state.store, outside.clock, self._tell)
+        supervisor.troubles = self.troubles
         self._hooks = Hooks(config.hooks, outside.env, config.path, self.troubles)
 
     async def __aenter__(self) -> Self:
@@ -274,14 +283,15 @@ class _Generation:
             )
         )
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
-        await self._stack.enter_async_context(self._kept(self._machine.engine.run()))
-        self._pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        await self._keep("comparison with the clients", self._machine.engine.run)
+        pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        await self._keep("watch of pgAdmin", pgadmin.run)
         expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
-        await self._stack.enter_async_context(self._kept(expiry.run()))
+        await self._keep("watch of the tokens", expiry.run)
         self._machine.sweeper.swept = keeps_requests(
             self._machine.accounts, self._state, self._outside
         )
-        self._events = Events(self._machine.sweeper, self._machine.engine.event)
+        self._events = Events(self._machine.sweeper, self._machine.engine.event, self._supervisor)
         self._stack.push_async_callback(self._events.stop)
         self._sweeps = Sweeps(log)
         self._stack.push_async_callback(self._sweeps.stop)
@@ -293,26 +303,15 @@ class _Generation:
         for source in self._machine.accounts.tokens:
             for warning in source.warnings:
                 log.warning("%s", warning)
-        ticks = tick(self._outside.clock, self._jumped, on_tick=self._watch.check_health)
-        await self._stack.enter_async_context(self._kept(ticks))
+        check = self._watch.check_health
+        await self._keep(
+            "watch of the clock", lambda: tick(self._outside.clock, self._jumped, on_tick=check)
+        )
         self._sweeps.now(_SWEEP)
 
-    @contextlib.asynccontextmanager
-    async def _kept(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-        """Meanwhile, run something that must not end; should it, the daemon ends with it.
-
-        A service manager then starts a whole one again, which beats half a daemon.
-        """
-
-        async def keep() -> None:
-            try:
-                await work
-            except Exception as exc:  # noqa: BLE001 – carried to where it ends the daemon
-                if not self.died.done():
-                    self.died.set_exception(exc)
-
-        async with _running(keep()):
-            yield
+    async def _keep(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Keep a part running as long as the generation lives."""
+        await self._stack.enter_async_context(self._supervisor.running(part, work))
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
@@ -326,7 +325,6 @@ class _Generation:
     async def _sweep(self) -> None:
         self._machine.sweeper.sweep()
         self._events.keep()
-        await self._pgadmin.look()
 
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}
@@ -382,15 +380,3 @@ def _unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}" if number else ""
-
-
-@contextlib.asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Meanwhile, `work` runs as a task."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

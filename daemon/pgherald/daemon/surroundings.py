@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from pgherald.clock import Clock
+from pgherald.clock import Clock, until_beat
 from pgherald.errors import PgheraldError
 from pgherald.sync.plan import Client
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import Astray, astray
+from pgherald.watch.wake import TICK
 
 #: The subject of what a running pgAdmin's environment does.
 SUBJECT: Final = "pgadmin"
 
-#: Looked at with a sweep, and no more often than this.
+#: Looked at with a tick, and no more often than this.
 _INTERVAL: Final = timedelta(minutes=10)
 
 
@@ -60,13 +61,20 @@ class PgAdminWatch:
         self._find = find
         self._looked_at: datetime | None = None
 
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            # With the other ticks, so that it costs no wake-up of its own.
+            await self._clock.sleep(until_beat(self._clock, TICK))
+
     async def look(self) -> None:
         """Look, if it is time to."""
         now = self._clock.now()
         if self._looked_at is not None and abs(now - self._looked_at) < _INTERVAL:
             return
-        self._looked_at = now
         found = await asyncio.to_thread(self._find, self._clients)
+        self._looked_at = now
         if found:
             error = PgAdminAstray(found[0].title, found[0].advice)
             self._troubles.arose(SUBJECT, "pgAdmin", error)

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
-from pgherald.errors import StoreError
 from pgherald.model import News
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for
 from pgherald.notify.quiet import from_text, to_text
 from pgherald.notify.tell import Teller
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 
 
 class _Held:
     """Keeps in the store what quiet hours hold back."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BackgroundStore) -> None:
         self._store = store
 
     def load(self) -> list[News]:
-        with contextlib.suppress(StoreError):
-            return from_text(self._store.notes().get("held", ""))
-        return []
+        return from_text(self._store.notes().get("held", ""))
 
     def save(self, news: Sequence[News]) -> None:
-        with contextlib.suppress(StoreError):  # the log has it all the same
-            self._store.note("held", to_text(news))
+        self._store.note("held", to_text(news))
 
 
 def teller_of(
-    config: Config, outside: Outside, store: Store, on_receipt: Callable[[str], None] | None = None
+    config: Config,
+    outside: Outside,
+    store: BackgroundStore,
+    on_receipt: Callable[[str], None] | None = None,
 ) -> Teller:
     """Whoever tells the person, as the configuration wants it."""
     wanted = config.notifications

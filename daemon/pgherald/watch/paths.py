@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgherald.clock import Clock
+from pgherald.errors import safe_text
 
 if TYPE_CHECKING:
     from pgherald.watch.folders import OnEvent
@@ -136,8 +137,10 @@ class PathWatch:
         finally:
             # An event during the look asks for another one.
             self._looking = None
-        # A link may lead elsewhere now, and a folder may have come or gone.
-        self._keep_folders()
+        try:  # a link may lead elsewhere now, and a folder may have come or gone
+            self._keep_folders()
+        except Exception as exc:  # noqa: BLE001 – what changed must be noticed all the same
+            log.error("Folders could not be watched anew: %s", safe_text(exc))  # noqa: TRY400 – a traceback could hold more than it should
         for path, before in list(self._looks.items()):
             now = look(path)
             if now != before and path in self._looks:

@@ -54,6 +54,7 @@ class _Scheduled:
     trigger: Every
     running: asyncio.Task[None] | None = None
     again: bool = False
+    said: str = ""
 
 
 class Sweeps:
@@ -185,7 +186,12 @@ class Sweeps:
                 try:
                     await scheduled.job()
                 except Exception as exc:  # noqa: BLE001 – one failed run must not end the schedule
-                    self._log.error("%s failed: %s", scheduled.name, safe_text(exc))
+                    said = safe_text(exc)
+                    if said != scheduled.said:  # once, however often it runs
+                        self._log.error("%s failed: %s", scheduled.name, said)
+                    scheduled.said = said
+                else:
+                    scheduled.said = ""
                 if not scheduled.again:
                     return
         finally:
