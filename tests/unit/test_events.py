@@ -120,12 +120,16 @@ async def test_one_that_gave_up_is_let_be_until_a_restart() -> None:
 
 
 async def test_a_mistake_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that nobody foresaw is logged without its words, and the others go on."""
+    """An error that nobody foresaw is logged without its words, and the log is followed again."""
     desk = Desk(SHOP, BLOG)
     await desk.keep()
     desk.logs["shop"].end.set_exception(RuntimeError("CANARY"))
     await settle()
-    assert "shop: no events, by a mistake of pgherald's own: RuntimeError" in caplog.text
+    assert "The log of shop failed and is started again: RuntimeError" in caplog.text
     assert "CANARY" not in caplog.text
-    assert desk.followed() == {"blog"}
+    assert desk.made == ["shop", "blog"]
+    await desk.clock.advance(1)
+    assert desk.made == ["shop", "blog", "shop"]
+    desk.logs["shop"].on_release()
+    assert desk.sweeper.looks == ["event", "shop"]
     await desk.events.stop()

@@ -271,7 +271,14 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
 
 def test_the_room_has_one_door() -> None:
     """Other rooms need nothing but what the package offers."""
-    assert set(store_room.__all__) == {"DatabaseState", "Record", "Store", "Trouble"}
+    assert set(store_room.__all__) == {
+        "BackgroundStore",
+        "DatabaseState",
+        "FileStore",
+        "Record",
+        "Store",
+        "Trouble",
+    }
 
 
 def test_what_is_remembered_of_pgadmin(tmp_path: Path) -> None:

@@ -24,9 +24,7 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.errors import StoreError
 from pgherald.heroku.budget import HOUR, POOL, Budget, Spending
-from pgherald.store import BackgroundStore
-from pgherald.store.records import text_of
-from pgherald.store.worker import FileStore
+from pgherald.store import BackgroundStore, FileStore
 
 #: Requests that are taken out ahead.
 _AHEAD: Final = 32.0
@@ -121,7 +119,7 @@ class Ledger:
         return left, earlier
 
     def _text(self, left: float, sent: Sequence[tuple[float, int]]) -> str:
-        now, moment = text_of(self._clock.now()), self._clock.monotonic()
+        now, moment = self._clock.now().isoformat(), self._clock.monotonic()
         minutes = [[round(age), count] for age, count in sent]
         return json.dumps([round(left, 3), now, round(moment, 3), minutes])
 

@@ -3,5 +3,6 @@
 from pgherald.store.background import BackgroundStore
 from pgherald.store.records import DatabaseState, Record, Trouble
 from pgherald.store.sqlite import Store
+from pgherald.store.worker import FileStore
 
-__all__ = ["BackgroundStore", "DatabaseState", "Record", "Store", "Trouble"]
+__all__ = ["BackgroundStore", "DatabaseState", "FileStore", "Record", "Store", "Trouble"]

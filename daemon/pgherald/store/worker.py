@@ -187,9 +187,12 @@ class Worker:
 
     def catch_up(self, within: float) -> bool:
         """Write all that is to be written, and read what others wrote; whether that worked."""
+        end = time.monotonic() + within
         with contextlib.suppress(StoreError):
             self.ask(lambda _: None, within)
-            return not self._hindered
+            with self._turn:
+                left = max(0.0, end - time.monotonic())
+                return self._turn.wait_for(lambda: not self._hindered, left)
         return False
 
     def close(self) -> None:
@@ -296,6 +299,7 @@ class Worker:
                 self.memory, self._version = found, version
             if self._hindered:
                 self._hindered = False
+                self._turn.notify_all()
                 log.info("%s can be used again; everything is recorded.", self._path)
 
 

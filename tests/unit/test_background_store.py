@@ -1,0 +1,252 @@
+"""A state file that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pgherald.errors import StoreError, Unavailable
+from pgherald.files import Files
+from pgherald.model import Entry, Rotation
+from pgherald.store import BackgroundStore, Store, Trouble
+from pgherald.store import sqlite as sqlite_module
+from support.fake_clock import START
+from support.household import database, login
+
+SHOP, BLOG = database("shop"), database("blog")
+LIMIT = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a locked file gives up sooner than outside."""
+    monkeypatch.setattr(sqlite_module, "_BUSY_TIMEOUT", 0.05)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path: Path, tmp_path: Path) -> Iterator[BackgroundStore]:
+    with BackgroundStore.open(path, Files(tmp_path / "locks")) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Meanwhile, somebody else holds the file."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def rotation(number: int) -> Rotation:
+    at = START + timedelta(seconds=number)
+    return Rotation(SHOP.key, ("password",), at, at, at, number)
+
+
+def trouble(title: str, subject: str = "account:default") -> Trouble:
+    error = Unavailable(title)
+    return Trouble(subject, "default", error.kind, title, "", START, told=True)
+
+
+def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
+    store: BackgroundStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is recorded while another program holds the file is there once, in order, afterwards.
+
+    Until then, whoever asks is answered from memory; and the log has one error, not one for each
+    attempt.
+    """
+    with locked(path):
+        for number in range(1, 6):
+            store.add_rotations([(rotation(number), "Shop")], ("psql",))
+            store.current([Entry(SHOP, login(number))], START, {SHOP.key: START})
+            store.looked([SHOP], START + timedelta(seconds=number))
+        store.put_trouble(trouble("down"))
+        store.note("held", "x")
+        assert store.changed(SHOP.key, login(5)) == ()
+        assert store.changed(SHOP.key, login(4)) == ("user", "password")
+        assert [t.title for t in store.troubles()] == ["down"]
+        assert store.notes()["held"] == "x"
+        until(lambda: "cannot be used" in caplog.text)
+        assert not store.catch_up(0.2)
+    assert store.catch_up(LIMIT)
+    assert [found.rotation.release for found in store.history()] == [5, 4, 3, 2, 1]
+    assert [r.levelno for r in caplog.records if r.levelno >= logging.WARNING] == [logging.ERROR]
+    with Store.open(path, Files(path.parent / "locks")) as other:
+        assert other.changed(SHOP.key, login(5)) == ()
+        (state,) = other.databases()
+        assert state.looked_at == START + timedelta(seconds=5)
+        assert [t.title for t in other.troubles()] == ["down"]
+
+
+def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> None:
+    """However long the file is held, the queue does not grow with each poll."""
+    with locked(path):
+        for number in range(3000):
+            at = START + timedelta(seconds=number)
+            store.looked([BLOG], at)
+            store.looked([SHOP, BLOG], at)
+            store.current([Entry(SHOP, login(1))], at, {})
+            store.put_trouble(trouble(f"down {number}"))
+            store.note("requests:default", str(number))
+            if number % 2:
+                store.clear_trouble("account:default")
+        assert len(store._worker._writes) < 12
+    assert store.catch_up(LIMIT)
+    assert store.troubles() == []
+    assert {state.looked_at for state in store.databases()} == {START + timedelta(seconds=2999)}
+    assert store.notes()["requests:default"] == "2999"
+
+
+def test_a_forgotten_database_stays_forgotten(store: BackgroundStore) -> None:
+    """What was to be recorded of a database before it was forgotten does not bring it back."""
+    store.current([Entry(SHOP, login(1))], START, {})
+    store.put_trouble(trouble("refused", f"database:{SHOP.key}"))
+    store.forget(SHOP.key)
+    assert store.changed(SHOP.key, login(1)) is None
+    assert store.troubles() == []
+    assert store.databases() == []
+    store.looked([SHOP], START)
+    assert [state.key for state in store.databases()] == [SHOP.key]
+
+
+def test_what_another_process_records_is_known(store: BackgroundStore, path: Path) -> None:
+    """A `check` beside the daemon: its rotations and troubles are read in."""
+    with Store.open(path, Files(path.parent / "locks")) as other:
+        other.current([Entry(SHOP, login(2))], START, {})
+        other.put_trouble(trouble("down"))
+        other.keep_rows(Path("/pgadmin4.db"), "{}")
+    assert store.changed(SHOP.key, login(2)) is None
+    assert store.catch_up()
+    assert store.changed(SHOP.key, login(2)) == ()
+    assert store.known_rows() == {Path("/pgadmin4.db"): "{}"}
+    found = store.clear_trouble("account:default")
+    assert found is not None
+    assert found.title == "down"
+    assert store.clear_trouble("account:default") is None
+
+
+def test_rows_of_pgadmin_in_a_commits_thread(store: BackgroundStore, path: Path) -> None:
+    """Who writes pgAdmin's database reads and writes, at that moment, what the file has."""
+    place = Path("/pgadmin4.db")
+    seen: list[dict[Path, str]] = []
+
+    def commit() -> None:
+        store.keep_rows(place, "1")
+        seen.append(store.known_rows())
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    thread.join(LIMIT)
+    assert seen == [{place: "1"}]
+    store.keep_rows(place, "2")
+    assert store.known_rows() == {place: "2"}
+    assert store.catch_up()
+    with Store.open(path, Files(path.parent / "locks")) as other:
+        assert other.known_rows() == {place: "2"}
+
+
+def test_a_mistake_stands_in_nobodys_way(
+    store: BackgroundStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write that cannot be done because of a mistake of ours is logged, and the next one done."""
+
+    def mistaken(_: object) -> None:
+        raise RuntimeError("CANARY")
+
+    store.submit(mistaken)
+    store.note("x", "1")
+    assert store.catch_up()
+    assert "RuntimeError" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+def test_a_file_that_is_gone_is_begun_anew(
+    store: BackgroundStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that somebody broke while the daemon runs is set aside; recording goes on."""
+    store.note("x", "1")
+    assert store.catch_up()
+    store.submit(lambda file: file.close())
+    path.write_bytes(b"no database at all" * 100)
+    store.add_rotations([(rotation(1), "Shop")], ("psql",))
+    assert store.catch_up(LIMIT)
+    assert len(store.history()) == 1
+    assert path.with_name("state.db.damaged").exists()
+    assert store.changed(SHOP.key, login(1)) is None
+
+
+def test_who_asks_waits_no_longer_than_a_limit(store: BackgroundStore, path: Path) -> None:
+    """A question about a file that is held ends with an error that names the file."""
+    with locked(path), pytest.raises(StoreError) as caught:
+        store.ask(lambda _: time.sleep(LIMIT), 0.05)
+    assert str(path) in caught.value.title
+    assert caught.value.advice
+
+
+def test_a_closed_store_refuses_questions(path: Path, tmp_path: Path) -> None:
+    """After the end there is no answer, and no hanging either."""
+    store = BackgroundStore.open(path, Files(tmp_path / "locks"))
+    store.note("x", "1")
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.history()
+    with Store.open(path, Files(tmp_path / "locks")) as other:
+        assert other.notes() == {"x": "1"}
+
+
+def test_the_end_does_not_wait_for_a_lock(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A daemon that stops while somebody holds the file gives up, and says how much is lost."""
+    store = BackgroundStore.open(path, Files(tmp_path / "locks"))
+    with locked(path):
+        store.add_rotations([(rotation(1), "Shop")], ("psql",))
+        store.close()
+        until(lambda: "1 records could not be written" in caplog.text)
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    """The error is raised where the store is opened."""
+    folder = tmp_path / "state.db"
+    folder.mkdir()
+    (folder / "x").touch()
+    with pytest.raises(StoreError):
+        BackgroundStore.open(folder, Files(tmp_path / "locks"))
+
+
+async def test_changes_are_told_in_time(store: BackgroundStore) -> None:
+    """Whoever shows the state hears of each change once it can be read."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    store.on_change = tell
+    store.put_trouble(dataclasses.replace(trouble("x")))
+    async with asyncio.timeout(LIMIT):
+        await changed.wait()
