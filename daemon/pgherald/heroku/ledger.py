@@ -129,7 +129,7 @@ class Ledger:
             return self._budget.burst, ()
         try:
             kept = _Kept.read(text)
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return self._budget.burst * _UNKNOWN, ()
         passed = kept.passed(self._clock)
         rate = (self._budget.allowance - self._budget.burst) / HOUR
