@@ -11,6 +11,7 @@ from pgherald.config import Config
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, sweeper_of
 from pgherald.errors import PgheraldError
+from pgherald.heroku.ledger import peek
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
@@ -56,7 +57,11 @@ class _Gathers:
 
 
 async def look(
-    config: Config, outside: Outside, began: Callable[[Sweeper], None] = lambda _: None
+    config: Config,
+    outside: Outside,
+    began: Callable[[Sweeper], None] = lambda _: None,
+    *,
+    counts: bool = True,
 ) -> Looked:
     """Ask Heroku about every database, once.
 
@@ -64,6 +69,7 @@ async def look(
         config: which databases.
         outside: environment, clock, network.
         began: is given the sweeper, which says how far it is.
+        counts: whether the state file keeps what the requests cost; else it is only read.
 
     Raises:
         UnsafeHost: HEROKU_HOST names a stranger.
@@ -71,11 +77,16 @@ async def look(
     """
     gathered = _Gathers()
     with contextlib.ExitStack() as stack:
-        store = _state(config)
+        store = _state(config, writes=counts)
         if store is not None:
             stack.enter_context(store)
+        kept = store if isinstance(store, BackgroundStore) else None
         names = partial(learn, files_of(config), clients_of(config, memory_of(config)), outside.env)
-        async with accounts_of(config, outside, store) as accounts:
+        async with accounts_of(config, outside, kept) as accounts:
+            if store is not None and kept is None:
+                for watched in accounts.watched:
+                    account = watched.account
+                    peek(account.name, account.api.budget, store.notes(), outside.clock)
             sweeper = sweeper_of(accounts, gathered, gathered, outside.clock, names)
             began(sweeper)
             sweeper.sweep()
@@ -93,13 +104,13 @@ def memory_of(config: Config) -> RowMemory:
         return RowMemory(store.known_rows())
 
 
-def _state(config: Config) -> BackgroundStore | None:
+def _state(config: Config, *, writes: bool) -> Store | None:
     """The state file, for the count of requests alone. None is made, and none moved aside."""
     path = config.state_dir / "state.db"
     try:
         known = Store.read_only(path)
-        if known is None:
-            return None
+        if known is None or not writes:
+            return known
         known.close()
         return BackgroundStore.open(path, files_of(config))
     except PgheraldError:

@@ -23,7 +23,7 @@ async def logins(
     config: Config, outside: Outside, files: Files, clients: Sequence[Client]
 ) -> list[Finding]:
     """Ask Heroku about every database, try every login, and compare every client."""
-    looked = await look(config, outside)
+    looked = await look(config, outside, counts=False)
     prober = outside.prober or PostgresProber(outside.clock)
     plan = await in_thread(lambda: make_plan(files, clients, looked.entries))
     probed = await asyncio.gather(*(_connects(entry, plan, prober) for entry in looked.entries))

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,6 +25,8 @@ from pgherald.clock import Clock
 from pgherald.errors import StoreError
 from pgherald.heroku.budget import HOUR, POOL, Budget, Spending
 from pgherald.store import BackgroundStore, FileStore
+
+_PREFIX: Final = "budget:"
 
 #: Requests that are taken out ahead.
 _AHEAD: Final = 32.0
@@ -49,7 +51,7 @@ class Ledger:
     """
 
     def __init__(self, account: str, budget: Budget, store: BackgroundStore, clock: Clock) -> None:
-        self._name = f"budget:{account}"
+        self._name = _PREFIX + account
         self._budget = budget
         self._store = store
         self._clock = clock
@@ -107,7 +109,7 @@ class Ledger:
 
         def change(text: str | None) -> str:
             nonlocal left, ahead, earlier
-            kept, found = self._kept(text)
+            kept, found = _left(text, self._budget, self._clock)
             earlier = () if self._loaded else found
             used = spending.spent - self._settled
             left = min(self._budget.burst, kept + self._ahead - used)
@@ -123,19 +125,34 @@ class Ledger:
         minutes = [[round(age), count] for age, count in sent]
         return json.dumps([round(left, 3), now, round(moment, 3), minutes])
 
-    def _kept(self, text: str | None) -> tuple[float, _Sent]:
-        """How much is left by now, and what was sent in the last hour, by this text."""
-        if text is None:
-            return self._budget.burst, ()
-        try:
-            kept = _Kept.read(text)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            return self._budget.burst * _UNKNOWN, ()
-        passed = kept.passed(self._clock)
-        rate = (self._budget.allowance - self._budget.burst) / HOUR
-        left = min(self._budget.burst, kept.left + passed * rate)
-        sent = tuple((age + passed, count) for age, count in kept.sent)
-        return left, tuple((age, count) for age, count in sent if age < HOUR)
+
+def peek(account: str, budget: Budget, notes: Mapping[str, str], clock: Clock) -> None:
+    """Begin with what the state file has, for who may write nothing.
+
+    Args:
+        account: its name in the configuration.
+        budget: what it is for.
+        notes: as `Store.notes` gives them.
+        clock: tells the time.
+    """
+    left, sent = _left(notes.get(_PREFIX + account), budget, clock)
+    budget.correct(left, budget.spent)
+    budget.remember(sent)
+
+
+def _left(text: str | None, budget: Budget, clock: Clock) -> tuple[float, _Sent]:
+    """How much is left by now, and what was sent in the last hour, by this text."""
+    if text is None:
+        return budget.burst, ()
+    try:
+        kept = _Kept.read(text)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return budget.burst * _UNKNOWN, ()
+    passed = kept.passed(clock)
+    rate = (budget.allowance - budget.burst) / HOUR
+    left = min(budget.burst, kept.left + passed * rate)
+    sent = tuple((age + passed, count) for age, count in kept.sent if age + passed < HOUR)
+    return left, sent
 
 
 @dataclass(frozen=True, slots=True)
