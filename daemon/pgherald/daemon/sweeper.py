@@ -54,8 +54,8 @@ _CALM: Final = 1.0
 
 _PUT_OFF: Final = RateLimited(
     "pgherald has used up its share of Heroku's requests",
-    "Some apps are read at the next poll, or the one after it. A longer `poll_interval` helps, "
-    "or a larger `request_share`.",
+    "Wait some minutes: they come back bit by bit. A longer `poll_interval` helps, or a larger "
+    "`request_share`.",
 )
 
 
