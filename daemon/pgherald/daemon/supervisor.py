@@ -38,8 +38,8 @@ class PartFailed(PgheraldError):
     """A part of the daemon fails again and again."""
 
     default_advice = (
-        "It is started again each minute, and the rest works on. The log says more: "
-        "`pgherald doctor --bundle` gathers it for a report."
+        "It is started again each minute, and the rest works on. The log names the place; "
+        "`pgherald doctor --bundle report.tar.gz` gathers all for a report."
     )
 
 
