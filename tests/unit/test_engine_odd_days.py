@@ -199,6 +199,7 @@ async def test_what_was_written_is_recorded_though_another_client_fails(
     """
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
         state = (tmp_path / "state" / "state.db").read_bytes()
         await house.sees((SHOP, login(2)))
     (tmp_path / "state" / "state.db").write_bytes(state)
@@ -226,6 +227,41 @@ async def test_a_client_that_fails_from_the_first_does_not_keep_it_new(tmp_path:
         await house.sees((SHOP, login(1)))
         (state,) = house.store.databases()
         assert (state.written, state.current_at) == (True, None)
+
+
+async def test_a_late_record_waits_for_the_state_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody can know whether another process has recorded it, it is not recorded twice."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
+        state = (tmp_path / "state" / "state.db").read_bytes()
+        await house.sees((SHOP, login(2)))
+    (tmp_path / "state" / "state.db").write_bytes(state)
+    async with household(tmp_path) as house:
+        with monkeypatch.context() as patched:
+            patched.setattr(house.store, "catch_up", lambda _: False)
+            await house.sees((SHOP, login(2)))
+            assert house.kinds() == []
+        for _ in range(2):
+            await house.sees((SHOP, login(2)))
+        assert house.kinds() == [NewsKind.ROTATED]
+        assert len(house.store.history()) == 1
+
+
+async def test_what_another_process_wrote_is_not_recorded_twice(tmp_path: Path) -> None:
+    """A `check` beside the daemon writes and records a rotation: the daemon adds no second one."""
+    async with household(tmp_path) as daemon, household(tmp_path) as check:
+        await daemon.sees((SHOP, login(1)))
+        assert daemon.store.catch_up()
+        await check.sees((SHOP, login(1)))
+        assert check.store.catch_up()
+        await check.sees((SHOP, login(2)))
+        assert check.store.catch_up()
+        await daemon.sees((SHOP, login(2)))
+        assert NewsKind.ROTATED not in daemon.kinds()
+        assert len(daemon.store.history()) == 1
 
 
 async def test_a_refusal_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
