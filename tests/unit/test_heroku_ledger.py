@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.errors import RateLimited
+from pgherald.errors import RateLimited, StoreError
 from pgherald.files import Files
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.ledger import Ledger
@@ -199,24 +199,23 @@ async def test_another_share(home: Home) -> None:
         assert budget.left == 60
 
 
-async def test_a_held_state_file_delays_no_start_for_long(home: Home) -> None:
+async def test_a_held_state_file_delays_no_start_for_long(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that cannot be read in time leaves a little to work with, until it can be."""
     async with home.process() as budget:
         home.spend(budget, 5)
+
+    def held(*_: object) -> None:
+        raise StoreError("in use")
+
     with BackgroundStore.open(home.path, home.files) as store:
-        asked = store.ask
-
-        def held(*_: object) -> None:
-            from pgherald.errors import StoreError
-
-            raise StoreError("in use")
-
-        store.ask = held  # type: ignore[method-assign, assignment]
         budget = Budget(home.clock, SHARE)
         ledger = Ledger("default", budget, store, home.clock)
-        await ledger.open()
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "ask", held)
+            await ledger.open()
         assert budget.left == 15
-        store.ask = asked  # type: ignore[method-assign]
         home.spend(budget, 8)
         assert store.catch_up()
         await asyncio.sleep(0)

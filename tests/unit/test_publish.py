@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import socket
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
-from pgherald.daemon import metrics
+from pgherald.daemon import metrics, publish
 from pgherald.daemon.publish import Publisher, status_line
 from pgherald.daemon.standing import Standing, as_json, standing_of
 from pgherald.daemon.supervisor import Supervisor
@@ -28,7 +29,7 @@ from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Trouble
 from support.commands import CLIENTS, SHOP
 from support.fake_clock import START, FakeClock
-from support.household import database, login
+from support.household import database, login, until
 
 KEY = DatabaseKey("default", "shop-production", "DATABASE")
 PRODUCTION = dataclasses.replace(database("shop-production"), name="Shop")
@@ -212,6 +213,43 @@ async def test_a_full_disk_is_no_drama(room: Room, caplog: pytest.LogCaptureFixt
             room.healthy()
             await room.shown()
             assert room.status()["running"] is True
+
+
+async def test_a_file_that_hangs_hinders_no_other(
+    room: Room, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics in a folder that does not answer are left alone; status.json follows what happens.
+
+    Once the folder answers, the metrics are as they should be.
+    """
+    monkeypatch.setattr(publish, "_WRITE_LIMIT", 0.05)
+    answers = threading.Event()
+    plain = Publisher._write_metrics
+    begun: list[str] = []
+
+    def hangs(publisher: Publisher, path: Path, text: str) -> None:
+        begun.append(text)
+        answers.wait(60)
+        plain(publisher, path, text)
+
+    monkeypatch.setattr(Publisher, "_write_metrics", hangs)
+    file = room.with_metrics()
+    room.publisher = room.publishing()
+    with caplog.at_level(logging.WARNING):
+        async with room.running():
+            room.publisher.follow(room.config, "x")
+            await room.shown()
+            room.troubled()
+            await room.shown()
+            assert room.status()["ok"] is False
+            room.store.clear_trouble(f"database:{KEY}")
+            await room.shown()
+            assert room.status()["ok"] is True
+            assert len(begun) == 1, "nobody waits for it a second time"
+            answers.set()
+            await until(lambda: file.exists() and len(begun) > 1)
+            await room.shown()
+    assert [record.getMessage() for record in caplog.records] == [f"{file} does not answer"]
 
 
 async def test_a_broken_store_is_no_drama(room: Room) -> None:

@@ -76,6 +76,26 @@ async def watching(house: House, *paths: Path) -> None:
     assert house.changed == []
 
 
+async def test_a_change_is_noticed_though_folders_cannot_be_watched(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A moment in which the disk fails loses no change that was there to be seen."""
+    path = house.file("f")
+    await watching(house, path)
+
+    def fails(*_: object) -> bool:
+        raise OSError(5, "CANARY")
+
+    house.file("f", "two!")
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeFolders, "keep", fails)
+        await house.event(path)
+        await house.quiet()
+    assert house.changed == ["f"]
+    assert "OSError" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
 async def test_a_change_is_told_once(house: House) -> None:
     """Many events for one change are one call, a moment later."""
     path = house.file("a")

@@ -139,6 +139,18 @@ async def test_a_failed_run_is_logged_and_the_schedule_goes_on(
     assert "CANARY" not in caplog.text
 
 
+async def test_the_same_failure_is_logged_once(
+    sweeps: Sweeps, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often the job runs; and anew after it has worked."""
+    job = Job()
+    sweeps.every("sweep", 60, job)
+    for error in (True, True, True, False, True):
+        job.fails = LoginRequired("Heroku refused the token") if error else None
+        await make_due(sweeps)
+    assert [r.message for r in caplog.records] == ["sweep failed: Heroku refused the token"] * 2
+
+
 async def test_apscheduler_writes_nothing(sweeps: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
     """A sweep a minute does not fill the log."""
     caplog.set_level(logging.INFO)
