@@ -25,10 +25,10 @@ from pgherald.daemon.watched import (
     Watched,
     account_subject,
     by_app,
+    clash,
     database_of,
 )
 from pgherald.errors import (
-    ConfigError,
     NotVisible,
     PgheraldError,
     RateLimited,
@@ -360,7 +360,7 @@ class Sweeper:
                 clashing.add(database.key)
                 continue
             if (other := services.setdefault(database.service, database.key)) != database.key:
-                self._failed(f"database:{database.key}", database.name, _clash(database, other))
+                self._failed(f"database:{database.key}", database.name, clash(database, other))
                 clashing.add(database.key)
                 continue
             keys.add(database.key)
@@ -398,10 +398,3 @@ def _longest(watched: Watched) -> float:
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:
     return [None if isinstance(what, Missing) else what.login for what in seen]
-
-
-def _clash(database: Database, other: DatabaseKey) -> ConfigError:
-    return ConfigError(
-        f"{database.key} and {other} would share the service name {database.service!r}",
-        advice=f"Give {database.key} a [[databases]] entry with a `service` of its own.",
-    )

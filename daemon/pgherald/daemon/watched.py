@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from pgherald.errors import PgheraldError
+from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.discovery import Discovery, Found
 from pgherald.model import Database, DatabaseKey, Sighting
@@ -108,3 +108,11 @@ def account_subject(name: str) -> str:
 def expiry_subject(name: str) -> str:
     """The subject of the end of an account's token."""
     return f"expiry:{name}"
+
+
+def clash(database: Database, other: DatabaseKey) -> ConfigError:
+    """Two databases that would share a section of the service file."""
+    return ConfigError(
+        f"{database.key} and {other} would share the service name {database.service!r}",
+        advice=f"Give {database.key} a [[databases]] entry with a `service` of its own.",
+    )

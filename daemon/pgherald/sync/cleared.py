@@ -1,4 +1,4 @@
-"""What is handed from proving to writing."""
+"""What is handed from seeing to proving, and from proving to writing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgherald.model import DatabaseKey, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An entry as Heroku showed it, when, and by which release."""
+
+    entry: Entry
+    seen_at: datetime
+    release: int | None
+
+    @property
+    def key(self) -> DatabaseKey:
+        """The database's key."""
+        return self.entry.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pgherald.model import Database, DatabaseKey, Entry, ProbePolicy, Sighting
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.batch import Batch, Ready
-from pgherald.sync.cleared import Cleared
+from pgherald.sync.cleared import Cleared, Seen
 from pgherald.sync.demands import Trial, prove, trials
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
@@ -61,17 +61,6 @@ class Standing(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    entry: Entry
-    seen_at: datetime
-    release: int | None
-
-    @property
-    def key(self) -> DatabaseKey:
-        return self.entry.key
-
-
-@dataclass(frozen=True, slots=True)
 class _Case:
     """A login that is being proven, and in which ways."""
 
@@ -106,10 +95,10 @@ class Engine:
         self._store = store
         self._troubles = troubles
         self._clock = clock
-        self._queue: asyncio.Queue[_Seen | Cleared] = asyncio.Queue()
-        self._seen: Batch[_Seen] = Batch(quiet, SEEN_LIMIT)
+        self._queue: asyncio.Queue[Seen | Cleared] = asyncio.Queue()
+        self._seen: Batch[Seen] = Batch(quiet, SEEN_LIMIT)
         self._ready: Ready[Cleared] = Ready(quiet)
-        self._latest: dict[DatabaseKey, _Seen] = {}
+        self._latest: dict[DatabaseKey, Seen] = {}
         self._proven: dict[DatabaseKey, tuple[tuple[Trial, ...], datetime]] = {}
         self._given_up: dict[DatabaseKey, tuple[Trial, ...]] = {}
         self._cases: dict[DatabaseKey, _Case] = {}
@@ -128,7 +117,7 @@ class Engine:
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         """Heroku showed these logins. Returns at once."""
         for database, sighting in sightings:
-            seen = _Seen(Entry(database, sighting.login), sighting.seen_at, sighting.release)
+            seen = Seen(Entry(database, sighting.login), sighting.seen_at, sighting.release)
             self._latest[seen.key] = seen
             self._queue.put_nowait(seen)
 
@@ -205,11 +194,11 @@ class Engine:
         while not self._queue.empty():
             self._sort(self._queue.get_nowait())
 
-    def _sort(self, item: _Seen | Cleared) -> None:
+    def _sort(self, item: Seen | Cleared) -> None:
         if self._latest[item.key].entry != item.entry:
             return  # a later sighting has overtaken it
         now = asyncio.get_running_loop().time()
-        if isinstance(item, _Seen):
+        if isinstance(item, Seen):
             self._seen.add(item, now)
         else:
             self._ready.add(item, now)
@@ -224,7 +213,7 @@ class Engine:
         if self._ready and self._ready.closes(self._expected) <= now:
             await self._apply(self._ready.take())
 
-    async def _compare(self, seen: Sequence[_Seen]) -> None:
+    async def _compare(self, seen: Sequence[Seen]) -> None:
         """Sort sightings into those that the clients hold and those to be proven."""
         # Planned for all databases, so that a file that is idle has really nothing left to do.
         plan = await self._applier.plan(self.wanted)
@@ -235,7 +224,7 @@ class Engine:
             self._can_write()  # or need not any more: somebody did it by hand
         refused = {key for _, key, _ in plan.refused}
         changing = plan.keys
-        current: list[_Seen] = []
+        current: list[Seen] = []
         for item in seen:
             if item.key in changing:
                 self._consider(item, trials(item.entry, plan.holders.get(item.key, ())))
@@ -254,7 +243,7 @@ class Engine:
         await self._remember(seen, current, plan)
         await self._applier.tighten(plan)
 
-    async def _remember(self, seen: Sequence[_Seen], current: Sequence[_Seen], plan: Plan) -> None:
+    async def _remember(self, seen: Sequence[Seen], current: Sequence[Seen], plan: Plan) -> None:
         """Keep in the store what was seen, and what every client that can be kept holds."""
         now = self._clock.now()
         if plan.failed and all(file.absent for file in plan.files):
@@ -321,7 +310,7 @@ class Engine:
 
     # --- proving -----------------------------------------------------------------------
 
-    def _consider(self, seen: _Seen, needed: tuple[Trial, ...]) -> None:
+    def _consider(self, seen: Seen, needed: tuple[Trial, ...]) -> None:
         """Clear the login, or begin to prove it in every way that is needed."""
         key = seen.key
         proven = self._proven.get(key)
@@ -342,10 +331,10 @@ class Engine:
         if (case := self._cases.pop(key, None)) is not None:
             case.task.cancel()
 
-    def _clear(self, seen: _Seen, proven_at: datetime | None) -> None:
+    def _clear(self, seen: Seen, proven_at: datetime | None) -> None:
         self._queue.put_nowait(Cleared(seen.entry, seen.seen_at, seen.release, proven_at))
 
-    async def _prove(self, seen: _Seen, needed: tuple[Trial, ...], pauses: Sequence[float]) -> None:
+    async def _prove(self, seen: Seen, needed: tuple[Trial, ...], pauses: Sequence[float]) -> None:
         key = seen.key
         # One that was given up on has been told.
         slow = asyncio.create_task(self._announce(seen)) if pauses else None
@@ -372,30 +361,30 @@ class Engine:
                 del self._cases[key]
             self._moved.set()
 
-    async def _announce(self, seen: _Seen) -> None:
+    async def _announce(self, seen: Seen) -> None:
         await self._clock.sleep(SLOW)
         self._applier.announce(seen.entry)
 
-    async def _probe(self, seen: _Seen, needed: Sequence[Trial]) -> Proof:
+    async def _probe(self, seen: Seen, needed: Sequence[Trial]) -> Proof:
         try:
             return await prove(self._prober, needed)
         except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
             log.error("%s: the probe itself failed: %s", seen.key, safe_text(exc))  # noqa: TRY400 – a traceback may quote the login
             return Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
 
-    def _write(self, seen: _Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
+    def _write(self, seen: Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
         self._given_up.pop(seen.key, None)
         if proof.works:
             self._proven[seen.key] = (needed, proof.at)
         self._clear(seen, proof.at if proof.works else None)
 
-    def _give_up(self, seen: _Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
+    def _give_up(self, seen: Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
         self._given_up[seen.key] = needed
         self.standing[seen.key] = Standing.UNPROVEN
         label = seen.entry.database.name
         self._unwell(seen.key, label, proof.error(label))
 
-    def _not_yet(self, seen: _Seen, proof: Proof) -> None:
+    def _not_yet(self, seen: Seen, proof: Proof) -> None:
         label = seen.entry.database.name
         error = proof.error(label)
         log.info("%s: %s; trying again", seen.key, error.title)
