@@ -17,7 +17,7 @@ from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files, Identity, digest
 from pgherald.files.locks import LOCK_LIMIT
 from pgherald.sync.commit import Committer, Step
-from support.disks import QuickDisk, SteppedDisk
+from support.disks import QuickDisk, SteppedDisk, placed
 from support.fake_clock import FakeClock
 
 OLD, NEW, NEWER = b"old CANARY-old\n", b"new CANARY-new\n", b"newer CANARY-newer\n"
@@ -245,9 +245,10 @@ class Stuck(SteppedDisk):
         self.heals = False
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        if name != "replace" or self.heals or args[1].parent != self._place.root:
+        target = None if self.heals else placed(name, args)
+        if target is None or target.parent != self._place.root:
             return
-        if args[1] == self._place.odd or self.broken:
+        if target == self._place.odd or self.broken:
             self.broken = True
             raise OSError(errno.EIO, "no")
 

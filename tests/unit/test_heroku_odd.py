@@ -290,7 +290,7 @@ async def test_an_odd_number_of_requests_left(
     heroku.routes["/oauth/authorizations"] = ok([])
     assert await api.account() == "me"
     assert api.budget.remaining is None
-    assert api.budget.left == api.budget.allowance - 1
+    assert api.budget.left == api.budget.burst - 1
     found = await visit(Getter(HOST, transport=heroku.transport), FakeTokens(), FakeClock())
     assert found.remaining is None
 
@@ -300,7 +300,7 @@ async def test_an_odd_rate_limit(heroku: FakeHeroku, api: HerokuApi, left: str) 
     """Likewise where it is asked for."""
     heroku.routes["/account/rate-limits"] = raw(f'{{"remaining": {left}}}')
     await refusal(api.rate_limit())
-    assert api.budget.left == api.budget.allowance
+    assert api.budget.left == api.budget.burst
 
 
 @pytest.mark.parametrize(

@@ -385,10 +385,8 @@ class Sweeper:
 
     def _others(self, watched: Watched) -> list[Database]:
         """Databases that a newly found one must not be confused with."""
-        return [
-            *watched.named,
-            *itertools.chain.from_iterable(w.databases for w in self.watched if w is not watched),
-        ]
+        others = (w.databases for w in self.watched if w is not watched)
+        return [*watched.named, *itertools.chain.from_iterable(others)]
 
 
 def _longest(watched: Watched) -> float:
