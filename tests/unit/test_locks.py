@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -36,19 +37,21 @@ def test_what_is_said_of_another_writer(files: Files, tmp_path: Path) -> None:
     )
 
 
-def test_a_lock_that_cannot_be_made_is_named(files: Files, tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_made_is_named(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The person's own file is named, not the lock's."""
     path = tmp_path / ".pgpass"
-    with files.lock(path):
-        pass
-    (lock,) = (tmp_path / "locks").iterdir()
-    lock.unlink()
-    lock.mkdir()
+    monkeypatch.setattr("filelock.FileLock.acquire", _refused)
     with (
-        pytest.raises(FileTrouble, match=r"^\S*/\.pgpass: cannot be locked: it is a folder"),
-        Files(tmp_path / "locks").lock(path),
+        pytest.raises(FileTrouble, match=r"^\S*/\.pgpass: cannot be locked: permission denied"),
+        files.lock(path),
     ):
         pass
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @pytest.mark.parametrize(
@@ -64,10 +67,21 @@ def test_a_lock_that_cannot_be_made_is_named(files: Files, tmp_path: Path) -> No
             "pgherald is already running (process 123, pgherald)",
             "Stop it first (`kill 123`, or its service), or set another state_dir.",
         ),
-        (
-            b"soon",
-            "pgherald is already running",
-            "Stop the other one first, or set another state_dir.",
+        *(
+            (
+                note,
+                "pgherald is already running",
+                "Stop the other one first, or set another state_dir.",
+            )
+            for note in (
+                b"soon",
+                b"\xff",
+                b"",
+                b"9" * 10_000,
+                "\u0663".encode(),
+                b"1 \x1b[2J",
+                b"0",
+            )
         ),
     ],
 )
@@ -116,31 +130,92 @@ def test_another_thread_may_let_go(files: Files, tmp_path: Path) -> None:
     assert not is_held(path)
 
 
-def test_a_daemons_lock_that_cannot_be_made_is_named(files: Files, tmp_path: Path) -> None:
-    """A folder in its place is an error of the person's disk, not another daemon."""
+def test_a_daemons_lock_that_cannot_be_made_is_named(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the system refuses is an error of the person's disk, not another daemon."""
     path = tmp_path / "daemon.lock"
-    path.mkdir()
+    monkeypatch.setattr("filelock.FileLock.acquire", _refused)
     with (
-        pytest.raises(FileTrouble, match=r"daemon\.lock: cannot be locked: it is a folder"),
+        pytest.raises(FileTrouble, match=r"daemon\.lock: cannot be locked: permission denied"),
         files.exclusive(path, "pgherald run"),
     ):
         pass
+
+
+def _as_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "x").touch()
+
+
+def _as_unreadable(path: Path) -> None:
+    path.touch()
+    path.chmod(0)
+
+
+IN_THE_WAY: dict[str, Callable[[Path], None]] = {
+    "folder": _as_folder,
+    "pipe": os.mkfifo,
+    "link": lambda path: path.symlink_to(path.with_name("elsewhere")),
+    "mode": _as_unreadable,
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_what_is_no_lock_is_set_aside(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """Whatever lies where a lock or its note belongs holds up nobody, and is kept and named."""
+    lock, note, client = (tmp_path / name for name in ("daemon.lock", "daemon.lock.pid", ".pgpass"))
+    with files.lock(client):
+        pass
+    (of_client,) = (tmp_path / "locks").iterdir()
+    of_client.unlink()
+    for turn in range(2):
+        places = (lock, note, of_client)
+        for place in places:
+            place.unlink(missing_ok=True)
+            IN_THE_WAY[what](place)
+        caplog.clear()
+        fresh = Files(tmp_path / "locks")
+        if what != "mode":
+            assert not is_held(lock)
+        with fresh.exclusive(lock, "pgherald run"), fresh.lock(client):
+            assert is_held(lock)
+            assert note.read_text() == f"{os.getpid()} pgherald run\n"
+        assert [f"{place.name}.damaged" in caplog.text for place in places] == [True] * 3, turn
+        assert all(os.path.lexists(f"{place}.damaged") for place in places)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_in_the_place_of_the_locks_is_set_aside(files: Files, tmp_path: Path) -> None:
+    """Locks go on in a folder of their own."""
+    (tmp_path / "locks").write_text("x")
+    with files.lock(tmp_path / ".pgpass"):
+        assert len(list((tmp_path / "locks").iterdir())) == 1
+    assert (tmp_path / "locks.damaged").read_text() == "x"
 
 
 @pytest.mark.parametrize("system", ["Unix", "Windows"])
 def test_what_cannot_be_looked_at_counts_as_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
-    """Nobody takes what may be somebody's: only a lock that could be had is free."""
+    """Nobody takes what may be somebody's; but what is no file is nobody's lock."""
     if system == "Windows":
         import filelock  # noqa: F401 – while it can see what this system is
 
         monkeypatch.setitem(sys.modules, "fcntl", None)
     path = tmp_path / "daemon.lock"
     path.mkdir()
-    assert is_held(path) is True
+    assert is_held(path) is False
     path.rmdir()
     assert is_held(path) is False
+    path.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _refused)
+        patch.setattr("filelock.FileLock.acquire", _refused)
+        assert is_held(path) is True
+    path.unlink()
     path.touch()
     assert is_held(path) is False
 
@@ -169,7 +244,7 @@ def test_locks_are_the_owners_alone(files: Files, tmp_path: Path) -> None:
     """The folder that is made for them, and each lock in it."""
     folder = tmp_path / "new" / "state"
     with files.exclusive(folder / "daemon.lock", "x"), files.lock(tmp_path / "a"):
-        (lock,) = (tmp_path / "locks").iterdir()
+        *_, lock = (tmp_path / "locks").iterdir()
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (
             folder, folder / "daemon.lock", folder / "daemon.lock.pid", tmp_path / "locks", lock,
         )]  # fmt: skip

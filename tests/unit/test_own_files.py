@@ -13,6 +13,7 @@ import pytest
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
+from pgherald.files.temp import temp_path
 from support.disks import NOBODY, FailingDisk, TracingDisk
 
 
@@ -168,6 +169,7 @@ def test_folders_and_names_are_synced(tmp_path: Path) -> None:
     """What was made, renamed, written or deleted is brought to the disk by its folder's name."""
     disk = TracingDisk()
     files = Files(tmp_path / "locks", disk)
+    files.write_private(tmp_path / "first", b"makes the folder of the locks")
 
     def synced(deed: Callable[[], object]) -> list[str]:
         disk.trace.clear()
@@ -243,7 +245,7 @@ def test_nothing_is_left_of_what_could_not_be_put_in_place(tmp_path: Path) -> No
     files = Files(tmp_path / "locks", numbered(errno.EIO, "replace"))
     with pytest.raises(FileTrouble):
         files.write_private(tmp_path / "a", b"x")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
 
 
 def test_names_are_sorted(tmp_path: Path) -> None:
@@ -273,6 +275,33 @@ def test_temporary_names_are_made_by_what_was_handed_in(tmp_path: Path) -> None:
     files.write_private(tmp_path / "a", b"x")
     (moved,) = (args for name, args in disk.trace if name == "replace")
     assert moved[0].name == f".a.pgherald-{'f' * 16}.tmp"
+
+
+def test_what_a_killed_write_left_goes_with_the_next_one(files: Files, tmp_path: Path) -> None:
+    """Of the same file alone; and not while another pgherald is writing it."""
+    left = temp_path(tmp_path / "a", "0" * 16)
+    other = temp_path(tmp_path / "b", "0" * 16)
+    for path in (left, other):
+        path.write_text("half")
+    files.write_private(tmp_path / "a", b"x")
+    assert (left.exists(), other.exists()) == (False, True)
+    files.write_text_file(tmp_path / "b", "x")
+    assert not other.exists()
+
+
+def test_a_folder_makes_way_for_what_is_set_aside(files: Files, tmp_path: Path) -> None:
+    """Whatever bears the name already goes: a file, a folder with something in it."""
+    path, aside = tmp_path / "a", tmp_path / "a.damaged"
+    for make in (Path.touch, Path.mkdir):
+        for before in (Path.touch, Path.mkdir):
+            before(aside)
+            if aside.is_dir():
+                (aside / "x").touch()
+            make(path)
+            files.set_aside(path, ".damaged")
+            assert not path.exists()
+            assert aside.is_dir() == (make is Path.mkdir)
+            files.remove_own_tree(aside, within=tmp_path)
 
 
 # --- folders that are nobody's to make -------------------------------------------------------

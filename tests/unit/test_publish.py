@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,6 +30,7 @@ from pgherald.model import DatabaseKey, Entry, Rotation
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Trouble
 from support.commands import CLIENTS, SHOP
+from support.disks import FailingDisk
 from support.fake_clock import START, FakeClock
 from support.household import database, login, until
 
@@ -199,17 +202,17 @@ async def test_a_burst_is_shown_once(room: Room, monkeypatch: pytest.MonkeyPatch
 async def test_a_full_disk_is_no_drama(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     """When the file cannot be written, that is in the log, once, and everything goes on."""
     place = room.folder / "state" / "status.json"
-    place.mkdir()
-    (place / "x").touch()
+    disk = FailingDisk(1, errno.ENOSPC, times=9, only="replace")
+    full = Files(room.folder / "state" / "locks", disk)
     with caplog.at_level(logging.WARNING):
         async with room.running():
+            room.publisher._files, whole = full, room.publisher._files
             for second in range(3):
                 room.store.looked([PRODUCTION], START + timedelta(seconds=second))
                 await room.shown()
             assert len(caplog.records) == 1
             assert str(place) in caplog.text
-            (place / "x").unlink()
-            place.rmdir()
+            room.publisher._files = whole
             room.healthy()
             await room.shown()
             assert room.status()["running"] is True

@@ -86,6 +86,9 @@ class Folder:
     def remove_own(self, path: Path) -> None:
         self.did.append(("remove", path))
 
+    def sweep(self, target: Path) -> None:
+        self.did.append(("sweep", target))
+
 
 def written(steps: list[Step]) -> str:
     (write,) = [step for step in steps if isinstance(step, Write)]

@@ -186,6 +186,7 @@ class Publisher:
         self._hindered[path] = why
 
     def _write_status(self, path: Path, text: str) -> None:
+        self._files.make_way(path)
         self._files.write_private(path, text.encode())
 
     def _write_metrics(self, path: Path, text: str) -> None:
@@ -219,4 +220,5 @@ def leave_status(config: Config, store: Store, files: Files) -> None:
     """
     with contextlib.suppress(PgheraldError):
         shown = as_json(config, standing_of(config, store), running=False)
+        files.make_way(config.state_dir / STATUS_FILE)
         files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 #: How long one writer waits for another, in seconds. A commit takes milliseconds.
 LOCK_LIMIT: Final = 10.0
+
+#: What a note says: a process, and what it is.
+_NOTE: Final = re.compile(r"([1-9][0-9]{0,9})(?: (pgherald [a-z]+))?")
+
+#: Bytes of a note that are read.
+_NOTE_LIMIT: Final = 100
 
 #: How long `exclusive` tries, in seconds.
 _INSTANT: Final = 0.2
@@ -56,8 +63,10 @@ class Locks:
 
         import filelock  # noqa: PLC0415 – brings asyncio along, which quick commands do without
 
+        self._own.make_way_for_folder(self._folder)
         self._own.private_folder(self._folder)
         name = f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.lock"
+        self._own.make_way(self._folder / name)
         # setdefault is atomic, so that two threads share one object.
         lock = self._made.setdefault(name, filelock.FileLock(self._folder / name, mode=0o600))
         with reported(path, "locked"):
@@ -92,6 +101,8 @@ def exclusive(path: Path, who: str, own: OwnFiles) -> Iterator[None]:
 
     own.private_folder(path.parent)
     note = path.with_name(f"{path.name}.pid")
+    for place in (path, note):
+        own.make_way(place)
     lock = filelock.FileLock(path, mode=0o600, thread_local=False)
     with reported(path, "locked"):
         try:
@@ -109,15 +120,18 @@ def exclusive(path: Path, who: str, own: OwnFiles) -> Iterator[None]:
 
 
 def _already_running(note: Path) -> AlreadyRunning:
-    try:
-        pid, _, who = note.read_text("utf-8").strip().partition(" ")
-    except (OSError, ValueError):
-        pid = who = ""
-    if not pid.isdecimal():
+    said = None
+    # Opening a pipe would wait for somebody to write.
+    with contextlib.suppress(OSError, ValueError):
+        if note.is_file():
+            with note.open("rb") as file:
+                said = _NOTE.fullmatch(file.read(_NOTE_LIMIT).decode().strip())
+    if said is None:
         return AlreadyRunning(
             "pgherald is already running", "Stop the other one first, or set another state_dir."
         )
+    pid, who = said[1], said[2] or "pgherald"
     return AlreadyRunning(
-        f"pgherald is already running (process {pid}, {who or 'pgherald'})",
+        f"pgherald is already running (process {pid}, {who})",
         f"Stop it first (`kill {pid}`, or its service), or set another state_dir.",
     )

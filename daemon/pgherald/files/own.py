@@ -6,7 +6,9 @@ through here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import os
 import shlex
 import stat
@@ -18,6 +20,14 @@ from pgherald.errors import FileTrouble
 from pgherald.files import temp, trusted
 from pgherald.files.disk import Disk
 from pgherald.files.words import reported
+
+log = logging.getLogger(__name__)
+
+#: What follows the name of something of pgherald's own that was set aside.
+DAMAGED: Final = ".damaged"
+
+#: What the system says of a folder, or beside a folder, that a name is to be given to.
+_IN_THE_WAY: Final = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR})
 
 #: Variables that name folders of the person's own, beside the home folder.
 _HOMES: Final = (
@@ -137,11 +147,40 @@ class OwnFiles:
             self._disk.replace(source, target)
 
     def set_aside(self, path: Path, suffix: str) -> Path:
-        """Rename a file to its name with `suffix`, over an earlier one; the new path."""
+        """Rename a file or folder to its name with `suffix`, over an earlier one; the new path."""
         aside = path.with_name(path.name + suffix)
-        self.rename_own(path, aside)
+        try:
+            self.rename_own(path, aside)
+        except FileTrouble as exc:
+            if not isinstance(exc.__cause__, OSError) or exc.__cause__.errno not in _IN_THE_WAY:
+                raise
+            self.remove_own_tree(aside, within=path.parent)
+            self.rename_own(path, aside)
         self.sync_folder(path.parent)
         return aside
+
+    def make_way(self, path: Path) -> None:
+        """Set aside what cannot be a private file of pgherald's own, where one belongs.
+
+        That is a folder, a pipe, a link, or a file that its owner may not read or write.
+        """
+        with reported(path, "read"):
+            try:
+                mode = self._disk.lstat(path).st_mode
+            except FileNotFoundError:
+                return
+        if not stat.S_ISREG(mode) or (self._disk.posix and mode & _PRIVATE_FILE != _PRIVATE_FILE):
+            self._move_away(path)
+
+    def make_way_for_folder(self, path: Path) -> None:
+        """Set aside a file, where a folder of pgherald's own belongs."""
+        with reported(path, "read"), contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(self._disk.lstat(path).st_mode):
+                self._move_away(path)
+
+    def _move_away(self, path: Path) -> None:
+        aside = self.set_aside(path, DAMAGED)
+        log.error("%s was in the way and is kept as %s", path, aside.name)
 
     def names(self, folder: Path) -> tuple[str, ...]:
         """Names in a folder, sorted; none when there is no such folder."""

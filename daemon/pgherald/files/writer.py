@@ -322,6 +322,12 @@ class Files(OwnFiles):
                 with reported(target, "written"):
                     self._kept.reclaim(target.with_name(name), target, known)
 
+    def _put(self, path: Path, data: bytes, mode: int) -> None:
+        """Under the file's lock: what a killed pgherald left beside it goes on the way."""
+        with self.lock(path):
+            self.sweep(path, ())
+            super()._put(path, data, mode)
+
     def _keep_owner(self, fd: int, old: Snapshot, *, private: bool) -> None:
         """Give a new file the owner and group of the old one.
 

@@ -19,7 +19,8 @@ def is_held(path: Path) -> bool:
 
     Looks by taking it for an instant; whoever comes in just then waits for that long.
     """
-    if not path.exists():
+    # What is no file was put there by somebody else, and nobody can hold it.
+    if not path.is_file():
         return False
     try:
         import fcntl  # noqa: PLC0415 – only Unix has it

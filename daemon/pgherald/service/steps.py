@@ -76,6 +76,10 @@ class WritesOwnFiles(Protocol):
         """Delete a file of pgherald's own."""
         ...
 
+    def sweep(self, target: Path) -> None:
+        """Delete what a killed pgherald left beside it."""
+        ...
+
 
 def apply(
     steps: Sequence[Step],
@@ -97,6 +101,7 @@ def apply(
                 files.write_private(step.path, step.text.encode(step.encoding))
             case Remove():
                 files.remove_own(step.path)
+                files.sweep(step.path)
             case Run():
                 _run(step, programs, sleep)
 
