@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -484,3 +485,29 @@ def test_two_committers_take_turns(tmp_path: Path) -> None:
     assert [child.report for child in children] == ["", ""]
     assert len({path.read_bytes() for path in paths}) == 1
     home.check_nothing_left()
+
+
+def test_a_kill_while_an_old_journal_is_deleted(tmp_path: Path) -> None:
+    """What is deleted half goes at the next start: no damaged journal, and no password, is left."""
+    home = Home(tmp_path / "home")
+    disk = QuickDisk()
+    committer = home.committer(disk)
+    files = Files(home.state / "locks", disk)
+    for turn in range(9):
+        step = Step("pgpass", files.read(home.pgpass), b"CANARY %d" % turn, private=True)
+        # As if each had been killed before it tidied up.
+        committer._journals.tidy = lambda: None  # type: ignore[method-assign]  # likewise
+        committer.commit([step], proven=True, note="test")
+    pristine = tmp_path / "pristine"
+    shutil.copytree(home.root, pristine, symlinks=True)
+    for at in range(1, ENOUGH):
+        shutil.rmtree(home.root)
+        shutil.copytree(pristine, home.root, symlinks=True)
+        child = well(in_child(partial(home.recover, KillingDisk(at))))
+        well(in_child(partial(home.recover, disk)))
+        left = sorted(path.name.partition("-")[2] for path in (home.state / "commits").iterdir())
+        assert left == ["0001", "0005", "0006", "0007", "0008", "0009"], at
+        home.check_nothing_left()
+        if not child.killed:
+            break
+    assert at > 10

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pgherald.clock import Clock
@@ -40,6 +40,7 @@ from pgherald.sync.journal import (
     Images,
     Journal,
     Journals,
+    Written,
     withdraw_quietly,
 )
 from pgherald.sync.originals import Original, originals
@@ -57,17 +58,26 @@ class Committer:
         files: the one writer.
         folder: where the journals lie, pgherald's own.
         clock: dates the commits.
+        clients: see `Journals`.
     """
 
-    def __init__(self, files: Files, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        files: Files,
+        folder: Path,
+        clock: Clock,
+        clients: Collection[tuple[Path, str]] | None = None,
+    ) -> None:
         self._files = files
         self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk)}
-        self._journals = Journals(files, folder)
+        self._journals = Journals(files, folder, clients)
         self._clock = clock
         #: Why journals stay open, as far as it was said.
         self._said: set[str] = set()
 
-    def commit(self, steps: Sequence[Step], *, proven: bool, note: str) -> CommitRecord | None:
+    def commit(
+        self, steps: Sequence[Step], *, proven: bool, note: str, logins: Sequence[Written] = ()
+    ) -> CommitRecord | None:
         """Write all files, or none; None when there was nothing to write.
 
         Args:
@@ -75,6 +85,7 @@ class Committer:
             proven: whether every login in them was proven. If the machine fails on the way,
                 a proven commit is finished at the next start, another one taken back.
             note: what it is for, without any secret.
+            logins: those in it, for whoever has to record them should this process be killed.
 
         Raises:
             ChangedMeanwhile: a file is not what it was planned on; nothing was written,
@@ -85,7 +96,6 @@ class Committer:
         busy = [step for step in steps if not step.idle]
         if not busy:
             return None
-        _refuse_twins(busy)
         with self._files.lock(self._journals.folder):
             for settled in self._recover():
                 if not settled.failed:
@@ -93,7 +103,7 @@ class Committer:
                     path = settled.record.files[0].path
                     raise ChangedMeanwhile("was settled after an interrupted commit", path=path)
             with self._locked(step.snapshot.target for step in busy):
-                return self._perform(busy, proven=proven, note=note)
+                return self._perform(busy, proven=proven, note=note, logins=logins)
 
     def recover(self) -> list[Settled]:
         """Settle what a kill or a power cut interrupted. To be called at every start.
@@ -129,6 +139,7 @@ class Committer:
             journal = next((j for j in self._journals.done() if j.record.id == commit_id), None)
             if journal is None:
                 raise FileTrouble(f"there is no commit {commit_id}")
+            self._journals.refuse_strangers(journal.record)
             steps: list[Step] = []
             left: list[Path] = []
             for index, file in enumerate(journal.record.files):
@@ -144,7 +155,9 @@ class Committer:
             record = self.commit(steps, proven=True, note=f"rollback of {commit_id}")
         return RolledBack(record, tuple(left))
 
-    def _perform(self, steps: Sequence[Step], *, proven: bool, note: str) -> CommitRecord:
+    def _perform(
+        self, steps: Sequence[Step], *, proven: bool, note: str, logins: Sequence[Written]
+    ) -> CommitRecord:
         for step in steps:
             self._media[step.medium].verify(step.snapshot)
             self._media[step.medium].refuse_unwritable(step.snapshot)
@@ -154,6 +167,7 @@ class Committer:
             [_record_of(step) for step in steps],
             [Images(step.snapshot.content, step.way, step.new) for step in steps],
             proven=proven,
+            logins=logins,
         )
         touched: set[Path] = set()
         try:
@@ -356,20 +370,6 @@ def _told_only() -> Iterator[None]:
         yield
     except ClientError as exc:
         log.warning("%s", exc)
-
-
-def _refuse_twins(steps: Sequence[Step]) -> None:
-    """Refuse two clients that turn out to be one file: each would undo the other's work."""
-    seen: dict[Path, Path] = {}
-    for step in steps:
-        path, target = step.snapshot.path, step.snapshot.target
-        if target in seen:
-            raise FileTrouble(
-                f"is the same file as {seen[target]}",
-                "Give each client a file of its own in the configuration.",
-                path=path,
-            )
-        seen[target] = path
 
 
 def _record_of(step: Step) -> FileRecord:

@@ -2,7 +2,7 @@
 
 One folder per commit, in a private folder of pgherald's own:
 
-    20261124T025915Z-0007.draft    being written, or taken back: no client holds it
+    20261124T025915Z-0007.draft    being written, taken back or deleted: nobody needs it
     20261124T025915Z-0007.open     complete and synced: clients may be touched
     20261124T025915Z-0007          done
     20261124T025915Z-0007.damaged  was open and can no longer be understood
@@ -16,88 +16,54 @@ needed to roll it back stays, for the last five commits of each file.
 
 from __future__ import annotations
 
-import json
 import logging
+import re
+import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Files, digest, reported
+from pgherald.files.writer import SIZE_LIMIT
+from pgherald.sync import manifest
+from pgherald.sync.manifest import FORMAT, CommitRecord, FileRecord, Written
 from pgherald.sync.originals import holding_first
+
+__all__ = [
+    "FORMAT",
+    "KEPT",
+    "CommitRecord",
+    "Damaged",
+    "FileRecord",
+    "Images",
+    "Journal",
+    "Journals",
+    "Written",
+    "withdraw_quietly",
+]
 
 log = logging.getLogger(__name__)
 
 #: Commits kept for each file beside its first one, and damaged ones kept in all.
 KEPT: Final = 5
 
-#: Raised by one when an older pgherald could no longer understand a manifest.
-FORMAT: Final = 2
-
-#: Formats that can be read. The first knew files only.
-_FORMATS: Final = (1, FORMAT)
-
 _DRAFT: Final = ".draft"
 _OPEN: Final = ".open"
 _DAMAGED: Final = ".damaged"
 _MANIFEST: Final = "manifest.json"
 
+#: How every name of a journal begins, and what all of it is but for the state. There will never
+#: be as many commits as twelve digits count.
+_STAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-")
+_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9]{4,12})")
+
 
 class Damaged(FileTrouble):
     """A journal that cannot be understood."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """One file of a commit. Digests are SHA-256 in hex; None where there is no file.
-
-    Attributes:
-        label: what a person calls the client.
-        path: the file as the configuration named it.
-        target: the same without links.
-        private: whether only the owner may read it.
-        before: digest of what it held.
-        expand: digest of what it held on the way; None when there was no such step.
-        after: digest of what it was to hold.
-        medium: `file`, or `rows` of a database; the images are then of rows.
-    """
-
-    label: str
-    path: Path
-    target: Path
-    private: bool
-    before: str | None
-    expand: str | None
-    after: str | None
-    medium: str = "file"
-
-    @property
-    def states(self) -> frozenset[str | None]:
-        """Digests of all that the commit lets the file hold; anything else is an edit."""
-        way = () if self.expand is None else (self.expand,)
-        return frozenset((self.before, self.after, *way))
-
-
-@dataclass(frozen=True, slots=True)
-class CommitRecord:
-    """What one commit did. Holds no secret.
-
-    Attributes:
-        id: its name, such as `20261124T025915Z-0007`.
-        at: when, UTC.
-        note: what it was for.
-        proven: whether the logins in it were proven.
-        files: the files that it wrote.
-    """
-
-    id: str
-    at: datetime
-    note: str
-    proven: bool
-    files: tuple[FileRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +102,7 @@ class Journal:
         wanted: str | None = getattr(self.record.files[index], name)
         if wanted is None:
             return None
-        content = _read(self._folder / f"{index}.{name}")
+        content = _read(self._folder / f"{index}.{name}", SIZE_LIMIT)
         if digest(content) != wanted:
             raise Damaged("is not what was written", path=self._folder / f"{index}.{name}")
         return content
@@ -163,6 +129,8 @@ class Journal:
     def _become(self, state: str) -> None:
         new = self._folder.with_name(self.record.id + state)
         if new != self._folder:
+            # What bears the name already is a copy that somebody made, or a rest.
+            self._files.remove_own_tree(new, within=new.parent)
             self._files.rename_own(self._folder, new)
             self._folder = new
         self._files.sync_folder(new.parent)
@@ -174,11 +142,16 @@ class Journals:
     Args:
         files: the one writer.
         folder: pgherald's own folder for them.
+        clients: path and medium of each client, where none but these may be written because
+            a journal says so; None for no such limit.
     """
 
-    def __init__(self, files: Files, folder: Path) -> None:
+    def __init__(
+        self, files: Files, folder: Path, clients: Collection[tuple[Path, str]] | None = None
+    ) -> None:
         self._files = files
         self.folder = folder
+        self._clients = clients
 
     def begin(
         self,
@@ -188,16 +161,24 @@ class Journals:
         images: Sequence[Images],
         *,
         proven: bool,
+        logins: Sequence[Written] = (),
     ) -> Journal:
         """Write a journal; once this returns it survives a power cut, and clients may be touched.
 
         Raises:
-            FileTrouble: it could not be written, and nothing of it counts.
+            FileTrouble: it could not be written, and nothing of it counts; or two clients turn
+                out to be one file.
         """
+        _refuse_twins(files)
         self._files.private_folder(self.folder)
         stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         record = CommitRecord(
-            f"{stamp}-{self._last_number() + 1:04}", at, note, proven, tuple(files)
+            f"{stamp}-{self._last_number() + 1:04}",
+            at,
+            note,
+            proven,
+            tuple(files),
+            tuple(logins),
         )
         folder = self.folder / (record.id + _DRAFT)
         journal = Journal(self._files, folder, record)
@@ -207,8 +188,8 @@ class Journals:
                 for name, content in image.by_name():
                     if content is not None:
                         self._files.write_new_private(folder / f"{index}.{name}", content)
-            manifest = json.dumps(_to_json(record), indent=1).encode()
-            self._files.write_new_private(folder / _MANIFEST, manifest)
+            content = manifest.written(record)
+            self._files.write_new_private(folder / _MANIFEST, content)
             self._files.sync_folder(folder)
             journal._become(_OPEN)  # noqa: SLF001 – the state is this module's affair
         except BaseException:
@@ -219,17 +200,35 @@ class Journals:
     def opened(self) -> Iterator[Journal]:
         """Commits that were begun and neither finished nor withdrawn, oldest first.
 
-        One that cannot be understood is set aside and logged.
+        One that cannot be understood, or that would write what is no client, is set aside and
+        logged. One that the system refuses to read stays, and is logged.
         """
         for commit_id in self._ids(_OPEN):
             folder = self.folder / (commit_id + _OPEN)
             try:
                 journal = Journal(self._files, folder, _read_manifest(folder, commit_id))
                 journal.check()
+                self.refuse_strangers(journal.record)
             except Damaged as exc:
-                self._set_aside(commit_id, folder, exc)
+                self._set_aside(folder, exc)
+            except FileTrouble as exc:
+                log.error("%s", exc)  # noqa: TRY400 – no bug, so no traceback
             else:
                 yield journal
+
+    def refuse_strangers(self, record: CommitRecord) -> None:
+        """Make sure that a commit wrote clients alone.
+
+        Raises:
+            Damaged: it says that it wrote something else.
+        """
+        for file in record.files:
+            if self._clients is not None and (file.path, file.medium) not in self._clients:
+                raise Damaged(
+                    "is named in a journal and is no client of the configuration",
+                    "To have it written, name it there once more.",
+                    path=file.path,
+                )
 
     def done(self) -> list[Journal]:
         """Finished commits, newest first; one that cannot be understood is set aside."""
@@ -239,11 +238,15 @@ class Journals:
             try:
                 found.append(Journal(self._files, folder, _read_manifest(folder, commit_id)))
             except Damaged as exc:
-                self._set_aside(commit_id, folder, exc)
+                self._set_aside(folder, exc)
+            except FileTrouble as exc:
+                log.warning("%s", exc)
         return found
 
     def tidy(self) -> None:
         """Delete what no recovery, no rollback and no undoing of everything needs any more."""
+        for name in self._odd():
+            self._set_aside(self.folder / name, Damaged("has an odd name", path=self.folder / name))
         for commit_id in self._ids(_DRAFT):
             self._remove(commit_id + _DRAFT)
         later: Counter[Path] = Counter()
@@ -264,22 +267,44 @@ class Journals:
             if name.endswith((".after", ".expand")):
                 self._files.remove_own(folder / name)
 
-    def _set_aside(self, commit_id: str, folder: Path, why: Damaged) -> None:
-        aside = self.folder / (commit_id + _DAMAGED)
+    def _set_aside(self, folder: Path, why: Damaged) -> None:
+        aside = folder.with_name(folder.name.partition(".")[0] + _DAMAGED)
         log.error("%s; this damaged journal of a commit is kept as %s", why.title, aside)
+        self._files.remove_own_tree(aside, within=self.folder)
         self._files.rename_own(folder, aside)
 
     def _remove(self, name: str) -> None:
-        self._files.remove_own_tree(self.folder / name, within=self.folder)
+        """Delete it; a kill on the way leaves a draft, which goes at the next start."""
+        folder = self.folder / name
+        draft = folder.with_name(name.partition(".")[0] + _DRAFT)
+        if folder != draft:
+            self._files.remove_own_tree(draft, within=self.folder)
+            self._files.rename_own(folder, draft)
+        self._files.remove_own_tree(draft, within=self.folder)
 
     def _last_number(self) -> int:
-        numbers = [_number(name) for name in self._files.names(self.folder)]
+        numbers = [_number(name) for name in self._names()]
         return max((number for number in numbers if number is not None), default=0)
+
+    def _names(self) -> tuple[str, ...]:
+        """What lies in the folder; none when there is no such folder, or a file in its place."""
+        self._files.make_way_for_folder(self.folder)
+        return self._files.names(self.folder)
+
+    def _odd(self) -> list[str]:
+        """Names like a journal's that are none: nobody would find what such a one has left open."""
+        states = ("", _DRAFT, _OPEN, _DAMAGED)
+        odd = []
+        for name in self._names():
+            commit_id, dot, state = name.partition(".")
+            if _STAMP.match(name) and (_number(commit_id) is None or dot + state not in states):
+                odd.append(name)
+        return [name for name in odd if not name.endswith(_DAMAGED)]
 
     def _ids(self, state: str) -> list[str]:
         """Ids of the commits in that state, oldest first."""
         ids: list[tuple[int, str]] = []
-        for name in self._files.names(self.folder):
+        for name in self._names():
             commit_id, dot, found = name.partition(".")
             number = _number(commit_id)
             if number is not None and dot + found == state:
@@ -295,65 +320,46 @@ def withdraw_quietly(journal: Journal) -> None:
         log.warning("%s", exc)
 
 
+def _refuse_twins(files: Sequence[FileRecord]) -> None:
+    """Refuse two clients that turn out to be one file: each would undo the other's work."""
+    seen: dict[Path, Path] = {}
+    for file in files:
+        if file.target in seen:
+            raise FileTrouble(
+                f"is the same file as {seen[file.target]}",
+                "Give each client a file of its own in the configuration.",
+                path=file.path,
+            )
+        seen[file.target] = file.path
+
+
 def _number(name: str) -> int | None:
-    stamp, dash, number = name.partition(".")[0].partition("-")
-    return int(number) if stamp and dash and number.isdecimal() else None
+    found = _ID.fullmatch(name.partition(".")[0])
+    return None if found is None else int(found[1])
 
 
-def _to_json(record: CommitRecord) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "at": record.at.isoformat(),
-        "note": record.note,
-        "proven": record.proven,
-        "files": [
-            {
-                "label": file.label,
-                "path": str(file.path),
-                "target": str(file.target),
-                "private": file.private,
-                "before": file.before,
-                "expand": file.expand,
-                "after": file.after,
-                "medium": file.medium,
-            }
-            for file in record.files
-        ],
-    }
+def _read(path: Path, limit: int) -> bytes:
+    """A plain file's bytes.
 
-
-def _read(path: Path) -> bytes:
+    Raises:
+        Damaged: there is none, or one larger than `limit` in bytes.
+    """
     with reported(path, "read"):
         try:
+            # Before it is opened: to open a pipe is to wait for its other end.
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
+                raise Damaged("is not what was written", path=path)
             return path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Damaged("is missing", path=path) from None
 
 
 def _read_manifest(folder: Path, commit_id: str) -> CommitRecord:
-    content = _read(folder / _MANIFEST)
+    content = _read(folder / _MANIFEST, manifest.SIZE_LIMIT)
     try:
-        read = json.loads(content)
-        if read["format"] not in _FORMATS:
-            raise Damaged("was written by another pgherald", path=folder)
-        return CommitRecord(
-            commit_id,
-            datetime.fromisoformat(read["at"]),
-            str(read["note"]),
-            bool(read["proven"]),
-            tuple(
-                FileRecord(
-                    str(file["label"]),
-                    Path(file["path"]),
-                    Path(file["target"]),
-                    bool(file["private"]),
-                    file["before"],
-                    file["expand"],
-                    file["after"],
-                    str(file.get("medium", "file")),
-                )
-                for file in read["files"]
-            ),
-        )
-    except (ValueError, KeyError, TypeError) as exc:
+        return manifest.read(content, commit_id)
+    except manifest.OtherFormat:
+        raise Damaged("was written by another pgherald", path=folder) from None
+    except ValueError as exc:
         raise Damaged("has a manifest that cannot be understood", path=folder) from exc
