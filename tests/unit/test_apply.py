@@ -247,8 +247,47 @@ async def test_what_was_not_proven_is_told_so(tmp_path: Path) -> None:
         plan = await house.applier.apply([item])
         assert [news.proven for news in house.news] == [False]
         assert house.store.databases()[0].proven_at is None
-        house.applier.record([item], plan, late=True)
+        await house.applier.record([item], plan, late=True)
         assert house.news[-1].proven is True
+
+
+async def test_what_was_interrupted_is_recorded_as_it_happened(tmp_path: Path) -> None:
+    """A commit whose process was killed before it could record it: seen, proven, and its release."""
+    async with household(tmp_path) as house:
+        await house.applier.apply([cleared(1)])
+        recorded, house.store.record = house.store.record, lambda *_: None  # type: ignore[method-assign]  # killed
+        plan = await house.applier.apply([cleared(2)])
+        house.store.record = recorded  # type: ignore[method-assign]  # likewise
+        assert house.store.history() == []
+        house.news.clear()
+        await house.clock.advance(3600)
+        again = dataclasses.replace(
+            cleared(2), proven_at=None, seen_at=house.clock.now(), release=9
+        )
+        await house.applier.record([again], plan, late=True)
+        (record,) = house.store.history()
+        assert (record.rotation.seen_at, record.rotation.proven_at, record.rotation.release) == (
+            cleared(2).seen_at, cleared(2).proven_at, 7,
+        )  # fmt: skip
+        assert [(news.kind, news.proven) for news in house.news] == [(NewsKind.ROTATED, True)]
+        # A login that no commit has written is recorded as it is seen.
+        other = dataclasses.replace(cleared(3), proven_at=None)
+        await house.applier.record([other], plan, late=True)
+        assert house.store.history()[0].rotation.proven_at is None
+
+
+async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) -> None:
+    """Once, with all that history knows of it; and what was told is not told again."""
+    async with household(tmp_path) as house:
+        await house.applier.apply([cleared(1)])
+        told, house.store.told = house.store.told, lambda _: None  # type: ignore[assignment,method-assign]  # killed
+        await house.applier.apply([cleared(2)])
+        house.store.told = told  # type: ignore[method-assign]  # likewise
+        before = house.news[-1]
+        house.news.clear()
+        for _ in range(2):
+            await house.applier.resume()
+        assert house.news == [dataclasses.replace(before, service="")]
 
 
 async def test_only_what_changed_is_told(tmp_path: Path) -> None:
@@ -423,7 +462,7 @@ async def test_the_note_of_a_commit_is_in_order(tmp_path: Path) -> None:
 async def test_what_no_client_holds_is_not_kept(tmp_path: Path) -> None:
     """Where there is no client nothing is current, whatever was told."""
     async with household(tmp_path) as house:
-        house.applier.record([cleared(1)], Plan())
+        await house.applier.record([cleared(1)], Plan())
         assert house.store.databases() == []
         assert house.store.history() == []
         assert [news.clients for news in house.news] == [()]
@@ -469,7 +508,7 @@ async def test_what_nobody_holds_is_no_rotation(tmp_path: Path) -> None:
     async with household(tmp_path, clients=[never]) as house:
         plan = await house.applier.plan([cleared(1).entry])
         for number in (1, 2):
-            house.applier.record([cleared(number)], plan)
+            await house.applier.record([cleared(number)], plan)
         assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
         assert house.store.history() == []
 

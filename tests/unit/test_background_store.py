@@ -19,7 +19,7 @@ from pgherald.errors import StoreError, Unavailable
 from pgherald.files import Files
 from pgherald.model import Entry, Rotation
 from pgherald.store import BackgroundStore, Store, Trouble
-from pgherald.store import sqlite as sqlite_module
+from pgherald.store import file as state_file
 from support.fake_clock import START
 from support.household import database, login
 
@@ -30,7 +30,7 @@ LIMIT = 30.0
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for a locked file gives up sooner than outside."""
-    monkeypatch.setattr(sqlite_module, "_BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(state_file, "_BUSY_TIMEOUT", 0.05)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
     """
     with locked(path):
         for number in range(1, 6):
-            store.add_rotations([(rotation(number), "Shop")], ("psql",))
+            store.record((), None, {}, [(rotation(number), "Shop")], ("psql",))
             store.current([Entry(SHOP, login(number))], START, {SHOP.key: START})
             store.looked([SHOP], START + timedelta(seconds=number))
         store.put_trouble(trouble("down"))
@@ -193,7 +193,7 @@ def test_a_file_that_is_gone_is_begun_anew(
     assert store.catch_up()
     store.submit(lambda file: file.close())
     path.write_bytes(b"no database at all" * 100)
-    store.add_rotations([(rotation(1), "Shop")], ("psql",))
+    store.record((), None, {}, [(rotation(1), "Shop")], ("psql",))
     assert store.catch_up(LIMIT)
     assert len(store.history()) == 1
     assert path.with_name("state.db.damaged").exists()
@@ -225,18 +225,27 @@ def test_the_end_does_not_wait_for_a_lock(
     """A daemon that stops while somebody holds the file gives up, and says how much is lost."""
     store = BackgroundStore.open(path, Files(tmp_path / "locks"))
     with locked(path):
-        store.add_rotations([(rotation(1), "Shop")], ("psql",))
+        store.record((), None, {}, [(rotation(1), "Shop")], ("psql",))
         store.close()
         until(lambda: "1 records could not be written" in caplog.text)
 
 
-def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened(path: Path, tmp_path: Path) -> None:
     """The error is raised where the store is opened."""
-    folder = tmp_path / "state.db"
-    folder.mkdir()
-    (folder / "x").touch()
-    with pytest.raises(StoreError):
-        BackgroundStore.open(folder, Files(tmp_path / "locks"))
+    Store.open(path, Files(tmp_path / "locks")).close()
+    with locked(path), pytest.raises(StoreError):
+        BackgroundStore.open(path, Files(tmp_path / "locks"))
+
+
+def test_damage_is_known_to_whoever_shows_it(path: Path, store: BackgroundStore) -> None:
+    """A file that is damaged while it is open is begun anew, and the opener hears of it once."""
+    heard: list[StoreError] = []
+    store.on_afresh = heard.append
+    path.write_bytes(b"damaged" * 1000)
+    store.looked([SHOP], START)
+    assert store.catch_up()
+    assert [state.key for state in store.databases()] == [SHOP.key]
+    assert heard == [store.afresh]
 
 
 async def test_changes_are_told_in_time(store: BackgroundStore) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -62,25 +64,24 @@ async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
         assert house.store.databases()[0].current_at == before
 
 
-async def test_a_damaged_state_file_stops_no_rotation(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_a_held_state_file_stops_no_rotation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the state cannot be kept any more, rotations are written and announced all the same.
 
     That is in the log once, however often something cannot be recorded.
     """
+    monkeypatch.setattr("pgherald.store.file._BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("pgherald.sync.apply._RECORD_LIMIT", 0.05)
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
         assert house.store.catch_up()
-        state = tmp_path / "state" / "state.db"
-        state.unlink()
-        state.mkdir()
-        (state / "x").touch()
-        house.store.submit(lambda file: file.close())  # as if its disk had gone
-        for number in range(2, 7):
-            await house.sees((SHOP, login(number)))
-            assert house.held(SHOP) == {f"u{number}"}
-        await until(lambda: "cannot be used" in caplog.text)
+        with contextlib.closing(sqlite3.connect(tmp_path / "state" / "state.db")) as holder:
+            holder.execute("BEGIN EXCLUSIVE")
+            for number in range(2, 7):
+                await house.sees((SHOP, login(number)))
+                assert house.held(SHOP) == {f"u{number}"}
+            await until(lambda: "cannot be used" in caplog.text)
         assert house.kinds() == [NewsKind.ADDED, *[NewsKind.ROTATED] * 5]
         said = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert [record.levelno for record in said] == [logging.ERROR]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from datetime import timedelta
 
 import pytest
 
+from pgherald.config.settings import Level
 from pgherald.model import News, NewsKind
 from pgherald.notify.desktop import Receipt
 from pgherald.notify.tell import Teller
@@ -192,3 +194,32 @@ async def test_close_with_nothing_to_tell(clock: FakeClock, desktop: FakeDesktop
     """An idle teller ends at once."""
     await Teller(desktop, None, clock, log).close()
     assert desktop.closed
+
+
+async def test_whoever_records_hears_what_was_told(clock: FakeClock, desktop: FakeDesktop) -> None:
+    """Not when news comes in but once it was shown; what is not wanted needs no showing."""
+    heard: list[str] = []
+    teller = Teller(
+        desktop, None, clock, log, level=Level.TROUBLE,
+        on_told=lambda news: heard.extend(item.label for item in news),
+    )  # fmt: skip
+    teller.post(rotated("unwanted"))
+    assert heard == ["unwanted"]
+    teller.post(dataclasses.replace(rotated("wanted"), behind=(("psql", "locked"),)))
+    await clock.advance(0.4)
+    assert heard == ["unwanted"]
+    await clock.advance(1)
+    assert heard == ["unwanted", "wanted"]
+
+
+async def test_what_could_not_be_shown_in_time_was_not_told(
+    clock: FakeClock, desktop: FakeDesktop
+) -> None:
+    """A notice that a stopping daemon gave up is told by the next one."""
+    heard: list[object] = []
+    desktop.takes = 60
+    teller = Teller(desktop, None, clock, log, on_told=heard.extend)
+    teller.post(rotated("A"))
+    await clock.advance(1)
+    await teller.close(within=0.01)
+    assert heard == []

@@ -13,7 +13,6 @@ import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -286,7 +285,7 @@ async def test_metrics(room: Room) -> None:
     at = START + timedelta(minutes=1)
     for _ in range(2):
         rotation = Rotation(KEY, ("user", "password"), at, at, at, 42)
-        room.store.add_rotations([(rotation, "Shop")], ("psql",))
+        room.store.record((), None, {}, [(rotation, "Shop")], ("psql",))
     room.publisher = room.publishing()
     async with room.running():
         room.publisher.follow(room.config, "x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,8 +83,8 @@ def test_fingerprints_of_two_machines_differ(tmp_path: Path) -> None:
     prints = []
     for name in ("one", "two"):
         with Store.open(tmp_path / name, Files(tmp_path / "locks")) as opened:
-            prints.append(opened._fingerprint(LOGIN))
-    assert not set(prints[0].values()) & set(prints[1].values())
+            prints.append(opened.mark(KEY, LOGIN))
+    assert prints[0] != prints[1]
 
 
 def test_a_proof_counts_for_its_own_login_alone(store: Store) -> None:
@@ -135,7 +135,7 @@ def test_the_latest_of_each(store: Store) -> None:
 
 def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest rotations go once there are too many."""
-    monkeypatch.setattr("pgherald.store.sqlite.HISTORY_LIMIT", 3)
+    monkeypatch.setattr("pgherald.store.file.HISTORY_LIMIT", 3)
     for number in range(5):
         store.add_rotation(rotation(number), "Shop", ())
     assert [record.rotation.release for record in store.history()] == [4, 3, 2]
@@ -238,6 +238,7 @@ def test_a_newer_state_file_is_left_alone(path: Path, store: Store, tmp_path: Pa
     store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
+        connection.execute("UPDATE about SET value = '99' WHERE name = 'schema_version'")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="newer pgherald"):
@@ -252,12 +253,6 @@ def test_trouble_with_the_file_is_named(path: Path, store: Store) -> None:
         store.note("a", "b")
     with pytest.raises(StoreError, match=str(path)):
         store.history()
-    folder = path.with_name("folder")
-    folder.mkdir()
-    with pytest.raises(StoreError, match="folder"):
-        Store.open(folder, Files(path.parent / "locks"))
-    with pytest.raises(StoreError, match="folder"):
-        Store.read_only(folder)
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
@@ -308,3 +303,167 @@ def test_an_older_state_file_is_brought_up_to_date(tmp_path: Path) -> None:
         store.keep_rows(Path("/a"), "new")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
+
+
+# --- damage while it is open ------------------------------------------------------------------
+
+
+def zeroed(path: Path, table: str) -> None:
+    """One page of the disk is empty."""
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        # Whoever has the file open sees by its count of changes that it is another one.
+        connection.execute("INSERT OR REPLACE INTO about VALUES ('x', 'y')")
+        connection.commit()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+
+
+@pytest.mark.parametrize("table", ["about", "database", "rotation", "trouble", "pgadmin"])
+def test_damage_that_comes_later_is_outlived(store: Store, path: Path, table: str) -> None:
+    """Whatever is asked of a file that is damaged by now is done with a new one, and said once."""
+    store.add_rotation(rotation(1), "Shop", ())
+    said: list[StoreError] = []
+    store.on_afresh = said.append
+    zeroed(path, table)
+    for _ in range(2):
+        store.looked([SHOP], NOW)
+        store.current([ENTRY], NOW, {})
+        store.put_trouble(TROUBLE)
+        store.keep_rows(Path("/a"), "{}")
+        store.note("a", "b")
+        store.told([KEY])
+    assert store.changed(KEY, LOGIN) == ()
+    assert [state.key for state in store.databases()] == [KEY]
+    assert (store.troubles(), store.known_rows()) == ([TROUBLE], {Path("/a"): "{}"})
+    assert store.notes() == {"a": "b"}
+    assert len(store.history()) == (0 if table == "rotation" else 1)
+    assert [error.title for error in said] == [
+        "pgherald's state file was damaged and has been started afresh"
+    ]
+    assert path.with_name("state.db.damaged").exists()
+
+
+def test_a_file_that_another_process_has_replaced_is_followed(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    """What a daemon keeps is kept where everybody looks, not in the file that was set aside."""
+    said: list[StoreError] = []
+    store.on_afresh = said.append
+    path.rename(path.with_name("state.db.damaged"))
+    with Store.open(path, Files(tmp_path / "locks")) as other:
+        store.current([ENTRY], NOW, {})
+        assert other.changed(KEY, LOGIN) == ()
+        assert store.changed(KEY, LOGIN) == ()
+    path.unlink()
+    store.note("a", "b")
+    assert path.exists()
+    assert said == []
+
+
+def test_an_earlier_damaged_file_makes_room(path: Path, tmp_path: Path) -> None:
+    """One is kept: the latest; also where a folder bears its name."""
+    path.with_name("state.db.damaged").mkdir()
+    (path.with_name("state.db.damaged") / "x").touch()
+    for content in (b"first" * 100, b"second" * 100):
+        path.write_bytes(content)
+        Store.open(path, Files(tmp_path / "locks")).close()
+        assert path.with_name("state.db.damaged").read_bytes() == content
+
+
+def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_path: Path) -> None:
+    """Rotations outlive damage to another table, and are numbered on."""
+    for number in range(3):
+        store.add_rotation(rotation(number), "Shop", ("psql",))
+    before = store.history()
+    store.close()
+    zeroed(path, "trouble")
+    with Store.open(path, Files(tmp_path / "locks")) as again:
+        assert [each.rotation for each in again.history()] == [each.rotation for each in before]
+        assert again.afresh is not None
+        assert "Its history was saved." in again.afresh.advice
+        again.add_rotation(rotation(9), "Shop", ())
+        assert len(again.history()) == 4
+
+
+@pytest.mark.parametrize(
+    "hinders",
+    [
+        lambda connection: connection.execute("BEGIN EXCLUSIVE"),
+        lambda connection: connection.execute("BEGIN IMMEDIATE"),
+    ],
+    ids=["exclusive", "immediate"],
+)
+def test_a_locked_file_is_not_damaged(
+    store: Store, path: Path, hinders: Callable[[sqlite3.Connection], object]
+) -> None:
+    """It is named as locked, and stays where it is."""
+    store._connection.execute("PRAGMA busy_timeout = 20")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        hinders(other)
+        with pytest.raises(StoreError, match="locked"):
+            store.note("a", "b")
+    assert not path.with_name("state.db.damaged").exists()
+    store.note("a", "b")
+
+
+def test_a_full_disk_is_not_damage(store: Store, path: Path) -> None:
+    """It is named as full, and what was kept stays."""
+    store.note("a", "b")
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"):
+        store.note("c", "d" * 100_000)
+    assert not path.with_name("state.db.damaged").exists()
+    assert store.notes() == {"a": "b"}
+
+
+def test_a_value_that_no_file_can_hold(store: Store, path: Path) -> None:
+    """A name that is no text is an error of that value, not of the file."""
+    with pytest.raises(StoreError, match="cannot hold"):
+        store.note("a", "\udcff")
+    assert not path.with_name("state.db.damaged").exists()
+
+
+def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:
+    """It has no seal, and neither looks like a rotation nor loses its proof."""
+    store.current([ENTRY], NOW, {KEY: NOW})
+    old = store._prints.of(KEY, LOGIN, sealed=False)
+    assert "seal" not in old
+    store._connection.execute("UPDATE database SET fingerprint = ?", (old,))
+    assert store.changed(KEY, LOGIN) == ()
+    store.current([ENTRY], NOW, {})
+    assert store.databases()[0].proven
+
+
+def test_a_damaged_fingerprint_is_no_rotation(store: Store) -> None:
+    """Nor is one of another database: who has one letter wrong knows nothing."""
+    store.current([ENTRY], NOW, {})
+    (print_,) = store._connection.execute("SELECT fingerprint FROM database").fetchone()
+    other = DatabaseKey("default", "blog", "DATABASE")
+    store.current([Entry(dataclasses.replace(SHOP, key=other), LOGIN)], NOW, {})
+    for place in range(len(print_)):
+        wrong = print_[:place] + chr(ord(print_[place]) ^ 1) + print_[place + 1 :]
+        store._connection.execute("UPDATE database SET fingerprint = ?", (wrong,))
+        assert store.changed(KEY, LOGIN) in ((), None), wrong
+    store._connection.execute("UPDATE database SET fingerprint = ?", (print_,))
+    assert store.changed(KEY, LOGIN) == ()
+    assert store.changed(other, LOGIN) is None
+
+
+def test_a_rotation_is_untold_until_it_is_told(store: Store) -> None:
+    """What was recorded in the last moment is known to be told still; each database for itself."""
+    blog = DatabaseKey("default", "blog", "DATABASE")
+    store.record(
+        [ENTRY], NOW, {KEY: NOW}, [(rotation(1), "Shop"), (rotation(2, blog), "B")], ("psql",)
+    )
+    assert [each.label for each in store.untold()] == ["Shop", "B"]
+    store.told([KEY])
+    assert [each.label for each in store.untold()] == ["B"]
+    store.told([KEY, blog])
+    assert store.untold() == []
+    assert len(store.history()) == 2

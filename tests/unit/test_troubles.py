@@ -306,3 +306,11 @@ def test_what_was_told_before_a_restart(desk: Desk) -> None:
     desk.troubles.ended(SUBJECT)
     desk.arose(LoginRequired("No token"))
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]
+
+
+def test_a_store_that_began_anew_hears_all_that_is_known(desk: Desk) -> None:
+    """What does not work is shown by `status` also after the state file was lost."""
+    desk.arose(LoginRequired("No token"))
+    desk.store.path.write_bytes(b"no database" * 100)
+    desk.troubles.keep_anew()
+    assert [trouble.title for trouble in desk.store.troubles()] == ["No token"]

@@ -25,6 +25,7 @@ What `--json` prints; scripts may rely on it:
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 
 import click
@@ -105,7 +106,10 @@ async def reconcile(
         ) as machine:
             with progress(lambda: doing(machine)) as say:
                 report = await check(machine, say, prune=prune)
-        if not state.store.catch_up():
+        if (damage := state.store.afresh) is not None:
+            said = f"{damage.title}. {damage.advice}"
+            report = dataclasses.replace(report, warnings=(said, *report.warnings))
+        if not await asyncio.to_thread(state.store.catch_up):
             problem(
                 f"{state.store.path} is in use by another program, so nothing was recorded",
                 "The clients are right all the same. Close the program that has it open, and run "

@@ -19,6 +19,7 @@ import click
 from pgherald.cli.output import emit_json, table
 from pgherald.clock import SystemClock
 from pgherald.config import Config
+from pgherald.daemon.belongings import clients_in
 from pgherald.files import Files
 from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
@@ -26,7 +27,8 @@ from pgherald.sync.journal import CommitRecord
 
 def committer_of(config: Config) -> Committer:
     """What knows the commits, and takes them back."""
-    return Committer(Files(config.state_dir / "locks"), config.state_dir / "commits", SystemClock())
+    files, folder = Files(config.state_dir / "locks"), config.state_dir / "commits"
+    return Committer(files, folder, SystemClock(), clients_in(config))
 
 
 def number_of(record: CommitRecord) -> int:

@@ -26,11 +26,12 @@ from pgherald.daemon.publish import Publisher
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.telling import teller_of
+from pgherald.daemon.watched import keeps_requests
 from pgherald.daemon.wiring import (
     Outside,
     State,
     files_of,
-    keeps_requests,
+    forget_damage,
     machinery,
     state_of,
 )
@@ -280,6 +281,7 @@ class _Generation:
                 troubles=self.troubles,
                 tell=self._tell,
                 wrote=self._wrote,
+                told_at_once=False,
             )
         )
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
@@ -289,7 +291,7 @@ class _Generation:
         expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
         await self._keep("watch of the tokens", expiry.run)
         self._machine.sweeper.swept = keeps_requests(
-            self._machine.accounts, self._state, self._outside
+            self._machine.accounts.watched, self._state.store, self._outside.clock
         )
         self._events = Events(self._machine.sweeper, self._machine.engine.event, self._supervisor)
         self._stack.push_async_callback(self._events.stop)
@@ -324,6 +326,7 @@ class _Generation:
 
     async def _sweep(self) -> None:
         self._machine.sweeper.sweep()
+        forget_damage(self._state.store, self.troubles, self._outside.clock)
         self._events.keep()
 
     def _paths(self) -> set[Path]:

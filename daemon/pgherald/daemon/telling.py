@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pgherald.config import Config
+from pgherald.daemon.watched import database_of
 from pgherald.daemon.wiring import Outside
-from pgherald.model import News
+from pgherald.model import News, NewsKind
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for
 from pgherald.notify.quiet import from_text, to_text
@@ -46,7 +48,15 @@ def teller_of(
         quiet=wanted.quiet,
         kept=_Held(store),
         on_receipt=on_receipt,
+        on_told=partial(_told, store),
     )
+
+
+def _told(store: BackgroundStore, news: Sequence[News]) -> None:
+    """No other start has to notify of these rotations."""
+    keys = [database_of(item.subject) for item in news if item.kind is NewsKind.ROTATED]
+    if keys:
+        store.told([key for key in keys if key is not None])
 
 
 def _desktop(config: Config, outside: Outside) -> Desktop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import Config
+from pgherald.daemon.belongings import clients_in, is_own, sweep
 from pgherald.daemon.wiring import clients_of, files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.quick.held import DAEMON_LOCK
 from pgherald.store import Store
+from pgherald.store.damage import Damaged
 from pgherald.sync.commit import Committer
 from pgherald.sync.originals import Original
 from pgherald.sync.plan import Client
@@ -27,12 +29,6 @@ from pgherald.sync.undo import Undoing, plan_undoing
 
 #: How often it is planned anew because another program wrote one of the files.
 _ATTEMPTS: Final = 5
-
-#: What pgherald makes in its state folder. The person may have chosen a folder of theirs.
-_OWN: Final = re.compile(
-    r"state\.db([.-].*)?|status\.json|commits|locks|daemon\.lock(\.pid)?"
-    r"|pgherald\.log|pgherald-task\.xml"
-)
 
 #: Clients that the configuration no longer has are known by what the journals call them.
 _FORMER: Final[tuple[TextClient, ...]] = (Pgpass(), ServiceFile(), ServersJson())
@@ -78,9 +74,10 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
         StoreError: the state file cannot be used; likewise.
     """
     files = files_of(config)
-    committer = Committer(files, config.state_dir / "commits", clock)
+    committer = Committer(files, config.state_dir / "commits", clock, clients_in(config))
     with files.exclusive(config.state_dir / DAEMON_LOCK, "pgherald uninstall"):
         committer.recover()
+        sweep(config, files)
         undoing = _undo(config, files, committer, restore=restore)
     if config.metrics_file is not None:
         files.remove_own(config.metrics_file)
@@ -107,11 +104,13 @@ def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) 
 def _plan(
     config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
 ) -> Undoing:
-    store = Store.read_only(config.state_dir / "state.db")
     known = {}
-    if store is not None:
-        with store:
-            known = store.known_rows()
+    # A damaged one remembers nothing, as one that was begun anew.
+    with contextlib.suppress(Damaged):
+        store = Store.read_only(config.state_dir / "state.db")
+        if store is not None:
+            with store:
+                known = store.known_rows()
     clients = clients_of(config, RowMemory(known))
     undoing = plan_undoing(files, clients, originals, restore=restore)
     former = _former({client.path for client in clients}, files, originals)
@@ -142,7 +141,7 @@ def _remove_state(files: Files, folder: Path) -> tuple[Path, ...]:
     """Delete what is pgherald's in the state folder, and the folder when that was all."""
     names = files.names(folder)
     for name in names:
-        if _OWN.fullmatch(name):
+        if is_own(name):
             files.remove_own_tree(folder / name, within=folder)
     left = tuple(folder / name for name in files.names(folder))
     if names and not left:

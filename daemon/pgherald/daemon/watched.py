@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from pgherald.clock import Clock
 from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.discovery import Discovery, Found
 from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.store import BackgroundStore, requests
+from pgherald.store.requests import Requests
 
 #: Apps of one account that are asked about at the same time.
 _AT_ONCE: Final = 8
@@ -116,3 +120,22 @@ def clash(database: Database, other: DatabaseKey) -> ConfigError:
         f"{database.key} and {other} would share the service name {database.service!r}",
         advice=f"Give {database.key} a [[databases]] entry with a `service` of its own.",
     )
+
+
+def keeps_requests(
+    accounts: Sequence[Watched], store: BackgroundStore, clock: Clock
+) -> Callable[[], None]:
+    """Keeps for `status` how many requests each account has cost, where that has changed."""
+    kept: dict[str, Requests] = {}
+
+    def keep_requests() -> None:
+        for watched in accounts:
+            name, budget = watched.account.name, watched.account.api.budget
+            now = clock.now()
+            cost = Requests(name, budget.last_hour(), budget.allowance, budget.remaining, now)
+            before = kept.get(name)
+            if before is None or dataclasses.replace(before, at=now) != cost:
+                kept[name] = cost
+                requests.keep(store, cost)
+
+    return keep_requests

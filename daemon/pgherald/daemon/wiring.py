@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -23,11 +22,13 @@ from pgherald.clock import Clock
 from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
 from pgherald.config import Rows as RowKind
 from pgherald.config.places import program_version
+from pgherald.daemon.belongings import clients_in, sweep
 from pgherald.daemon.surroundings import SUBJECT
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.watched import Listens, Sightings, Watched, database_of
 from pgherald.errors import StoreError
 from pgherald.files import Files
+from pgherald.files.own import DAMAGED
 from pgherald.files.rows import Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
@@ -40,8 +41,7 @@ from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.model import Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
 from pgherald.quick.shape import ACCOUNT_KINDS
-from pgherald.store import BackgroundStore, requests
-from pgherald.store.requests import Requests
+from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.engine import Engine
@@ -147,18 +147,20 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     """
     files = files_of(config)
     files.private_folder(config.state_dir)
-    committer = Committer(files, config.state_dir / "commits", clock)
+    committer = Committer(files, config.state_dir / "commits", clock, clients_in(config))
     committer.recover()
+    sweep(config, files)
     with BackgroundStore.open(config.state_dir / "state.db", files) as store:
-        _forget_old_damage(store, clock)
         yield State(files, store, committer)
 
 
-def _forget_old_damage(store: BackgroundStore, clock: Clock) -> None:
-    """A state file that was started afresh is worth a word for a day, and well ever since."""
+def forget_damage(store: BackgroundStore, troubles: Troubles, clock: Clock) -> None:
+    """That the state file was begun anew is worth a word for a day, or until the old one is gone."""
+    kept = store.path.with_name(store.path.name + DAMAGED)
     for trouble in store.troubles():
-        if trouble.subject == "store" and clock.now() - trouble.since >= _DAMAGE_TOLD:
-            store.clear_trouble(trouble.subject)
+        old = clock.now() - trouble.since >= _DAMAGE_TOLD
+        if trouble.subject == "store" and (old or not kept.exists()):
+            troubles.keep_only(lambda subject: subject != "store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +302,11 @@ async def machinery(
     tell: Callable[[News], None],
     wrote: Callable[[Path], None] | None = None,
     wishes: Wishes | None = None,
+    told_at_once: bool = True,
 ) -> AsyncIterator[Machinery]:
     """Build everything but what runs by itself; at the end stop and close it.
+
+    `told_at_once` is as for `Applier`.
 
     Raises:
         UnsafeHost: HEROKU_HOST names a stranger.
@@ -310,8 +315,16 @@ async def machinery(
     async with accounts_of(config, outside, state.store) as accounts:
         clients = clients_of(config, RowMemory.of(state.store), wishes)
         await _forget_strangers(config, clients, state.store, troubles)
+        forget_damage(state.store, troubles, outside.clock)
+        loop = asyncio.get_running_loop()
+
+        def begun_anew(damage: StoreError) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
+                loop.call_soon_threadsafe(_begun_anew, troubles, damage)
+
+        state.store.on_afresh = begun_anew
         if state.store.afresh is not None:
-            troubles.arose("store", "state file", state.store.afresh)
+            _begun_anew(troubles, state.store.afresh)
         applier = Applier(
             clients=clients,
             files=state.files,
@@ -322,7 +335,9 @@ async def machinery(
             tell=tell,
             wrote=wrote,
             pgadmin_runs=pgadmin_process.runs,
+            told_at_once=told_at_once,
         )
+        await applier.resume()
         engine = Engine(
             applier=applier,
             prober=outside.prober or PostgresProber(outside.clock),
@@ -335,7 +350,14 @@ async def machinery(
         try:
             yield Machinery(config, clients, accounts, applier, engine, sweeper)
         finally:
+            state.store.on_afresh = None
             await sweeper.stop()
+
+
+def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
+    """The state file was damaged, and a new one knows nothing of what does not work."""
+    troubles.keep_anew()
+    troubles.arose("store", "state file", damage)
 
 
 async def _forget_strangers(
@@ -375,20 +397,3 @@ def sweeper_of(
 ) -> Sweeper:
     """A sweeper for these accounts."""
     return Sweeper(accounts.watched, sightings, troubles, clock, names)
-
-
-def keeps_requests(accounts: Accounts, state: State, outside: Outside) -> Callable[[], None]:
-    """Keeps for `status` how many requests each account has cost, where that has changed."""
-    kept: dict[str, Requests] = {}
-
-    def keep_requests() -> None:
-        for watched in accounts.watched:
-            name, budget = watched.account.name, watched.account.api.budget
-            now = outside.clock.now()
-            cost = Requests(name, budget.last_hour(), budget.allowance, budget.remaining, now)
-            before = kept.get(name)
-            if before is None or dataclasses.replace(before, at=now) != cost:
-                kept[name] = cost
-                requests.keep(state.store, cost)
-
-    return keep_requests

@@ -305,7 +305,7 @@ class Files(OwnFiles):
             self._kept.take_away(snapshot)
         return self.read(snapshot.path)
 
-    def sweep(self, target: Path, known: Collection[str | None]) -> None:
+    def sweep(self, target: Path, known: Collection[str | None] = ()) -> None:
         """Delete temporary files for `target` that a killed pgherald left behind.
 
         To be called while holding the target's lock: then nobody is using them.
@@ -325,7 +325,7 @@ class Files(OwnFiles):
     def _put(self, path: Path, data: bytes, mode: int) -> None:
         """Under the file's lock: what a killed pgherald left beside it goes on the way."""
         with self.lock(path):
-            self.sweep(path, ())
+            self.sweep(path)
             super()._put(path, data, mode)
 
     def _keep_owner(self, fd: int, old: Snapshot, *, private: bool) -> None:

@@ -55,6 +55,8 @@ class Teller:
         window: seconds that news is gathered for.
         on_receipt: hears after each notice why it was not shown, for `status`; an empty text
             when it was.
+        on_told: hears of which news nothing is left to do: it was shown, or is not wanted, or
+            is remembered in `kept`.
 
     Attributes:
         last_receipt: what became of the latest notice on the desktop, for `status`.
@@ -73,6 +75,7 @@ class Teller:
         kept: Kept | None = None,
         window: float = WINDOW,
         on_receipt: Callable[[str], None] | None = None,
+        on_told: Callable[[Sequence[News]], None] = lambda _: None,
     ) -> None:
         self._desktop = desktop
         self._chat = chat
@@ -83,6 +86,7 @@ class Teller:
         self._kept = kept
         self._window = window
         self._on_receipt = on_receipt
+        self._on_told = on_told
         self._pending: list[News] = []
         self._gathering: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -99,7 +103,10 @@ class Teller:
     def post(self, news: News) -> None:
         """Like `tell`, for one piece of news and for callers that cannot await."""
         self._log.log(logging.WARNING if is_warning(news) else logging.INFO, "%s", line_for(news))
-        self._take(wanted([news], self._level))
+        chosen = wanted([news], self._level)
+        if not chosen:
+            self._on_told([news])
+        self._take(chosen)
 
     def resume(self) -> None:
         """Take up what an earlier teller held back and never told."""
@@ -143,6 +150,7 @@ class Teller:
                 for notice in notices:
                     if not notice.passing or (self._desktop and self._desktop.in_place):
                         await self._show(notice)
+                self._on_told(news)
                 self._let_go()
         except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
             # No traceback: it could hold more than it should.
@@ -165,6 +173,7 @@ class Teller:
     def _save(self) -> None:
         if self._kept is not None:
             self._kept.save(self._pending)
+            self._on_told(self._pending)
 
     def _let_go(self) -> None:
         """What was held back has been told."""

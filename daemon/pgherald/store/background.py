@@ -13,13 +13,14 @@ program that holds it:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
+from pgherald.errors import StoreError
 from pgherald.files import Files
-from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
+from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation
 from pgherald.store.records import DatabaseState, Record, Trouble
 from pgherald.store.sqlite import Store
 from pgherald.store.worker import ASK_LIMIT, FileStore, Memory, Worker
@@ -43,9 +44,10 @@ class BackgroundStore(Store):
     def __init__(self, path: Path, files: Files) -> None:
         self.path = path
         self.on_change = None
-        self._files = files
+        self.on_afresh = None
+        self._own = files
         self._home = threading.get_ident()
-        self._worker = Worker(path, files, self._changed)
+        self._worker = Worker(path, files, self._changed, self._begun_anew)
         self.afresh = self._worker.afresh
 
     @classmethod
@@ -73,15 +75,26 @@ class BackgroundStore(Store):
         if (tell := self.on_change) is not None:
             tell()
 
+    def _begun_anew(self, damage: StoreError) -> None:
+        self.afresh = damage
+        if (tell := self.on_afresh) is not None:
+            tell(damage)
+
+    def outlive(self, work: Callable[[], T]) -> T:
+        """The thread that works on the file outlives its damage; nothing here touches it."""
+        return work()
+
     # --- logins and databases --------------------------------------------------------------
 
     def changed(self, key: DatabaseKey, login: Login) -> tuple[str, ...] | None:
         """See `Store.changed`."""
-        old = self._worker.memory.prints.get(str(key))
-        if old is None:
-            return None
-        new = self._worker.memory.fingerprint(login)
-        return tuple(field for field in LOGIN_FIELDS if old.get(field) != new[field])
+        memory = self._worker.memory
+        old = memory.prints.get(str(key))
+        return None if old is None else memory.fingerprints.differs(old, key, login)
+
+    def mark(self, key: DatabaseKey, login: Login) -> str:
+        """See `Store.mark`."""
+        return self._worker.memory.fingerprints.mark(key, login)
 
     def looked(self, databases: Iterable[Database], at: datetime) -> None:
         """See `Store.looked`."""
@@ -90,21 +103,26 @@ class BackgroundStore(Store):
             lambda file: file.looked(all_, at), "looked", (each.key for each in all_)
         )
 
-    def current(
+    def record(
         self,
         entries: Iterable[Entry],
         at: datetime | None,
         proven: Mapping[DatabaseKey, datetime | None],
+        rotations: Iterable[tuple[Rotation, str]] = (),
+        clients: tuple[str, ...] = (),
     ) -> None:
-        """See `Store.current`."""
-        all_ = tuple(entries)
+        """See `Store.record`."""
+        all_, new = tuple(entries), tuple(rotations)
 
         def remember(memory: Memory) -> None:
-            memory.prints.update((str(each.key), memory.fingerprint(each.login)) for each in all_)
+            prints = memory.fingerprints
+            memory.prints.update((str(e.key), prints.of(e.key, e.login)) for e in all_)
 
-        kind = "current" if at is not None and not proven else ""
+        kind = "current" if at is not None and not proven and not new else ""
         keys = (entry.key for entry in all_)
-        self._worker.submit(lambda file: file.current(all_, at, proven), kind, keys, remember)
+        self._worker.submit(
+            lambda file: file.record(all_, at, proven, new, clients), kind, keys, remember
+        )
 
     def databases(self) -> list[DatabaseState]:
         """See `Store.databases`."""
@@ -121,12 +139,14 @@ class BackgroundStore(Store):
 
     # --- history ---------------------------------------------------------------------------
 
-    def add_rotations(
-        self, rotations: Iterable[tuple[Rotation, str]], clients: tuple[str, ...]
-    ) -> None:
-        """See `Store.add_rotations`."""
-        all_ = tuple(rotations)
-        self._worker.submit(lambda file: file.add_rotations(all_, clients))
+    def untold(self) -> list[Record]:
+        """See `Store.untold`."""
+        return self._worker.ask(lambda file: file.untold())
+
+    def told(self, keys: Collection[DatabaseKey]) -> None:
+        """See `Store.told`."""
+        all_ = tuple(keys)
+        self._worker.submit(lambda file: file.told(all_))
 
     def history(self, limit: int = 50, key: DatabaseKey | None = None) -> list[Record]:
         """See `Store.history`."""
@@ -179,7 +199,7 @@ class BackgroundStore(Store):
     def keep_rows(self, path: Path, known: str) -> None:
         """See `Store.keep_rows`. In another thread: written when this returns."""
         if threading.get_ident() != self._home:
-            with FileStore.open(self.path, self._files) as file:
+            with FileStore.open(self.path, self._own) as file:
                 file.keep_rows(path, known)
             return
         self._worker.submit(

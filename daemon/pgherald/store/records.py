@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from pgherald.model import DatabaseKey, Rotation
 
@@ -79,15 +80,35 @@ def text_of(at: datetime | None) -> str | None:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """The way back from `text_of`."""
-    return None if text is None else datetime.fromisoformat(text)
+    """The way back from `text_of`.
+
+    Raises:
+        ValueError: it is no moment, or nobody knows in which part of the world.
+        TypeError: likewise.
+    """
+    if text is None:
+        return None
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return found
+
+
+def text(raw: bytes) -> str:
+    """What SQLite keeps as text; a damaged file's need not be any."""
+    return raw.decode("utf-8", "replace")
 
 
 def database_state(row: sqlite3.Row) -> DatabaseState:
-    """A row of `database`."""
+    """A row of `database`.
+
+    Raises:
+        ValueError: it is damaged.
+        TypeError: likewise; so for the others.
+    """
     return DatabaseState(
-        DatabaseKey.parse(row["key"]),
-        row["label"],
+        DatabaseKey.parse(_text(row, "key")),
+        _text(row, "label"),
         time_of(row["looked_at"]),
         time_of(row["current_at"]),
         time_of(row["proven_at"]),
@@ -99,28 +120,56 @@ def database_state(row: sqlite3.Row) -> DatabaseState:
 def trouble(row: sqlite3.Row) -> Trouble:
     """A row of `trouble`."""
     return Trouble(
-        row["subject"],
-        row["label"],
-        row["kind"],
-        row["title"],
-        row["advice"],
-        datetime.fromisoformat(row["since"]),
+        _text(row, "subject"),
+        _text(row, "label"),
+        _text(row, "kind"),
+        _text(row, "title"),
+        _text(row, "advice"),
+        _moment(row, "since"),
         bool(row["told"]),
     )
 
 
 def record(row: sqlite3.Row) -> Record:
     """A row of `rotation`."""
+    release = row["release"]
+    if not isinstance(release, int | None):
+        raise TypeError("a release is a number")
     return Record(
-        row["id"],
-        row["label"],
+        int(row["id"]),
+        _text(row, "label"),
         Rotation(
-            DatabaseKey.parse(row["key"]),
-            tuple(json.loads(row["changed"])),
-            datetime.fromisoformat(row["seen_at"]),
+            DatabaseKey.parse(_text(row, "key")),
+            _texts(row, "changed"),
+            _moment(row, "seen_at"),
             time_of(row["proven_at"]),
             time_of(row["written_at"]),
-            row["release"],
+            release,
         ),
-        tuple(json.loads(row["clients"])),
+        _texts(row, "clients"),
     )
+
+
+def known_rows(row: sqlite3.Row) -> tuple[Path, str]:
+    """A row of `pgadmin`."""
+    return Path(_text(row, "path")), _text(row, "known")
+
+
+def _text(row: sqlite3.Row, name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text")
+    return value
+
+
+def _texts(row: sqlite3.Row, name: str) -> tuple[str, ...]:
+    found = json.loads(_text(row, name))
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise TypeError(f"{name} is a list of texts")
+    return tuple(found)
+
+
+def _moment(row: sqlite3.Row, name: str) -> datetime:
+    found = time_of(_text(row, name))
+    assert found is not None  # noqa: S101 – a text is a moment, or raises
+    return found

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import secrets
 import sqlite3
 from typing import Final
 
 #: Raised by one with every change of the tables below; an older file is brought up to date.
 SCHEMA_VERSION: Final = 2
+
+#: Versions that a newer pgherald may have. One that is higher is damaged.
+_NEWER: Final = frozenset(range(SCHEMA_VERSION + 1, 1_000))
+
+#: The only index that is made by name.
+_INDEX: Final = "rotation_by_key"
 
 _SCHEMA: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -56,11 +64,92 @@ def create(connection: sqlite3.Connection) -> None:
     for statement in (*_SCHEMA.split(";\n"), _PGADMIN):
         connection.execute(statement)
     connection.execute("INSERT INTO about VALUES ('fingerprint_key', ?)", (secrets.token_hex(32),))
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    set_version(connection)
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables of an older file up to date. To be called within a transaction."""
     if version < 2:  # noqa: PLR2004 – the version that brought the table
         connection.execute(_PGADMIN)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    set_version(connection)
+
+
+def set_version(connection: sqlite3.Connection) -> None:
+    """Write down that the tables are this version's: in the header, and once more in a table."""
+    if _versions(connection) != (SCHEMA_VERSION, SCHEMA_VERSION):
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(
+            "INSERT OR REPLACE INTO about VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
+        )
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the tables; 0 for a file without any, as SQLite makes it.
+
+    Kept in two places, since a version that is wrong by one bit looks like that of a newer
+    pgherald, which would be left alone for good. Where they differ the tables decide.
+
+    Raises:
+        sqlite3.DatabaseError: there are tables, and no version of ours.
+    """
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+        return 0
+    header, noted = _versions(connection)
+    if header in _NEWER and noted in (header, None):
+        return header
+    if fits(connection):
+        return SCHEMA_VERSION
+    if header not in range(1, SCHEMA_VERSION):
+        raise sqlite3.DatabaseError("its version, or its tables, are damaged")
+    return header
+
+
+def fits(connection: sqlite3.Connection) -> bool:
+    """Whether the tables and indexes of this version are all there, with the right columns."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        create(model)
+        wanted = _shape(model)
+    return wanted.items() <= _shape(connection).items()
+
+
+def strangers(connection: sqlite3.Connection) -> list[str]:
+    """What would act on all that is written, and was not made by pgherald."""
+    return [
+        str(name)
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
+        if kind == "trigger" or (kind == "index" and sql is not None and name != _INDEX)
+    ]
+
+
+def _versions(connection: sqlite3.Connection) -> tuple[int, int | None]:
+    """What the header says, and what the table says: None where it says nothing."""
+    header = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    row = connection.execute("SELECT value FROM about WHERE name = 'schema_version'").fetchone()
+    if row is None:
+        return header, None
+    return header, int(row[0]) if re.fullmatch("[0-9]{1,9}", str(row[0])) else -1
+
+
+def fingerprint_key(connection: sqlite3.Connection) -> bytes:
+    """The key that logins are hashed with.
+
+    Raises:
+        sqlite3.DatabaseError: it is not there, or damaged.
+    """
+    row = connection.execute("SELECT value FROM about WHERE name = 'fingerprint_key'").fetchone()
+    if row is None or re.fullmatch("[0-9a-f]{64}", str(row[0])) is None:
+        raise sqlite3.DatabaseError("no fingerprint key")
+    return bytes.fromhex(row[0])
+
+
+def _shape(connection: sqlite3.Connection) -> dict[str, object]:
+    """Each table's columns with all that SQLite knows of them, whatever their order."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {
+        str(name): frozenset(
+            tuple(column)[1:]
+            for column in connection.execute("SELECT * FROM pragma_table_info(?)", (name,))
+        )
+        for (name,) in tables.fetchall()
+        if not str(name).startswith("sqlite_")
+    }

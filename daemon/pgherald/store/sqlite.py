@@ -9,186 +9,48 @@ reads the file learns a host, a user or a password from it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TypeVar
 
-from pgherald.errors import StoreError
-from pgherald.files import Files
-from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
-from pgherald.secret import Secret
+from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation
 from pgherald.store import records, schema
+from pgherald.store.file import (
+    HISTORY_LIMIT,
+    StateFile,
+    insert_rotations,
+    outliving_damage,
+    said_of,
+)
 from pgherald.store.records import DatabaseState, Record, Trouble, text_of
 from pgherald.store.schema import SCHEMA_VERSION
 
+__all__ = ["HISTORY_LIMIT", "Store"]
+
 T = TypeVar("T")
 
-#: Rotations kept; at one a day for forty databases this is half a year.
-HISTORY_LIMIT: Final = 8_000
 
-#: How long one process waits for another's transaction, in seconds.
-_BUSY_TIMEOUT: Final = 10.0
-
-
-class Store:
-    """The state file.
-
-    Every method is one short transaction, so that several processes may share the file.
-
-    Raises:
-        StoreError: when the file cannot be read or written; names it.
-    """
-
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        #: What is to be told when the file had to be started afresh.
-        self.afresh: StoreError | None = None
-        #: Called after each change that this process makes.
-        self.on_change: Callable[[], None] | None = None
-        self._connection = connection
-        self._key = b""
-
-    @classmethod
-    def open(cls, path: Path, files: Files) -> Self:
-        """Open the state file for reading and writing, and make it when it is not there.
-
-        A file that is no state of ours is moved aside, next to itself, never deleted:
-        all that it held can be seen again at Heroku and in the clients, save the history.
-        """
-        try:
-            return cls._open(path, files)
-        except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError):
-                raise _store_error(path, exc) from exc
-        files.set_aside(path, suffix=".damaged")
-        try:
-            store = cls._open(path, files)
-        except sqlite3.Error as exc:
-            raise _store_error(path, exc) from exc
-        store.afresh = StoreError(
-            "pgherald's state file was damaged and has been started afresh",
-            f"The old one is kept beside it: {path}.damaged. Only history is lost.",
-        )
-        return store
-
-    @classmethod
-    def _open(cls, path: Path, files: Files) -> Self:
-        if not path.exists():
-            # SQLite would create it with the umask's mode.
-            files.write_private(path, b"")
-        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        store = cls(path, connection)
-        try:
-            store._prepare()
-        except BaseException:
-            connection.close()
-            raise
-        return store
-
-    @classmethod
-    def read_only(cls, path: Path) -> Self | None:
-        """Open the state file for reading alone; None when there is none yet."""
-        if not path.exists():
-            return None
-        try:
-            # Not `mode=ro`: what a killed daemon left half done must be rolled back, by
-            # whoever opens the file next.
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                timeout=_BUSY_TIMEOUT,
-                isolation_level=None,
-            )
-            connection.row_factory = sqlite3.Row
-            store = cls(path, connection)
-            if store._version() == 0:
-                connection.close()
-                return None
-            connection.execute("PRAGMA query_only = 1")
-        except sqlite3.Error as exc:
-            raise _store_error(path, exc) from exc
-        return store
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def _prepare(self) -> None:
-        # Losing the last status line to a power cut is fine; the clients have their own fsync.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        with _transaction(self._connection):
-            version = self._version()
-            if version > SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self.path} was written by a newer pgherald",
-                    "Update pgherald, or set state_dir to another folder.",
-                )
-            if version == 0:
-                schema.create(self._connection)
-            elif version < SCHEMA_VERSION:
-                schema.upgrade(self._connection, version)
-        row = self._connection.execute(
-            "SELECT value FROM about WHERE name = 'fingerprint_key'"
-        ).fetchone()
-        if row is None:
-            raise sqlite3.DatabaseError("no fingerprint key")
-        self._key = bytes.fromhex(row[0])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with _transaction(self._connection):
-                yield self._connection
-        except sqlite3.Error as exc:
-            raise _store_error(self.path, exc) from exc
-        if self.on_change is not None:
-            self.on_change()
-
-    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        try:
-            return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as exc:
-            raise _store_error(self.path, exc) from exc
+class Store(StateFile):
+    """What the state file holds. Every method is one short transaction."""
 
     # --- logins, as fingerprints -------------------------------------------------------
 
-    def _fingerprint(self, login: Login) -> dict[str, str]:
-        return {
-            field: hmac.new(
-                self._key, f"{field}\0{_plain(getattr(login, field))}".encode(), hashlib.sha256
-            ).hexdigest()
-            for field in LOGIN_FIELDS
-        }
+    def mark(self, key: DatabaseKey, login: Login) -> str:
+        """One keyed hash of a database's login, by which it is known again."""
+        return self._prints.mark(key, login)
 
+    @outliving_damage
     def changed(self, key: DatabaseKey, login: Login) -> tuple[str, ...] | None:
         """Which fields differ from the login last recorded; None when none was recorded."""
         rows = self._rows("SELECT fingerprint FROM database WHERE key = ?", (str(key),))
-        if not rows or rows[0][0] is None:
-            return None
-        old = json.loads(rows[0][0])
-        new = self._fingerprint(login)
-        return tuple(field for field in LOGIN_FIELDS if old.get(field) != new[field])
+        return self._prints.differs(rows[0][0], key, login) if rows else None
 
     # --- databases ---------------------------------------------------------------------
 
+    @outliving_damage
     def looked(self, databases: Iterable[Database], at: datetime) -> None:
         """Heroku answered for these databases."""
         with self._writing() as connection:
@@ -205,37 +67,16 @@ class Store:
         at: datetime | None,
         proven: Mapping[DatabaseKey, datetime | None],
     ) -> None:
-        """Every client holds these logins; without `at`, only some of the clients do.
+        """Every client holds these logins; see `record`."""
+        self.record(entries, at, proven)
 
-        `proven` tells when a connection proved one; without it an earlier proof of the
-        very same login still counts, and one of another login does not.
-        """
-        with self._writing() as connection:
-            connection.executemany(
-                "INSERT INTO database (key, label, fingerprint, current_at, proven_at, proven)"
-                " VALUES (:key, :label, :print, :at, :proven_at, :proven_at IS NOT NULL)"
-                " ON CONFLICT (key) DO UPDATE SET label = :label, current_at = coalesce(:at, current_at),"
-                " proven_at = coalesce(:proven_at, proven_at),"
-                " proven = CASE WHEN :proven_at IS NOT NULL THEN 1"
-                "               WHEN fingerprint = :print THEN proven ELSE 0 END,"
-                " fingerprint = :print",
-                [
-                    {
-                        "key": str(entry.key),
-                        "label": entry.database.name,
-                        "print": json.dumps(self._fingerprint(entry.login)),
-                        "at": text_of(at),
-                        "proven_at": text_of(proven.get(entry.key)),
-                    }
-                    for entry in entries
-                ],
-            )
-
+    @outliving_damage
     def databases(self) -> list[DatabaseState]:
         """All databases ever looked at, by key."""
         rows = self._rows("SELECT * FROM database ORDER BY key")
         return _readable(rows, records.database_state)
 
+    @outliving_damage
     def forget(self, key: DatabaseKey) -> None:
         """The person no longer wants this database kept; its history stays."""
         with self._writing() as connection:
@@ -246,22 +87,32 @@ class Store:
 
     def add_rotation(self, rotation: Rotation, label: str, clients: tuple[str, ...]) -> None:
         """Keep one rotation."""
-        self.add_rotations([(rotation, label)], clients)
+        self.record((), None, {}, [(rotation, label)], clients)
 
-    def add_rotations(
-        self, rotations: Iterable[tuple[Rotation, str]], clients: tuple[str, ...]
+    @outliving_damage
+    def record(
+        self,
+        entries: Iterable[Entry],
+        at: datetime | None,
+        proven: Mapping[DatabaseKey, datetime | None],
+        rotations: Iterable[tuple[Rotation, str]] = (),
+        clients: tuple[str, ...] = (),
     ) -> None:
-        """Keep rotations, and let the oldest beyond `HISTORY_LIMIT` go.
+        """Keep what is now in the clients and how it got there, all or nothing.
+
+        The oldest rotations beyond `HISTORY_LIMIT` go. The new ones count as not yet told.
 
         Args:
+            entries: the logins that every client holds; without `at`, that some of them do.
+            at: when this was so, UTC.
+            proven: when a connection proved one; without it an earlier proof of the very same
+                login still counts, and one of another login does not.
             rotations: each with what its database is called.
-            clients: labels of the clients they were written to.
+            clients: labels of the clients that they were written to.
         """
         with self._writing() as connection:
-            connection.executemany(
-                "INSERT INTO rotation"
-                " (key, label, changed, seen_at, proven_at, written_at, release, clients)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ids = insert_rotations(
+                connection,
                 [
                     (
                         str(rotation.key),
@@ -276,11 +127,50 @@ class Store:
                     for rotation, label in rotations
                 ],
             )
-            connection.execute(
-                "DELETE FROM rotation WHERE id <= (SELECT max(id) FROM rotation) - ?",
-                (HISTORY_LIMIT,),
+            connection.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, '')",
+                [(f"untold:{number}",) for number in ids],
+            )
+            connection.executemany(
+                "INSERT INTO database (key, label, fingerprint, current_at, proven_at, proven)"
+                " VALUES (:key, :label, :print, :at, :proven_at, :proven_at IS NOT NULL)"
+                " ON CONFLICT (key) DO UPDATE SET label = :label, current_at = coalesce(:at, current_at),"
+                " proven_at = coalesce(:proven_at, proven_at),"
+                " proven = CASE WHEN :proven_at IS NOT NULL THEN 1"
+                "               WHEN fingerprint IN (:print, :old) THEN proven ELSE 0 END,"
+                " fingerprint = :print",
+                [
+                    {
+                        "key": str(entry.key),
+                        "label": entry.database.name,
+                        "print": self._prints.of(entry.key, entry.login),
+                        "old": self._prints.of(entry.key, entry.login, sealed=False),
+                        "at": text_of(at),
+                        "proven_at": text_of(proven.get(entry.key)),
+                    }
+                    for entry in entries
+                ],
             )
 
+    @outliving_damage
+    def untold(self) -> list[Record]:
+        """Rotations that nobody is known to have been told, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM rotation WHERE 'untold:' || id IN (SELECT name FROM about) ORDER BY id"
+        )
+        return _readable(rows, records.record)
+
+    @outliving_damage
+    def told(self, keys: Collection[DatabaseKey]) -> None:
+        """The person was told of the rotations of these databases."""
+        with self._writing() as connection:
+            connection.executemany(
+                "DELETE FROM about WHERE name IN"
+                " (SELECT 'untold:' || id FROM rotation WHERE key = ?)",
+                [(str(key),) for key in keys],
+            )
+
+    @outliving_damage
     def history(self, limit: int = 50, key: DatabaseKey | None = None) -> list[Record]:
         """The latest rotations, newest first; of one database, or of all."""
         rows = self._rows(
@@ -289,6 +179,7 @@ class Store:
         )
         return _readable(rows, records.record)
 
+    @outliving_damage
     def latest(self) -> dict[DatabaseKey, Record]:
         """The latest rotation of each database."""
         rows = self._rows(
@@ -298,6 +189,7 @@ class Store:
 
     # --- troubles ----------------------------------------------------------------------
 
+    @outliving_damage
     def put_trouble(self, trouble: Trouble) -> None:
         """Keep a trouble, in the place of an earlier one of the same subject."""
         with self._writing() as connection:
@@ -314,6 +206,7 @@ class Store:
                 ),
             )
 
+    @outliving_damage
     def clear_trouble(self, subject: str) -> Trouble | None:
         """It works. Returns the trouble that is over, None when there was none."""
         if not self._rows("SELECT 1 FROM trouble WHERE subject = ?", (subject,)):
@@ -322,8 +215,9 @@ class Store:
             row = connection.execute(
                 "DELETE FROM trouble WHERE subject = ? RETURNING *", (subject,)
             ).fetchone()
-        return None if row is None else records.trouble(row)
+        return next(iter(_readable([] if row is None else [row], records.trouble)), None)
 
+    @outliving_damage
     def troubles(self) -> list[Trouble]:
         """All that does not work at the moment, the longest-standing first."""
         rows = self._rows("SELECT * FROM trouble ORDER BY since")
@@ -331,13 +225,15 @@ class Store:
 
     # --- rows in pgAdmin's databases -----------------------------------------------------
 
+    @outliving_damage
     def known_rows(self) -> dict[Path, str]:
         """Per configuration database of pgAdmin's what is remembered of its rows."""
-        if self._version() < SCHEMA_VERSION:
-            return {}  # only looked at, and by a newer pgherald than wrote it
-        rows = self._rows("SELECT path, known FROM pgadmin")
-        return {Path(row["path"]): row["known"] for row in rows}
+        with said_of(self.path):
+            if schema.version_of(self._connection) < SCHEMA_VERSION:
+                return {}  # only looked at, and by a newer pgherald than wrote it
+        return dict(_readable(self._rows("SELECT path, known FROM pgadmin"), records.known_rows))
 
+    @outliving_damage
     def keep_rows(self, path: Path, known: str) -> None:
         """Remember the rows of one configuration database."""
         with self._writing() as connection:
@@ -345,6 +241,7 @@ class Store:
 
     # --- notes of the running daemon -----------------------------------------------------
 
+    @outliving_damage
     def note(self, name: str, value: str) -> None:
         """Keep one line about the program itself, such as how the last notification went."""
         with self._writing() as connection:
@@ -354,23 +251,11 @@ class Store:
                 (f"note:{name}", value),
             )
 
+    @outliving_damage
     def notes(self) -> dict[str, str]:
         """All such lines."""
         rows = self._rows("SELECT name, value FROM about WHERE name LIKE 'note:%'")
-        return {row["name"].removeprefix("note:"): row["value"] for row in rows}
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite may have rolled back by itself; a COMMIT that found a reader has not.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        return {row["name"].removeprefix("note:"): str(row["value"]) for row in rows}
 
 
 def _readable(rows: list[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> list[T]:
@@ -380,14 +265,3 @@ def _readable(rows: list[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> list
         with contextlib.suppress(ValueError, TypeError):
             found.append(read(row))
     return found
-
-
-def _store_error(path: Path, exc: sqlite3.Error) -> StoreError:
-    return StoreError(
-        f"{path} cannot be used: {exc}",
-        "Check that the folder can be written and the disk is not full.",
-    )
-
-
-def _plain(value: object) -> str:
-    return value.reveal() if isinstance(value, Secret) else str(value)

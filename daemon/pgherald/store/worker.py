@@ -8,7 +8,6 @@ succeed; whatever a later write makes superfluous is dropped meanwhile.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sqlite3
 import threading
@@ -22,7 +21,8 @@ from typing import Any, Final, TypeVar
 
 from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.files import Files
-from pgherald.model import Login
+from pgherald.store.file import outliving_damage
+from pgherald.store.fingerprints import Fingerprints
 from pgherald.store.records import Trouble
 from pgherald.store.sqlite import HISTORY_LIMIT, Store
 
@@ -48,15 +48,15 @@ class Memory:
     """What decisions need, as the file will be when all writes are done.
 
     Attributes:
-        fingerprint: makes a login's fingerprint.
+        fingerprints: makes and reads fingerprints.
         prints: the fingerprint of each database's login, by key.
         troubles: by subject.
         notes: by name.
         rows: per configuration database of pgAdmin's what is remembered of its rows.
     """
 
-    fingerprint: Callable[[Login], dict[str, str]]
-    prints: dict[str, dict[str, str]]
+    fingerprints: Fingerprints
+    prints: dict[str, str]
     troubles: dict[str, Trouble]
     notes: dict[str, str]
     rows: dict[Path, str]
@@ -65,19 +65,20 @@ class Memory:
 class FileStore(Store):
     """The state file itself, with what the thread needs beside the methods of `Store`."""
 
+    @outliving_damage
     def data_version(self) -> int:
         """Another number whenever another connection has changed the file."""
         return int(self._rows("PRAGMA data_version")[0][0])
 
+    @outliving_damage
     def remembered(self) -> Memory:
         """What decisions need."""
-        prints = {}
-        for row in self._rows("SELECT key, fingerprint FROM database WHERE fingerprint NOT NULL"):
-            with contextlib.suppress(ValueError):  # somebody has tampered with it
-                prints[row["key"]] = json.loads(row["fingerprint"])
+        rows = self._rows("SELECT key, fingerprint FROM database WHERE fingerprint NOT NULL")
+        prints = {str(row["key"]): str(row["fingerprint"]) for row in rows}
         troubles = {trouble.subject: trouble for trouble in self.troubles()}
-        return Memory(self._fingerprint, prints, troubles, self.notes(), self.known_rows())
+        return Memory(self._prints, prints, troubles, self.notes(), self.known_rows())
 
+    @outliving_damage
     def exchange(self, name: str, change: Callable[[str | None], str]) -> None:
         """Replace a note by what `change` makes of it, with no other process in between."""
         with self._writing() as connection:
@@ -107,6 +108,8 @@ class Worker:
         path: the state file.
         files: makes it private, and moves a damaged one aside.
         changed: called in the thread after each change.
+        begun_anew: called in the thread when the file turns out to be damaged, and was begun
+            anew.
 
     Attributes:
         afresh: see `Store.afresh`.
@@ -116,8 +119,16 @@ class Worker:
         StoreError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, files: Files, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        files: Files,
+        changed: Callable[[], None],
+        begun_anew: Callable[[StoreError], None],
+    ) -> None:
         self.afresh: StoreError | None = None
+        self._begun_anew = begun_anew
+        self._started = False
         self._path = path
         self._files = files
         self._changed = changed
@@ -207,7 +218,7 @@ class Worker:
     def _run(self, opened: Future[Memory]) -> None:
         try:
             file = self._opened()
-            self.afresh = file.afresh
+            self.afresh, self._started = file.afresh, True
             opened.set_result(file.remembered())
         except BaseException as exc:  # noqa: BLE001 – raised where it is waited for
             opened.set_exception(exc)
@@ -238,8 +249,16 @@ class Worker:
         if self._file is None:
             self._file = FileStore.open(self._path, self._files)
             self._file.on_change = self._changed
+            self._file.on_afresh = self._noted_anew
             self._version = -1
+            if self._file.afresh is not None and self._started:
+                self._noted_anew(self._file.afresh)
         return self._file
+
+    def _noted_anew(self, damage: StoreError) -> None:
+        """What the old file held is no longer what the file will be when all is written."""
+        self.afresh, self._version = damage, -1
+        self._begun_anew(damage)
 
     def _write(self, write: _Write) -> None:
         try:

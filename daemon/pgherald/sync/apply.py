@@ -13,22 +13,21 @@ from typing import Final
 
 from pgherald.clients.base import Held
 from pgherald.clock import Clock
-from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
 from pgherald.files import Files, Stillness
 from pgherald.model import (
     LOGIN_FIELDS,
     DatabaseKey,
     Entry,
-    Login,
     News,
     NewsKind,
     Rotation,
-    strictest,
 )
 from pgherald.store import BackgroundStore
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer, Step
 from pgherald.sync.journal import CommitRecord
+from pgherald.sync.late import as_committed, differs, labels_of, login_of, needs, untold
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.restless import Restless
 from pgherald.sync.troubles import Troubles
@@ -40,6 +39,9 @@ _ATTEMPTS: Final = 8
 
 #: How long one client's file may take to be read, in seconds.
 _READ_LIMIT: Final = 10.0
+
+#: Seconds that a notice waits for the record of what it is about.
+_RECORD_LIMIT: Final = 1.0
 
 #: Pause before planning anew, in seconds, times the number of the attempt.
 _PAUSE: Final = 0.05
@@ -59,6 +61,8 @@ class Applier:
         wrote: hears which files were just written, so that a watcher can leave them alone.
         pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
         stillness: remembers when files changed.
+        told_at_once: whether `tell` has told when it returns; else whoever does calls
+            `Store.told`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Applier:
         wrote: Callable[[Path], None] | None = None,
         pgadmin_runs: Callable[[], bool | None] = lambda: None,
         stillness: Stillness | None = None,
+        told_at_once: bool = True,
     ) -> None:
         self._clients = tuple(clients)
         self._files = files
@@ -86,6 +91,7 @@ class Applier:
         self._see_pgadmin = pgadmin_runs
         #: Which clients are left alone for the moment.
         self.restless = Restless(files, clock, stillness or Stillness(clock))
+        self._told_at_once = told_at_once
         self._committing: asyncio.Task[CommitRecord | None] | None = None
         self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
@@ -158,7 +164,7 @@ class Applier:
         while True:
             plan = await self.plan(wanted, without=broken, remove=remove)
             try:
-                await self._commit(plan)
+                await self._commit(plan, cleared)
             except ChangedMeanwhile as exc:
                 overtaken += 1
                 if overtaken >= _ATTEMPTS:
@@ -182,7 +188,7 @@ class Applier:
         # What nothing had to be written for is no news: a client that stays broken makes the
         # others be looked at again and again.
         changed = plan.keys
-        self.record([item for item in cleared if item.key in changed], plan)
+        await self.record([item for item in cleared if item.key in changed], plan)
         return plan
 
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
@@ -212,7 +218,7 @@ class Applier:
             elif self._wrote is not None:
                 self._wrote(file.client.path)
 
-    async def _commit(self, plan: Plan) -> None:
+    async def _commit(self, plan: Plan, cleared: Sequence[Cleared]) -> None:
         steps = [_step(file) for file in plan.files if file.edit.changes]
         if not steps:
             return
@@ -220,8 +226,10 @@ class Applier:
         # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
         # waits for it, and should it be killed, the journal ends its work at the next start.
         # `proven` says so: the logins were, or the person chose that they need not be.
+        changed = plan.keys
+        logins = [login_of(item, self._store) for item in cleared if item.key in changed]
         self._committing = asyncio.create_task(
-            asyncio.to_thread(self._committer.commit, steps, proven=True, note=note)
+            asyncio.to_thread(self._committer.commit, steps, proven=True, note=note, logins=logins)
         )
         await asyncio.shield(self._committing)
 
@@ -252,22 +260,29 @@ class Applier:
         self.broken.pop(client, None)
         self._troubles.ended(client.subject)
 
-    def record(self, cleared: Sequence[Cleared], plan: Plan, *, late: bool = False) -> None:
-        """Keep in the store what was written, and tell it.
+    async def record(self, cleared: Sequence[Cleared], plan: Plan, *, late: bool = False) -> None:
+        """Keep in the store what was written, as one transaction, and tell it.
+
+        Told after it is kept: a kill in between is made up for by `resume`. The other way
+        round there would be two notices. A state file that is held by somebody is waited for
+        a second, no longer.
 
         Args:
             cleared: what is now in the clients.
             plan: how it got there.
             late: it was written by a pgherald that ended before it could record it.
         """
+        if late:
+            cleared = await asyncio.to_thread(as_committed, cleared, self._committer, self._store)
         now = self._clock.now()
-        labels = _labels(plan)
-        there = [file for file in plan.files if not file.absent]
+        labels = labels_of(plan)
+        there = [file.client for file in plan.files if not file.absent]
         # A client that is being written follows by itself, which is no news.
         failed = [item for item in plan.failed if not isinstance(item[1], ChangedMeanwhile)]
         behind = tuple((client.label, error.reason) for client, error in failed)
         written_at = None if plan.failed else now
         rotations: list[tuple[Rotation, str]] = []
+        news: list[News] = []
         # Looks through all processes: once for a thousand databases, and only if need be.
         maybe_open = cache(lambda: self._see_pgadmin() is not False)
         for item in cleared:
@@ -278,8 +293,8 @@ class Applier:
                     item.key, changed, item.seen_at, item.proven_at, written_at, item.release
                 )
                 rotations.append((rotation, item.entry.database.name))
-            reopen, refresh = self._needs(kind, changed, there, maybe_open)
-            self._tell(
+            reopen, refresh = needs(kind, changed, there, maybe_open)
+            news.append(
                 News(
                     kind,
                     f"database:{item.key}",
@@ -295,6 +310,28 @@ class Applier:
                 )
             )
         self._store_current(cleared, plan, written_at, rotations)
+        if rotations:
+            await asyncio.to_thread(self._store.catch_up, _RECORD_LIMIT)
+        for piece in news:
+            self._tell(piece)
+        self._told([rotation.key for rotation, _ in rotations])
+
+    async def resume(self) -> None:
+        """Tell of rotations that were recorded, and that nobody is known to have been told of."""
+        try:
+            records = await asyncio.to_thread(self._store.untold)
+        except StoreError:  # said by whoever needs the store
+            return
+        maybe_open = cache(lambda: self._see_pgadmin() is not False)
+        keys = []
+        for key, news in untold(records, self._clients, self._clock.now(), maybe_open):
+            self._tell(news)
+            keys.append(key)
+        self._told(keys)
+
+    def _told(self, keys: Collection[DatabaseKey]) -> None:
+        if keys and self._told_at_once:
+            self._store.told(keys)
 
     def announce(self, entry: Entry) -> None:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
@@ -302,21 +339,6 @@ class Applier:
         if changed and changed != ("sslmode",):
             subject, label = f"database:{entry.key}", entry.database.name
             self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
-
-    def _needs(
-        self,
-        kind: NewsKind,
-        changed: Collection[str],
-        files: Sequence[FilePlan],
-        maybe_open: Callable[[], bool],
-    ) -> tuple[bool, bool]:
-        """What the person has to do in pgAdmin after a rotation: reopen a server, refresh it."""
-        if kind is not NewsKind.ROTATED:
-            return False, False
-        kept = [file.client for file in files if file.client.rows is not None]
-        open_now = bool(kept) and "user" in changed and maybe_open()
-        reopen = any(client.reopened_for & set(changed) for client in kept)
-        return reopen, open_now
 
     def _store_current(
         self,
@@ -328,9 +350,8 @@ class Applier:
         if not plan.files:
             return
         proofs = {item.key: item.proven_at for item in cleared}
-        if rotations:
-            self._store.add_rotations(rotations, _labels(plan))
-        self._store.current([item.entry for item in cleared], at, proofs)
+        entries = [item.entry for item in cleared]
+        self._store.record(entries, at, proofs, rotations, labels_of(plan))
 
     def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
         """Whether this is a rotation, a first entry, or a client that had lost its entry.
@@ -347,12 +368,6 @@ class Applier:
             # The sslmode is the person's own setting; Heroku does not rotate it.
             return NewsKind.MENDED, changed
         return NewsKind.ROTATED, changed
-
-
-def _labels(plan: Plan) -> tuple[str, ...]:
-    """What is up to date, in the person's words; what they look at all day comes first."""
-    there = [file.client for file in plan.files if not file.absent]
-    return tuple(c.label for c in sorted(there, key=lambda client: client.rows is None))
 
 
 def _remember(file: FilePlan) -> None:
@@ -379,16 +394,3 @@ def _client_of(plan: Plan, exc: ClientError) -> Client:
         if exc.path in (file.client.path, file.snapshot.target):
             return file.client
     raise exc
-
-
-def differs(held: Held, login: Login) -> tuple[str, ...]:
-    """Fields of the login that differ from what a client holds, as far as it holds them.
-
-    A stricter sslmode is the person's own, and no difference.
-    """
-    wanted = dataclasses.replace(login, sslmode=strictest(login.sslmode, held.sslmode))
-    return tuple(
-        name
-        for name in LOGIN_FIELDS
-        if getattr(held, name) is not None and getattr(held, name) != getattr(wanted, name)
-    )

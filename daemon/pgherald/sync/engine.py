@@ -255,7 +255,7 @@ class Engine:
         if late and not await asyncio.to_thread(self._store.catch_up, _STORE_LIMIT):
             current = [item for item in current if item not in late]  # at the next sweep
         late = [i for i in current if self._store.changed(i.key, i.entry.login)]
-        self._applier.record(
+        await self._applier.record(
             [Cleared(i.entry, i.seen_at, i.release, None) for i in late], plan, late=True
         )
         at = None if plan.failed else now

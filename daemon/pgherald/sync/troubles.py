@@ -138,6 +138,11 @@ class Troubles:
                 self._first.pop(subject, None)
                 self._clear(subject)
 
+    def keep_anew(self) -> None:
+        """Keep all that is known once more: the store has begun anew."""
+        for trouble in self._known.values():
+            self._keep(trouble)
+
     def _keep(self, trouble: Trouble) -> None:
         try:
             self._store.put_trouble(trouble)

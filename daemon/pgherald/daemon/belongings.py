@@ -1,0 +1,63 @@
+"""Files that are pgherald's own: what they are called, and what a kill leaves beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from pgherald.config import Config
+from pgherald.errors import ClientError
+from pgherald.files import Files
+from pgherald.files.own import DAMAGED
+from pgherald.quick.held import DAEMON_LOCK
+from pgherald.quick.shape import STATUS_FILE
+
+#: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.
+_NAMES: Final = (
+    "state.db",
+    "ownership.json",
+    STATUS_FILE,
+    "commits",
+    "locks",
+    DAEMON_LOCK,
+    f"{DAEMON_LOCK}.pid",
+    "pgherald.log",
+    "pgherald-task.xml",
+)
+
+#: What may follow such a name: SQLite keeps things beside its files, and some are set aside.
+_SUFFIXES: Final = re.compile(rf"(-journal|-wal|-shm|\.old|{re.escape(DAMAGED)})*")
+
+
+def is_own(name: str) -> bool:
+    """Whether something of that name in the state folder is pgherald's."""
+    return any(
+        name.startswith(own) and _SUFFIXES.fullmatch(name[len(own) :]) is not None for own in _NAMES
+    )
+
+
+def clients_in(config: Config) -> Collection[tuple[Path, str]]:
+    """Path and medium of each client, as journals name them."""
+    return {
+        (client.path.absolute(), "rows" if client.kind == "pgadmin" else "file")
+        for client in config.clients
+    }
+
+
+def sweep(config: Config, files: Files) -> None:
+    """Delete the temporary files that a killed pgherald left beside all that it writes.
+
+    Those of a file that another pgherald is writing at this moment are left to it.
+    """
+    paths = [config.state_dir / name for name in _NAMES]
+    paths += [config.path, *(client.path for client in config.clients)]
+    paths += [config.metrics_file] if config.metrics_file is not None else []
+    for path in paths:
+        with contextlib.suppress(ClientError), files.lock(path, limit=0):
+            # Content is written beside what a link leads to; of pgherald's own, beside the link.
+            for target in {path, Path(os.path.realpath(path))}:
+                files.sweep(target)
