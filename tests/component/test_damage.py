@@ -1,0 +1,418 @@
+"""Any byte of pgherald's own state may be wrong: the clients are kept, and it is said once.
+
+A folder that a real run left, in the middle of a rotation that was killed, is damaged at random
+and at chosen places. Each time, one `check` brings every client to exactly what it holds without
+the damage, sets at most the damaged thing aside, and invents no rotation; the next one has
+nothing to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pgherald.files import digest
+from pgherald.files.temp import temp_path
+from pgherald.store import damage
+from support.damages import DEEDS, OWN_LINE, Sufferer, overwrite, root_page
+
+#: Damages of one test, and tests.
+PORTION, PORTIONS = 25, 20
+
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Sufferer:
+    with pytest.MonkeyPatch.context() as patch:
+        return Sufferer.made(tmp_path_factory.mktemp("damage"), patch)
+
+
+@pytest.fixture
+def sufferer(prepared: Sufferer, monkeypatch: pytest.MonkeyPatch) -> Sufferer:
+    prepared.sits_down(monkeypatch)
+    prepared.restored()
+    return prepared
+
+
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_any_byte_may_be_wrong(sufferer: Sufferer, portion: int) -> None:
+    """500 random damages to any file of the state folder: flipped, cut, swapped, gone, a pipe."""
+    for seed in range(portion * PORTION, (portion + 1) * PORTION):
+        dice = random.Random(seed)  # noqa: S311 – the same damages each time
+        state = sufferer.restored()
+        files = sorted(path for path in state.rglob("*") if path.is_file())
+        # Half of the damages are to the state file: there is most to hit.
+        path = state / "state.db" if dice.random() < 0.5 else dice.choice(files)
+        deed = dice.choice(DEEDS)
+        deed(path, dice)
+        sufferer.outlives(f"{seed}: {getattr(deed, '__name__', deed)} {path.relative_to(state)}")
+
+
+# --- the state file, at chosen places -----------------------------------------------------------
+
+
+def page_zeroed(name: str) -> Callable[[Path], None]:
+    def deed(state: Path) -> None:
+        path = state / "state.db"
+        number = 1 if name == "the schema" else root_page(path, name)
+        overwrite(path, (number - 1) * PAGE, bytes(PAGE))
+
+    return deed
+
+
+def header(offset: int, content: bytes) -> Callable[[Path], None]:
+    return lambda state: overwrite(state / "state.db", offset, content)
+
+
+def sql(*statements: str) -> Callable[[Path], None]:
+    def deed(state: Path) -> None:
+        with closing(sqlite3.connect(state / "state.db")) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    return deed
+
+
+def beside(suffix: str, content: bytes | None) -> Callable[[Path], None]:
+    def deed(state: Path) -> None:
+        path = state / f"state.db{suffix}"
+        if content is None:
+            path.mkdir()
+            (path / "something").touch()
+        else:
+            path.write_bytes(content)
+
+    return deed
+
+
+def foreign_journal(state: Path) -> None:
+    """What SQLite keeps of another database that was killed in the middle of a transaction."""
+    other = state.parent / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 5000,)] * 20)
+        connection.commit()
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("UPDATE t SET x = 'y'")
+        shutil.copy(f"{other}-journal", state / "state.db-journal")
+    other.unlink()
+
+
+TRIGGER = "CREATE TRIGGER t BEFORE {} BEGIN SELECT RAISE(ABORT, 'no'); END"
+
+STATE: dict[str, Callable[[Path], None]] = {
+    **{
+        f"page of {name}": page_zeroed(name)
+        for name in (
+            "the schema", "about", "database", "rotation", "rotation_by_key", "trouble", "pgadmin",
+            "sqlite_sequence",
+        )
+    },
+    "magic": header(0, b"X"),
+    "page size": header(16, b"\x02\x00"),
+    "file format": header(18, b"\x02\x02"),
+    "format for writers": header(18, b"\x09"),
+    "reserved bytes": header(20, b"\xff"),
+    "fractions": header(21, b"\0\0\0"),
+    "count of changes": header(24, b"\xff" * 4),
+    "count of pages": header(28, b"\0\0\0\x01"),
+    "free pages": header(32, b"\0\0\0\x02"),
+    "count of free pages": header(36, b"\0\0\0\x09"),
+    "schema cookie": header(40, b"\xff" * 4),
+    "schema format": header(44, b"\0\0\0\x09"),
+    "encoding": header(56, b"\0\0\0\x02"),
+    "version 0": header(60, b"\0\0\0\0"),
+    "version 1": header(60, b"\0\0\0\x01"),
+    "version of a newer one": header(60, b"\0\0\0\x06"),
+    "version beyond all": header(60, b"\x01\0\0\x02"),
+    "negative version": header(60, b"\xff" * 4),
+    "application": header(68, b"\xff" * 4),
+    "valid for": header(92, b"\xff" * 8),
+    "version noted otherwise": sql("UPDATE about SET value = '99' WHERE name = 'schema_version'"),
+    "version noted as junk": sql("UPDATE about SET value = x'ff' WHERE name = 'schema_version'"),
+    "no key": sql("DELETE FROM about WHERE name = 'fingerprint_key'"),
+    "half a key": sql("UPDATE about SET value = 'abc' WHERE name = 'fingerprint_key'"),
+    "another key": sql(
+        "UPDATE about SET value = replace(value, substr(value, 1, 1), 'a')"
+        " WHERE name = 'fingerprint_key'"
+    ),
+    "no about": sql("DROP TABLE about"),
+    "no pgadmin": sql("DROP TABLE pgadmin"),
+    "no history": sql("DROP TABLE rotation"),
+    "another column": sql("ALTER TABLE trouble RENAME COLUMN told TO tolb"),
+    "one more column": sql("ALTER TABLE trouble ADD COLUMN x TEXT"),
+    "no inserts": sql(TRIGGER.format("INSERT ON database")),
+    "no updates": sql(TRIGGER.format("UPDATE ON database")),
+    "each once": sql("DELETE FROM database", "CREATE UNIQUE INDEX once ON database (proven)"),
+    "count at its end": sql("UPDATE sqlite_sequence SET seq = 9223372036854775807"),
+    "negative count": sql("UPDATE sqlite_sequence SET seq = -7"),
+    "a number without end": sql(
+        "UPDATE rotation SET id = 9223372036854775807 WHERE id = (SELECT max(id) FROM rotation)"
+    ),
+    "no text": sql("UPDATE database SET label = CAST(x'ff41' AS TEXT)"),
+    "bytes": sql("UPDATE rotation SET label = x'ff00', changed = x'00'"),
+    "bytes in notes": sql("INSERT INTO about VALUES ('note:notifications', x'ff00')"),
+    "a print of one letter else": sql(
+        "UPDATE database SET fingerprint = replace(fingerprint, '\"host\": \"', '\"host\": \"0')"
+    ),
+    "a print that is none": sql("UPDATE database SET fingerprint = '[1]'"),
+    "prints of each other": sql(
+        "UPDATE database SET fingerprint = (SELECT max(fingerprint) FROM database)"
+    ),
+    "moments": sql(
+        "UPDATE trouble SET since = 'soon'",
+        "UPDATE database SET looked_at = '2026-01-01', proven_at = 7",
+        "UPDATE rotation SET seen_at = 'x'",
+    ),
+    "keys": sql("UPDATE rotation SET key = 'x', release = 'y', clients = '{'"),
+    "rows of pgAdmin": sql("UPDATE pgadmin SET known = '{'"),
+    "rows of nowhere": sql("INSERT INTO pgadmin VALUES (x'00', x'ff')"),
+    "a folder for a journal": beside("-journal", None),
+    "a folder for a log": beside("-wal", None),
+    "a journal of anything": beside("-journal", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\xff" * 900),
+    "a log of anything": beside("-wal", b"\x37\x7f\x06\x82" + b"\xff" * 900),
+    "a foreign journal": foreign_journal,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STATE)
+def test_the_state_file_may_be_wrong_anywhere(sufferer: Sufferer, what: str) -> None:
+    """Each table, each field of the header, each kind of value, and all that lies beside it."""
+    STATE[what](sufferer.state)
+    sufferer.outlives(what)
+
+
+# --- journals, at chosen places -----------------------------------------------------------------
+
+
+def field(name: str, value: object, *, of_file: bool = True) -> Callable[[Path], None]:
+    """A manifest without a seal, as pgherald 0.1 wrote it, in which one field is wrong."""
+
+    def deed(journal: Path) -> None:
+        path = journal / "manifest.json"
+        fields = json.loads(path.read_text())
+        del fields["seal"]
+        (fields["files"][0] if of_file else fields)[name] = value
+        path.write_text(json.dumps(fields))
+
+    return deed
+
+
+def content(data: bytes) -> Callable[[Path], None]:
+    def deed(journal: Path) -> None:
+        (journal / "manifest.json").write_bytes(data)
+
+    return deed
+
+
+def only_a_file(journal: Path) -> None:
+    shutil.rmtree(journal)
+    journal.write_text("x")
+
+
+def named_beyond_all(journal: Path) -> None:
+    journal.rename(journal.with_name(f"20261124T025915Z-{'9' * 40}.open"))
+
+
+def done_as_well(journal: Path) -> None:
+    shutil.copytree(journal, journal.with_suffix(""))
+
+
+def image_as_pipe(journal: Path) -> None:
+    (journal / "0.before").unlink()
+    os.mkfifo(journal / "0.before")
+
+
+def aside_already(journal: Path) -> None:
+    shutil.copytree(journal, journal.with_suffix(".damaged"))
+    (journal / "manifest.json").unlink()
+
+
+def as_a_file(name: str) -> Callable[[Path], None]:
+    def deed(journal: Path) -> None:
+        place = journal.parents[1] / name
+        shutil.rmtree(place)
+        place.write_text("x")
+
+    return deed
+
+
+JOURNALS: dict[str, Callable[[Path], None]] = {
+    "format": field("format", 99, of_file=False),
+    "at": field("at", "2026-01-01T00:00:00", of_file=False),
+    "note": field("note", 1, of_file=False),
+    "proven": field("proven", "yes", of_file=False),
+    "files": field("files", [[]], of_file=False),
+    "logins": field("logins", [{"key": 1}], of_file=False),
+    "label": field("label", None),
+    "path": field("path", "pgpass"),
+    "no path": field("path", "/a\0b"),
+    "target": field("target", ["/"]),
+    "private": field("private", 1),
+    "before": field("before", ["x"]),
+    "after": field("after", "0" * 64),
+    "medium": field("medium", "tape"),
+    "rows": field("medium", "rows"),
+    "an older one": field("note", "as of 0.1", of_file=False),
+    "a list": content(b"[]"),
+    "deep": content(b"[" * 100_000),
+    "huge": content(b" " * 5_000_000),
+    "numbers": content(b'{"format": 1' + b"0" * 5_000 + b"}"),
+    "a file": only_a_file,
+    "a number": named_beyond_all,
+    "done, too": done_as_well,
+    "a pipe": image_as_pipe,
+    "aside already": aside_already,
+    "commits": as_a_file("commits"),
+    "locks": as_a_file("locks"),
+}
+
+
+@pytest.mark.parametrize("what", JOURNALS)
+def test_a_journal_may_be_wrong_anywhere(sufferer: Sufferer, what: str) -> None:
+    """Each field of a manifest, each image, its folder and its name."""
+    JOURNALS[what](sufferer.open_journal())
+    sufferer.outlives(what)
+
+
+def forged(journal: Path, victim: Path, medium: str, held: bytes, wanted: bytes) -> None:
+    """Make a journal say that its first client is another file, which is to be `wanted` now."""
+    manifest = journal / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    fields.pop("seal", None)
+    done = journal.suffix != ".open"
+    before, after = (wanted, held) if done else (held, wanted)
+    fields["files"][0] |= {
+        "path": str(victim), "target": str(victim), "medium": medium,
+        "before": digest(before), "expand": None, "after": digest(after),
+    }  # fmt: skip
+    manifest.write_text(json.dumps(fields))
+    (journal / "0.before").write_bytes(before)
+    (journal / "0.after").write_bytes(after)
+
+
+@pytest.mark.parametrize("medium", ["file", "rows"])
+def test_a_forged_journal_reaches_no_file_that_is_no_client(
+    sufferer: Sufferer, medium: str
+) -> None:
+    """However whole a journal is, recovery writes what the configuration names, and no more."""
+    victim = sufferer.desk.folder / "victim"
+    victim.write_text("mine\n")
+    forged(sufferer.open_journal(), victim, medium, b"mine\n", b"forged")
+    sufferer.outlives(f"forged, {medium}")
+    assert victim.read_text() == "mine\n"
+
+
+def test_a_forged_journal_is_not_rolled_back(sufferer: Sufferer) -> None:
+    """Nor does a person who asks for it write anything but clients."""
+    assert sufferer.desk.run("check").code == 0
+    victim = sufferer.desk.folder / "victim"
+    victim.write_text("mine\n")
+    (done,) = (sufferer.state / "commits").glob("*-0004")
+    forged(done, victim, "file", b"mine\n", b"forged")
+    result = sufferer.desk.run("rollback", "4")
+    assert result.code == 1, result
+    assert "is no client of the configuration" in result.err
+    assert victim.read_text() == "mine\n"
+
+
+# --- everything else that lies there ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["status.json", "daemon.lock", "daemon.lock.pid"])
+@pytest.mark.parametrize("what", ["folder", "pipe", "link", "garbage"])
+def test_whatever_lies_in_the_place_of_a_file_of_ours(
+    sufferer: Sufferer, name: str, what: str
+) -> None:
+    """It is set aside where it is no file, and a link is neither followed nor kept."""
+    path, elsewhere = sufferer.state / name, sufferer.desk.folder / "elsewhere"
+    path.unlink(missing_ok=True)
+    if what == "folder":
+        path.mkdir()
+        (path / "something").touch()
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "link":
+        elsewhere.write_text("mine")
+        path.symlink_to(elsewhere)
+    else:
+        path.write_bytes(b"\xff\0" * 9000)
+    sufferer.outlives(f"{what} {name}")
+    assert sufferer.desk.run("status").code == 0
+    assert not elsewhere.exists() or elsewhere.read_text() == "mine"
+
+
+def test_leftovers_of_every_file_go_at_the_start(sufferer: Sufferer) -> None:
+    """Whatever was being written when a kill came; and other people's temporary files stay."""
+    folder, state = sufferer.desk.folder, sufferer.state
+    ours = [temp_path(state / name, "0123456789abcdef") for name in (
+        "state.db", "status.json", "daemon.lock.pid", "pgherald-task.xml", "ownership.json",
+    )]  # fmt: skip
+    ours += [temp_path(folder / name, "0123456789abcdef") for name in (
+        "config.toml", "pgpass", "pg_service.conf", "servers.json",
+    )]  # fmt: skip
+    theirs = [folder / ".pgpass.swp", folder / ".pgpass.pgherald-0123.tmp", state / "notes.txt"]
+    for path in (*ours, *theirs):
+        path.write_text("CANARY-half-a-password")
+    assert sufferer.desk.run("check").code == 0
+    assert [path for path in ours if path.exists()] == []
+    assert all(path.exists() for path in theirs)
+    for path in theirs[1:2]:
+        path.unlink()
+    sufferer.outlives("leftovers")
+
+
+def test_uninstall_knows_all_that_is_its_own(sufferer: Sufferer) -> None:
+    """Nothing of pgherald's is left or called another's, whatever was set aside or left half done."""
+    state = sufferer.state
+    for name in ("state.db.damaged", "state.db.damaged-journal", "pgherald.log", "pgherald.log.old",
+                 "status.json.damaged", "daemon.lock.damaged", "commits.damaged"):  # fmt: skip
+        (state / name).write_text("x")
+    for name in ("state.db", "status.json", "daemon.lock.pid"):
+        temp_path(state / name, "0123456789abcdef").write_text("x")
+    overwrite(
+        state / "state.db", (root_page(state / "state.db", "pgadmin") - 1) * PAGE, bytes(PAGE)
+    )
+    result = sufferer.desk.run("uninstall", "--yes")
+    assert result.code == 0, result
+    assert "not pgherald's" not in result.out
+    assert not state.exists()
+    assert (sufferer.desk.folder / "pgpass").read_text() == OWN_LINE
+
+
+# --- who may only read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["status", "history", "plan"])
+@pytest.mark.parametrize("table", ["database", "trouble", "rotation", "pgadmin", "about"])
+def test_who_only_reads_says_what_mends_it(sufferer: Sufferer, command: str, table: str) -> None:
+    """It sets nothing aside; it works where it can do without, else it names the way out."""
+    state = sufferer.state
+    page_zeroed(table)(state)
+    before = (state / "state.db").read_bytes()
+    result = sufferer.desk.run(command)
+    assert result.code in (0, 1), result
+    assert "mistake of its own" not in result.err
+    if result.code == 1:
+        assert "state file is damaged" in result.err
+        assert "Run: pgherald check" in result.err
+    assert (state / "state.db").read_bytes() == before
+    assert sufferer.desk.run("check").code == 0
+    assert sufferer.desk.run(command).err.count("state file is damaged") == 0
+
+
+@pytest.mark.parametrize("code", ["SQLITE_BUSY", "SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR"])
+def test_a_hindrance_is_no_damage(sufferer: Sufferer, code: str) -> None:
+    """A state file that is locked, full, not to be written or on a failing disk stays where it is."""
+    error = sqlite3.OperationalError("the test's")
+    error.sqlite_errorcode = getattr(sqlite3, code)
+    assert not damage.proven(sufferer.state / "state.db", error)
