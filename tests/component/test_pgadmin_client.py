@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -17,9 +16,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files, rows
 from pgherald.model import Entry, NewsKind
 from pgherald.secret import MASK
-from pgherald.store import Store
 from pgherald.sync.plan import Client, make_plan
-from pgherald.sync.servers import RowMemory
 from support.foreign_database import locked
 from support.household import Household, database, household, login, until
 from support.pgadmin_database import Database
@@ -42,7 +39,9 @@ def pgadmin(tmp_path: Path) -> Database:
 
 @pytest.fixture
 async def house(tmp_path: Path, pgadmin: Database) -> AsyncIterator[Household]:
-    async with household(tmp_path, clients=clients(tmp_path, pgadmin.client())) as standing:
+    async with household(
+        tmp_path, clients=clients(tmp_path, pgadmin.client(tmp_path / "state"))
+    ) as standing:
         yield standing
 
 
@@ -96,7 +95,7 @@ async def test_a_saved_password_is_cleared_at_the_next_look(
 async def test_a_pgadmin_that_was_never_started(tmp_path: Path) -> None:
     """No pgAdmin is no trouble and is not called up to date; once it is there it gets its server."""
     place = tmp_path / "home" / ".pgadmin" / "pgadmin4.db"
-    client = Database(place).client()
+    client = Database(place).client(tmp_path / "state")
     async with household(tmp_path, clients=clients(tmp_path, client)) as house:
         await house.sees((SHOP, login()))
         assert house.news[0].clients == ("psql", "service file")
@@ -128,29 +127,36 @@ async def test_a_pgadmin_that_holds_its_lock(
     assert house.kinds().count(NewsKind.RECOVERED) == 1
 
 
-async def test_what_is_remembered_survives(tmp_path: Path, pgadmin: Database) -> None:
+async def test_what_is_recorded_survives(tmp_path: Path, pgadmin: Database) -> None:
     """A server that the person deleted stays deleted after a restart, too."""
-    path, files = tmp_path / "rows.db", Files(tmp_path / "locks")
     for deleted in (False, True):
-        with Store.open(path, files) as store:
-            client = pgadmin.client(RowMemory.of(store))
-            async with household(tmp_path, clients=clients(tmp_path, client)) as house:
-                await house.sees((SHOP, login()))
-            if not deleted:
-                assert len(pgadmin.servers()) == 1
-                pgadmin.ask("DELETE FROM server")
+        client = pgadmin.client(tmp_path / "state")
+        async with household(tmp_path, clients=clients(tmp_path, client)) as house:
+            await house.sees((SHOP, login()))
+        if not deleted:
+            assert len(pgadmin.servers()) == 1
+            pgadmin.ask("DELETE FROM server")
     assert pgadmin.servers() == {}
 
 
-async def test_a_memory_that_cannot_be_read_is_done_without(
-    tmp_path: Path, pgadmin: Database
-) -> None:
-    """Without its memory, pgherald knows its rows by their service and makes no second one."""
-    for known in ({}, {pgadmin.path: "{"}, {pgadmin.path: json.dumps({"database": "x"})}):
-        client = pgadmin.client(RowMemory(known))
-        async with household(tmp_path, clients=clients(tmp_path, client)) as house:
-            await house.sees((SHOP, login()))
+@pytest.mark.parametrize("lost", ["state.db", "ownership", "both"])
+async def test_a_record_that_is_lost(tmp_path: Path, pgadmin: Database, lost: str) -> None:
+    """One of its two homes is enough; without both no second server is made, and none deleted."""
+    state, files = tmp_path / "state", Files(tmp_path / "locks")
+    async with household(
+        tmp_path, clients=clients(tmp_path, pgadmin.client(tmp_path / "state"))
+    ) as house:
+        await house.sees((SHOP, login()))
+    for name in ("state.db", "ownership"):
+        if lost in (name, "both"):
+            files.remove_own_tree(state / name, within=state)
+    async with household(
+        tmp_path, clients=clients(tmp_path, pgadmin.client(tmp_path / "state"))
+    ) as house:
+        await house.sees((SHOP, login()))
         assert len(pgadmin.servers()) == 1
+        await house.applier.remove([SHOP.key])
+    assert len(pgadmin.servers()) == (1 if lost == "both" else 0)
 
 
 async def test_a_commit_beside_a_busy_pgadmin(house: Household, pgadmin: Database) -> None:
@@ -196,17 +202,20 @@ async def test_a_plan_shows_rows_column_by_column(
 ) -> None:
     """The diff names each column that changes, and shows no secret; what goes is shown going."""
     await house.sees((SHOP, login()))
-    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1, db_res = 'x'")
+    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
     plan = await house.applier.plan([Entry(SHOP, login())])
     (file,) = [file for file in plan.files if file.client.rows]
     assert list(file.diff()) == [
         "@@ server 1 @@",
-        "-db_res: x",
-        "+db_res: d1",
         f"-password: {MASK}",
         "-save_password: 1",
         "+save_password: 0",
     ]
+    await house.sees((SHOP, login()))
+    pgadmin.ask("UPDATE server SET bgcolor = '#00f'")
+    kept = await house.applier.plan([], remove=[SHOP.key])
+    assert [list(file.diff()) for file in kept.files if file.client.rows] == [[]]
+    pgadmin.ask("UPDATE server SET bgcolor = NULL")
     gone = await house.applier.plan([], remove=[SHOP.key])
     (file,) = [file for file in gone.files if file.client.rows]
     lines = list(file.diff())
@@ -214,30 +223,18 @@ async def test_a_plan_shows_rows_column_by_column(
     assert "-service: shop" in lines
     assert not any("CANARY" in line for line in lines)
     assert [path.name for path in file.client.watched] == ["pgadmin4.db", "pgadmin4.db-journal"]
-    never = Database(tmp_path / "none" / "pgadmin4.db").client()
+    never = Database(tmp_path / "none" / "pgadmin4.db").client(tmp_path / "state")
     (file,) = make_plan(house.files, [never], [Entry(SHOP, login())]).files
     assert (list(file.diff()), file.absent, file.idle) == ([], True, True)
-
-
-async def test_a_memory_that_cannot_be_kept_is_no_trouble(
-    tmp_path: Path, pgadmin: Database
-) -> None:
-    """With a full disk the clients come first; the row is known by its service the next time."""
-    with Store.open(tmp_path / "rows.db", Files(tmp_path / "locks")) as store:
-        memory = RowMemory.of(store)
-    # It is closed now, and every write fails.
-    async with household(tmp_path, clients=clients(tmp_path, pgadmin.client(memory))) as house:
-        await house.sees((SHOP, login()))
-        assert house.kinds() == [NewsKind.ADDED]
-        pgadmin.ask("DELETE FROM server")
-        await house.sees((SHOP, login()))
-        assert pgadmin.servers() == {}, "this process remembers all the same"
 
 
 async def test_two_pgadmins(tmp_path: Path, pgadmin: Database) -> None:
     """Several installations each get their servers, in one commit."""
     other = Database.made(tmp_path / "home" / "other-pgadmin4.db")
-    both = [*clients(tmp_path, pgadmin.client()), other.client()]
+    both = [
+        *clients(tmp_path, pgadmin.client(tmp_path / "state")),
+        other.client(tmp_path / "state"),
+    ]
     async with household(tmp_path, clients=both) as house:
         await house.sees((SHOP, login()))
         assert len(house.news) == 1

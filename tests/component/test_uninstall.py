@@ -118,14 +118,17 @@ def test_what_the_person_changed_in_an_adopted_server_stays(desk: Desk) -> None:
     assert row["connection_params"] == '{"options": "-c x=1", "sslmode": "prefer"}'
 
 
-def test_without_restore_an_adopted_server_is_named(desk: Desk) -> None:
-    """A server made by hand stays in pgAdmin, and it is said what it lacks."""
+@pytest.mark.parametrize("restore", [["--restore"], []])
+def test_an_adopted_server_works_without_pgherald(desk: Desk, restore: list[str]) -> None:
+    """With --restore and without it, a server made by hand has its own login again, and it is said."""
     by_hand(desk)
+    before = pgadmin(desk).servers()
     assert desk.run("check", "--adopt").code == 0
-    result = desk.run("uninstall", "--yes")
+    result = desk.run("uninstall", "--yes", *restore)
     assert result.code == 0
-    assert "made by hand, so it stays in pgAdmin" in result.out
-    assert len(pgadmin(desk).servers()) == 1
+    assert 'Server "By hand" has its own host, user and saved password of ' in result.out
+    assert "is deleted: pgherald made it." in result.out
+    assert pgadmin(desk).servers() == before
 
 
 def test_what_was_added_since_is_never_lost(desk: Desk) -> None:

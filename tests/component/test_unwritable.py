@@ -415,7 +415,7 @@ def is_recorded_once(kind: Kind, house: Household, label: str, *, right: bool) -
 async def warm(folder: Path) -> None:
     """Import what is imported late: it may lie where only root can read it."""
     (folder / "home").mkdir(parents=True)
-    odd = the_client("pgAdmin", folder / "home" / "pgAdmin")
+    odd = the_client("pgAdmin", folder / "home" / "pgAdmin", folder / "state")
     async with household(folder, clients=[odd]) as house:
         for shown in LOGINS:
             await house.sees((SHOP, shown))
@@ -425,7 +425,7 @@ async def story(kind: Kind, folder: Path, *, right: bool) -> None:
     away = folder / "home" / "away"
     away.mkdir(parents=True)
     path = away / {"psql": "pgpass"}.get(kind.client, kind.client)
-    odd = the_client(kind.client, path)
+    odd = the_client(kind.client, path, folder / "state")
     healthy = Client(ServiceFile(), folder / "home" / ".pg_service.conf", "service file")
     disk, said = CountingDisk(), Lines()
     logging.getLogger("pgherald").addHandler(said)
@@ -467,9 +467,9 @@ async def story(kind: Kind, folder: Path, *, right: bool) -> None:
         assert house.store.databases()[0].current_at is not None
 
 
-def the_client(label: str, path: Path) -> Client:
+def the_client(label: str, path: Path, state: Path) -> Client:
     if label == "pgAdmin":
-        return Database.made(path).client()
+        return Database.made(path).client(state)
     path.write_bytes(OWN[label])
     path.chmod(0o600)
     return Client(Pgpass() if label == "psql" else ServersJson(), path, label)

@@ -44,7 +44,7 @@ async def test_nobody_is_in_the_others_way(tmp_path: Path, mode: Mode) -> None:
         pytest.skip(str(exc))
     try:
         user = ADA if mode is Mode.SERVER else None
-        client = Database(pgadmin.database).client(user=user)
+        client = Database(pgadmin.database).client(tmp_path / "house" / "state", user=user)
         clients = [Client(ServiceFile(), tmp_path / "services", "service file"), client]
         (tmp_path / "house").mkdir()
         async with (

@@ -72,7 +72,7 @@ async def test_a_server_made_by_pgherald_works_in_it(
     service_file = started.home / ".pg_service.conf"
     clients = [
         Client(ServiceFile(), service_file, "service file"),
-        Database(started.database).client(),
+        Database(started.database).client(tmp_path / "state"),
     ]
     async with household(tmp_path, clients=clients) as house:
         await house.sees((SHOP, old))

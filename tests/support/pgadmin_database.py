@@ -1,4 +1,4 @@
-"""A small configuration database, with the tables and columns of pgAdmin's that matter here.
+"""A configuration database with the tables of the real pgAdmin that matter here.
 
 For tests that need no pgAdmin; whether the real one agrees is asked in tests/e2e.
 """
@@ -11,26 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from pgherald.clients.pgadmin import PgAdmin
+from pgherald.files import Files
 from pgherald.files.rows import Rows
 from pgherald.sync.plan import Client
 from pgherald.sync.servers import RowMemory, ServerRows
 
-_TABLES = """
-CREATE TABLE version (name VARCHAR PRIMARY KEY, value INTEGER);
-CREATE TABLE keys (name VARCHAR PRIMARY KEY, value VARCHAR);
-CREATE TABLE preferences (id INTEGER PRIMARY KEY, cid INTEGER, name VARCHAR);
-CREATE TABLE user (id INTEGER PRIMARY KEY, email VARCHAR, username VARCHAR, active BOOLEAN,
-    auth_source VARCHAR);
-CREATE TABLE servergroup (id INTEGER PRIMARY KEY, user_id INTEGER, name VARCHAR,
-    UNIQUE (user_id, name));
-CREATE TABLE server (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER, servergroup_id INTEGER,
-    name VARCHAR NOT NULL, host VARCHAR, port INTEGER, maintenance_db VARCHAR, username VARCHAR,
-    comment VARCHAR, password VARCHAR, db_res VARCHAR, bgcolor VARCHAR, service VARCHAR,
-    save_password INTEGER DEFAULT 0, passexec_cmd VARCHAR, connection_params JSON, tags JSON,
-    db_res_type VARCHAR DEFAULT 'databases');
+#: The tables as the real one makes them.
+_TABLES = Path(__file__).with_name("pgadmin_schema.sql").read_text()
+
+#: What a desktop's pgAdmin puts into them at first.
+_ROWS = """
 INSERT INTO version VALUES ('ConfigDB', 52);
 INSERT INTO keys VALUES ('CSRF_SESSION_KEY', 'CANARY-session-key');
-INSERT INTO user VALUES (1, 'pgadmin4@pgadmin.org', 'pgadmin4@pgadmin.org', 1, 'internal');
+INSERT INTO user (id, email, username, active, fs_uniquifier)
+    VALUES (1, 'pgadmin4@pgadmin.org', 'pgadmin4@pgadmin.org', 1, 'x');
 INSERT INTO servergroup VALUES (1, 1, 'Servers');
 """
 
@@ -50,7 +44,7 @@ class Database:
         """A new one, without servers."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as connection, connection:
-            connection.executescript(_TABLES)
+            connection.executescript(_TABLES + _ROWS)
         path.chmod(0o600)
         return cls(path)
 
@@ -65,7 +59,8 @@ class Database:
             connection.row_factory = sqlite3.Row
             return {row["id"]: dict(row) for row in connection.execute("SELECT * FROM server")}
 
-    def client(self, memory: RowMemory | None = None, **editor: Any) -> Client:
-        """The client that keeps its servers."""
-        rows = ServerRows(Rows(), memory or RowMemory({}))
+    def client(self, state: Path, **editor: Any) -> Client:
+        """The client that keeps its servers, for a pgherald with that state folder."""
+        memory = RowMemory(Files(state / "locks"), state)
+        rows = ServerRows(Rows(), memory)
         return Client(PgAdmin(**editor), self.path, "pgAdmin", rows, frozenset({"dbname"}))

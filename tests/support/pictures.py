@@ -151,6 +151,12 @@ class Books:
         rows = {str(number): {"name": name} for number, name in enumerate(names)}
         self.whole["tables"]["preferences"]["rows"] = rows
 
+    def put(self, row: dict[str, Any]) -> None:
+        """The person, or pgAdmin's import, makes a server."""
+        self.whole["tables"]["server"]["rows"][str(row["id"])] = row
+        seq = self.whole["tables"]["sqlite_sequence"]["rows"]["1"]
+        seq["seq"] = max(seq["seq"], row["id"])
+
     def delete(self, number: int) -> None:
         """The person deletes a server."""
         del self.whole["tables"]["server"]["rows"][str(number)]

@@ -475,7 +475,10 @@ def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
     """Pgpass, and the servers of a pgAdmin that may never have been started."""
     path = tmp_path / "home" / "pgadmin4.db"
     base = Database.made(path) if started else Database(path)
-    return [Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"), base.client()]
+    return [
+        Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
+        base.client(tmp_path / "state"),
+    ]
 
 
 @pytest.mark.parametrize("runs", [True, False, None])
@@ -513,19 +516,18 @@ async def test_what_nobody_holds_is_no_rotation(tmp_path: Path) -> None:
         assert house.store.history() == []
 
 
-async def test_a_lost_memory_comes_back_by_itself(tmp_path: Path) -> None:
-    """Whose rows are whose is known again at the next look, though nothing has to be written."""
-    clients = keeping(tmp_path)
-    rows, path = clients[1].rows, clients[1].path
-    assert rows is not None
-    async with household(tmp_path, clients=clients) as house:
+async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:
+    """Whose rows are whose is recorded again at the next sweep, though no client is written."""
+    async with household(tmp_path, clients=keeping(tmp_path)) as house:
         await house.sees((SHOP, login(1)))
-        known = rows._memory.get(path)
-        assert list(known["rows"]) == ["shop/DATABASE"]
-        rows._memory.keep(path, {})
-        await house.sees((SHOP, login(1)))
-        assert rows._memory.get(path) == known
+        (record,) = (tmp_path / "state" / "ownership").iterdir()
+        recorded = record.read_bytes()
+        for damaged in (b"", recorded[:-9]):
+            record.write_bytes(damaged)
+            await house.sees((SHOP, login(1)))
+            assert record.read_bytes() == recorded
         assert house.kinds() == [NewsKind.ADDED]
+        assert len(house.applier._committer.history()) == 1
 
 
 async def test_both_logins_are_readable_while_it_is_written(tmp_path: Path) -> None:

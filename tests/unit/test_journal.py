@@ -89,7 +89,7 @@ def test_the_manifest_is_a_format(journals: Journals) -> None:
     begin(journals)
     folder = journals.folder / f"{ID}.open"
     assert json.loads((folder / "manifest.json").read_text()) == {
-        "format": 2,
+        "format": 3,
         "at": AT.isoformat(),
         "note": "test",
         "proven": True,
@@ -153,7 +153,7 @@ def test_a_journal_of_an_older_version_is_read(journals: Journals) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ({"format": 3}, "was written by another pgherald"),
+        ({"format": 4}, "was written by another pgherald"),
         ({"files": None}, "has a manifest that cannot be understood"),
         ({"at": "soon"}, "has a manifest that cannot be understood"),
         ({"note": ...}, "has a manifest that cannot be understood"),

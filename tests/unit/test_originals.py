@@ -60,6 +60,11 @@ def image(*, there: bool = True, **rows: Any) -> bytes:
     return json.dumps({"server": parts}).encode()
 
 
+def day(number: int) -> str:
+    """When the commit with that number was, as an image has it."""
+    return (START + timedelta(days=number)).isoformat()
+
+
 def test_the_first_commit_of_a_file_tells(past: Past) -> None:
     """What it held then, when that was, and what the person called it."""
     past.commit((A, b"first", "file"))
@@ -83,12 +88,31 @@ def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
     assert (found.medium, found.at) == ("rows", START)
     assert json.loads(found.content or b"") == {
         "server": {
-            "1": {"there": True, "columns": {"host": "h1", "port": 1, "name": "n2"}},
-            "2": {"there": True, "columns": {"host": "x"}},
-            "3": {"there": False, "columns": {"host": None}},
+            "1": {
+                "there": True,
+                "columns": {"host": "h1", "port": 1, "name": "n2"},
+                "at": day(0),
+            },
+            "2": {"there": True, "columns": {"host": "x"}, "at": day(1)},
+            "3": {"there": False, "columns": {"host": None}, "at": day(3)},
         }
     }
     assert past.first() == [0, 1, 3]
+
+
+def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
+    """A row that is held whole begins anew, and each of these commits is needed for good."""
+    past.commit((DB, image(r1={"id": 1, "host": "h1", "port": 1}), "rows"))
+    past.commit((DB, image(r1={"port": 2}), "rows"))
+    past.commit((DB, image(r1={"id": 1, "host": "h2", "port": 3}), "rows"))
+    past.commit((DB, image(r1={"port": 4, "name": "n"}), "rows"))
+    (found,) = past.originals().values()
+    assert json.loads(found.content or b"")["server"]["1"] == {
+        "there": True,
+        "columns": {"id": 1, "host": "h2", "port": 3, "name": "n"},
+        "at": day(2),
+    }
+    assert past.first() == [0, 2, 3]
 
 
 def test_each_cell_has_its_own_first(past: Past) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from pgherald.clients.base import Action, Held
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_picture import Unsupported, mark_of, opened
+from pgherald.clients.pgadmin_known import mark_of
+from pgherald.clients.pgadmin_picture import Unsupported, opened
 from pgherald.clients.pgadmin_row import held, likeness, redacted, shown
 from pgherald.errors import PgheraldError, Unparsable
 from pgherald.secret import MASK
@@ -106,14 +107,27 @@ def test_equal_content_is_the_same_object() -> None:
     assert PgAdmin().plan(content, [SHOP]).new is content
 
 
-def test_a_row_that_was_found_again_is_ours() -> None:
-    """Of a pgherald whose memory is lost: what it made goes when its database is not wanted."""
+def test_a_row_that_was_found_again_is_not_ours() -> None:
+    """Where all records are lost nothing shows who made it: it is kept current, never deleted."""
+    books = Books()
+    books.apply(SHOP)
+    del books.whole["known"]
+    books.apply(renamed := entry(dbname="other"))
+    assert sorted(books.servers) == [1, 2]
     books = Books()
     books.apply(SHOP)
     del books.whole["known"]
     books.apply(SHOP)
-    assert [change.action for change in books.apply(remove=[KEY]).changes] == [Action.REMOVE]
-    assert books.servers == {}
+    books.apply(renamed)
+    assert books.servers[1]["maintenance_db"] == "other"
+    edit = books.apply(remove=[KEY])
+    assert (edit.changes, sorted(books.servers)) == ((), [1])
+    assert edit.outcomes == (
+        (
+            'Server "Shop" stays without its login, since pgherald did not make it: delete it in '
+            "pgAdmin, or give it a host and a user."
+        ),
+    )
 
 
 def test_a_service_row_is_nothing_to_host_rows() -> None:
@@ -155,16 +169,15 @@ def test_a_host_row_without_its_passfile_is_the_persons() -> None:
 
 
 def test_of_several_rows_the_first_is_read() -> None:
-    """What is held is what the row says that is remembered first."""
-    books = Books(by_hand())
+    """What is held is what the row says that was recorded first."""
+    books = Books()
     books.apply(SHOP)
-    books.edit(2, bgcolor="#f00")
-    books.apply(SHOP, editor=ADOPT)
-    books.edit(1, maintenance_db="elsewhere")
-    assert PgAdmin().read(books.content)[KEY].dbname == SHOP.login.dbname
-    books.edit(1, maintenance_db=SHOP.login.dbname)
-    books.edit(2, maintenance_db="elsewhere")
-    assert PgAdmin().read(books.content)[KEY].dbname == "elsewhere"
+    params = '{"sslmode": "verify-full", "connect_timeout": 10}'
+    books.put(books.servers[1] | {"id": 5, "name": "Copy", "connection_params": params})
+    books.apply(SHOP)
+    assert PgAdmin().read(books.content)[KEY].sslmode == "require"
+    books.delete(1)
+    assert PgAdmin().read(books.content)[KEY].sslmode == "verify-full"
 
 
 # --- adoption ------------------------------------------------------------------------------
@@ -185,15 +198,6 @@ def test_an_adopted_server_is_no_twin() -> None:
     books.whole["tables"]["server"]["rows"]["7"] = by_hand(7)
     books.apply(SHOP, editor=ADOPT)
     assert sorted(books.servers) == [1, 7]
-
-
-def test_a_twin_of_another_kind_of_restriction_is_no_obstacle() -> None:
-    """A row of ours goes for the adopted one, whatever pgAdmin has put into `db_res_type`."""
-    books = Books(by_hand())
-    books.apply(SHOP)
-    books.edit(2, db_res_type="sql")
-    edit = PgAdmin(adopt=True).plan(books.content, [SHOP])
-    assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1"]
 
 
 def test_a_password_in_the_database_is_no_obstacle() -> None:
@@ -217,7 +221,7 @@ def test_what_is_offered() -> None:
 
 
 @pytest.mark.parametrize("column", ["host", "port", "username", "password", "passexec_cmd"])
-@pytest.mark.parametrize("nothing", [None, "", 0, False, "false", "null", "databases"])
+@pytest.mark.parametrize("nothing", [None, "", 0, False, "false", "null"])
 def test_an_empty_column_is_as_good_as_none(column: str, nothing: object) -> None:
     """What says nothing is not written again in another spelling."""
     books = Books()
@@ -245,17 +249,23 @@ def test_how_surely_a_server_leads_there() -> None:
 
 
 def test_each_row_of_a_database_that_goes() -> None:
-    """Our own goes, and each that a person had made is named and stays."""
+    """Our own goes; each that a person made or changed is named and stays."""
     books = Books(by_hand(1), by_hand(2))
-    books.apply(SHOP)
+    books.apply(SHOP, entry("blog"))
     books.edit(3, bgcolor="#f00")
-    books.apply(SHOP, editor=ADOPT)
-    edit = PgAdmin().plan(books.content, [], remove=[KEY])
-    assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1", "2"]
-    stays = (
-        "was made by hand, so it stays in pgAdmin: delete it there, or give it a host and a user."
+    books.apply(SHOP, entry("blog"), editor=ADOPT)
+    edit = PgAdmin().plan(books.content, [], remove=[KEY, entry("blog").key])
+    assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1", "2", "3"]
+    last = ": delete it in pgAdmin, or give it a host and a user."
+    assert edit.outcomes == (
+        f'Server "Shop" stays without its login, since you have changed it since pgherald made it{last}',
+        *(
+            f'Server "server {number}" stays without its login, since what it held before it was '
+            f"adopted is not known any more{last}"
+            for number in (1, 2)
+        ),
+        'Server "Blog" is deleted: pgherald made it.',
     )
-    assert edit.warnings == (f'Server "server 1" {stays}', f'Server "server 2" {stays}')
 
 
 # --- host rows -----------------------------------------------------------------------------

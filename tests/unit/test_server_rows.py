@@ -1,4 +1,4 @@
-"""pgAdmin's servers as a client: what is shown of a change, and what is remembered."""
+"""pgAdmin's servers as a client: what is shown of a change, and what is recorded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 from pgherald.clients.base import Action, Change
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
+from pgherald.errors import ChangedMeanwhile
 from pgherald.files import Files, Snapshot
 from pgherald.files.rows import Rows
 from pgherald.model import Entry
 from pgherald.secret import MASK
 from pgherald.store import Store
+from pgherald.sync.ownership import parsed
 from pgherald.sync.plan import Client, Plan, diff_lines, in_words, make_plan
 from pgherald.sync.servers import RowMemory, ServerRows, diff_rows
 from support.household import database, login
@@ -45,52 +47,90 @@ def test_rows_that_come_and_go_are_called_so() -> None:
     assert list(diff_rows(here, gone)) == ["@@ server 7 goes @@", "-name: n"]
 
 
-def test_what_is_remembered_is_kept(tmp_path: Path) -> None:
-    """In the state, once for each change, and for each database by itself."""
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
     files = Files(tmp_path / "locks")
     files.private_folder(tmp_path)
-    with Store.open(tmp_path / "state.db", files) as store:
-        memory = RowMemory.of(store)
-        assert memory.get(PATH) == {}
-        memory.keep(PATH, {"a": 1})
-        memory.keep(Path("/other"), {"b": 2})
-        memory.keep(Path("/none"), {})
-        assert store.known_rows() == {PATH: '{"a": 1}', Path("/other"): '{"b": 2}'}
-        assert RowMemory.of(store).get(PATH) == {"a": 1}
+    return files
 
 
-def test_without_a_state_it_is_remembered_for_now(caplog: pytest.LogCaptureFixture) -> None:
-    """A dry run writes nothing; a memory that cannot be read is said, and done without."""
-    memory = RowMemory({PATH: "{", Path("/other"): '{"b": 2}'})
-    assert "what is remembered of /pgadmin4.db cannot be read" in caplog.text
-    assert (memory.get(PATH), memory.get(Path("/other"))) == ({}, {"b": 2})
-    memory.keep(PATH, {"a": 1})
-    assert memory.get(PATH) == {"a": 1}
+def place(path: Path = PATH) -> Snapshot:
+    """Where a database is."""
+    return Snapshot(path, path, None)
 
 
-def test_a_state_that_cannot_be_written_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def put(files: Files, memory: RowMemory, planned_on: object, new: object) -> None:
+    """Record something, as a commit does."""
+    for step in memory.step(place(), planned_on, new):
+        assert (step.private, step.medium) == (True, "record")
+        files.replace(step.snapshot, step.new or b"", private=True)
+
+
+def test_what_is_recorded_is_read_anew(tmp_path: Path, files: Files) -> None:
+    """Two processes see each other's records at once, and neither overwrites the other's."""
+    one, other = RowMemory(files, tmp_path), RowMemory(files, tmp_path)
+    assert one.get(place()) == {}
+    put(files, one, {}, {"a": 1})
+    assert other.get(place()) == {"a": 1}
+    assert other.step(place(), {"a": 1}, {"a": 1}) == []
+    with pytest.raises(ChangedMeanwhile):
+        other.step(place(), {}, {"b": 2})
+    assert other.get(place(Path("/other"))) == {}
+    assert one.place(PATH).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_record_is_read_from_the_state_file(
+    tmp_path: Path, files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is to be remembered is, as long as the process lives."""
-    files = Files(tmp_path / "locks")
-    files.private_folder(tmp_path)
+    """One that is missing or damaged is replaced by its copy; without any, nothing is recorded."""
+    memory = RowMemory(files, tmp_path)
     with Store.open(tmp_path / "state.db", files) as store:
-        memory = RowMemory.of(store)
-    memory.keep(PATH, {"a": 1})
-    assert memory.get(PATH) == {"a": 1}
+        store.keep_rows(PATH, '{"a": 1}')
+    copy = {"a": 1, "copy": True}
+    assert memory.get(place()) == copy
+    put(files, memory, copy, {"b": 2})
+    assert memory.get(place()) == {"b": 2}
+    record = memory.place(PATH)
+    for damaged in (b"", b"{", b"[]", record.read_bytes().replace(b'"b"', b'"c"')):
+        record.write_bytes(damaged)
+        caplog.clear()
+        assert memory.get(place()) == copy
+        assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+            "the record of /pgadmin4.db is damaged; its copy counts"
+        ]
+    for broken in (b"no database", b""):
+        (tmp_path / "state.db").write_bytes(broken)
+        assert memory.get(place()) == {}
+
+
+def test_a_copy_that_cannot_be_kept_is_logged(
+    tmp_path: Path, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record counts, so a full disk is no trouble."""
+    rows = ServerRows(Rows(), RowMemory(files, tmp_path))
+    before = Snapshot(PATH, PATH, b"{}")
+    with Store.open(tmp_path / "state.db", files) as store:
+        rows.copy(before, b'{"known": {"a": 1}}', store)
+        assert store.known_rows() == {PATH: '{"a": 1}'}
+        rows.copy(place(), b'{"known": {"a": 2}}', store)
+        rows.copy(before, b"", store)
+        assert store.known_rows() == {PATH: '{"a": 1}'}
+    rows.copy(before, b'{"known": {"a": 2}}', store)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
-    """The tables, what is remembered of this database, and which pgAdmin is installed."""
+def test_the_picture_that_is_planned_on(tmp_path: Path, files: Files) -> None:
+    """The tables, what is recorded of this database, and which pgAdmin is installed."""
     path = tmp_path / "pgadmin4.db"
     base = Database.made(path)
     base.ask("INSERT INTO preferences VALUES (3, 1, 'show_system_objects')")
     base.ask("INSERT INTO server (id, user_id, servergroup_id, name) VALUES (7, 1, 1, 'Mine')")
-    memory = RowMemory({path: '{"x": 1}'})
+    memory = RowMemory(files, tmp_path)
+    with Store.open(tmp_path / "state.db", files) as store:
+        store.keep_rows(path, '{"x": 1}')
     found = ServerRows(Rows(), memory, 91800).read(path)
     whole = json.loads(found.content or b"")
-    assert (whole["known"], whole["program"]) == ({"x": 1}, 91800)
+    assert (whole["known"], whole["program"]) == ({"x": 1, "copy": True}, 91800)
     drawn = {name: list(table["rows"].values()) for name, table in whole["tables"].items()}
     assert drawn["keys"] == [{"name": "CSRF_SESSION_KEY", "value": "CANARY-session-key"}]
     assert drawn["version"] == [{"name": "ConfigDB", "value": 52}]
@@ -108,12 +148,13 @@ def test_the_picture_that_is_planned_on(tmp_path: Path) -> None:
     none = tmp_path / "none.db"
     assert ServerRows(Rows(), memory).read(none) == Snapshot(none, none, None)
     rows = ServerRows(Rows(), memory)
-    rows.remember(path, b"")
-    assert memory.get(path) == {"x": 1}
-    rows.remember(path, b"{}")
-    assert memory.get(path) == {}
-    rows.remember(path, b'{"known": {"y": 2}}')
-    assert memory.get(path) == {"y": 2}
+    assert rows.record(found, b"") == []
+    assert rows.record(Snapshot(none, none, None), b'{"known": {"y": 2}}') == []
+    (step,) = rows.record(found, b'{"known": {"y": 2}}')
+    assert parsed(step.new) == {"y": 2}
+    assert step.snapshot.path == rows.record_of(found)
+    assert "first" not in whole
+    assert json.loads(rows.read(path, removing=True).content or b"")["first"] == {}
 
 
 # --- a plan --------------------------------------------------------------------------------
@@ -158,9 +199,9 @@ def test_when_both_logins_are_readable_on_the_way(
     assert (file.expand is not None) is both
 
 
-def test_which_files_tell_of_a_change() -> None:
+def test_which_files_tell_of_a_change(tmp_path: Path, files: Files) -> None:
     """A file itself; of a database, its journal too, which comes and goes."""
-    rows = ServerRows(Rows(), RowMemory({}))
+    rows = ServerRows(Rows(), RowMemory(files, tmp_path))
     assert Client(Pgpass(), PATH, "x").watched == (PATH,)
     assert Client(Pgpass(), PATH, "x", rows).watched == (PATH, Path("/pgadmin4.db-journal"))
     assert Client(Pgpass(), PATH, "x").subject == "client:/pgadmin4.db"

@@ -31,7 +31,8 @@ ADOPT = PgAdmin(adopt=True)
 
 def first(*rows: dict[str, Any], groups: dict[int, str | None] | None = None) -> bytes:
     """What rows and groups said before they were ever changed; None: it was not there."""
-    server = {str(row["id"]): {"there": True, "columns": row} for row in rows}
+    at = "2026-11-24T12:00:00+00:00"
+    server = {str(row["id"]): {"there": True, "columns": row, "at": at} for row in rows}
     made = {
         str(number): {"there": name is not None, "columns": {"name": name}}
         for number, name in (groups or {}).items()
@@ -39,11 +40,10 @@ def first(*rows: dict[str, Any], groups: dict[int, str | None] | None = None) ->
     return json.dumps({"server": server, "servergroup": made}).encode()
 
 
-def undone(books: Books, original: bytes | None, *, restore: bool = True) -> Books:
+def undone(books: Books, original: bytes | None) -> Books:
     """The books as they are afterwards."""
-    new, _ = without_ours(ADOPT, books.content, original, restore=restore)
     after = Books()
-    after.whole = json.loads(new)
+    after.whole = json.loads(without_ours(ADOPT, books.content, original).new)
     return after
 
 
@@ -169,14 +169,16 @@ def test_what_is_not_there_and_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def keep_shop(files: Files, client: Client) -> None:
-    """The shop's server is in pgAdmin's database, and remembered."""
+    """The shop's server is in pgAdmin's database, and recorded."""
     assert client.rows is not None
     (file,) = make_plan(files, [client], [SHOP]).files
     before, after = file.images
+    records = client.rows.record(file.snapshot, file.edit.new)
     rows = Rows()
     old = dataclasses.replace(file.snapshot, content=before)
     rows.install(rows.stage(old, after, private=False), over=old)
-    client.rows.remember(file.snapshot.path, file.edit.new)
+    for step in records:
+        files.replace(step.snapshot, step.new or b"", private=True)
 
 
 @pytest.mark.parametrize("restore", [True, False])
@@ -184,20 +186,24 @@ def test_what_becomes_of_rows(tmp_path: Path, *, restore: bool) -> None:
     """Rows that pgherald made go, by one step of rows; without any nothing is to be done."""
     files = Files(tmp_path / "locks")
     base = Database.made(tmp_path / "pgadmin4.db")
-    client = base.client()
+    client = base.client(tmp_path / "state")
     original = Original("pgAdmin", base.path, START, "rows", b"{}")
     (undo,) = plan_undoing(files, [client], {base.path: original}, restore=restore).files
     assert (undo.fate, undo.original) == (Fate.UNTOUCHED, original)
     keep_shop(files, client)
-    (undo,) = plan_undoing(files, [client], {}, restore=restore).files
+    undoing = plan_undoing(files, [client], {}, restore=restore)
+    (undo,) = undoing.files
     assert undo.fate is (Fate.RESTORED if restore else Fate.CLEARED)
-    assert (undo.step.medium, undo.step.private) == ("rows", False)
+    assert [(step.medium, step.private) for step in undoing.steps] == [
+        ("rows", False),
+        ("record", True),
+    ]
     assert "-name: Shop" in list(undo.diff())
-    assert undo.warnings == ()
+    assert undo.outcomes == ('Server "Shop" is deleted: pgherald made it.',)
 
 
 def test_a_server_that_stays_without_its_login_is_named(tmp_path: Path) -> None:
-    """One that was made by hand, where nobody asked for what it said: nothing is to be done but told."""
+    """One that was made by hand, and of which nobody knows what it held: it is said so."""
     files = Files(tmp_path / "locks")
     base = Database.made(tmp_path / "pgadmin4.db")
     login = SHOP.login
@@ -206,11 +212,12 @@ def test_a_server_that_stays_without_its_login_is_named(tmp_path: Path) -> None:
         " connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?, '{}')",
         login.host, login.port, login.dbname, login.user,
     )  # fmt: skip
-    client = base.client(adopt=True)
+    client = base.client(tmp_path / "state", adopt=True)
     keep_shop(files, client)
     (undo,) = plan_undoing(files, [client], {}, restore=False).files
     assert undo.fate is Fate.UNTOUCHED
-    assert [warning.partition(" was ")[0] for warning in undo.warnings] == ['Server "By hand"']
+    (outcome,) = undo.outcomes
+    assert outcome.startswith('Server "By hand" stays without its login')
 
 
 def test_the_words_of_a_fate_are_stable() -> None:
@@ -230,7 +237,11 @@ def test_a_server_made_by_hand_gets_back_what_it_said() -> None:
     books.apply(entry(), editor=ADOPT)
     assert books.servers[1] != mine
     assert undone(books, first(mine)).servers == {1: mine}
-    assert without_ours(ADOPT, books.content, first(mine), restore=True)[1] == ()
+    (outcome,) = without_ours(ADOPT, books.content, first(mine)).outcomes
+    assert outcome == (
+        'Server "server 1" has its own host, user and saved password of 2026-11-24 again; Heroku '
+        "may have changed them since."
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,24 +249,25 @@ def test_a_server_made_by_hand_gets_back_what_it_said() -> None:
     [
         ("password", "CANARY-typed"),
         ("save_password", 1),
-        ("passexec_cmd", "pass shop"),
         ("db_res_type", "sql"),
     ],
 )
 def test_what_the_person_has_filled_in_again_stays(column: str, value: object) -> None:
     """A column that pgherald had emptied, and that holds something since, is the person's."""
-    mine = by_hand(1, password="CANARY-first", save_password=2, passexec_cmd="old")
+    mine = by_hand(1, password="CANARY-first", save_password=2)
     books = Books(mine)
     books.apply(entry(), editor=ADOPT)
     books.edit(1, **{column: value})
     assert undone(books, first(mine)).servers == {1: mine | {column: value}}
 
 
-def test_a_server_that_pgherald_made_goes_whatever_had_its_number() -> None:
-    """An image of a server that somebody made by hand is nothing to one that pgherald made."""
+def test_a_server_that_was_there_before_pgherald_is_not_deleted() -> None:
+    """Whatever is recorded: what the journals show as somebody's is given back to them."""
     books = Books()
     books.apply(entry())
-    assert undone(books, first(by_hand(1))).servers == {}
+    assert undone(books, first()).servers == {}
+    mine = by_hand(1)
+    assert undone(books, first(mine)).servers[1]["host"] == mine["host"]
 
 
 def test_without_an_image_a_server_stays_as_it_is() -> None:
@@ -264,9 +276,10 @@ def test_without_an_image_a_server_stays_as_it_is() -> None:
     books.apply(entry(), editor=ADOPT)
     before = books.servers
     for original in (None, first(), first(by_hand(2))):
-        new, warnings = without_ours(ADOPT, books.content, original, restore=True)
-        assert json.loads(new)["tables"]["server"]["rows"] == {"1": before[1]}
-        assert len(warnings) == 1
+        edit = without_ours(ADOPT, books.content, original)
+        assert json.loads(edit.new)["tables"]["server"]["rows"] == {"1": before[1]}
+        (outcome,) = edit.outcomes
+        assert "not known any more" in outcome
 
 
 def test_a_server_that_was_not_there_at_first_is_not_made() -> None:
@@ -285,11 +298,13 @@ def test_each_server_gets_back_what_is_known_of_it() -> None:
     books.apply(entry(), editor=ADOPT)
     now = books.servers
     for known, other in ((0, 1), (1, 0)):
-        new, warnings = without_ours(ADOPT, books.content, first(rows[known]), restore=True)
-        servers = json.loads(new)["tables"]["server"]["rows"]
+        edit = without_ours(ADOPT, books.content, first(rows[known]))
+        servers = json.loads(edit.new)["tables"]["server"]["rows"]
         assert servers[str(known + 1)] == rows[known]
         assert servers[str(other + 1)] == now[other + 1]
-        assert len(warnings) == 2
+        assert [("not known any more" in outcome) for outcome in edit.outcomes] == [
+            number != known for number in (0, 1)
+        ]
 
 
 def test_a_server_that_the_person_took_back_is_theirs() -> None:
@@ -301,15 +316,29 @@ def test_a_server_that_the_person_took_back_is_theirs() -> None:
     assert undone(books, first(mine)).servers == books.servers
 
 
-def test_a_name_and_a_group_that_followed_the_configuration_go_back() -> None:
-    """What pgherald changed because the configuration did is again what it was at first."""
+def test_an_adopted_server_is_never_renamed() -> None:
+    """Its name and group are the person's, whatever the configuration says."""
     mine = by_hand(1, name="Shop", servergroup_id=5)
     books = Books(mine)
     books.whole["tables"]["servergroup"]["rows"]["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
     books.apply(entry(), editor=ADOPT)
     books.apply(entry(name="New", group="Other"), editor=ADOPT)
-    assert (books.servers[1]["name"], books.servers[1]["servergroup_id"]) == ("New", 6)
+    assert (books.servers[1]["name"], books.servers[1]["servergroup_id"]) == ("Shop", 5)
     assert undone(books, first(mine)).servers == {1: mine}
+
+
+def test_what_pgherald_0_1_had_renamed_goes_back() -> None:
+    """In its journals are the columns that it changed, name and group among them."""
+    mine = by_hand(1, name="Shop", servergroup_id=5)
+    books = Books(mine | {"servergroup_id": 6})
+    groups = books.whole["tables"]["servergroup"]["rows"]
+    groups["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
+    groups["6"] = {"id": 6, "user_id": 1, "name": "Other"}
+    books.apply(entry(name="New", group="Other"), editor=ADOPT)
+    books.edit(1, name="New")
+    image = json.loads(first(mine))
+    del image["server"]["1"]["columns"]["id"]
+    assert undone(books, json.dumps(image).encode()).servers == {1: mine}
 
 
 def test_a_group_that_the_person_moved_a_server_to_stays() -> None:
@@ -321,20 +350,6 @@ def test_a_group_that_the_person_moved_a_server_to_stays() -> None:
     groups["9"] = {"id": 9, "user_id": 1, "name": "Mine"}
     books.edit(1, servergroup_id=9)
     assert undone(books, first(mine)).servers[1]["servergroup_id"] == 9
-
-
-def test_a_first_group_that_is_gone_is_not_gone_back_to() -> None:
-    """A server never ends up in a group that the person has deleted."""
-    mine = by_hand(1, servergroup_id=5)
-    books = Books(mine)
-    groups = books.whole["tables"]["servergroup"]["rows"]
-    groups["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
-    books.apply(entry(), editor=ADOPT)
-    books.apply(entry(group="New"), editor=ADOPT)
-    now = books.servers[1]["servergroup_id"]
-    assert now != 5
-    del books.whole["tables"]["servergroup"]["rows"]["5"]
-    assert undone(books, first(mine)).servers[1]["servergroup_id"] == now
 
 
 def test_a_name_of_the_persons_stays() -> None:
@@ -352,11 +367,12 @@ def test_a_name_of_the_persons_stays() -> None:
         ({"sslcert": "y"}, {"sslcert": "y"}),
         ({"options": "-c x=1"}, {"options": "-c x=1"}),
         ({"sslmode": "disable"}, {}),
+        ({"sslmode": "verify-full"}, {"sslmode": "verify-full"}),
         ({"connect_timeout": 99}, {}),
     ],
 )
 def test_parameters_of_the_persons_stay(since: dict[str, object], then: dict[str, str]) -> None:
-    """A parameter that was added or changed since stays; those that pgherald sets go back."""
+    """A parameter that was added or changed since stays, a stricter mode too; ours go back."""
     mine = by_hand(1)
     books = Books(mine)
     books.apply(entry(), editor=ADOPT)
@@ -371,25 +387,28 @@ def test_a_group_that_pgherald_made_goes_with_its_last_server() -> None:
     books = Books()
     books.apply(entry())
     (group,) = (number for number, name in books.groups.items() if name == "Heroku")
-    image = first(groups={group: None})
-    assert undone(books, image).groups == {1: "Servers"}
-    # One that stays keeps no other from going.
-    assert undone(books, first(groups={1: None, 9: None, group: None})).groups == {1: "Servers"}
-    books.whole["tables"]["server"]["rows"]["50"] = server(50, servergroup_id=group)
-    assert undone(books, image).groups == {1: "Servers", group: "Heroku"}
+    assert undone(books, None).groups == {1: "Servers"}
+    books.put(server(50, servergroup_id=group, user_id=2))
+    assert undone(books, None).groups == {1: "Servers", group: "Heroku"}
+
+
+def test_a_group_that_pgherald_0_1_made_goes_too() -> None:
+    """That one kept no record of groups; the journals show that it was not there."""
+    books = Books()
+    books.apply(entry())
+    books.whole["known"]["groups"] = {}
+    assert undone(books, first(groups={1: None, 9: None, 2: None})).groups == {1: "Servers"}
+    assert undone(books, None).groups == {1: "Servers", 2: "Heroku"}
 
 
 def test_a_group_that_is_not_pgheralds_stays() -> None:
     """One that was there at first, that was renamed, or that is another user's is let be."""
-    cases: list[tuple[dict[int, str | None], dict[str, object]]] = [
-        ({2: "Heroku"}, {}),
-        ({2: None}, {"name": "Mine"}),
-        ({2: None}, {"user_id": 2}),
-        ({1: "Servers"}, {}),
-        ({7: None}, {}),
-    ]
-    for image, change in cases:
+    for change in ({"name": "Mine"}, {"user_id": 2}):
         books = Books()
         books.apply(entry())
         books.whole["tables"]["servergroup"]["rows"]["2"] |= change
-        assert len(undone(books, first(groups=image)).groups) == 2
+        assert len(undone(books, first(groups={2: None})).groups) == 2
+    books = Books()
+    books.whole["tables"]["servergroup"]["rows"]["2"] = {"id": 2, "user_id": 1, "name": "Heroku"}
+    books.apply(entry())
+    assert len(undone(books, first(groups={2: "Heroku"})).groups) == 2

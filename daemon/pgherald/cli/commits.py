@@ -53,7 +53,7 @@ def _rows(commits: Sequence[CommitRecord]) -> list[tuple[str, ...]]:
             str(number_of(record)),
             record.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
             record.note,
-            ", ".join(file.label for file in record.files),
+            ", ".join(file.label for _, file in record.clients),
         )
         for record in commits
     ]
@@ -64,5 +64,5 @@ def _as_json(record: CommitRecord) -> dict[str, object]:
         "commit": number_of(record),
         "at": record.at,
         "note": record.note,
-        "files": [{"label": file.label, "path": str(file.path)} for file in record.files],
+        "files": [{"label": file.label, "path": str(file.path)} for _, file in record.clients],
     }

@@ -33,10 +33,11 @@ from pgherald.cli.output import NOTHING_FOUND, diff_line, emit_json, error_json,
 from pgherald.cli.progress import progress
 from pgherald.cli.wording import headline
 from pgherald.config import Config
-from pgherald.daemon.look import Looked, look, memory_of
+from pgherald.daemon.look import Looked, look
 from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
+from pgherald.sync.servers import RowMemory
 
 
 @click.command("plan", epilog="\b\nExample:\n  pgherald plan | less -R")
@@ -72,9 +73,9 @@ def look_patiently(config: Config, outside: Outside) -> Looked:
 
 def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
     """What would be written of what Heroku showed. Reads the clients' files, and no more."""
-    return make_plan(
-        files_of(config), clients_of(config, memory_of(config), wishes), looked.entries
-    )
+    files = files_of(config)
+    clients = clients_of(config, RowMemory(files, config.state_dir), wishes)
+    return make_plan(files, clients, looked.entries)
 
 
 def name_hindrances(config: Config, plan: Plan, looked: Looked) -> bool:

@@ -21,8 +21,8 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.errors import AlreadyRunning, PgheraldError
 from pgherald.quick.held import daemon_runs
-from pgherald.sync.commit import RolledBack
 from pgherald.sync.journal import CommitRecord
+from pgherald.sync.rollback import RolledBack
 
 
 @click.command(
@@ -80,7 +80,7 @@ def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
 
 def _show(record: CommitRecord, done: RolledBack) -> None:
     click.echo(f"Commit {number_of(record)}: {record.note}")
-    restored = done.record.files if done.record is not None else ()
+    restored = [] if done.record is None else [file for _, file in done.record.clients]
     for file in restored:
         click.echo(f"  given back: {file.label} ({file.path})")
     if not restored and not done.left:
@@ -92,7 +92,7 @@ def _show(record: CommitRecord, done: RolledBack) -> None:
 
 def _as_json(record: CommitRecord, done: RolledBack) -> dict[str, object]:
     labels = {file.path: file.label for file in record.files}
-    restored = done.record.files if done.record is not None else ()
+    restored = [] if done.record is None else [file for _, file in done.record.clients]
     return {
         "commit": number_of(record),
         "at": record.at,

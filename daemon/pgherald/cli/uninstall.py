@@ -108,8 +108,8 @@ def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff:
         click.echo(f"  {line}")
     for undo in undoing.files:
         click.echo(f"{undo.client.label} ({undo.client.path}): {_fate(undo)}")
-        for warning in undo.warnings:
-            click.echo(f"  Note: {warning}")
+        for outcome in undo.outcomes:
+            click.echo(f"  {outcome}")
         if with_diff and undo.fate is not Fate.UNTOUCHED:
             for line in undo.diff():
                 diff_line(f"  {line}")
@@ -119,10 +119,8 @@ def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff:
 
 
 def _fate(undo: Undo) -> str:
-    if undo.client.rows is not None and undo.fate is Fate.RESTORED:
-        return "loses pgherald's servers; those made by hand are again what they were"
-    if undo.client.rows is not None and undo.fate is Fate.CLEARED:
-        return "loses pgherald's servers"
+    if undo.client.rows is not None and undo.fate is not Fate.UNTOUCHED:
+        return "loses pgherald's part"
     words = _WORDS[undo.fate]
     if undo.fate is Fate.RESTORED and undo.original is not None:
         words += f" ({undo.original.at.astimezone():%Y-%m-%d %H:%M})"

@@ -48,11 +48,13 @@ class Edit:
             `new` equals the old bytes.
         warnings: sentences for the person that ask for no change, such as a section
             of their own that ours hides. They hold no secret.
+        outcomes: sentences on what becomes of each entry that leaves. They hold no secret.
     """
 
     new: bytes = field(repr=False)
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

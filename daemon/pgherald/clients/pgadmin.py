@@ -19,20 +19,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from pgherald.clients import pgadmin_words as words
 from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.clients.block import by_key
-from pgherald.clients.pgadmin_picture import (
-    Known,
-    Picture,
-    Row,
-    Unsupported,
-    mark_of,
-    opened,
-    remembered,
-)
-from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, likeness, redacted, shown
+from pgherald.clients.pgadmin_known import Known, Owner, Row, mark_of
+from pgherald.clients.pgadmin_picture import Picture, Unsupported, opened, record
+from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way, redacted
+from pgherald.clients.pgadmin_undo import given_back
+from pgherald.clients.pgadmin_whose import by_hand, follows, naming, prints, seen, twins
 from pgherald.model import DatabaseKey, Entry, Login
 
 
@@ -70,7 +66,7 @@ class PgAdmin:
         """Work out the picture's new bytes; see `TextClient.plan`.
 
         Without a database there is no pgAdmin to keep working, so nothing is wanted of it.
-        What is remembered of the rows may differ in the new bytes where no change is told.
+        What is recorded of the rows may differ in the new bytes where nothing changes.
 
         Raises:
             Unparsable: it is not pgAdmin's database.
@@ -105,9 +101,9 @@ class PgAdmin:
             return {}
         picture = opened(current, self.user)
         found: dict[DatabaseKey, Held] = {}
-        for key, known in picture.known.items():
-            if rows := [row for item in known if (row := self.row_of(item, picture.servers))]:
-                found[key] = held(rows[0])
+        for key, known in seen(self.form, picture).items():
+            if there := [picture.servers[row.id] for row in known if not row.gone]:
+                found[key] = held(there[0])
         return found
 
     def services(self, current: bytes | None) -> list[str]:
@@ -115,16 +111,13 @@ class PgAdmin:
         servers = {} if current is None else opened(current, self.user).servers
         return [str(row["service"]) for row in servers.values() if row["service"]]
 
+    def recorded(self, current: bytes) -> Collection[DatabaseKey]:
+        """Databases of which rows are recorded, whether or not they are there."""
+        return opened(current, self.user).known.keys()
+
     def redact(self, text: bytes) -> list[str]:
         """The lines of an image or a picture for showing; see `TextClient.redact`."""
         return [redacted(line) for line in text.decode("utf-8", "replace").splitlines()]
-
-    def row_of(self, known: Known, servers: Mapping[int, Row]) -> Row | None:
-        """The row that is remembered; None where it is gone, or the person's own now."""
-        row = servers.get(known.id)
-        if row is None or mark_of(row) != known.mark or not self.form.keeps(row):
-            return None
-        return row
 
     @property
     def form(self) -> RowForm:
@@ -132,124 +125,158 @@ class PgAdmin:
         return RowForm(self.rows, self.passfile)
 
 
+#: Names of databases that are kept of each section, as digests: the latest that it led to.
+_LED: Final = 20
+
+
 class _Work:
-    """One plan in the making: rows as they are to be, and what is to be remembered."""
+    """One plan in the making: rows as they are to be, and what is to be recorded."""
 
     def __init__(
         self, editor: PgAdmin, picture: Picture, entries: Mapping[DatabaseKey, Entry]
     ) -> None:
         self._editor = editor
+        self._form = editor.form
         self._picture = picture
         self._entries = entries
         self._servers = {number: dict(row) for number, row in picture.servers.items()}
         self._gone: set[int] = set()
         self._groups = {name: number for number, name in sorted(picture.groups.items())[::-1]}
         self._new_groups: dict[int, str] = {}
+        self._made_groups = dict(picture.made_groups)
+        self._lost_groups: set[int] = set()
         self._next = {table: picture.free(table) for table in ("server", "servergroup")}
-        self._known = {key: list(rows) for key, rows in picture.known.items()}
+        self._known = seen(self._form, picture)
+        self._led = {key: list(names) for key, names in picture.led.items()}
+        self._adopted: list[int] = []
         self._changes: list[Change] = []
         self._warnings: list[str] = []
+        self._outcomes: list[str] = []
 
     def update(self) -> None:
         """Bring the rows of every wanted database up to date."""
-        by_hand = self._made_by_hand()
         for key, entry in self._entries.items():
-            known, hand_made = self._known_rows(entry), by_hand.get(key, [])
-            ready = [number for number in hand_made if not self._in_keyring(number)]
+            self._note_name(key, entry)
+        self._follow()
+        hand_made = by_hand(self._picture, self._taken(), self._entries)
+        for key, entry in self._entries.items():
+            known, found = self._known.get(key, []), hand_made.get(key, [])
+            ready = [number for number in found if self._hindrance(number) is None]
             if ready and self._editor.adopt:
-                self._known[key] = self._adopt(entry, ready, known)
-                continue
-            self._warnings += [self._offer(key, number) for number in hand_made]
-            if known:
-                self._known[key] = self._put_right(entry, known)
-            elif self._editor.recreate or not self._picture.known.get(key):
-                self._known[key] = [self._insert(entry)]
+                found = [number for number in found if number not in ready]
+                known = self._adopt(entry, ready, known)
+            self._warnings += [
+                words.offer(self._servers[number]["name"], key, self._hindrance(number))
+                for number in found
+            ]
+            if any(not row.gone for row in known):
+                known = self._put_right(entry, known)
+            elif not known or self._editor.recreate:
+                known = [*known, self._insert(entry)]
             # Else there was a row, and the person deleted it: it stays so.
+            self._known[key] = known
+        self._name_others()
 
     def remove(self, keys: Collection[DatabaseKey]) -> None:
-        """Take databases out: rows that we made go, a person's own stays without its login."""
+        """Take databases out: a row that we made goes, all others stay, and are named."""
+        taken, groups = self._taken(), set[str]()
         for key in keys:
             known = self._known.pop(key, [])
-            there = [row for row in known if self._is_there(row)]
-            for row in there:
-                if row.made:
-                    self._delete(row.id)
-                    continue
-                name = self._servers[row.id]["name"]
-                self._warnings.append(
-                    f"Server {shown(name)} was made by hand, so it stays in pgAdmin: delete it "
-                    "there, or give it a host and a user."
-                )
-            if any(row.made for row in there):
+            self._led.pop(key, None)
+            changed = [self._let_go(row) for row in known if not row.gone]
+            others = twins(self._picture, known, taken)
+            self._outcomes += [words.stays(row["name"], Owner.FOLLOWED) for row in others]
+            if any(changed):
                 self._changes.append(Change(key, Action.REMOVE))
+            groups |= {row.group for row in known}
+        if keys:
+            self._drop_groups(groups)
 
     def edit(self, current: bytes) -> Edit:
         """Put the picture together again."""
-        known = remembered(self._picture.database, self._known)
+        known = record(self._picture.database, self._known, self._led, self._made_groups)
+        said = (tuple(self._warnings), tuple(self._outcomes))
         if not self._changes and known == self._picture.whole.get("known"):
-            return Edit(current, (), tuple(self._warnings))
+            return Edit(current, (), *said)
         whole: dict[str, Any] = json.loads(current)
         whole["known"] = known
+        whole.pop("first", None)
+        # Of a server that is adopted the whole row is kept, since it is to be given back.
+        whole["whole"] = {"server": [str(number) for number in self._adopted]}
         servers = whole["tables"]["server"]["rows"]
         servers |= {str(number): row for number, row in self._servers.items()}
         for number in self._gone:
             del servers[str(number)]
-        whole["tables"]["servergroup"]["rows"] |= {
+        groups = whole["tables"]["servergroup"]["rows"]
+        groups |= {
             str(number): {"id": number, "user_id": self._picture.user, "name": name}
             for number, name in self._new_groups.items()
         }
-        return Edit(json.dumps(whole).encode(), tuple(self._changes), tuple(self._warnings))
+        for number in self._lost_groups:
+            del groups[str(number)]
+        return Edit(json.dumps(whole).encode(), tuple(self._changes), *said)
 
     # --- whose is which ------------------------------------------------------------------
 
-    def _known_rows(self, entry: Entry) -> list[Known]:
-        """The rows of a database that are there: the remembered ones, else by their service.
+    def _note_name(self, key: DatabaseKey, entry: Entry) -> None:
+        """Record that the section leads to this database."""
+        names = self._led.setdefault(key, [])
+        if not names:
+            # A record of pgherald 0.1: its rows led to where its section did.
+            there = (self._servers[row.id] for row in self._known.get(key, ()) if not row.gone)
+            names += sorted({self._picture.led_to(row["maintenance_db"]) for row in there})
+        name = self._picture.led_to(entry.login.dbname)
+        if name not in names:
+            names.append(name)
+        del names[:-_LED]
 
-        The latter are of a pgherald whose memory is lost, or were imported from servers.json.
-        """
-        known = [row for row in self._known.get(entry.key, ()) if self._is_there(row)]
-        if known or self._editor.rows != "service":
-            return known
+    def _follow(self) -> None:
+        """Find rows of the person's that live by a section of ours."""
+        if self._form.rows != "service":
+            return
         taken = self._taken()
-        return [
-            self._known_as(entry, number, made=True)
-            for number, row in self._servers.items()
-            if row["service"] == entry.database.service and not row["host"] and number not in taken
-        ]
-
-    def _is_there(self, known: Known) -> bool:
-        return self._editor.row_of(known, self._servers) is not None
+        for key, entry in self._entries.items():
+            for number in naming(self._picture, entry.database.service):
+                row = self._servers[number]
+                leads = self._picture.led_to(row["maintenance_db"]) in self._led[key]
+                if number not in taken and leads and follows(row):
+                    self._known[key] = self._with(
+                        key, self._known_as(entry, number, Owner.FOLLOWED)
+                    )
 
     def _taken(self) -> set[int]:
         """Rows that are some database's."""
-        return {row.id for rows in self._known.values() for row in rows if self._is_there(row)}
+        return {row.id for rows in self._known.values() for row in rows if not row.gone}
 
-    def _made_by_hand(self) -> dict[DatabaseKey, list[int]]:
-        """Servers that a person made and that lead to a database that is wanted here."""
-        taken, found = self._taken(), dict[DatabaseKey, list[int]]()
-        for number, row in self._servers.items():
-            if number in taken or row["service"] or not row["host"]:
-                continue
-            alike = {key: likeness(row, entry.login) for key, entry in self._entries.items()}
-            best = max(alike, key=lambda key: alike[key], default=None)
-            if best is not None and alike[best]:
-                found.setdefault(best, []).append(number)
-        return found
+    def _with(self, key: DatabaseKey, new: Known) -> list[Known]:
+        """What is recorded of a database, with this in the place of all else with its number."""
+        return [*(row for row in self._known.get(key, ()) if row.id != new.id), new]
 
-    def _in_keyring(self, number: int) -> bool:
-        """Whether the server's password is where no row can take it from."""
+    def _hindrance(self, number: int) -> str | None:
+        """Why a server that was made by hand cannot be adopted as it is."""
         row = self._servers[number]
-        elsewhere = self._picture.keeps_passwords_elsewhere
-        return elsewhere and row["save_password"] not in UNSET and row["password"] in UNSET
+        if (
+            self._picture.keeps_passwords_elsewhere
+            and row["save_password"] not in UNSET
+            and row["password"] in UNSET
+        ):
+            return words.KEYRING
+        return self._form.obstacle(row)
 
-    def _offer(self, key: DatabaseKey, number: int) -> str:
-        what = f"Server {shown(self._servers[number]['name'])}, made by hand, leads to {key} too: "
-        if self._in_keyring(number):
-            return (
-                f"{what}choose Clear Saved Password for it in pgAdmin, since this release keeps it "
-                "in the system's keyring; then `pgherald check --adopt` keeps it working."
-            )
-        return f"{what}`pgherald check --adopt` keeps it working as well."
+    def _name_others(self) -> None:
+        """Name rows that name a section of ours, and are left alone all the same."""
+        if self._form.rows != "service":
+            return
+        taken = self._taken()
+        for key, entry in self._entries.items():
+            ours = {row.id for row in self._known[key]}
+            for number in naming(self._picture, entry.database.service):
+                if number in taken or number in self._gone:
+                    continue
+                row = self._servers[number]
+                way = own_way(row)
+                if way is None or number in ours:
+                    self._warnings.append(words.left(row["name"], entry.database.service, way))
 
     # --- what is done to a row -----------------------------------------------------------
 
@@ -261,43 +288,38 @@ class _Work:
             "user_id": self._picture.user,
             "servergroup_id": self._group(database.group),
             "name": database.name,
-            "connection_params": self._editor.form.parameters(entry, None),
-            **self._editor.form.columns(entry),
+            "connection_params": self._form.parameters(entry, None),
+            **self._form.columns(entry),
         }
         self._changes.append(Change(entry.key, Action.ADD))
-        return self._known_as(entry, number, made=True)
+        return self._known_as(entry, number, Owner.MADE)
 
     def _adopt(self, entry: Entry, numbers: Sequence[int], known: list[Known]) -> list[Known]:
         """Make hand-made servers ours; one that we had made beside them goes, if untouched."""
-        kept = []
-        for row in known:
-            if row.made and self._untouched(entry, row):
-                self._delete(row.id)
-            else:
-                kept.append(row)
-        kept = self._put_right(entry, kept)
+        for item in known:
+            if item.owner is Owner.MADE and not item.gone:
+                self._delete(item.id)
+        kept = [item for item in known if item.id not in {*self._gone, *numbers}]
         for number in numbers:
-            name = str(self._servers[number]["name"])
-            self._update(entry, self._servers[number])
-            self._changes.append(Change(entry.key, Action.ADOPT, (name,)))
-            kept.append(self._known_as(entry, number, made=False))
+            row = self._servers[number]
+            row |= self._form.differences(entry, row)
+            self._changes.append(Change(entry.key, Action.ADOPT, (str(row["name"]),)))
+            self._adopted.append(number)
+            kept.append(self._known_as(entry, number, Owner.ADOPTED))
         return kept
 
-    def _untouched(self, entry: Entry, known: Known) -> bool:
-        """Whether a row is still what we had made of it: the person has put nothing into it."""
-        row = self._servers[known.id]
-        if (row["name"], self._picture.group_of(row)) != (known.name, known.group):
-            return False
-        ours = {"id", "user_id", "servergroup_id", "name", "connection_params", "db_res_type"}
-        ours |= set(self._editor.form.columns(entry))
-        return all(value in UNSET for name, value in row.items() if name not in ours)
-
     def _put_right(self, entry: Entry, known: Sequence[Known]) -> list[Known]:
-        """Bring rows of ours up to date, and take over a name that the configuration changed."""
+        """Bring rows up to date; one that is wholly ours takes over a name that has changed."""
         database, fields = entry.database, list[str]()
         for item in known:
+            if item.gone:
+                continue
             row = self._servers[item.id]
-            fields += self._update(entry, row)
+            changed = self._wanted(entry, item, row)
+            row |= changed
+            fields += changed
+            if item.owner is not Owner.MADE:
+                continue
             if row["name"] == item.name != database.name:
                 row["name"] = database.name
                 fields.append("name")
@@ -306,17 +328,46 @@ class _Work:
                 fields.append("group")
         if fields:
             self._changes.append(Change(entry.key, Action.UPDATE, tuple(dict.fromkeys(fields))))
-        return [self._known_as(entry, item.id, made=item.made) for item in known]
+        return [item if item.gone else self._known_as(entry, item.id, item.owner) for item in known]
 
-    def _update(self, entry: Entry, row: Row) -> list[str]:
-        """Put our columns right; gives the names of those that were not."""
-        changed = self._editor.form.differences(entry, row)
-        row |= changed
-        return list(changed)
+    def _wanted(self, entry: Entry, known: Known, row: Row) -> Row:
+        """The columns of a row that are to be put right."""
+        if known.owner is not Owner.FOLLOWED:
+            return self._form.differences(entry, row)
+        names = self._led[entry.key]
+        restricts = self._picture.led_to(row["db_res"]) in names
+        return self._form.followed(entry, row, restricts=restricts)
 
-    def _known_as(self, entry: Entry, number: int, *, made: bool) -> Known:
-        mark = mark_of(self._servers[number])
-        return Known(number, mark, made, entry.database.name, entry.database.group)
+    def _known_as(self, entry: Entry, number: int, owner: Owner) -> Known:
+        row, database = self._servers[number], entry.database
+        ours, theirs = prints(self._picture, row)
+        return Known(
+            number,
+            mark_of(row),
+            owner,
+            database.name,
+            database.group,
+            ours,
+            theirs,
+            entry.login.sslmode,
+        )
+
+    def _let_go(self, known: Known) -> bool:
+        """Let go of a row whose database is no longer kept; whether it changes."""
+        row = self._servers[known.id]
+        first = (self._picture.first or {}).get("server", {}).get(str(known.id))
+        there = first is not None and first["there"]
+        if known.owner is Owner.MADE and not there:
+            self._delete(known.id)
+            self._outcomes.append(words.deleted(row["name"]))
+            return True
+        if known.owner is Owner.FOLLOWED or first is None or not there:
+            self._outcomes.append(words.stays(row["name"], known.owner))
+            return False
+        back = given_back(self._picture, known, row, first["columns"])
+        self._servers[known.id] = back
+        self._outcomes.append(words.given_back(back, first["columns"], first.get("at")))
+        return back != row
 
     def _delete(self, number: int) -> None:
         del self._servers[number]
@@ -328,5 +379,24 @@ class _Work:
             number = self._next["servergroup"]
             self._next["servergroup"] += 1
             self._groups[name] = number
-            self._new_groups[number] = name
+            self._new_groups[number] = self._made_groups[number] = name
         return self._groups[name]
+
+    def _drop_groups(self, names: Collection[str]) -> None:
+        """Take out groups that we made and that are left without a server.
+
+        Args:
+            names: groups that pgherald 0.1, which did not record it, may have made.
+        """
+        first = (self._picture.first or {}).get("servergroup", {})
+        made = dict(self._made_groups) | {
+            int(number): name
+            for number, was in first.items()
+            if not was["there"] and (name := self._picture.groups.get(int(number))) in names
+        }
+        rows = self._picture.whole["tables"]["server"]["rows"].values()
+        used = {row["servergroup_id"] for row in self._servers.values()}
+        used |= {row["servergroup_id"] for row in rows if row["id"] not in self._picture.servers}
+        for number in made.keys() - used - self._lost_groups:
+            self._lost_groups.add(number)
+            self._made_groups.pop(number, None)

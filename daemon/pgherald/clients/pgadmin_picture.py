@@ -1,28 +1,32 @@
 """What pgAdmin's configuration database holds, as far as it matters here. Pure.
 
-The bytes are a picture of whole tables, drawn by `files.rows`, with two things beside them:
+The bytes are a picture of whole tables, drawn by `files.rows`, with a few things beside them:
 
     {"tables": {"server": {"columns": [...], "rows": {"7": {...}}}, ...},
-     "known": {"database": "…", "rows": {"shop/DATABASE": [{"id": 7, "mark": "…", ...}]}},
+     "known": {"database": "…", "rows": {"shop/DATABASE": [{"id": 7, "owner": "made", ...}]},
+               "led": {"shop/DATABASE": ["…"]}, "groups": {"2": "Heroku"}},
+     "first": {"server": {"3": {"there": true, "columns": {...}}}},
      "program": 91800}
 
-`known` is what pgherald remembers of the rows that it made or adopted: a row is ours when it
-has the number and the mark that are remembered, whatever the person renames. The number alone
-would not do, since pgAdmin may give that of a deleted server to a new one. What is remembered
-counts for one configuration database only, which is known by a value that pgAdmin makes up
-when it makes the database; a new installation has nothing to remember.
+`known` is the record of ownership: per database its rows (see `pgadmin_known`), digests of the
+names of databases that its section has led to, and the groups that pgherald made. The record
+counts for one configuration database only, which is known by a value that pgAdmin makes up when
+it makes the database; a new installation has nothing recorded.
+
+`first` is there when servers are to be given back: what they held before pgherald first wrote
+them, put together from the journals.
 
 `program` is the version of the pgAdmin that is installed here, where that could be found out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pgherald.clients.pgadmin_known import Known, Row, digest
 from pgherald.errors import ClientError, Unparsable
 from pgherald.model import DatabaseKey
 
@@ -60,30 +64,9 @@ _NEEDED: Final = frozenset(
 
 _UPDATE: Final = "Update pgAdmin to the newest release; then pgherald sees to the rest."
 
-Row = dict[str, Any]
-
 
 class Unsupported(ClientError):
     """A pgAdmin that cannot be kept working; the advice says what would help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A row that pgherald made or adopted.
-
-    Attributes:
-        id: the row's number.
-        mark: what `mark_of` gave for the row, as pgherald left it.
-        made: whether pgherald made it; else a person had, and it was adopted.
-        name: the name that pgherald last gave it; another one is the person's own.
-        group: likewise the group.
-    """
-
-    id: int
-    mark: str
-    made: bool
-    name: str
-    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,10 @@ class Picture:
         groups: names of the user's groups by number.
         columns: the columns of `server`.
         schema: number of the database's schema, that of the newest pgAdmin that ever used it.
-        known: per database the rows that are remembered, whether or not they are there.
+        known: per database the rows that are recorded, whether or not they are there.
+        led: per database digests of the names of databases that its section has led to.
+        made_groups: groups that pgherald made, by number, where they are still there.
+        salt: what pgAdmin made up for this database alone; no digest can be guessed without it.
     """
 
     whole: Mapping[str, Any] = field(repr=False)
@@ -109,6 +95,23 @@ class Picture:
     columns: frozenset[str]
     schema: int
     known: Mapping[DatabaseKey, tuple[Known, ...]]
+    led: Mapping[DatabaseKey, tuple[str, ...]]
+    made_groups: Mapping[int, str]
+    salt: str = field(repr=False)
+
+    @property
+    def first(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What rows held before pgherald first wrote them, by table; None where nobody asked."""
+        found: Mapping[str, Mapping[str, Any]] | None = self.whole.get("first")
+        return found
+
+    def secret_digest(self, text: str) -> str:
+        """A digest that only somebody who has this database can compare with a guess."""
+        return digest(f"{self.salt} {text}")
+
+    def led_to(self, name: object) -> str:
+        """How `led` holds a database's name."""
+        return self.secret_digest(f"led {name}")
 
     def group_of(self, row: Row) -> str:
         """The name of a server's group."""
@@ -215,40 +218,47 @@ def opened(current: bytes, user: str | None) -> Picture:
     if not isinstance(schema, int) or schema < OLDEST_SCHEMA or not columns >= _NEEDED:
         raise Unsupported("is of a pgAdmin older than 6.20", _UPDATE)
     number = _user(tables, user)
-    database = _identity(tables)
+    made_up = [r.get("value") for r in _rows(tables, "keys") if r.get("name") == "CSRF_SESSION_KEY"]
+    # The other two of its keys were the same everywhere in databases that began long ago.
+    database = digest(f"database {made_up}")
+    groups = {
+        row["id"]: str(row["name"])
+        for row in _rows(tables, "servergroup")
+        if row.get("user_id") == number
+    }
+    record = whole.get("known", {})
+    record = record if record.get("database") == database else {}
+    made_groups = {int(number): str(name) for number, name in record.get("groups", {}).items()}
     return Picture(
         whole=whole,
         user=number,
         database=database,
         servers={row["id"]: row for row in _rows(tables, "server") if row.get("user_id") == number},
-        groups={
-            row["id"]: str(row["name"])
-            for row in _rows(tables, "servergroup")
-            if row.get("user_id") == number
-        },
+        groups=groups,
         columns=columns,
         schema=schema,
-        known=dict(_known(whole.get("known", {}), database)),
+        known={
+            DatabaseKey.parse(key): tuple(map(Known.parse, rows))
+            for key, rows in record.get("rows", {}).items()
+        },
+        led={DatabaseKey.parse(key): tuple(names) for key, names in record.get("led", {}).items()},
+        made_groups={n: name for n, name in made_groups.items() if groups.get(n) == name},
+        salt=str(made_up),
     )
 
 
-def remembered(database: str, known: Mapping[DatabaseKey, Sequence[Known]]) -> dict[str, Any]:
-    """What is to be remembered, as the picture holds it."""
+def record(
+    database: str,
+    known: Mapping[DatabaseKey, Sequence[Known]],
+    led: Mapping[DatabaseKey, Sequence[str]],
+    groups: Mapping[int, str],
+) -> dict[str, Any]:
+    """The record of ownership, as the picture holds it."""
     return {
         "database": database,
-        "rows": {
-            str(key): [
-                {
-                    "id": row.id,
-                    "mark": row.mark,
-                    "made": row.made,
-                    "name": row.name,
-                    "group": row.group,
-                }
-                for row in rows
-            ]
-            for key, rows in known.items()
-        },
+        "rows": {str(key): [row.json() for row in rows] for key, rows in known.items()},
+        "led": {str(key): list(names) for key, names in led.items()},
+        "groups": {str(number): name for number, name in groups.items()},
     }
 
 
@@ -277,39 +287,3 @@ def _user(tables: Mapping[str, Any], wanted: str | None) -> int:
         raise Unsupported("has no user yet", "Start pgAdmin once.")
     number: int = found[0]["id"]
     return number
-
-
-def _identity(tables: Mapping[str, Any]) -> str:
-    """A short digest of what pgAdmin made up for this database alone.
-
-    The other two of its keys were the same everywhere in databases that began long ago.
-    """
-    made_up = [r.get("value") for r in _rows(tables, "keys") if r.get("name") == "CSRF_SESSION_KEY"]
-    return _digest(f"database {made_up}")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(f"pgherald {text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def mark_of(row: Row) -> str:
-    """What tells a row of ours from another that has come to its number.
-
-    The name of its service; in a host row, whose other columns Heroku changes, its database.
-    """
-    return _digest(f"row {row['service'] or row['maintenance_db']}")
-
-
-def _known(
-    known: Mapping[str, Any], database: str
-) -> Iterator[tuple[DatabaseKey, tuple[Known, ...]]]:
-    if known.get("database") != database:
-        return
-    for key, rows in known["rows"].items():
-        yield (
-            DatabaseKey.parse(key),
-            tuple(
-                Known(row["id"], row["mark"], row["made"], row["name"], row["group"])
-                for row in rows
-            ),
-        )

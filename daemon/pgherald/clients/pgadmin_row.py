@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pgherald.clients.base import Held
-from pgherald.clients.pgadmin_picture import Row
+from pgherald.clients.pgadmin_known import Row
 from pgherald.errors import Inexpressible
-from pgherald.model import Entry, Login
+from pgherald.model import Entry, Login, strictest
 from pgherald.secret import MASK
 
 #: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
@@ -24,6 +25,35 @@ _LOGIN_PARAMETERS: Final = frozenset(
 
 #: Connection parameters that are pgherald's affair in a row of ours; all others are the person's.
 OWN_PARAMETERS: Final = _LOGIN_PARAMETERS | {"sslmode", "connect_timeout"}
+
+#: Columns that are pgherald's affair in a row of ours, `connection_params` aside.
+OWN_COLUMNS: Final = frozenset(
+    {
+        "host",
+        "port",
+        "username",
+        "service",
+        "maintenance_db",
+        "db_res",
+        "db_res_type",
+        "passexec_cmd",
+    }
+)
+
+#: Columns that say nothing of whose a row is: pgAdmin itself writes a password that is saved.
+_NEITHER: Final = frozenset({"id", "user_id", "password", "save_password"})
+
+#: Parameters that hold a login, or a part of one that the next rotation makes wrong.
+_HOLDING: Final = _LOGIN_PARAMETERS | {"scram_client_key", "scram_server_key"}
+
+#: Parameters by which a server is reached without the host that its section names.
+_ADDRESSES: Final = ("host", "hostaddr")
+
+#: Parameters that are of use with Kerberos alone.
+_KERBEROS: Final = ("krbsrvname", "gsslib", "gssdelegation")
+
+#: pgAdmin: the cloud_status of a server that it has asked a cloud for, and that is not there yet.
+_DEPLOYING: Final = -1
 
 #: Heroku gives a database such a name, and no second one the same.
 _HEROKU_NAME: Final = re.compile(r"d[0-9a-z]{10,}")
@@ -54,7 +84,10 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 #: Values by which a column says nothing; False is 0 as well.
-UNSET: Final = (None, "", False, "false", "null", "databases")
+UNSET: Final = (None, "", False, "false", "null")
+
+#: What a restriction holds by default, which says no more than nothing.
+_BY_NAME: Final = (*UNSET, "databases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +127,7 @@ class RowForm:
         """
         old = parameters_of(present)
         new = {name: value for name, value in old.items() if name not in _LOGIN_PARAMETERS}
-        new["sslmode"] = entry.login.sslmode
+        new["sslmode"] = _sslmode(entry, old)
         new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
         if self.rows == "host":
             new["passfile"] = self.passfile
@@ -103,12 +136,30 @@ class RowForm:
     def keeps(self, row: Row) -> bool:
         """Whether a row that was ours still is; the person may have made it their own again.
 
-        So does a rollback. A service row that names another service has another mark, which
-        says enough; a host row is ours while it has a passfile. A password that was saved, or
-        parameters that were lost, are no sign of anything.
+        So does a rollback. A service row is ours while it says no other way to the server; a
+        host row while it has a passfile. A password that was saved, or parameters that were
+        lost, are no sign of anything.
         """
+        if self.rows == "service":
+            return own_way(row) is None
         parameters = parameters_of(row["connection_params"])
-        return self.rows == "service" or "passfile" in parameters or not parameters
+        return "passfile" in parameters or not parameters
+
+    def is_plain(self, row: Row, name: str) -> bool:
+        """Whether a row is just what pgherald makes, and nobody has put anything into it.
+
+        Args:
+            row: all of its columns.
+            name: what pgherald called it.
+        """
+        ours = OWN_COLUMNS | _NEITHER | {"servergroup_id", "name", "connection_params"}
+        return (
+            row["name"] == name
+            and all(value in UNSET for column, value in row.items() if column not in ours)
+            and row["db_res"] == row["maintenance_db"]
+            and parameters_of(row["connection_params"]).keys() <= OWN_PARAMETERS
+            and (self.rows == "host" or not signs_in(row))
+        )
 
     def differences(self, entry: Entry, row: Row) -> Row:
         """Our columns that are not as they should be in a row that is there, put right.
@@ -122,11 +173,129 @@ class RowForm:
         # The one would give a password, which would beat the service file and the passfile; the
         # other, as "sql", would make pgAdmin read the database's name as a condition.
         wanted |= {"passexec_cmd": None, "db_res_type": "databases"}
-        return {
-            name: value
-            for name, value in wanted.items()
-            if row.get(name) != value and not (value in UNSET and row.get(name) in UNSET)
+        return _unlike(row, wanted)
+
+    def followed(self, entry: Entry, row: Row, *, restricts: bool) -> Row:
+        """What has to change in a row of the person's that names our section, to keep it working.
+
+        Args:
+            entry: what its section is for.
+            row: all of its columns.
+            restricts: whether its restriction is the name that the database has, or had.
+        """
+        old = parameters_of(row["connection_params"])
+        wanted: Row = {
+            "service": entry.database.service,
+            "maintenance_db": entry.login.dbname,
+            "password": None,
+            "save_password": 0,
         }
+        if restricts:
+            wanted["db_res"] = entry.login.dbname
+        if old.get("sslmode") != (mode := _sslmode(entry, old)):
+            wanted["connection_params"] = json.dumps(old | {"sslmode": mode})
+        return _unlike(row, wanted)
+
+    def obstacle(self, row: Row) -> str | None:
+        """Why a server that was made by hand cannot be adopted without loss; None if it can."""
+        return next(self._obstacles(row, parameters_of(row["connection_params"])), None)
+
+    def _obstacles(self, row: Row, parameters: Row) -> Iterator[str]:
+        """All such reasons.
+
+        Of pgAdmin's columns and libpq's parameters these are the ones that go by the row's own
+        host and port, that sign in in a way of their own, or that are other people's affair.
+        """
+        if self.rows == "service" and _is_on(row.get("use_ssh_tunnel")):
+            yield "its SSH tunnel leads to the host and port that stand in it"
+        if _is_on(row.get("shared")):
+            yield "it is shared with the other users of this pgAdmin"
+        if row.get("cloud_status") == _DEPLOYING:
+            yield "pgAdmin is still deploying it"
+        if row.get("passexec_cmd") not in UNSET:
+            yield "it gets its password from a command"
+        kerberos = any(parameters.get(name) not in UNSET for name in _KERBEROS)
+        needs = parameters.get("gssencmode") == "require"
+        if _is_on(row.get("kerberos_conn")) or kerberos or needs:
+            yield "it signs in with Kerberos"
+        same = {
+            "host": {row["host"]},
+            "port": {row["port"], str(row["port"])},
+            "user": {row["username"]},
+            "dbname": {row["maintenance_db"]},
+            "passfile": {self.passfile} if self.rows == "host" else set(),
+        }
+        for name in sorted(_HOLDING & parameters.keys()):
+            if parameters[name] not in (*UNSET, *same.get(name, ())):
+                yield f"its parameter {name} is a part of its login"
+
+
+def _sslmode(entry: Entry, present: Row) -> str:
+    """The mode that a row gets: never one that is weaker than the person's own.
+
+    Args:
+        entry: what the row is for.
+        present: its parameters as they are. With the system's certificates libpq takes no
+            other mode than verify-full.
+    """
+    system = "verify-full" if present.get("sslrootcert") == "system" else None
+    theirs = present.get("sslmode")
+    return strictest(entry.login.sslmode, theirs if isinstance(theirs, str) else None, system)
+
+
+def _unlike(row: Row, wanted: Row) -> Row:
+    return {
+        name: value
+        for name, value in wanted.items()
+        if row.get(name) != value
+        and not (says_nothing(name, value) and says_nothing(name, row.get(name)))
+    }
+
+
+def says_nothing(column: str, value: object) -> bool:
+    """Whether a column's value is as good as none."""
+    return value in (_BY_NAME if column == "db_res_type" else UNSET)
+
+
+def _is_on(value: object) -> bool:
+    """Whether a switch is on; pgAdmin's databases hold its position in several spellings."""
+    return value not in (*UNSET, "0")
+
+
+def own_way(row: Row) -> str | None:
+    """In which way a row leads to its server past the service that it names; None if by that."""
+    parameters = parameters_of(row["connection_params"])
+    if _is_on(row.get("use_ssh_tunnel")):
+        return "goes through an SSH tunnel"
+    if row["host"] not in UNSET or any(parameters.get(name) not in UNSET for name in _ADDRESSES):
+        return "has a host of its own"
+    return None
+
+
+def signs_in(row: Row) -> bool:
+    """Whether a row signs in by itself, whatever the service that it names says."""
+    parameters = parameters_of(row["connection_params"])
+    columns = ("port", "username", "passexec_cmd", "kerberos_conn")
+    return any(row.get(name) not in UNSET for name in columns) or any(
+        parameters.get(name) not in UNSET for name in _HOLDING
+    )
+
+
+def parts(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a row says, by column: what is pgherald's affair in a row of ours, and all the rest.
+
+    What says nothing is left out, since pgAdmin writes it in several spellings, and a newer
+    pgAdmin adds columns that say nothing. So is a saved password, and the row's number.
+    """
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "connection_params":
+            for key, each in parameters_of(value).items():
+                (ours if key in OWN_PARAMETERS else theirs)[f"{name}.{key}"] = each
+        elif name not in _NEITHER and value not in ("[]", "{}") and not says_nothing(name, value):
+            (ours if name in OWN_COLUMNS else theirs)[name] = value
+    return ours, theirs
 
 
 def check(entry: Entry) -> None:
@@ -179,7 +348,8 @@ def parameters_of(present: object) -> dict[str, Any]:
 
 def held(row: Row) -> Held:
     """What a row says of its login."""
-    sslmode = parameters_of(row["connection_params"]).get("sslmode")
+    parameters = parameters_of(row["connection_params"])
+    sslmode, rootcert = parameters.get("sslmode"), parameters.get("sslrootcert")
     return Held(
         host=row["host"] or None,
         port=row["port"] if isinstance(row["port"], int) else None,
@@ -187,6 +357,7 @@ def held(row: Row) -> Held:
         user=row["username"] or None,
         sslmode=sslmode if isinstance(sslmode, str) else None,
         service=row["service"] or None,
+        sslrootcert=rootcert if isinstance(rootcert, str) and rootcert else None,
     )
 
 

@@ -15,11 +15,12 @@ from pgherald.files import Files
 from pgherald.files.own import DAMAGED
 from pgherald.quick.held import DAEMON_LOCK
 from pgherald.quick.shape import STATUS_FILE
+from pgherald.sync.ownership import FOLDER
 
 #: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.
 _NAMES: Final = (
     "state.db",
-    "ownership.json",
+    FOLDER,
     STATUS_FILE,
     "commits",
     "locks",
@@ -54,6 +55,9 @@ def sweep(config: Config, files: Files) -> None:
     Those of a file that another pgherald is writing at this moment are left to it.
     """
     paths = [config.state_dir / name for name in _NAMES]
+    records = config.state_dir / FOLDER
+    with contextlib.suppress(ClientError):
+        paths += [records / name for name in files.names(records) if name.endswith(".json")]
     paths += [config.path, *(client.path for client in config.clients)]
     paths += [config.metrics_file] if config.metrics_file is not None else []
     for path in paths:

@@ -129,6 +129,8 @@ async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
         but = ", ".join(sorted(client.label for client, _ in done.failed))
         for key in strangers:
             say(f"{key}: removed from every client{f' but {but}' if but else ''}")
+        for outcome in (outcome for file in done.files for outcome in file.edit.outcomes):
+            say(outcome)
 
 
 def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:

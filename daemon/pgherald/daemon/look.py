@@ -81,7 +81,9 @@ async def look(
         if store is not None:
             stack.enter_context(store)
         kept = store if isinstance(store, BackgroundStore) else None
-        names = partial(learn, files_of(config), clients_of(config, memory_of(config)), outside.env)
+        files = files_of(config)
+        clients = clients_of(config, RowMemory(files, config.state_dir))
+        names = partial(learn, files, clients, outside.env)
         async with accounts_of(config, outside, kept) as accounts:
             if store is not None and kept is None:
                 for watched in accounts.watched:
@@ -93,15 +95,6 @@ async def look(
             await sweeper.finished()
             await sweeper.stop()
     return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)
-
-
-def memory_of(config: Config) -> RowMemory:
-    """Which rows in pgAdmin are ours; nothing is written, so none is remembered."""
-    store = Store.read_only(config.state_dir / "state.db")
-    if store is None:
-        return RowMemory({})
-    with store:
-        return RowMemory(store.known_rows())
 
 
 def _state(config: Config, *, writes: bool) -> Store | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,6 @@ from pgherald.daemon.wiring import clients_of, files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.quick.held import DAEMON_LOCK
-from pgherald.store import Store
-from pgherald.store.damage import Damaged
 from pgherald.sync.commit import Committer
 from pgherald.sync.originals import Original
 from pgherald.sync.plan import Client
@@ -104,14 +101,7 @@ def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) 
 def _plan(
     config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
 ) -> Undoing:
-    known = {}
-    # A damaged one remembers nothing, as one that was begun anew.
-    with contextlib.suppress(Damaged):
-        store = Store.read_only(config.state_dir / "state.db")
-        if store is not None:
-            with store:
-                known = store.known_rows()
-    clients = clients_of(config, RowMemory(known))
+    clients = clients_of(config, RowMemory(files, config.state_dir))
     undoing = plan_undoing(files, clients, originals, restore=restore)
     former = _former({client.path for client in clients}, files, originals)
     more = plan_undoing(files, former, originals, restore=restore)

@@ -313,7 +313,7 @@ async def machinery(
         ConfigError: a token source cannot be used.
     """
     async with accounts_of(config, outside, state.store) as accounts:
-        clients = clients_of(config, RowMemory.of(state.store), wishes)
+        clients = clients_of(config, RowMemory(state.files, config.state_dir), wishes)
         await _forget_strangers(config, clients, state.store, troubles)
         forget_damage(state.store, troubles, outside.clock)
         loop = asyncio.get_running_loop()

@@ -12,10 +12,8 @@ from pgherald.config.places import program_version
 from pgherald.daemon.wiring import Outside, clients_of, files_of
 from pgherald.doctor import account, daemon, environment, files, logins, pgadmin
 from pgherald.doctor.checks import Check
-from pgherald.errors import StoreError
 from pgherald.service.programs import Programs
 from pgherald.service.setup import Manager
-from pgherald.store import Store
 from pgherald.sync.plan import Client
 from pgherald.sync.servers import RowMemory
 
@@ -69,15 +67,8 @@ class Patient:
         ]
 
     def clients(self) -> tuple[Client, ...]:
-        """The configured clients; a state file that cannot be read is told by another check."""
-        known = {}
-        try:
-            if (store := Store.read_only(self.config.state_dir / "state.db")) is not None:
-                with store:
-                    known = store.known_rows()
-        except StoreError:
-            pass
-        return clients_of(self.config, RowMemory(known))
+        """The configured clients."""
+        return clients_of(self.config, RowMemory(files_of(self.config), self.config.state_dir))
 
     def _heroku(self) -> list[Check]:
         if self.offline:

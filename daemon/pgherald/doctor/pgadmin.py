@@ -8,6 +8,7 @@ from typing import Final
 
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_picture import Picture, opened
+from pgherald.clients.pgadmin_whose import seen
 from pgherald.daemon.surroundings import look
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import ClientError
@@ -54,8 +55,8 @@ def servers(client: Client, program: int | None) -> Iterator[Finding]:
 
 def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
     there, gone = 0, []
-    for key, known in picture.known.items():
-        rows = [row for row in known if editor.row_of(row, picture.servers) is not None]
+    for key, known in seen(editor.form, picture).items():
+        rows = [row for row in known if not row.gone]
         there += len(rows)
         if known and not rows:
             gone.append(key)

@@ -100,6 +100,10 @@ class Rows:
             content = {name: _table(run, name, columns) for name, columns in tables.items()}
         return _with(snapshot, _bytes({"tables": content}))
 
+    def place(self, path: Path) -> Snapshot:
+        """Where the database is, there or not, without its content."""
+        return Snapshot(path.absolute(), self._target(path), None)
+
     def again(self, path: Path, image: bytes | None) -> Snapshot:
         """The same rows and columns as in an image, as they are now."""
         snapshot = self._found(path)
@@ -248,19 +252,20 @@ def _transaction(run: _Run, *, keep: bool) -> Iterator[None]:
 def difference(old: bytes, new: bytes) -> tuple[bytes, bytes]:
     """What has to change between two pictures: the images before and after.
 
-    A row that is in both is there with the columns that differ; one that is in one of them,
-    with all that is known of it.
+    A row that is in both is there with the columns that differ; one that is in one of them, or
+    in the new picture's `whole` (numbers by table), with all that is known of it.
     """
     before: Image = {}
     after: Image = {}
     old_tables, new_tables = _tables(old), _tables(new)
+    whole = json.loads(new).get("whole", {})
     for table in sorted({*old_tables, *new_tables}):
         olds, news = old_tables.get(table, {}), new_tables.get(table, {})
         for number in sorted({*olds, *news}, key=int):
             was, is_ = olds.get(number), news.get(number)
             if was == is_:
                 continue
-            columns = _columns(was, is_)
+            columns = _columns(was, None if number in whole.get(table, ()) else is_)
             before.setdefault(table, {})[number] = _part(was, columns)
             after.setdefault(table, {})[number] = _part(is_, columns)
     return _bytes(before), _bytes(after)
@@ -321,8 +326,24 @@ def _now(run: _Run, image: Image) -> Image:
                 (int(number),),
             )
             row = dict(zip(columns, map(_plain, found[0]), strict=False)) if found else None
+            if row is not None and not part["there"]:
+                row |= _more(run, table, number, columns)
+                columns = sorted(row)
             now.setdefault(table, {})[number] = _part(row, columns)
     return now
+
+
+def _more(run: _Run, table: str, number: str, known: Sequence[str]) -> Row:
+    """What somebody has put into a row that is to go; only one that holds no more is deleted."""
+    default = {str(row[1]): row[4] for row in run(f"PRAGMA table_info({_quoted(table)})")}
+    whole = run(f"SELECT * FROM {_quoted(table)} WHERE {ROW} = ?", (int(number),))[0]  # noqa: S608 – quoted
+    return {
+        name: _plain(value)
+        for name, value in zip(default, whole, strict=True)
+        if name not in known
+        and value is not None
+        and str(value) != str(default[name]).strip("'\"()")
+    }
 
 
 def _change(run: _Run, before: Image, after: Image) -> None:
@@ -330,10 +351,13 @@ def _change(run: _Run, before: Image, after: Image) -> None:
         name = _quoted(table)
         for number, part in rows.items():
             columns: Row = part["columns"]
+            old = before[table][number]
+            if part["there"] and old["there"]:
+                columns = {name: v for name, v in columns.items() if v != old["columns"][name]}
             values = [_stored(value) for value in columns.values()]
             if not part["there"]:
                 run(f"DELETE FROM {name} WHERE {ROW} = ?", (int(number),))  # noqa: S608 – quoted
-            elif before[table][number]["there"]:
+            elif old["there"]:
                 sets = ", ".join(f"{_quoted(column)} = ?" for column in columns)
                 run(
                     f"UPDATE {name} SET {sets} WHERE {ROW} = ?",  # noqa: S608 – quoted

@@ -227,7 +227,7 @@ class Store(StateFile):
 
     @outliving_damage
     def known_rows(self) -> dict[Path, str]:
-        """Per configuration database of pgAdmin's what is remembered of its rows."""
+        """Per configuration database of pgAdmin's what is recorded of its rows; a copy of it."""
         with said_of(self.path):
             if schema.version_of(self._connection) < SCHEMA_VERSION:
                 return {}  # only looked at, and by a newer pgherald than wrote it
@@ -235,7 +235,7 @@ class Store(StateFile):
 
     @outliving_damage
     def keep_rows(self, path: Path, known: str) -> None:
-        """Remember the rows of one configuration database."""
+        """Keep a copy of what is recorded of the rows of one configuration database."""
         with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO pgadmin VALUES (?, ?)", (str(path), known))
 

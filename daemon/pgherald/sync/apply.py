@@ -177,7 +177,7 @@ class Applier:
             else:
                 break
         for file in plan.files:
-            _remember(file)
+            self._remember(file)
             if file.edit.changes:
                 self._well(file.client)
                 self.restless.wrote(file.client.path, file.edit.new)
@@ -219,8 +219,8 @@ class Applier:
                 self._wrote(file.client.path)
 
     async def _commit(self, plan: Plan, cleared: Sequence[Cleared]) -> None:
-        steps = [_step(file) for file in plan.files if file.edit.changes]
-        if not steps:
+        files = [file for file in plan.files if file.edit.changes]
+        if not files:
             return
         note = "; ".join(sorted({in_words(c) for file in plan.files for c in file.edit.changes}))
         # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
@@ -228,9 +228,15 @@ class Applier:
         # `proven` says so: the logins were, or the person chose that they need not be.
         changed = plan.keys
         logins = [login_of(item, self._store) for item in cleared if item.key in changed]
-        self._committing = asyncio.create_task(
-            asyncio.to_thread(self._committer.commit, steps, proven=True, note=note, logins=logins)
+        work = asyncio.to_thread(
+            lambda: self._committer.commit(
+                [step for file in files for step in _steps(file)],
+                proven=True,
+                note=note,
+                logins=logins,
+            )
         )
+        self._committing = asyncio.create_task(work)
         await asyncio.shield(self._committing)
 
     async def finished(self, within: float) -> None:
@@ -248,8 +254,21 @@ class Applier:
         self._note_failed(plan)
         for file in plan.files:
             if file.idle:
-                _remember(file)
+                self._remember(file)
                 self._well(file.client)
+
+    def _remember(self, file: FilePlan) -> None:
+        """Record whose rows are whose, where no commit did, and keep a copy in the store."""
+        rows = file.client.rows
+        if rows is None or (not file.edit.changes and file.edit.new == file.snapshot.content):
+            return
+        try:
+            for step in () if file.edit.changes else rows.record(file.snapshot, file.edit.new):
+                self._committer.record(step)
+        except ClientError as exc:
+            log.info("%s; it is recorded at the next sweep", exc.title)
+        else:
+            rows.copy(file.snapshot, file.edit.new, self._store)
 
     def _note_failed(self, plan: Plan) -> None:
         for client, error in plan.failed:
@@ -370,27 +389,25 @@ class Applier:
         return NewsKind.ROTATED, changed
 
 
-def _remember(file: FilePlan) -> None:
-    """Remember whose rows are whose, now that they are as planned."""
-    if file.client.rows is not None and file.edit.new != file.snapshot.content:
-        file.client.rows.remember(file.snapshot.path, file.edit.new)
-
-
-def _step(file: FilePlan) -> Step:
+def _steps(file: FilePlan) -> list[Step]:
     before, after = file.images
-    return Step(
+    rows = file.client.rows
+    step = Step(
         file.client.label,
         dataclasses.replace(file.snapshot, content=before),
         after,
         file.client.editor.private,
         expand=file.expand,
-        medium="file" if file.client.rows is None else "rows",
+        medium="file" if rows is None else "rows",
     )
+    return [step] if rows is None else [step, *rows.record(file.snapshot, file.edit.new)]
 
 
 def _client_of(plan: Plan, exc: ClientError) -> Client:
     """The client whose file failed; without one, nothing could be written at all."""
     for file in plan.files:
-        if exc.path in (file.client.path, file.snapshot.target):
+        rows = file.client.rows
+        record = None if rows is None else rows.record_of(file.snapshot)
+        if exc.path in (file.client.path, file.snapshot.target, record):
             return file.client
     raise exc

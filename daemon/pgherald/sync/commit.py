@@ -29,6 +29,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
@@ -44,11 +45,16 @@ from pgherald.sync.journal import (
     withdraw_quietly,
 )
 from pgherald.sync.originals import Original, originals
-from pgherald.sync.steps import RolledBack, Settled, Step
+from pgherald.sync.ownership import RECORD
+from pgherald.sync.rollback import RolledBack, taking_back
+from pgherald.sync.steps import Settled, Step
 
 __all__ = ["Committer", "RolledBack", "Settled", "Step"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a record which can be written the next time waits for a commit.
+_INSTANT: Final = 0.2
 
 
 class Committer:
@@ -69,7 +75,7 @@ class Committer:
         clients: Collection[tuple[Path, str]] | None = None,
     ) -> None:
         self._files = files
-        self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk)}
+        self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk), RECORD: files}
         self._journals = Journals(files, folder, clients)
         self._clock = clock
         #: Why journals stay open, as far as it was said.
@@ -104,6 +110,22 @@ class Committer:
                     raise ChangedMeanwhile("was settled after an interrupted commit", path=path)
             with self._locked(step.snapshot.target for step in busy):
                 return self._perform(busy, proven=proven, note=note, logins=logins)
+
+    def record(self, step: Step) -> None:
+        """Write a record of ownership by itself, where no row changes.
+
+        While a commit is open nothing is written, since the record is a part of it.
+
+        Raises:
+            ChangedMeanwhile: the record is not what it was.
+            FileTrouble: it cannot be written, or somebody else is writing.
+        """
+        with self._files.lock(self._journals.folder, limit=_INSTANT):
+            if any(True for _ in self._journals.opened()):
+                return
+            with self._locked([step.snapshot.target]):
+                self._media[step.medium].verify(step.snapshot)
+                self._carry_out([step], set())
 
     def recover(self) -> list[Settled]:
         """Settle what a kill or a power cut interrupted. To be called at every start.
@@ -140,17 +162,11 @@ class Committer:
             if journal is None:
                 raise FileTrouble(f"there is no commit {commit_id}")
             self._journals.refuse_strangers(journal.record)
-            steps: list[Step] = []
-            left: list[Path] = []
-            for index, file in enumerate(journal.record.files):
-                before = journal.image(index, "before")
-                snapshot = self._media[file.medium].again(file.path, before)
-                held = digest(snapshot.content)
-                if held == file.after:
-                    step = Step(file.label, snapshot, before, file.private, medium=file.medium)
-                    steps.append(step)
-                elif held != file.before:
-                    left.append(file.path)
+            back, left = taking_back(journal, self._media)
+            steps = [
+                Step(file.label, snapshot, new, file.private, medium=file.medium)
+                for file, snapshot, new in back
+            ]
             # The person asks for it, so it is finished whatever happens on the way.
             record = self.commit(steps, proven=True, note=f"rollback of {commit_id}")
         return RolledBack(record, tuple(left))
@@ -298,11 +314,14 @@ class Committer:
             left: list[Path] = []
             failed: list[tuple[Path, ClientError]] = []
             refused: list[tuple[Path, ClientError]] = []
-            for index in indexes:
+            for index, file in record.clients:
+                if index not in indexes:
+                    continue
+                together = record.with_its_own(index)
                 try:
-                    settled = self._settle_files(journal, [index], forwards=forwards)
+                    settled = self._settle_files(journal, together, forwards=forwards)
                 except ClientError as exc:
-                    failed.append((record.files[index].path, exc))
+                    failed.append((file.path, exc))
                 else:
                     left += settled.left
                     refused += settled.refused
@@ -320,6 +339,9 @@ class Committer:
         refused: list[tuple[Path, ClientError]] = []
         for index in indexes:
             file = journal.record.files[index]
+            stay = {*left, *(path for path, _ in refused)}
+            if file.medium == RECORD and journal.record.files[index - 1].path in stay:
+                continue  # it goes where its rows go
             new, way = journal.image(index, goal), journal.image(index, "expand")
             medium = self._media[file.medium]
             medium.sweep(file.target, file.states)

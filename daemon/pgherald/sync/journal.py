@@ -32,6 +32,7 @@ from pgherald.files.writer import SIZE_LIMIT
 from pgherald.sync import manifest
 from pgherald.sync.manifest import FORMAT, CommitRecord, FileRecord, Written
 from pgherald.sync.originals import holding_first
+from pgherald.sync.ownership import FOLDER, RECORD
 
 __all__ = [
     "FORMAT",
@@ -223,6 +224,8 @@ class Journals:
             Damaged: it says that it wrote something else.
         """
         for file in record.files:
+            if file.medium == RECORD and file.path.parent == self.folder.parent / FOLDER:
+                continue
             if self._clients is not None and (file.path, file.medium) not in self._clients:
                 raise Damaged(
                     "is named in a journal and is no client of the configuration",
@@ -253,7 +256,7 @@ class Journals:
         done = self.done()
         first = holding_first(done[::-1])
         for journal in done:
-            targets = [file.target for file in journal.record.files]
+            targets = [file.target for _, file in journal.record.clients]
             if journal.record.id not in first and all(later[t] >= KEPT for t in targets):
                 self._remove(journal.record.id)
             else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from pgherald.sync.ownership import RECORD
 
 T = TypeVar("T")
 
@@ -17,10 +19,10 @@ T = TypeVar("T")
 SIZE_LIMIT: Final = 4 * 1024 * 1024
 
 #: Raised by one when an older pgherald could no longer understand a manifest.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
-#: Formats that can be read. The first knew files only.
-_FORMATS: Final = (1, FORMAT)
+#: Formats that can be read. The first knew files only, the second no records of ownership.
+_FORMATS: Final = (1, 2, FORMAT)
 
 #: A hash over everything else, so that no letter can be damaged unseen. Manifests of pgherald
 #: 0.1 have none.
@@ -28,7 +30,7 @@ _SEAL: Final = "seal"
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
-_MEDIA: Final = ("file", "rows")
+_MEDIA: Final = ("file", "rows", RECORD)
 
 
 class OtherFormat(ValueError):
@@ -47,7 +49,8 @@ class FileRecord:
         before: digest of what it held.
         expand: digest of what it held on the way; None when there was no such step.
         after: digest of what it was to hold.
-        medium: `file`, or `rows` of a database; the images are then of rows.
+        medium: `file`, or `rows` of a database; the images are then of rows. Or `record`: whose
+            the rows before it are, which goes where they go.
     """
 
     label: str
@@ -104,6 +107,16 @@ class CommitRecord:
     proven: bool
     files: tuple[FileRecord, ...]
     logins: tuple[Written, ...] = ()
+
+    @property
+    def clients(self) -> list[tuple[int, FileRecord]]:
+        """The files that are clients', each with its index."""
+        return [(i, file) for i, file in enumerate(self.files) if file.medium != RECORD]
+
+    def with_its_own(self, index: int) -> Sequence[int]:
+        """The index of a file, and of the record that goes with it."""
+        later = self.files[index + 1 : index + 2]
+        return [index, index + 1] if later and later[0].medium == RECORD else [index]
 
 
 def written(record: CommitRecord) -> bytes:

@@ -2,12 +2,14 @@
 
 Of a file it is one whole image. Of rows in another program's database it is put together
 cell by cell: the first commit that changed a cell has in its image what stood there before.
+A commit that made, deleted or adopted a row has the whole row in its image, and begins anew.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,12 +49,17 @@ def holding_first(oldest_first: Sequence[Journal]) -> frozenset[str]:
     """Ids of the commits without which some file could not be given back as it was at first."""
     seen: set[tuple[str, ...]] = set()
     needed: set[str] = set()
+    lives: Counter[tuple[str, ...]] = Counter()
     for journal in oldest_first:
-        for index, file in enumerate(journal.record.files):
+        for index, file in journal.record.clients:
             places: set[tuple[str, ...]] = {(str(file.target),)}
             if file.medium == "rows":
-                cells = _cells(_image(_before(journal, index)))
-                places = {(str(file.target), *cell) for cell in cells}
+                image = _image(_before(journal, index))
+                lives.update((str(file.target), *row) for row in _wholes(image))
+                places = {
+                    (str(file.target), *cell, str(lives[str(file.target), cell[0], cell[1]]))
+                    for cell in _cells(image)
+                }
             if places - seen:
                 needed.add(journal.record.id)
             seen |= places
@@ -64,7 +71,7 @@ def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
     found: dict[Path, Original] = {}
     images: dict[Path, Image] = {}
     for journal in oldest_first:
-        for index, file in enumerate(journal.record.files):
+        for index, file in journal.record.clients:
             if file.target in found and file.medium == "file":
                 continue
             content = _before(journal, index)
@@ -72,7 +79,7 @@ def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
                 continue  # damaged: what a later commit found counts, if anything
             if file.medium == "rows":
                 image = images.setdefault(file.target, {})
-                _add(image, _image(content))
+                _add(image, _image(content), journal.record.at)
                 content = json.dumps(image).encode()
             first = found.get(file.target)
             at = journal.record.at if first is None else first.at
@@ -100,11 +107,22 @@ def _cells(image: Image) -> Iterator[tuple[str, str, str]]:
             yield from ((table, number, column) for column in row["columns"])
 
 
-def _add(image: Image, later: Image) -> None:
-    """Take over the cells that are not in the image yet."""
+def _wholes(image: Image) -> Iterator[tuple[str, str]]:
+    """Rows that an image holds whole: those that a commit made, deleted or adopted.
+
+    What was known of such a row before is about another one: numbers come back.
+    """
+    for table, rows in image.items():
+        yield from ((table, number) for number, row in rows.items() if "id" in row["columns"])
+
+
+def _add(image: Image, later: Image, at: datetime) -> None:
+    """Take over the cells that are not in the image yet, and when their row was first written."""
+    for table, number in _wholes(later):
+        image.get(table, {}).pop(number, None)
     for table, rows in later.items():
         for number, row in rows.items():
             known = image.setdefault(table, {}).setdefault(
-                number, {"there": row["there"], "columns": {}}
+                number, {"there": row["there"], "columns": {}, "at": at.isoformat()}
             )
             known["columns"] = row["columns"] | known["columns"]

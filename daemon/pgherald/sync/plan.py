@@ -51,13 +51,19 @@ class Client:
             return (self.path,)
         return (self.path, self.path.with_name(f"{self.path.name}-journal"))
 
-    def read(self, files: Files) -> Snapshot:
+    def read(self, files: Files, *, removing: bool = False) -> Snapshot:
         """What it holds now.
+
+        Args:
+            files: reads files.
+            removing: whether entries are to go, for which more has to be known of rows.
 
         Raises:
             ClientError: it cannot be read.
         """
-        return files.read(self.path) if self.rows is None else self.rows.read(self.path)
+        if self.rows is None:
+            return files.read(self.path)
+        return self.rows.read(self.path, removing=removing)
 
     def place(self, held: Held) -> str:
         """Where it holds something, as a person finds it: `[shop] in ~/.pg_service.conf`."""
@@ -205,7 +211,7 @@ def plan_client(
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
     holds: Mapping[DatabaseKey, Held] = {}
     try:
-        snapshot = client.read(files)
+        snapshot = client.read(files, removing=bool(remove))
         holds = client.editor.read(snapshot.content)
         try:
             file = _plan_file(client, snapshot, wanted, holds, remove)

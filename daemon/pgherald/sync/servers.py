@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pgherald.clients.pgadmin_picture import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
-from pgherald.errors import StoreError
-from pgherald.files import Snapshot
-from pgherald.files.rows import Rows, drawn, picture
+from pgherald.errors import ChangedMeanwhile, StoreError
+from pgherald.files import Files, Snapshot
+from pgherald.files.rows import Rows, picture
+from pgherald.files.rows import drawn as drawn_picture
 from pgherald.secret import MASK
-from pgherald.store import Store
+from pgherald.store import BackgroundStore, Store
+from pgherald.sync.commit import Step
+from pgherald.sync.journal import Journals
+from pgherald.sync.originals import originals
+from pgherald.sync.ownership import FOLDER, RECORD, drawn, name_of, parsed
 
 log = logging.getLogger(__name__)
 
@@ -34,46 +39,86 @@ def diff_rows(before: bytes, after: bytes) -> Iterator[str]:
 
 
 class RowMemory:
-    """Which rows of which configuration database are pgherald's. Outlives the process.
+    """Which rows of which configuration database are pgherald's: the records of a state folder.
 
-    Read from any thread, changed on one.
+    A record is read anew for each plan, since other processes write it too, and it is written by
+    the commit that it is about. The state file holds a copy, which counts where the record is
+    lost; and the other way round a lost state file does no harm.
+
+    May be used from any thread.
 
     Args:
-        known: what is remembered so far, as JSON.
-        store: keeps it; None where nothing may be written.
+        files: reads and writes.
+        state: the state folder.
     """
 
-    def __init__(self, known: Mapping[Path, str], store: Store | None = None) -> None:
-        self._known: dict[Path, Any] = {}
-        for path, text in known.items():
-            # What somebody has tampered with is not remembered: rows tell of themselves, too.
-            try:
-                self._known[path] = json.loads(text)
-            except ValueError:
-                log.warning("what is remembered of %s cannot be read", path)
-        self._store = store
+    def __init__(self, files: Files, state: Path) -> None:
+        self._files = files
+        self._state = state
 
-    @classmethod
-    def of(cls, store: Store) -> RowMemory:
-        """What a state file remembers."""
-        return cls(store.known_rows(), store)
+    def place(self, target: Path) -> Path:
+        """Where the record of a database is, by the database's path without links."""
+        return self._state / FOLDER / name_of(target)
 
-    def get(self, path: Path) -> Any:
-        """What is remembered of one configuration database."""
-        return self._known.get(path, {})
+    def get(self, database: Snapshot) -> Any:
+        """What is recorded of one configuration database.
 
-    def keep(self, path: Path, known: Any) -> None:
-        """Remember the rows of one configuration database."""
-        if known == self.get(path):
-            return
-        self._known[path] = known
-        if self._store is None:
-            return
+        Raises:
+            FileTrouble: the record cannot be read.
+        """
+        content = self._files.read(self.place(database.target)).content
+        known = parsed(content)
+        if known is not None:
+            return known
+        if content is not None:
+            log.error("the record of %s is damaged; its copy counts", database.path)
+        return self._copy(database.path)
+
+    def _copy(self, path: Path) -> Any:
         try:
-            self._store.keep_rows(path, json.dumps(known))
-        except StoreError as exc:
-            # It is kept in memory; a row that is not remembered is known by its service.
-            log.error("%s", exc)  # noqa: TRY400 – a full disk is no bug, so no traceback
+            store = Store.read_only(self._state / "state.db")
+            if store is None:
+                return {}
+            with store:
+                known: dict[str, Any] = json.loads(store.known_rows().get(path, "{}"))
+            # It differs from any record, so that the next plan puts the record there again.
+            return known | {"copy": True} if known else {}
+        except (StoreError, ValueError) as exc:
+            # Nothing is recorded then, and what is not recorded is the person's.
+            log.warning("the copy of the record of %s cannot be read: %s", path, exc)
+            return {}
+
+    def step(self, database: Snapshot, planned_on: Any, new: Any) -> list[Step]:
+        """What a commit that changes rows has to write into the record beside them.
+
+        Args:
+            database: the database, as it was read.
+            planned_on: what was recorded when it was planned.
+            new: what is to be recorded.
+
+        Raises:
+            ChangedMeanwhile: another process has recorded something since.
+            FileTrouble: the record cannot be read.
+        """
+        place = self.place(database.target)
+        now = self._files.read(place)
+        known = parsed(now.content)
+        if (self._copy(database.path) if known is None else known) != planned_on:
+            raise ChangedMeanwhile("was recorded anew by another pgherald", path=database.path)
+        if known == new:
+            return []
+        return [Step("ownership", now, drawn(new), private=True, medium=RECORD)]
+
+    def first(self, target: Path) -> Any:
+        """What the rows of a database held before pgherald first wrote them.
+
+        Raises:
+            FileTrouble: the journals cannot be read.
+        """
+        folder = self._state / "commits"
+        with self._files.lock(folder):
+            found = originals(Journals(self._files, folder).done()[::-1]).get(target)
+        return {} if found is None or found.content is None else json.loads(found.content)
 
 
 class ServerRows:
@@ -91,19 +136,29 @@ class ServerRows:
         self._memory = memory
         self._program = program
 
-    def read(self, path: Path) -> Snapshot:
+    def read(self, path: Path, *, removing: bool = False) -> Snapshot:
         """The picture that the editor plans on; see `clients.pgadmin_picture`.
+
+        Args:
+            path: the database.
+            removing: whether servers are to be given back, which takes what they held at first.
 
         Raises:
             ClientError: it cannot be read.
         """
+        # The record first: one that is older than the rows is not written over, as it has
+        # changed by then; rows that are older than their record would seem to have been changed.
+        place = self._rows.place(path)
+        known = self._memory.get(place)
         found = self._rows.read(path, TABLES)
         if found.content is None:
             return found
         whole = picture(found.content)
-        whole |= {"known": self._memory.get(found.path), "program": self._program}
+        whole |= {"known": known, "program": self._program}
+        if removing:
+            whole["first"] = self._memory.first(found.target)
         return Snapshot(
-            found.path, found.target, drawn(whole), None, found.mode, found.uid, found.gid
+            found.path, found.target, drawn_picture(whole), None, found.mode, found.uid, found.gid
         )
 
     def refuse_unwritable(self, snapshot: Snapshot) -> None:
@@ -114,7 +169,25 @@ class ServerRows:
         """
         self._rows.refuse_unwritable(snapshot)
 
-    def remember(self, path: Path, new: bytes) -> None:
-        """Remember what the editor wants remembered, now that the rows are as it planned."""
-        if new:
-            self._memory.keep(path, picture(new).get("known", {}))
+    def record(self, before: Snapshot, new: bytes) -> list[Step]:
+        """What has to be recorded with a plan, if anything.
+
+        Raises:
+            ClientError: another process has recorded something since; or it cannot be read.
+        """
+        if before.content is None or not new:
+            return []
+        planned_on, wanted = picture(before.content).get("known", {}), picture(new).get("known", {})
+        return self._memory.step(before, planned_on, wanted)
+
+    def record_of(self, before: Snapshot) -> Path:
+        """Where that is recorded."""
+        return self._memory.place(before.target)
+
+    def copy(self, before: Snapshot, new: bytes, store: BackgroundStore) -> None:
+        """Keep a copy of the record in the state file."""
+        if before.content is None or not new:
+            return
+        text = json.dumps(picture(new).get("known", {}))
+        if store.known_rows().get(before.path) != text:
+            store.keep_rows(before.path, text)

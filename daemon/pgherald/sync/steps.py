@@ -21,7 +21,8 @@ class Step:
         private: whether only the owner may read it.
         expand: bytes that it holds on the way, in which the logins that go can still be
             read; None when there is nothing to keep readable.
-        medium: `file`, or `rows` of a database; content is then an image of rows.
+        medium: `file`, or `rows` of a database; content is then an image of rows. Or `record`:
+            whose the rows of the step before it are; it goes where they go.
     """
 
     label: str
@@ -68,16 +69,3 @@ class Settled:
         words += [f"{path} left as it {error.reason}" for path, error in self.refused]
         words += [f"not yet: {error.title}" for _, error in self.failed]
         return f"interrupted commit of {self.record.at:%Y-%m-%d %H:%M:%S}Z: {'; '.join(words)}"
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """What a rollback did.
-
-    Attributes:
-        record: the rollback's own commit; None when there was nothing to give back.
-        left: files that have been changed since the commit; they were left alone.
-    """
-
-    record: CommitRecord | None
-    left: tuple[Path, ...]

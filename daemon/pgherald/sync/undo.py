@@ -61,6 +61,8 @@ class Undo:
         fate: the same in one word.
         original: what it was before pgherald; None where that is not known.
         warnings: sentences for the person. They hold no secret.
+        outcomes: sentences on what becomes of each server or entry. They hold no secret.
+        record: what has to be recorded with it.
     """
 
     client: Client
@@ -69,6 +71,8 @@ class Undo:
     fate: Fate
     original: Original | None = None
     warnings: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    record: tuple[Step, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -100,7 +104,12 @@ class Undoing:
     @property
     def steps(self) -> list[Step]:
         """What the commit is to do."""
-        return [undo.step for undo in self.files if undo.fate is not Fate.UNTOUCHED]
+        return [
+            step
+            for undo in self.files
+            if undo.fate is not Fate.UNTOUCHED
+            for step in (undo.step, *undo.record)
+        ]
 
 
 def plan_undoing(
@@ -134,7 +143,8 @@ def _undo(client: Client, snapshot: Snapshot, original: Original | None, *, rest
     if client.rows is not None:
         return _undo_rows(client, snapshot, original, restore=restore)
     current, editor = snapshot.content, client.editor
-    bare = editor.plan(current, [], remove=editor.read(current)).new
+    edit = editor.plan(current, [], remove=editor.read(current))
+    bare = edit.new
     if original is not None and _is_unedited(editor, current, original.content):
         if original.content is None:
             return Undo(client, snapshot, None, Fate.DELETED, original)
@@ -143,7 +153,8 @@ def _undo(client: Client, snapshot: Snapshot, original: Original | None, *, rest
             return Undo(client, snapshot, original.content, fate, original)
     if bare == current:
         return Undo(client, snapshot, bare, Fate.UNTOUCHED, original)
-    return Undo(client, snapshot, bare, Fate.EDITED if restore else Fate.CLEARED, original)
+    fate = Fate.EDITED if restore else Fate.CLEARED
+    return Undo(client, snapshot, bare, fate, original, outcomes=edit.outcomes)
 
 
 def _is_unedited(editor: TextClient, current: bytes, original: bytes | None) -> bool:
@@ -168,12 +179,15 @@ def _undo_rows(
 ) -> Undo:
     assert isinstance(client.editor, PgAdmin)  # noqa: S101 – what else has rows
     assert snapshot.content is not None  # noqa: S101 – there is a database
-    image = None if original is None else original.content
-    new, warnings = without_ours(client.editor, snapshot.content, image, restore=restore)
-    before, after = difference(snapshot.content, new)
+    edit = without_ours(
+        client.editor, snapshot.content, None if original is None else original.content
+    )
+    before, after = difference(snapshot.content, edit.new)
     rows = dataclasses.replace(snapshot, content=before)
     if before == after:
-        return Undo(client, rows, after, Fate.UNTOUCHED, original, warnings)
+        return Undo(client, rows, after, Fate.UNTOUCHED, original, (), edit.outcomes)
+    assert client.rows is not None  # noqa: S101 – its caller asked
+    record = tuple(client.rows.record(snapshot, edit.new))
     # What is the person's in pgAdmin is not touched, so nothing can have been edited there.
     fate = Fate.RESTORED if restore else Fate.CLEARED
-    return Undo(client, rows, after, fate, original, warnings)
+    return Undo(client, rows, after, fate, original, (), edit.outcomes, record)
