@@ -133,6 +133,17 @@ class Desk:
 
         asyncio.run(rotate())
 
+    def rename(self, app: str = "shop-production") -> str:
+        """Let Heroku give an app's database another name; the name."""
+        attachment = self.world.attachment(self.world.app(app), "DATABASE")
+
+        async def rename() -> None:
+            await self.world.data.rename_database(attachment.addon)
+            await self.world.quiet()
+
+        asyncio.run(rename())
+        return self.login(app).dbname
+
     def login(self, app: str = "shop-production") -> Login:
         """What Heroku shows."""
         attachment = self.world.attachment(self.world.app(app), "DATABASE")

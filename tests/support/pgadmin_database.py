@@ -6,6 +6,7 @@ For tests that need no pgAdmin; whether the real one agrees is asked in tests/e2
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ class Database:
         """What pgAdmin's statement gives; whatever it changes is kept."""
         with closing(sqlite3.connect(self.path, timeout=10)) as connection, connection:
             return connection.execute(sql, values).fetchall()
+
+    def insert(self, row: Mapping[str, Any]) -> int:
+        """A server that pgAdmin's window or import makes; its number."""
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        sql = f"INSERT INTO server ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608 – the test's names
+        return int(self.ask(sql, *row.values())[0][0])
 
     def servers(self) -> dict[int, dict[str, Any]]:
         """All rows of `server`, by number."""

@@ -127,7 +127,7 @@ class RowForm:
         """
         old = parameters_of(present)
         new = {name: value for name, value in old.items() if name not in _LOGIN_PARAMETERS}
-        new["sslmode"] = _sslmode(entry, old)
+        new["sslmode"] = mode_for(entry.login.sslmode, old)
         new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
         if self.rows == "host":
             new["passfile"] = self.passfile
@@ -192,7 +192,7 @@ class RowForm:
         }
         if restricts:
             wanted["db_res"] = entry.login.dbname
-        if old.get("sslmode") != (mode := _sslmode(entry, old)):
+        if old.get("sslmode") != (mode := mode_for(entry.login.sslmode, old)):
             wanted["connection_params"] = json.dumps(old | {"sslmode": mode})
         return _unlike(row, wanted)
 
@@ -230,17 +230,17 @@ class RowForm:
                 yield f"its parameter {name} is a part of its login"
 
 
-def _sslmode(entry: Entry, present: Row) -> str:
-    """The mode that a row gets: never one that is weaker than the person's own.
+def mode_for(ours: str, present: Row) -> str:
+    """The `sslmode` that a row gets: never one that is weaker than the person's own.
 
     Args:
-        entry: what the row is for.
-        present: its parameters as they are. With the system's certificates libpq takes no
-            other mode than verify-full.
+        ours: the mode that pgherald asks for.
+        present: the row's parameters as they are. With the system's certificates libpq takes no
+            other mode than verify-full, and is content with none.
     """
     system = "verify-full" if present.get("sslrootcert") == "system" else None
     theirs = present.get("sslmode")
-    return strictest(entry.login.sslmode, theirs if isinstance(theirs, str) else None, system)
+    return strictest(ours, theirs if isinstance(theirs, str) else None, system)
 
 
 def _unlike(row: Row, wanted: Row) -> Row:

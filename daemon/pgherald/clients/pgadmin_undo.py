@@ -15,6 +15,7 @@ from pgherald.clients.pgadmin_picture import Picture
 from pgherald.clients.pgadmin_row import (
     OWN_COLUMNS,
     OWN_PARAMETERS,
+    mode_for,
     parameters_of,
     says_nothing,
 )
@@ -86,12 +87,7 @@ def _parameters(known: Known, now: object, first: object) -> object:
     merged |= {name: value for name, value in then.items() if name in OWN_PARAMETERS}
     mode = present.get("sslmode")
     if known.sslmode in SSLMODES and mode in SSLMODES:
-        asked = strictest(known.sslmode, _mode(then))
+        asked = mode_for(known.sslmode, then)
         if strictest(asked, mode) != asked:
             merged["sslmode"] = mode
     return first if merged == then else json.dumps(merged)
-
-
-def _mode(parameters: Mapping[str, Any]) -> str | None:
-    mode = parameters.get("sslmode")
-    return mode if isinstance(mode, str) else None
