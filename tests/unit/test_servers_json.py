@@ -370,12 +370,16 @@ def test_ours_that_nobody_asks_for_stay() -> None:
     assert servers_of(edit.new)["1"] == server(Service="stale")
 
 
-def test_removing_takes_every_copy() -> None:
-    """What is removed goes with all its copies; its neighbours keep their bytes."""
-    edit = SERVICE.plan(file(server(), {"Name": "x"}, server(Name="Mine")), [], remove=[SHOP.key])
+def test_removing_leaves_copies() -> None:
+    """Ours goes; a person's copy stays and loses our mark, which is said; neighbours keep their bytes."""
+    mine = server(Name="Mine", Group="Private")
+    edit = SERVICE.plan(file(server(), {"Name": "x"}, mine), [], remove=[SHOP.key])
     assert edit.changes == (Change(SHOP.key, Action.REMOVE),)
-    expected = {"Servers": {"2": {"Name": "x"}}}
+    left = {name: value for name, value in mine.items() if name != MARK}
+    expected = {"Servers": {"2": {"Name": "x"}, "3": left}}
     assert edit.new.decode() == json.dumps(expected, indent=2)
+    assert edit.outcomes == ("Server 'Mine' is a copy of pgherald's: it stays as it is.",)
+    assert SERVICE.plan(edit.new, [], remove=SERVICE.read(edit.new)).changes == ()
 
 
 def test_wanted_beats_removed() -> None:

@@ -63,7 +63,7 @@ _DEFAULTS: Final = frozenset({"connect_timeout"})
 #: In a copy of our server these are the person's.
 _COPY: Final = frozenset({"Name", "Group"})
 
-# No program can hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
+# NUL ends a C string, half a surrogate pair has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -138,14 +138,12 @@ class ServersJson:
                 changes.append(Change(key, Action.ADD))
             elif changed := self._update(file, key, fields, parameters):
                 changes.append(Change(key, Action.UPDATE, changed))
-        for key in remove:
-            if key in file.ours and key not in entries:
-                for server in file.ours[key]:
-                    file.document.drop(file.servers, server.member)
-                changes.append(Change(key, Action.REMOVE))
+        leaving = [key for key in remove if key in file.ours and key not in entries]
+        changes += [Change(key, Action.REMOVE) for key in leaving]
+        said = tuple(line for key in leaving for line in _take_out(file, file.ours[key]))
         _add(file, new)
         text = file.document.spliced() if changes else current or b""
-        return Edit(text, tuple(changes), tuple(_warnings(file, entries.values())))
+        return Edit(text, tuple(changes), tuple(_warnings(file, entries.values())), said)
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
         """What the file holds of ours; of several copies the first, with the strictest demand.
@@ -201,10 +199,8 @@ class ServersJson:
     ) -> tuple[str, ...]:
         """Bring every server of one database up to date; gives the names of what changed."""
         servers = file.ours[key]
-        # The one that pgAdmin shows under the wanted name, or else the first, is ours;
-        # any other is a person's copy, and keeps the name and group that they gave it.
-        named = [s for s in servers if _text(s.body, "Name") == fields["Name"]]
-        own = (named or servers)[0]
+        # The one under the wanted name, or else the first, is ours; others are the person's copies.
+        own = next((s for s in servers if _text(s.body, "Name") == fields["Name"]), servers[0])
         others = _NOT_IN_SERVICE_ROWS if self.rows == "service" else _NOT_IN_HOST_ROWS
         changed: list[str] = []
         ours = str(parameters["sslmode"])
@@ -217,8 +213,7 @@ class ServersJson:
             changed += _drop(file.document, server.body, others)
             if server.body.get("DBRestrictionType"):
                 # As "sql", it would make pgAdmin read the database's name as a condition.
-                kind = {"DBRestrictionType": "databases"}
-                changed += _put(file.document, server.body, kind)
+                changed += _put(file.document, server.body, {"DBRestrictionType": "databases"})
             changed += self._update_parameters(file.document, server.body, parameters)
         return tuple(dict.fromkeys(changed))
 
@@ -353,6 +348,15 @@ def _add(file: _File, new: Sequence[Json]) -> None:
         return
     for number, server in numbered.items():
         file.document.put(file.servers, number, server)
+
+
+def _take_out(file: _File, servers: Sequence[_Server]) -> Iterator[str]:
+    """Take our server out; a person's copies, which have later numbers, only lose our mark."""
+    own, *copies = sorted(servers, key=lambda each: (len(each.member.key), each.member.key))
+    file.document.drop(file.servers, own.member)
+    for copy in copies:
+        _drop(file.document, copy.body, (MARK,))
+        yield f"Server {_text(copy.body, 'Name')!r} is a copy of pgherald's: it stays as it is."
 
 
 def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
