@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pgherald.model import Database, Login, NewsKind
 from pgherald.sync.probe import Outcome
-from support.disks import CHANGES, SteppedDisk
+from support.disks import Died, MortalDisk
 from support.household import Household, database, household, login
 
 DATABASES = (database("shop"), database("blog"), database("stats"))
@@ -35,32 +33,6 @@ BROKEN = {
     ".pg_service.conf": b"[x]\nhost=\0\n",
     "servers.json": b"{not JSON",
 }
-
-
-class Died(BaseException):
-    """The process was killed; not an `Exception`, so nothing of ours catches it."""
-
-
-class MortalDisk(SteppedDisk):
-    """A quick disk on which the process dies at a change, and stays dead.
-
-    Attributes:
-        left: changes until then; None for never.
-    """
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-
-    def step(self, name: str, args: tuple[Any, ...]) -> None:
-        """Count, and die when it is time: half of a write is written."""
-        if self.left is None or name not in CHANGES:
-            return
-        self.left -= 1
-        if self.left == 0 and name == "write":
-            fd, data = args
-            os.write(fd, data[: len(data) // 2])
-        if self.left <= 0:
-            raise Died
 
 
 class AnyDay(RuleBasedStateMachine):

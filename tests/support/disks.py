@@ -179,6 +179,32 @@ class KillingDisk(SteppedDisk):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Died(BaseException):
+    """The process was killed; not an `Exception`, so nothing of ours catches it."""
+
+
+class MortalDisk(SteppedDisk):
+    """A quick disk on which the process dies at a change, and stays dead.
+
+    Attributes:
+        left: changes until then; None for never.
+    """
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        """Count, and die when it is time: half of a write is written."""
+        if self.left is None or name not in CHANGES:
+            return
+        self.left -= 1
+        if self.left == 0 and name == "write":
+            fd, data = args
+            os.write(fd, data[: len(data) // 2])
+        if self.left <= 0:
+            raise Died
+
+
 @dataclass(frozen=True)
 class Child:
     """How a child ended: `killed`, or with a `report` of what it raised (empty: all well)."""
