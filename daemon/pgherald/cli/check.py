@@ -70,8 +70,8 @@ def command(
     and writes them into every client. What is right already is not written again. A daemon
     that runs at the same time does no harm.
 
-    A database that was taken out of the configuration keeps its entries until --prune. With
-    --adopt, a server that you made in pgAdmin by hand and that leads to one of the databases
+    A database that was taken out of the configuration keeps its entries until --prune, which
+    names each server in pgAdmin and what became of it. With --adopt, a server that you made in pgAdmin by hand and that leads to one of the databases
     takes its login from the service file from then on; its name, colours and open tabs stay,
     and the password that pgAdmin has saved for it goes. A server that you deleted in pgAdmin
     stays deleted until --recreate.

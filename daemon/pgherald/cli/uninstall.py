@@ -48,10 +48,11 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     deletes the state folder, with history and backups. A file that pgherald made goes, if
     nothing else is in it. Configuration, token and the program itself stay, and are named.
 
-    With --restore, every file becomes again what it was before pgherald first wrote it; a server
-    in pgAdmin that was adopted gets back its host, its user and the password that was saved. They are
-    those of that day: Heroku may have changed them since. A file in which something of your own
-    was added or changed since only loses pgherald's part.
+    A server in pgAdmin that was adopted gets back its host, its user and the password that was saved.
+    They are those of that day: Heroku may have changed them since. A server that you changed stays.
+
+    With --restore, every file becomes again what it was before pgherald first wrote it. A file in
+    which something of your own was added or changed since only loses pgherald's part.
 
     Asks before it does anything. Heroku is not asked.
 

@@ -93,6 +93,16 @@ def twins(picture: Picture, known: Sequence[Known], taken: Collection[int]) -> l
     ]
 
 
+def passed_over(form: RowForm, picture: Picture) -> Iterator[tuple[int, str | None]]:
+    """Rows that name a section of ours and are left alone, each with the way that it goes instead."""
+    known = [row for rows in seen(form, picture).values() for row in rows]
+    kept, marks = {row.id for row in known if not row.gone}, {row.mark for row in known}
+    if form.rows == "service":
+        for number, row in picture.servers.items():
+            if row["service"] and number not in kept and mark_of(row) in marks:
+                yield number, own_way(row)
+
+
 def by_hand(
     picture: Picture, taken: set[int], entries: Mapping[DatabaseKey, Entry]
 ) -> dict[DatabaseKey, list[int]]:

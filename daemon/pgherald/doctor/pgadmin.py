@@ -8,7 +8,8 @@ from typing import Final
 
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_picture import Picture, opened
-from pgherald.clients.pgadmin_whose import seen
+from pgherald.clients.pgadmin_row import shown
+from pgherald.clients.pgadmin_whose import passed_over, seen
 from pgherald.daemon.surroundings import look
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import ClientError
@@ -64,6 +65,14 @@ def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
         yield good(f"{label} has {there} server{'s' * (there != 1)} of pgherald's")
     elif not gone:
         yield bad(f"{label} has no server of pgherald's yet", _CHECK)
+    for number, way in passed_over(editor.form, picture):
+        name = shown(picture.servers[number]["name"])
+        why = "is not pgherald's" if way is None else way
+        yield note(
+            f"Server {name} names the service {picture.servers[number]['service']!r} and {why}: "
+            "it is left as it is",
+            "It is yours. To be rid of this note give it another service, or delete it.",
+        )
     for key in gone:
         yield note(
             f"{label}: the server of {key} was deleted, and stays so",
