@@ -475,6 +475,7 @@ class Ownership(RuleBasedStateMachine):
             shutil.rmtree(self.world.folder)
 
 
+@pytest.mark.timeout(1800)  # seconds of a busy machine; it takes 20 of its processor's
 @pytest.mark.parametrize("number", range(MACHINES))
 def test_whose_a_server_is(template: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """See the module."""

@@ -40,15 +40,16 @@ def parsed(content: bytes | None) -> dict[str, Any] | None:
         return None
 
 
-def rolled_back(before: bytes | None, now: bytes | None) -> bytes:
+def rolled_back(before: bytes | None, now: bytes | None, commit: str) -> bytes:
     """The record after a rollback, of what was recorded before the commit and what is now.
 
     A row of which both know is again as it was before. One of which only one knows stays
-    recorded: what left pgAdmin by the rollback is not made again unasked.
+    recorded: what left pgAdmin by the rollback is not made again unasked. The commit's id makes
+    it another record than before, so that it goes back in turn when the rollback is taken back.
     """
     old, new = parsed(before) or {}, parsed(now) or {}
     if old.get("database") != new.get("database"):
-        return drawn(new or old)
+        return drawn((new or old) | {"back": commit})
     rows: dict[str, list[dict[str, Any]]] = {}
     for key in {**old["rows"], **new["rows"]}:
         was, is_ = old["rows"].get(key, []), new["rows"].get(key, [])
@@ -58,7 +59,8 @@ def rolled_back(before: bytes | None, now: bytes | None) -> bytes:
         key: list(dict.fromkeys([*old["led"].get(key, []), *new["led"].get(key, [])]))
         for key in {**old["led"], **new["led"]}
     }
-    return drawn(new | {"rows": rows, "led": led, "groups": old["groups"] | new["groups"]})
+    groups = old["groups"] | new["groups"]
+    return drawn(new | {"rows": rows, "led": led, "groups": groups, "back": commit})
 
 
 def _sum(known: Any) -> str:

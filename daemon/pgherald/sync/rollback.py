@@ -44,7 +44,8 @@ def taking_back(
         held = digest(snapshot.content)
         if file.medium == RECORD:
             if back and back[-1][0].path == before_it:
-                back.append((file, snapshot, rolled_back(before, snapshot.content)))
+                again = rolled_back(before, snapshot.content, journal.record.id)
+                back.append((file, snapshot, again))
         elif held == file.after:
             back.append((file, snapshot, before))
         elif held != file.before:
