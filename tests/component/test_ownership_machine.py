@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import shutil
 import sqlite3
@@ -88,6 +89,14 @@ KINDS: Final = ("host", "tunnel", "local", "elsewhere", "reader", "copy")
 
 #: At which change of the disk the machine fails; mostly at none.
 KILLED: Final = st.one_of(st.none(), st.none(), st.integers(1, 70))
+
+
+class Clock(FakeClock):
+    """A clock for somebody who never waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run, and that is all."""
+        await asyncio.sleep(0)
 
 
 class Disk(MortalDisk):
@@ -167,7 +176,7 @@ class World:
         shutil.copy(template, self.folder / "pgadmin4.db")
         self.pgadmin = Database(self.folder / "pgadmin4.db")
         self.config: Config = loads(CONFIG, self.folder / "config.toml", {})
-        self.clock = FakeClock()
+        self.clock = Clock()
         self.disk = Disk()
         self.files = Files(self.state / "locks", self.disk)
         self.login = login(1)
@@ -202,7 +211,7 @@ class Ownership(RuleBasedStateMachine):
         self.unproven: set[int] = set()
         #: Numbers of adopted servers that were deleted.
         self.freed: set[int] = set()
-        self.lossless = True
+        self.survived = True
         self.number = 1
         self.start()
 
@@ -219,10 +228,11 @@ class Ownership(RuleBasedStateMachine):
 
     def dies(self, at: int | None, work: Callable[[], None]) -> bool:
         """Do something, unless the machine fails at that change of the disk; whether it did."""
-        self.world.disk.left = at
+        self.world.disk.left, self.survived = at, True
         try:
             work()
         except Died:
+            self.survived = False
             self.world.disk.left = 0  # whatever it still tries to tidy up, it is dead
             with contextlib.suppress(Died, PgheraldError):
                 self.stop()
@@ -393,7 +403,6 @@ class Ownership(RuleBasedStateMachine):
         """The records, whose copy may be old; or the whole state folder."""
         self.stop()
         shutil.rmtree(self.world.state / name if name else self.world.state, ignore_errors=True)
-        self.lossless = False
         rows = self.rows()
         self.unproven |= rows.keys() - self.mine.keys()
         for number, mine in self.mine.items():
@@ -473,6 +482,60 @@ class Ownership(RuleBasedStateMachine):
             self.stop()
             self.loop.close()
             shutil.rmtree(self.world.folder)
+
+
+def test_an_adoption_between_plan_and_commit(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that was planned before another process adopted a server is planned anew."""
+    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    state = type("Ownership", (Ownership,), {"template": template})()
+    state.begins()
+    commit, adopted = Committer.commit, list[dict[str, Any]]()
+
+    def late(self: Committer, *args: Any, **more: Any) -> object:
+        if not adopted:
+            adopted.append({})
+            for process in state.beside(Wishes(adopt=True)):
+                asyncio.run(process.sweep(state.world.login))
+            adopted.extend(row for row in state.rows().values() if row["name"] == "host")
+        return commit(self, *args, **more)
+
+    try:
+        state.daemon_sweeps(at=None)
+        state.rotates(renamed=True)
+        state.makes("host", None)
+        monkeypatch.setattr(Committer, "commit", late)
+        state.daemon_sweeps(at=None)
+        assert adopted[1]["service"] == SHOP.service
+        state.what_is_the_persons_is_there()
+    finally:
+        state.teardown()
+
+
+@pytest.mark.parametrize("doing", ["adopts", "prunes"])
+def test_a_kill_at_each_change(template: Path, monkeypatch: pytest.MonkeyPatch, doing: str) -> None:
+    """Rows and record agree after a kill at any change of the disk: nothing is lost or left."""
+    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    for at in itertools.count(1):
+        state = type("Ownership", (Ownership,), {"template": template})()
+        state.begins()
+        try:
+            state.checks(adopt=False, recreate=False, at=None)
+            state.makes("host", None)
+            state.makes("copy", "verify-full")
+            if doing == "adopts":
+                state.checks(adopt=True, recreate=False, at=at)
+            else:
+                state.checks(adopt=True, recreate=False, at=None)
+                state.prunes(at=at)
+            state.what_is_the_persons_is_there()
+            survived = state.survived
+        finally:
+            state.teardown()
+        if survived:
+            break
+    assert at > 30, "hardly anything was tried"
 
 
 @pytest.mark.timeout(1800)  # seconds of a busy machine; it takes 20 of its processor's

@@ -363,3 +363,49 @@ def test_where_files_have_no_modes(database: Path) -> None:
     found = Rows(Windows()).read(database, TABLES)
     assert (found.mode, found.uid, found.gid) == (None, None, None)
     assert found.content == Rows().read(database, TABLES).content
+
+
+def test_only_a_whole_row_is_deleted(database: Path) -> None:
+    """What an image does not name has to be as the table's default makes it, or the row stays."""
+    ask(
+        database,
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, name, colour, size INTEGER DEFAULT '3',"
+        " kind DEFAULT 'plain', odd BOOLEAN DEFAULT 'false')",
+    )
+    for change, goes in (
+        ("", True),
+        ("UPDATE thing SET size = 3, kind = 'plain'", True),
+        ("UPDATE thing SET colour = 'red'", False),
+        ("UPDATE thing SET size = 0", False),
+        ("UPDATE thing SET kind = ''", False),
+        ("UPDATE thing SET odd = 1", False),
+    ):
+        ask(database, "DELETE FROM thing")
+        ask(database, "INSERT INTO thing (id, name) VALUES (5, 'n')")
+        if change:
+            ask(database, change)
+        image: Part = {"thing": {"5": {"there": False, "columns": {"id": None, "name": None}}}}
+        before = Rows(QuickDisk()).again(database, json.dumps(image).encode())
+        there = {"thing": {"5": {"there": True, "columns": {"id": 5, "name": "n"}}}}
+        assert (json.loads(before.content or b"") == there) is goes
+        as_made = dataclasses.replace(before, content=json.dumps(there).encode())
+        if goes:
+            known = dataclasses.replace(before, content=before.content)
+            staged = Rows().stage(known, drawn(image), private=False)
+            Rows().install(staged, over=known)
+        else:
+            with pytest.raises(ChangedMeanwhile):
+                Rows().stage(as_made, drawn(image), private=False)
+        assert (ask(database, "SELECT count(*) FROM thing") == [(0,)]) is goes
+
+
+def test_a_row_that_is_wanted_whole_is_in_the_image_whole() -> None:
+    """All of it is compared, and what differs is written."""
+    old = {"tables": {"t": {"rows": {"1": {"a": 1, "b": 2}, "2": {"a": 1, "b": 2}}}}}
+    new = {"tables": {"t": {"rows": {"1": {"a": 3, "b": 2}, "2": {"a": 3, "b": 2}}}}}
+    before, after = difference(drawn(old), drawn(new | {"whole": {"t": ["2"]}}))
+    assert json.loads(before)["t"] == {
+        "1": {"there": True, "columns": {"a": 1}},
+        "2": {"there": True, "columns": {"a": 1, "b": 2}},
+    }
+    assert json.loads(after)["t"]["2"] == {"there": True, "columns": {"a": 3, "b": 2}}

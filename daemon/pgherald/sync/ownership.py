@@ -40,16 +40,20 @@ def parsed(content: bytes | None) -> dict[str, Any] | None:
         return None
 
 
-def rolled_back(before: bytes | None, now: bytes | None, commit: str) -> bytes:
+def rolled_back(before: bytes | None, now: bytes | None, commit: str) -> bytes | None:
     """The record after a rollback, of what was recorded before the commit and what is now.
+
+    None where there is none now: then its copy counts.
 
     A row of which both know is again as it was before. One of which only one knows stays
     recorded: what left pgAdmin by the rollback is not made again unasked. The commit's id makes
     it another record than before, so that it goes back in turn when the rollback is taken back.
     """
-    old, new = parsed(before) or {}, parsed(now) or {}
-    if old.get("database") != new.get("database"):
-        return drawn((new or old) | {"back": commit})
+    old, new = parsed(before), parsed(now)
+    if new is None:
+        return None
+    if old is None or old["database"] != new["database"]:
+        return drawn(new | {"back": commit})
     rows: dict[str, list[dict[str, Any]]] = {}
     for key in {**old["rows"], **new["rows"]}:
         was, is_ = old["rows"].get(key, []), new["rows"].get(key, [])

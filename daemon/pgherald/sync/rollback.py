@@ -43,8 +43,8 @@ def taking_back(
         snapshot = media[file.medium].again(file.path, before)
         held = digest(snapshot.content)
         if file.medium == RECORD:
-            if back and back[-1][0].path == before_it:
-                again = rolled_back(before, snapshot.content, journal.record.id)
+            again = rolled_back(before, snapshot.content, journal.record.id)
+            if again is not None and back and back[-1][0].path == before_it:
                 back.append((file, snapshot, again))
         elif held == file.after:
             back.append((file, snapshot, before))
