@@ -46,6 +46,7 @@ from pgherald.store import Store
 from pgherald.sync.apply import Applier
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer
+from pgherald.sync.plan import Plan
 from pgherald.sync.servers import RowMemory
 from pgherald.sync.troubles import Troubles
 from support.disks import Died, MortalDisk
@@ -484,30 +485,44 @@ class Ownership(RuleBasedStateMachine):
             shutil.rmtree(self.world.folder)
 
 
+@pytest.mark.parametrize("when", ["before it is staged", "before it is written"])
 def test_an_adoption_between_plan_and_commit(
-    template: Path, monkeypatch: pytest.MonkeyPatch
+    template: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """A commit that was planned before another process adopted a server is planned anew."""
     monkeypatch.setattr(wiring, "program_version", lambda *_: None)
     state = type("Ownership", (Ownership,), {"template": template})()
     state.begins()
-    commit, adopted = Committer.commit, list[dict[str, Any]]()
+    before, adopted = state.world.login, list[dict[str, Any]]()
+    apply, commit = Applier._commit, Committer.commit
 
-    def late(self: Committer, *args: Any, **more: Any) -> object:
+    def adopt() -> None:
         if not adopted:
             adopted.append({})
             for process in state.beside(Wishes(adopt=True)):
-                asyncio.run(process.sweep(state.world.login))
+                asyncio.run(process.sweep(before))
             adopted.extend(row for row in state.rows().values() if row["name"] == "host")
+
+    async def late_to_stage(self: Applier, plan: Plan) -> None:
+        await asyncio.to_thread(adopt)
+        await apply(self, plan)
+
+    def late_to_write(self: Committer, *args: Any, **more: Any) -> object:
+        adopt()
         return commit(self, *args, **more)
 
     try:
         state.daemon_sweeps(at=None)
-        state.rotates(renamed=True)
+        state.edits(0, ("bgcolor", "#00ff00"))  # or it would make room for the adopted one
         state.makes("host", None)
-        monkeypatch.setattr(Committer, "commit", late)
+        state.rotates(renamed=True)
+        if when == "before it is staged":
+            monkeypatch.setattr(Applier, "_commit", late_to_stage)
+        else:
+            monkeypatch.setattr(Committer, "commit", late_to_write)
         state.daemon_sweeps(at=None)
         assert adopted[1]["service"] == SHOP.service
+        assert {row["maintenance_db"] for row in state.rows().values()} == {"d2"}
         state.what_is_the_persons_is_there()
     finally:
         state.teardown()
@@ -536,6 +551,38 @@ def test_a_kill_at_each_change(template: Path, monkeypatch: pytest.MonkeyPatch, 
         if survived:
             break
     assert at > 30, "hardly anything was tried"
+
+
+def test_a_number_that_was_taken_before_the_recovery(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed commit could not make any more is not recorded as made, but made anew."""
+    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    taken = 0
+    for at in itertools.count(1):
+        world, loop = World(template), asyncio.new_event_loop()
+        try:
+            with contextlib.ExitStack() as stack, contextlib.suppress(Died):
+                process = Process(world, stack, Wishes())
+                world.disk.left = at
+                loop.run_until_complete(process.sweep(world.login))
+            survived = world.disk.left is not None and world.disk.left > 0
+            world.restarted()
+            world.pgadmin.insert(
+                {"user_id": 1, "servergroup_id": 1, "name": "Mine", "service": "shop",
+                 "maintenance_db": world.login.dbname, "connection_params": "{}", "username": "me"}
+            )  # fmt: skip
+            taken += world.pgadmin.ask("SELECT name FROM server WHERE id = 1") == [("Mine",)]
+            with contextlib.ExitStack() as stack:
+                loop.run_until_complete(Process(world, stack, Wishes()).sweep(world.login))
+            names = sorted(row["name"] for row in world.pgadmin.servers().values())
+            assert names == ["Mine", "Shop"]
+        finally:
+            loop.close()
+            shutil.rmtree(world.folder)
+        if survived:
+            break
+    assert taken > 10, "hardly anything was tried"
 
 
 @pytest.mark.timeout(1800)  # seconds of a busy machine; it takes 20 of its processor's
