@@ -12,6 +12,8 @@ import pytest
 from pgherald.clients.servers_json import ServersJson
 from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
+from support.household import database, household, login
+from support.pgadmin_database import Database as Config
 from support.pgadmin_setup import PgAdmin, Refused, Unavailable, install
 
 SERVICE = ServersJson()
@@ -181,3 +183,26 @@ def test_what_is_refused_for_good_reason(pgadmin: PgAdmin, tmp_path: Path) -> No
         pgadmin.load(write(tmp_path, broken))
     pgadmin.load(write(tmp_path, HOST.plan(broken, [entry("Ours")]).new))
     assert stored(pgadmin, row(HOST, entry("Ours"))) == row(HOST, entry("Ours"))
+
+
+@pytest.mark.parametrize("first", ["the import", "pgherald"])
+async def test_what_is_imported_beside_our_server_goes_stale_no_more(
+    pgadmin: PgAdmin, tmp_path: Path, first: str
+) -> None:
+    """In whatever order a container starts: each server that names our section is kept current."""
+    wanted, old = database(), login()
+    file = write(tmp_path, SERVICE.plan(None, [Entry(wanted, old)]).new)
+    client = Config(pgadmin.database).client(tmp_path / "state")
+    if first == "the import":
+        pgadmin.load(file)
+    async with household(tmp_path, clients=[client]) as house:
+        await house.sees((wanted, old))
+        if first == "pgherald":
+            pgadmin.load(file)
+        await house.sees((wanted, login(2, dbname="d2")))
+        rows = Config(pgadmin.database).servers()
+        assert len(rows) == (1 if first == "the import" else 2)
+        assert {row["maintenance_db"] for row in rows.values()} == {"d2"}
+        assert {row["db_res"] for row in rows.values()} == {"d2"}
+        await house.applier.remove([wanted.key])
+    assert len(Config(pgadmin.database).servers()) == 1

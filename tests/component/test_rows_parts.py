@@ -399,13 +399,13 @@ def test_only_a_whole_row_is_deleted(database: Path) -> None:
         assert (ask(database, "SELECT count(*) FROM thing") == [(0,)]) is goes
 
 
-def test_a_row_that_is_wanted_whole_is_in_the_image_whole() -> None:
-    """All of it is compared, and what differs is written."""
-    old = {"tables": {"t": {"rows": {"1": {"a": 1, "b": 2}, "2": {"a": 1, "b": 2}}}}}
-    new = {"tables": {"t": {"rows": {"1": {"a": 3, "b": 2}, "2": {"a": 3, "b": 2}}}}}
-    before, after = difference(drawn(old), drawn(new | {"whole": {"t": ["2"]}}))
+def test_a_row_that_begins_anew_names_its_id() -> None:
+    """The id is in the image though it does not change; others have what differs."""
+    old = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 1, "b": 2} for n in (1, 2)}}}}
+    new = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 3, "b": 2} for n in (1, 2)}}}}
+    before, after = difference(drawn(old), drawn(new | {"begins": {"t": ["2", "3"]}}))
     assert json.loads(before)["t"] == {
         "1": {"there": True, "columns": {"a": 1}},
-        "2": {"there": True, "columns": {"a": 1, "b": 2}},
+        "2": {"there": True, "columns": {"a": 1, "id": 2}},
     }
-    assert json.loads(after)["t"]["2"] == {"there": True, "columns": {"a": 3, "b": 2}}
+    assert json.loads(after)["t"]["2"] == {"there": True, "columns": {"a": 3, "id": 2}}

@@ -107,7 +107,7 @@ async def test_a_saved_password_goes_by_itself(house: House, pgadmin: Database) 
     [
         ("UPDATE version SET value = 31", "older than 6.20", "Update pgAdmin"),
         (
-            "INSERT INTO user VALUES (2, 'b@x', 'b@x', 1, 'internal')",
+            "INSERT INTO user (id, email, username, active, fs_uniquifier) VALUES (2, 'b@x', 'b@x', 1, 'y')",
             "several people",
             "Name yourself",
         ),

@@ -101,7 +101,7 @@ def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
 
 
 def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
-    """A row that is held whole begins anew, and each of these commits is needed for good."""
+    """A row whose id is in the image begins anew, and each of these commits is needed for good."""
     past.commit((DB, image(r1={"id": 1, "host": "h1", "port": 1}), "rows"))
     past.commit((DB, image(r1={"port": 2}), "rows"))
     past.commit((DB, image(r1={"id": 1, "host": "h2", "port": 3}), "rows"))

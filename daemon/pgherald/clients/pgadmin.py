@@ -201,8 +201,8 @@ class _Work:
         whole: dict[str, Any] = json.loads(current)
         whole["known"] = known
         whole.pop("first", None)
-        # Of a server that is adopted the whole row is kept, since it is to be given back.
-        whole["whole"] = {"server": [str(number) for number in self._adopted]}
+        # What the journals hold of a server from before it was adopted is about another one.
+        whole["begins"] = {"server": [str(number) for number in self._adopted]}
         servers = whole["tables"]["server"]["rows"]
         servers |= {str(number): row for number, row in self._servers.items()}
         for number in self._gone:

@@ -57,11 +57,10 @@ def given_back(picture: Picture, known: Known, row: Row, first: Mapping[str, Any
         picture: the database.
         known: what is recorded of the row.
         row: the row as it is.
-        first: what it held at first: the whole row, or in journals of pgherald 0.1 the columns
-            that were ever changed.
+        first: what it held at first of the columns that were ever changed. pgherald 0.1, whose
+            journals name no id, changed name and group as well.
     """
-    whole = "id" in first
-    back = {name: first[name] for name in first if not whole or name in _WRITTEN}
+    back = {name: first[name] for name in first if "id" not in first or name in _WRITTEN}
     return row | {name: _cell(picture, known, row, name, value) for name, value in back.items()}
 
 

@@ -252,20 +252,21 @@ def _transaction(run: _Run, *, keep: bool) -> Iterator[None]:
 def difference(old: bytes, new: bytes) -> tuple[bytes, bytes]:
     """What has to change between two pictures: the images before and after.
 
-    A row that is in both is there with the columns that differ; one that is in one of them, or
-    in the new picture's `whole` (numbers by table), with all that is known of it.
+    A row that is in both is there with the columns that differ, and with its `id` if the new
+    picture's `begins` (numbers by table) has it; one that is in one of them is there whole.
     """
     before: Image = {}
     after: Image = {}
     old_tables, new_tables = _tables(old), _tables(new)
-    whole = json.loads(new).get("whole", {})
+    begins = json.loads(new).get("begins", {})
     for table in sorted({*old_tables, *new_tables}):
         olds, news = old_tables.get(table, {}), new_tables.get(table, {})
         for number in sorted({*olds, *news}, key=int):
             was, is_ = olds.get(number), news.get(number)
             if was == is_:
                 continue
-            columns = _columns(was, None if number in whole.get(table, ()) else is_)
+            named = {"id"} if number in begins.get(table, ()) else set()
+            columns = sorted({*_columns(was, is_), *named})
             before.setdefault(table, {})[number] = _part(was, columns)
             after.setdefault(table, {})[number] = _part(is_, columns)
     return _bytes(before), _bytes(after)
@@ -284,8 +285,8 @@ def drawn(picture: Mapping[str, Any]) -> bytes:
 
 def _columns(was: Row | None, is_: Row | None) -> list[str]:
     if was is None or is_ is None:
-        return sorted(was or is_ or ())
-    return sorted(name for name in {*was, *is_} if was.get(name) != is_.get(name))
+        return [*(was or is_ or ())]
+    return [name for name in {*was, *is_} if was.get(name) != is_.get(name)]
 
 
 def _part(row: Row | None, columns: Sequence[str]) -> dict[str, Any]:
@@ -334,7 +335,7 @@ def _now(run: _Run, image: Image) -> Image:
 
 
 def _more(run: _Run, table: str, number: str, known: Sequence[str]) -> Row:
-    """What somebody has put into a row that is to go; only one that holds no more is deleted."""
+    """What somebody has put into a row that is to go: such a row is not deleted."""
     default = {str(row[1]): row[4] for row in run(f"PRAGMA table_info({_quoted(table)})")}
     whole = run(f"SELECT * FROM {_quoted(table)} WHERE {ROW} = ?", (int(number),))[0]  # noqa: S608 – quoted
     return {

@@ -2,7 +2,7 @@
 
 Of a file it is one whole image. Of rows in another program's database it is put together
 cell by cell: the first commit that changed a cell has in its image what stood there before.
-A commit that made, deleted or adopted a row has the whole row in its image, and begins anew.
+A commit that made, deleted or adopted a row has its id in the image, and begins anew.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def holding_first(oldest_first: Sequence[Journal]) -> frozenset[str]:
             places: set[tuple[str, ...]] = {(str(file.target),)}
             if file.medium == "rows":
                 image = _image(_before(journal, index))
-                lives.update((str(file.target), *row) for row in _wholes(image))
+                lives.update((str(file.target), *row) for row in _beginnings(image))
                 places = {
                     (str(file.target), *cell, str(lives[str(file.target), cell[0], cell[1]]))
                     for cell in _cells(image)
@@ -107,8 +107,8 @@ def _cells(image: Image) -> Iterator[tuple[str, str, str]]:
             yield from ((table, number, column) for column in row["columns"])
 
 
-def _wholes(image: Image) -> Iterator[tuple[str, str]]:
-    """Rows that an image holds whole: those that a commit made, deleted or adopted.
+def _beginnings(image: Image) -> Iterator[tuple[str, str]]:
+    """Rows whose id is in an image: those that a commit made, deleted or adopted.
 
     What was known of such a row before is about another one: numbers come back.
     """
@@ -118,7 +118,7 @@ def _wholes(image: Image) -> Iterator[tuple[str, str]]:
 
 def _add(image: Image, later: Image, at: datetime) -> None:
     """Take over the cells that are not in the image yet, and when their row was first written."""
-    for table, number in _wholes(later):
+    for table, number in _beginnings(later):
         image.get(table, {}).pop(number, None)
     for table, rows in later.items():
         for number, row in rows.items():
