@@ -205,6 +205,17 @@ def test_a_server_of_ones_own_with_our_service(desk: Desk, command: list[str]) -
     assert ours(desk) == []
 
 
+def test_a_server_that_was_edited_stays_and_is_named(desk: Desk) -> None:
+    """What pgherald made and the person changed is never deleted; both are said."""
+    assert desk.run("check").code == 0
+    pgadmin(desk).ask("UPDATE server SET bgcolor = '#00f'")
+    before = pgadmin(desk).servers()
+    said = leave(desk, LEAVING[0])
+    assert pgadmin(desk).servers() == before
+    assert "pgadmin4.db): loses pgherald's part" in said
+    assert 'Server "Shop" stays without its login, since you have changed it' in said
+
+
 # --- rows that live by our section -------------------------------------------------------------
 
 

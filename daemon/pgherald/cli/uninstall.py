@@ -120,7 +120,7 @@ def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff:
 
 
 def _fate(undo: Undo) -> str:
-    if undo.client.rows is not None and undo.fate is not Fate.UNTOUCHED:
+    if undo.client.rows is not None and (undo.outcomes or undo.fate is not Fate.UNTOUCHED):
         return "loses pgherald's part"
     words = _WORDS[undo.fate]
     if undo.fate is Fate.RESTORED and undo.original is not None:
