@@ -19,7 +19,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,7 @@ from pgherald.daemon.wiring import Wishes, clients_of
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
 from pgherald.model import Entry, Login, strictest
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer
@@ -140,8 +140,8 @@ class Process:
         files.private_folder(world.state)
         self.committer = Committer(files, world.state / "commits", world.clock)
         self.committer.recover()
-        store = stack.enter_context(Store.open(world.state / "state.db", files))
-        store._connection.execute("PRAGMA synchronous = OFF")
+        store = stack.enter_context(BackgroundStore.open(world.state / "state.db", files))
+        store.submit(lambda file: file._connection.execute("PRAGMA synchronous = OFF"))
         self.applier = Applier(
             clients=clients_of(world.config, RowMemory(files, world.state), wishes),
             files=files,
@@ -156,7 +156,7 @@ class Process:
         """Heroku shows a login, and it is written where it has to be."""
         entry = Entry(SHOP, shown)
         plan = await self.applier.plan([entry])
-        self.applier.note_clients(plan)
+        await self.applier.note_clients(plan)
         if not plan.idle:
             await self.applier.apply([Cleared(entry, self._clock.now(), 7, self._clock.now())])
 
@@ -503,9 +503,9 @@ def test_an_adoption_between_plan_and_commit(
                 asyncio.run(process.sweep(before))
             adopted.extend(row for row in state.rows().values() if row["name"] == "host")
 
-    async def late_to_stage(self: Applier, plan: Plan) -> None:
+    async def late_to_stage(self: Applier, plan: Plan, cleared: Sequence[Cleared]) -> None:
         await asyncio.to_thread(adopt)
-        await apply(self, plan)
+        await apply(self, plan, cleared)
 
     def late_to_write(self: Committer, *args: Any, **more: Any) -> object:
         adopt()

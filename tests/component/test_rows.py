@@ -17,7 +17,8 @@ import pytest
 from pgherald.clock import SystemClock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsable
 from pgherald.files import Disk, Files, rows
-from pgherald.files.rows import Rows, difference, drawn, picture
+from pgherald.files.pictures import difference, drawn, picture
+from pgherald.files.rows import Rows
 from pgherald.sync.commit import Committer, Step
 from support.disks import FailingDisk, KillingDisk, QuickDisk, SteppedDisk, in_child
 from support.foreign_database import TABLES, ask, change, locked, make, step, whole

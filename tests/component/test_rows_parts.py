@@ -15,7 +15,8 @@ import pytest
 
 from pgherald.errors import ChangedMeanwhile, FileTrouble, Unparsable
 from pgherald.files import Disk, rows
-from pgherald.files.rows import Rows, difference, drawn
+from pgherald.files.pictures import difference, drawn
+from pgherald.files.rows import Rows
 from support.disks import FailingDisk, QuickDisk
 from support.foreign_database import TABLES, ask, locked, make, step
 

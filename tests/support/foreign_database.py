@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pgherald.files import Files
-from pgherald.files.rows import Rows, difference, drawn, picture
+from pgherald.files.pictures import difference, drawn, picture
+from pgherald.files.rows import Rows
 from pgherald.sync.commit import Step
 
 TABLES = {"server": None, "servergroup": ("id", "name"), "nothing": None}

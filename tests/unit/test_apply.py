@@ -18,7 +18,6 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Rotation
-from pgherald.sync.apply import _client_of
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.engine import Standing
 from pgherald.sync.plan import Client, Plan, make_plan
@@ -355,12 +354,12 @@ async def test_a_client_is_well_again_once_it_is_written(tmp_path: Path) -> None
             before = house.pgpass.read_bytes()
             house.pgpass.write_bytes(b"\0")
             plan = await house.applier.plan([cleared(1).entry])
-            house.applier.note_clients(plan)
+            await house.applier.note_clients(plan)
             (client,) = house.applier.broken
             assert (client.path, len(house.store.troubles())) == (house.pgpass, 1)
             house.pgpass.write_bytes(before)
             if again is None:
-                house.applier.note_clients(await house.applier.plan([cleared(1).entry]))
+                await house.applier.note_clients(await house.applier.plan([cleared(1).entry]))
             else:
                 await again()
             assert (house.applier.broken, house.store.troubles()) == ({}, [])
@@ -549,8 +548,8 @@ def test_whose_file_has_failed(tmp_path: Path) -> None:
     other, client = (Client(Pgpass(), path, path.name) for path in (tmp_path / "other", link))
     plan = make_plan(files, [other, client], [])
     for path in (real, link):
-        assert _client_of(plan, FileTrouble("is broken", path=path)) is client
+        assert plan.client_of(FileTrouble("is broken", path=path)) is client
     nobodys = FileTrouble("is broken", path=tmp_path / "journal")
     with pytest.raises(FileTrouble) as caught:
-        _client_of(plan, nobodys)
+        plan.client_of(nobodys)
     assert caught.value is nobodys

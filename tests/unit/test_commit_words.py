@@ -17,7 +17,7 @@ from pgherald.clock import SystemClock
 from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.files.locks import LOCK_LIMIT
-from pgherald.sync.commit import Committer, Settled, Step, _record_of
+from pgherald.sync.commit import Committer, Settled, Step
 from pgherald.sync.journal import CommitRecord, Images
 from support.disks import SteppedDisk, placed
 
@@ -77,7 +77,7 @@ class Home:
         """A commit that was begun, and whose first file was written; its id."""
         steps = [dataclasses.replace(step, expand=way, new=new) for step in self.steps()]
         journal = self.committer._journals.begin(
-            AT, "why", [_record_of(step) for step in steps],
+            AT, "why", [step.record for step in steps],
             [Images(old, way, new) for _ in steps], proven=proven,
         )  # fmt: skip
         self.first.write_bytes(way or new)

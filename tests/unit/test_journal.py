@@ -101,7 +101,7 @@ def test_the_manifest_is_a_format(journals: Journals) -> None:
             }
         ],
         "logins": [],
-        "seal": "fe7e4de2a252316f24363b61ce1b874965eca340c6afad3269500a0fbcff524a",
+        "seal": "4f5e432f202f0699a7a31ad0ad59926d60044bfe6ba74f1aeca4e2bf79f265c8",
     }  # fmt: skip
     assert sorted(path.name for path in folder.iterdir()) == [
         "0.after", "0.before", "0.expand", "manifest.json",

@@ -99,7 +99,8 @@ async def test_without_systemd_it_never_rests(machine: Machine, missing: str) ->
 
 async def test_a_folder_that_cannot_be_written(machine: Machine) -> None:
     """A count that cannot be kept is no reason not to begin."""
-    machine.env["RUNTIME_DIRECTORY"] = str(machine.folder / "gone")
+    (machine.folder / "no folder").touch()
+    machine.env["RUNTIME_DIRECTORY"] = str(machine.folder / "no folder" / "gone")
     assert [await machine.start() for _ in range(9)] == [0] * 9
 
 

@@ -9,9 +9,8 @@ crept into it that would beat the service file: a password that was typed and sa
 A *host row* names host, port and user, and a passfile that only its owner's pgAdmin reads. It is
 for a pgAdmin that serves several people, where a service is open to all of them.
 
-Ours in a row are the columns that make it one or the other. Its name, group, colours, tags
-and all the rest are the person's, from the day the row is there. A row that they delete stays
-deleted.
+Ours in a row are the columns that make it one or the other. All the rest is the person's, from
+the day the row is there. A row that they delete stays deleted.
 """
 
 from __future__ import annotations
@@ -100,16 +99,14 @@ class PgAdmin:
         if current is None:
             return {}
         picture = opened(current, self.user)
-        found: dict[DatabaseKey, Held] = {}
-        for key, known in seen(self.form, picture).items():
-            if there := [picture.servers[row.id] for row in known if not row.gone]:
-                found[key] = held(there[0])
-        return found
+        recorded = seen(self.form, picture).items()
+        there = {key: [picture.servers[r.id] for r in rows if not r.gone] for key, rows in recorded}
+        return {key: held(rows[0]) for key, rows in there.items() if rows}
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
-        servers = {} if current is None else opened(current, self.user).servers
-        return [str(row["service"]) for row in servers.values() if row["service"]]
+        rows = opened(current, self.user).servers.values() if current is not None else ()
+        return [str(row["service"]) for row in rows if row["service"]]
 
     def recorded(self, current: bytes) -> Collection[DatabaseKey]:
         """Databases of which rows are recorded, whether or not they are there."""

@@ -23,8 +23,10 @@ writer
     Clients' files: read, looked at again, replaced whole.
 rows
     Rows in another program's SQLite database, changed in place.
+pictures
+    What rows hold, as bytes. Pure.
 medium
-    What these two have in common.
+    What a file and rows have in common.
 """
 
 from __future__ import annotations

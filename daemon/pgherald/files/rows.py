@@ -29,6 +29,7 @@ from typing import Any, Final
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsable
 from pgherald.files.disk import Disk
 from pgherald.files.obstacles import refuse_unwritable
+from pgherald.files.pictures import Image, Row, drawn, part_of
 from pgherald.files.snapshot import Snapshot, Staged
 from pgherald.files.words import refuse_irregular, reported
 
@@ -66,9 +67,6 @@ _WORDS: Final[Mapping[int, tuple[str, str]]] = {
     ),
 }
 
-Row = dict[str, Any]
-Image = dict[str, dict[str, dict[str, Any]]]
-
 
 class Rows:
     """Reads and changes rows. Every method may be called from any thread.
@@ -98,7 +96,7 @@ class Rows:
             return Snapshot(path.absolute(), self._target(path), None)
         with self._open(path, write=False) as run:
             content = {name: _table(run, name, columns) for name, columns in tables.items()}
-        return _with(snapshot, _bytes({"tables": content}))
+        return _with(snapshot, drawn({"tables": content}))
 
     def place(self, path: Path) -> Snapshot:
         """Where the database is, there or not, without its content."""
@@ -110,7 +108,7 @@ class Rows:
         if snapshot is None or image is None:
             return Snapshot(path.absolute(), self._target(path), None)
         with self._open(path, write=False) as run:
-            return _with(snapshot, _bytes(_now(run, json.loads(image))))
+            return _with(snapshot, drawn(_now(run, json.loads(image))))
 
     def verify(self, snapshot: Snapshot) -> None:
         """Make sure that the rows of an image are still what they were.
@@ -137,7 +135,7 @@ class Rows:
         All that is likely to fail fails here, before any client is touched.
         """
         with self._open(snapshot.path, write=True) as run, _transaction(run, keep=False):
-            if _bytes(_now(run, json.loads(new))) != snapshot.content:
+            if drawn(_now(run, json.loads(new))) != snapshot.content:
                 raise _changed(snapshot.path)
         return Staged(snapshot.target, None, new)
 
@@ -149,11 +147,11 @@ class Rows:
         """
         image = json.loads(staged.content)
         with self._open(over.path, write=True) as run, _transaction(run, keep=True):
-            if _bytes(_now(run, image)) != over.content:
+            if drawn(_now(run, image)) != over.content:
                 raise _changed(over.path)
             assert over.content is not None  # noqa: S101 – it was compared
             _change(run, json.loads(over.content), image)
-            if _bytes(_now(run, image)) != staged.content:
+            if drawn(_now(run, image)) != staged.content:
                 # A trigger, or a column of another kind than pgAdmin's.
                 raise FileTrouble("did not keep what was written", path=over.path)
         return _with(over, staged.content)
@@ -249,56 +247,6 @@ def _transaction(run: _Run, *, keep: bool) -> Iterator[None]:
         raise
 
 
-def difference(old: bytes, new: bytes) -> tuple[bytes, bytes]:
-    """What has to change between two pictures: the images before and after.
-
-    A row that is in both is there with the columns that differ, and with its `id` if the new
-    picture's `begins` (numbers by table) has it; one that is in one of them is there whole.
-    """
-    before: Image = {}
-    after: Image = {}
-    old_tables, new_tables = _tables(old), _tables(new)
-    begins = json.loads(new).get("begins", {})
-    for table in sorted({*old_tables, *new_tables}):
-        olds, news = old_tables.get(table, {}), new_tables.get(table, {})
-        for number in sorted({*olds, *news}, key=int):
-            was, is_ = olds.get(number), news.get(number)
-            if was == is_:
-                continue
-            named = {"id"} if number in begins.get(table, ()) else set()
-            columns = sorted({*_columns(was, is_), *named})
-            before.setdefault(table, {})[number] = _part(was, columns)
-            after.setdefault(table, {})[number] = _part(is_, columns)
-    return _bytes(before), _bytes(after)
-
-
-def picture(content: bytes) -> dict[str, Any]:
-    """Read a picture, or what was made of one."""
-    found: dict[str, Any] = json.loads(content)
-    return found
-
-
-def drawn(picture: Mapping[str, Any]) -> bytes:
-    """The one form that a picture has as bytes."""
-    return _bytes(picture)
-
-
-def _columns(was: Row | None, is_: Row | None) -> list[str]:
-    if was is None or is_ is None:
-        return [*(was or is_ or ())]
-    return [name for name in {*was, *is_} if was.get(name) != is_.get(name)]
-
-
-def _part(row: Row | None, columns: Sequence[str]) -> dict[str, Any]:
-    values = {name: None if row is None else row.get(name) for name in columns}
-    return {"there": row is not None, "columns": values}
-
-
-def _tables(content: bytes) -> dict[str, dict[str, Row]]:
-    tables: dict[str, dict[str, Any]] = json.loads(content)["tables"]
-    return {name: table["rows"] for name, table in tables.items()}
-
-
 def _table(run: _Run, name: str, wanted: Sequence[str] | None) -> dict[str, Any]:
     """A table's columns, in its own order, and its rows by number."""
     there = [str(row[1]) for row in run(f"PRAGMA table_info({_quoted(name)})")]
@@ -330,7 +278,7 @@ def _now(run: _Run, image: Image) -> Image:
             if row is not None and not part["there"]:
                 row |= _more(run, table, number, columns)
                 columns = sorted(row)
-            now.setdefault(table, {})[number] = _part(row, columns)
+            now.setdefault(table, {})[number] = part_of(row, columns)
     return now
 
 
@@ -382,11 +330,6 @@ def _plain(value: object) -> object:
 def _stored(value: object) -> object:
     """The way back from `_plain`."""
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
-
-
-def _bytes(value: object) -> bytes:
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True)
-    return text.encode() + b"\n"
 
 
 def _with(snapshot: Snapshot, content: bytes) -> Snapshot:

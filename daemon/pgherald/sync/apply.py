@@ -25,11 +25,12 @@ from pgherald.model import (
 )
 from pgherald.store import BackgroundStore
 from pgherald.sync.cleared import Cleared
-from pgherald.sync.commit import Committer, Step
+from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.late import as_committed, differs, labels_of, login_of, needs, untold
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.restless import Restless
+from pgherald.sync.servers import ServerRows
 from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -168,16 +169,16 @@ class Applier:
             except ChangedMeanwhile as exc:
                 overtaken += 1
                 if overtaken >= _ATTEMPTS:
-                    broken[client := _client_of(plan, exc)] = exc
+                    broken[client := plan.client_of(exc)] = exc
                     self.restless.give_up(client)
                 log.info("%s; planning again", exc.title)
                 await self._clock.sleep(_PAUSE * overtaken)
             except FileTrouble as exc:
-                broken[_client_of(plan, exc)] = exc
+                broken[plan.client_of(exc)] = exc
             else:
                 break
         for file in plan.files:
-            self._remember(file)
+            await self._remember(file)
             if file.edit.changes:
                 self._well(file.client)
                 self.restless.wrote(file.client.path, file.edit.new)
@@ -230,7 +231,7 @@ class Applier:
         logins = [login_of(item, self._store) for item in cleared if item.key in changed]
         work = asyncio.to_thread(
             lambda: self._committer.commit(
-                [step for file in files for step in _steps(file)],
+                [step for file in files for step in file.steps()],
                 proven=True,
                 note=note,
                 logins=logins,
@@ -244,7 +245,7 @@ class Applier:
         if self._committing is not None:
             await asyncio.wait({self._committing}, timeout=within)
 
-    def note_clients(self, plan: Plan) -> None:
+    async def note_clients(self, plan: Plan) -> None:
         """Tell of clients that cannot be planned, and of those that are well again.
 
         Args:
@@ -254,21 +255,25 @@ class Applier:
         self._note_failed(plan)
         for file in plan.files:
             if file.idle:
-                self._remember(file)
+                await self._remember(file)
                 self._well(file.client)
 
-    def _remember(self, file: FilePlan) -> None:
+    async def _remember(self, file: FilePlan) -> None:
         """Record whose rows are whose, where no commit did, and keep a copy in the store."""
         rows = file.client.rows
         if rows is None or (not file.edit.changes and file.edit.new == file.snapshot.content):
             return
         try:
-            for step in () if file.edit.changes else rows.record(file.snapshot, file.edit.new):
-                self._committer.record(step)
+            if not file.edit.changes:
+                await asyncio.to_thread(self._record_alone, rows, file)
         except ClientError as exc:
             log.info("%s; it is recorded at the next sweep", exc.title)
         else:
             rows.copy(file.snapshot, file.edit.new, self._store)
+
+    def _record_alone(self, rows: ServerRows, file: FilePlan) -> None:
+        for step in rows.record(file.snapshot, file.edit.new):
+            self._committer.record(step)
 
     def _note_failed(self, plan: Plan) -> None:
         for client, error in plan.failed:
@@ -387,27 +392,3 @@ class Applier:
             # The sslmode is the person's own setting; Heroku does not rotate it.
             return NewsKind.MENDED, changed
         return NewsKind.ROTATED, changed
-
-
-def _steps(file: FilePlan) -> list[Step]:
-    before, after = file.images
-    rows = file.client.rows
-    step = Step(
-        file.client.label,
-        dataclasses.replace(file.snapshot, content=before),
-        after,
-        file.client.editor.private,
-        expand=file.expand,
-        medium="file" if rows is None else "rows",
-    )
-    return [step] if rows is None else [step, *rows.record(file.snapshot, file.edit.new)]
-
-
-def _client_of(plan: Plan, exc: ClientError) -> Client:
-    """The client whose file failed; without one, nothing could be written at all."""
-    for file in plan.files:
-        rows = file.client.rows
-        record = None if rows is None else rows.record_of(file.snapshot)
-        if exc.path in (file.client.path, file.snapshot.target, record):
-            return file.client
-    raise exc

@@ -37,7 +37,6 @@ from pgherald.files import Files, Medium, Snapshot, Staged, digest
 from pgherald.files.rows import Rows
 from pgherald.sync.journal import (
     CommitRecord,
-    FileRecord,
     Images,
     Journal,
     Journals,
@@ -180,7 +179,7 @@ class Committer:
         journal = self._journals.begin(
             self._clock.now(),
             note,
-            [_record_of(step) for step in steps],
+            [step.record for step in steps],
             [Images(step.snapshot.content, step.way, step.new) for step in steps],
             proven=proven,
             logins=logins,
@@ -392,16 +391,3 @@ def _told_only() -> Iterator[None]:
         yield
     except ClientError as exc:
         log.warning("%s", exc)
-
-
-def _record_of(step: Step) -> FileRecord:
-    return FileRecord(
-        step.label,
-        step.snapshot.path,
-        step.snapshot.target,
-        step.private,
-        digest(step.snapshot.content),
-        digest(step.way),
-        digest(step.new),
-        step.medium,
-    )

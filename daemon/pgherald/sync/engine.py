@@ -218,7 +218,7 @@ class Engine:
         # Planned for all databases, so that a file that is idle has really nothing left to do.
         plan = await self._applier.plan(self.wanted)
         self._applier.restless.follow(self.again)
-        self._applier.note_clients(plan)
+        await self._applier.note_clients(plan)
         self._note_refused(plan)
         if plan.idle and not plan.failed:
             self._can_write()  # or need not any more: somebody did it by hand

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pgherald.errors import FileTrouble
 
 if TYPE_CHECKING:
-    from pgherald.files.rows import Image
+    from pgherald.files.pictures import Image
     from pgherald.sync.journal import Journal
 
 log = logging.getLogger(__name__)

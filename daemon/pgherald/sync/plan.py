@@ -6,6 +6,7 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 from pgherald.clients.base import Action, Change, Edit, Held, TextClient
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
-from pgherald.files.rows import difference
+from pgherald.files.pictures import difference
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.sync.servers import ServerRows, diff_rows
+from pgherald.sync.steps import Step
 
 #: Lines of unchanged text shown around a change.
 _CONTEXT = 1
@@ -129,6 +131,30 @@ class FilePlan:
             return self.snapshot.content, self.edit.new
         return difference(self.snapshot.content, self.edit.new)
 
+    def steps(self) -> list[Step]:
+        """What a commit has to do, the record of whose rows are whose included.
+
+        Raises:
+            ClientError: another process has recorded something since; or it cannot be read.
+        """
+        before, after = self.images
+        rows = self.client.rows
+        step = Step(
+            self.client.label,
+            dataclasses.replace(self.snapshot, content=before),
+            after,
+            self.client.editor.private,
+            expand=self.expand,
+            medium="file" if rows is None else "rows",
+        )
+        return [step] if rows is None else [step, *rows.record(self.snapshot, self.edit.new)]
+
+    def concerns(self, path: Path | None) -> bool:
+        """Whether an error about this path is an error of this client."""
+        rows = self.client.rows
+        record = None if rows is None else rows.record_of(self.snapshot)
+        return path is not None and path in (self.client.path, self.snapshot.target, record)
+
     def diff(self) -> Iterator[str]:
         """Lines of a unified diff in which every secret is masked."""
         old, new = self.images
@@ -159,6 +185,13 @@ class Plan:
     def keys(self) -> frozenset[DatabaseKey]:
         """Databases whose entry changes in at least one client."""
         return frozenset().union(*(plan.keys for plan in self.files))
+
+    def client_of(self, exc: ClientError) -> Client:
+        """The client whose file failed; without one nothing could be written, so it is raised."""
+        for file in self.files:
+            if file.concerns(exc.path):
+                return file.client
+        raise exc
 
     @property
     def idle(self) -> bool:

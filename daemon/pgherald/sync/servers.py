@@ -12,8 +12,9 @@ from pgherald.clients.pgadmin_picture import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
 from pgherald.errors import ChangedMeanwhile, StoreError
 from pgherald.files import Files, Snapshot
-from pgherald.files.rows import Rows, picture
-from pgherald.files.rows import drawn as drawn_picture
+from pgherald.files.pictures import drawn as drawn_picture
+from pgherald.files.pictures import picture
+from pgherald.files.rows import Rows
 from pgherald.secret import MASK
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.commit import Step

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgherald.errors import ClientError
-from pgherald.files import Snapshot
-from pgherald.sync.journal import CommitRecord
+from pgherald.files import Snapshot, digest
+from pgherald.sync.journal import CommitRecord, FileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,20 @@ class Step:
     def idle(self) -> bool:
         """Whether the file already holds what it is to hold. Its mode is no affair of a commit."""
         return self.new == self.snapshot.content
+
+    @property
+    def record(self) -> FileRecord:
+        """What a journal says of it."""
+        return FileRecord(
+            self.label,
+            self.snapshot.path,
+            self.snapshot.target,
+            self.private,
+            digest(self.snapshot.content),
+            digest(self.way),
+            digest(self.new),
+            self.medium,
+        )
 
     @property
     def way(self) -> bytes | None:

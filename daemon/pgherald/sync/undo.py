@@ -20,7 +20,7 @@ from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_undo import without_ours
 from pgherald.errors import ClientError
 from pgherald.files import Files, Snapshot
-from pgherald.files.rows import difference
+from pgherald.files.pictures import difference
 from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 from pgherald.sync.commit import Step
