@@ -355,11 +355,12 @@ def test_leftovers_of_every_file_go_at_the_start(sufferer: Sufferer) -> None:
     """Whatever was being written when a kill came; and other people's temporary files stay."""
     folder, state = sufferer.desk.folder, sufferer.state
     ours = [temp_path(state / name, "0123456789abcdef") for name in (
-        "state.db", "status.json", "daemon.lock.pid", "pgherald-task.xml", "ownership.json",
+        "state.db", "status.json", "daemon.lock.pid", "pgherald-task.xml",
     )]  # fmt: skip
     ours += [temp_path(folder / name, "0123456789abcdef") for name in (
         "config.toml", "pgpass", "pg_service.conf", "servers.json",
     )]  # fmt: skip
+    ours += [temp_path(record, "0123456789abcdef") for record in (state / "ownership").iterdir()]
     theirs = [folder / ".pgpass.swp", folder / ".pgpass.pgherald-0123.tmp", state / "notes.txt"]
     for path in (*ours, *theirs):
         path.write_text("CANARY-half-a-password")

@@ -35,6 +35,8 @@ _FILES = ("pgpass", "pg_service.conf", "servers.json")
 
 Deed = Callable[[Path, random.Random], None]
 
+_EXCHANGE = Disk.exchange
+
 
 def _flip(path: Path, dice: random.Random) -> None:
     """One to eight bits are wrong."""
@@ -151,7 +153,7 @@ class Sufferer:
             store.put_trouble(Trouble(*about, datetime.now(UTC), told=True))
         desk.rotate("blog")
         with patch.context() as in_the_child:
-            in_the_child.setattr(Disk, "replace", _dies_at_the_service_file)
+            in_the_child.setattr(Disk, "exchange", _dies_at_the_service_file)
             assert in_child(lambda: desk.run("check")).killed
         pristine = folder / "pristine"
         shutil.copytree(home, pristine)
@@ -260,10 +262,10 @@ class Sufferer:
             assert store.notes()["x"] == "y", damage
 
 
-def _dies_at_the_service_file(_: Disk, source: Path, target: Path) -> None:
-    if target.name == "pg_service.conf":
+def _dies_at_the_service_file(disk: Disk, one: Path, other: Path) -> None:
+    if other.name == "pg_service.conf":
         os.kill(os.getpid(), signal.SIGKILL)
-    source.replace(target)
+    _EXCHANGE(disk, one, other)
 
 
 def root_page(path: Path, name: str) -> int:

@@ -104,7 +104,8 @@ def _state(config: Config, *, writes: bool) -> Store | None:
         known = Store.read_only(path)
         if known is None or not writes:
             return known
-        known.close()
+        with known:
+            known.verify()
         return BackgroundStore.open(path, files_of(config))
     except PgheraldError:
         return None

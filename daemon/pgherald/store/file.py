@@ -171,6 +171,15 @@ class StateFile:
             damage.verify(self._connection)
             self._prints = Fingerprints(schema.fingerprint_key(self._connection))
 
+    def verify(self) -> None:
+        """Make sure that the file is whole; for whoever opened it for reading alone.
+
+        Raises:
+            StoreError: it cannot be read; `damage.Damaged` where it is damaged.
+        """
+        with said_of(self.path):
+            damage.verify(self._connection)
+
     def outlive(self, work: Callable[[], T]) -> T:
         """Do it; once more with a new file, where this one turns out to be damaged.
 

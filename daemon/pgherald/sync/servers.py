@@ -10,8 +10,8 @@ from typing import Any
 
 from pgherald.clients.pgadmin_picture import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
-from pgherald.errors import ChangedMeanwhile, StoreError
-from pgherald.files import Files, Snapshot
+from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
+from pgherald.files import Files, Snapshot, errno_of
 from pgherald.files.pictures import drawn as drawn_picture
 from pgherald.files.pictures import picture
 from pgherald.files.rows import Rows
@@ -67,7 +67,13 @@ class RowMemory:
         Raises:
             FileTrouble: the record cannot be read.
         """
-        content = self._files.read(self.place(database.target)).content
+        place = self.place(database.target)
+        try:
+            content = self._files.read(place).content
+        except FileTrouble as exc:
+            if errno_of(exc) is not None:
+                raise  # the system refuses
+            content = b""  # a folder, a pipe: nothing of ours
         known = parsed(content)
         if known is not None:
             return known
@@ -102,6 +108,7 @@ class RowMemory:
             FileTrouble: the record cannot be read.
         """
         place = self.place(database.target)
+        self._files.make_way(place)
         now = self._files.read(place)
         known = parsed(now.content)
         if (self._copy(database.path) if known is None else known) != planned_on:
