@@ -235,7 +235,8 @@ class Sufferer:
         assert self.set_aside() == aside, damage
         assert second.err == "", (damage, second)
         assert "damaged" not in second.out, (damage, second)
-        assert len(self.history()) == len(history), damage
+        again = self.history()
+        assert len(again) == len(history), (damage, history, again, first)
         self.keeps(damage, len(history))
         assert list((self.state / "commits").glob("*.open")) == [], damage
         leftovers = [path for path in self.desk.folder.rglob("*.tmp") if "damaged" not in str(path)]
