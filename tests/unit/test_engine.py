@@ -234,11 +234,15 @@ async def test_many_rotations_are_one_commit(tmp_path: Path) -> None:
         assert all(house.held(each) == {each.key.app} for each in many)
 
 
-async def test_events_that_come_together_are_one_commit(tmp_path: Path) -> None:
+async def test_events_that_come_together_are_one_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rotations that events tell of one by one are written once per client, though each is ready."""
+    for limit in ("EVENTS_LIMIT", "EVENTS_PROVEN"):  # however slow the machine
+        monkeypatch.setattr(f"pgherald.sync.batch.{limit}", 600.0)
     many = [database(f"app-{number}") for number in range(5)]
     async with household(tmp_path) as house:
-        house.engine._ready._gather = 0.05
+        house.engine._ready._gather = 3.0  # far longer than a proof here takes
         for each in many:
             wanted = login(1, user=each.key.app)
             house.engine.event()
