@@ -29,7 +29,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     folder = tmp_path / "etc" / "pgherald"
     folder.mkdir(parents=True)
     desk = Desk.laid(folder, monkeypatch)
-    for name in ("bin/hook", "state/commits/left", "state/state.db"):
+    for name in ("bin/hook", "state/commits/left", "state/ownership/left", "state/state.db"):
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("#!/bin/sh\n" if name == "bin/hook" else "")
@@ -51,7 +51,7 @@ def refused(desk: Desk, place: Path, *argv: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["config.toml", ".", "..", "state", "state/commits", "state/state.db", "bin/hook", "bin"],
+    ["config.toml", ".", "..", "state", "state/commits", "state/ownership", "state/state.db", "bin/hook", "bin"],
 )  # fmt: skip
 @pytest.mark.parametrize("argv", [("check",), ("plan",), ("doctor", "--offline")])
 def test_commands_refuse_what_others_may_write(

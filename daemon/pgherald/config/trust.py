@@ -57,8 +57,10 @@ def _relied_on(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Pa
     """Everything that decides what runs."""
     yield "the configuration", config.path
     yield "the state folder", config.state_dir
-    # A journal that somebody else had put there would be carried out at the next start.
-    yield from (("the state", config.state_dir / name) for name in ("state.db", "commits"))
+    # A journal that somebody else had put there would be carried out at the next start; a server
+    # of the person's that is recorded as ours would be deleted with the others.
+    names = ("state.db", "commits", "ownership")
+    yield from (("the state", config.state_dir / name) for name in names)
     for hook in config.hooks:
         # Its arguments may be private.
         name = f"the hook {Path(hook.command[0]).name}"
