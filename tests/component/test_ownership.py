@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pgherald.daemon.wiring import Machinery, machinery, state_of
 from pgherald.files import Files
 from pgherald.model import SSLMODES, strictest
 from pgherald.store import Store
+from pgherald.sync.ownership import name_of
 from pgherald.sync.troubles import Troubles
 from support.commands import SHOP, Desk
 from support.pgadmin_database import Database
@@ -487,6 +489,50 @@ def test_history_lists_clients_only(desk: Desk) -> None:
     assert [file["label"] for file in commit["files"]] == ["service file", "pgAdmin"]
     back = desk.run("rollback", "--json").json
     assert [file["label"] for file in back["restored"]] == ["service file", "pgAdmin"]
+
+
+# --- records that cannot be read ---------------------------------------------------------------
+
+
+def _as_file(folder: Path) -> None:
+    folder.write_text("somebody's")
+
+
+def _as_loop(folder: Path) -> None:
+    folder.mkdir()
+    target = Database(folder.parents[1] / "pgadmin4.db").path
+    (folder / name_of(target.resolve())).symlink_to(name_of(target.resolve()))
+
+
+@pytest.mark.parametrize("deed", [_as_file, _as_loop])
+def test_what_lies_where_records_belong_is_set_aside(
+    desk: Desk, deed: Callable[[Path], None]
+) -> None:
+    """A file in the place of the folder, or a link to itself in that of a record, costs nothing."""
+    assert desk.run("check").code == 0
+    folder = desk.folder / "state" / "ownership"
+    Files(desk.folder / "locks").remove_own_tree(folder, within=folder.parent)
+    deed(folder)
+    assert desk.run("check").code == 0
+    assert [*folder.glob("*.json")]
+    leave(desk, LEAVING[0])
+    assert ours(desk) == []
+
+
+def test_a_copy_that_is_held_is_no_lost_copy(desk: Desk) -> None:
+    """While somebody holds the state file, nobody's server is taken for anybody's."""
+    assert desk.run("check").code == 0
+    state = desk.folder / "state"
+    Files(desk.folder / "locks").remove_own_tree(state / "ownership", within=state)
+    desk.rotate()
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as somebody:
+        somebody.execute("BEGIN EXCLUSIVE")
+        held = desk.run("check")
+    assert "its record is lost" in held.err
+    assert held.code == 1
+    assert desk.run("check").code == 0
+    leave(desk, LEAVING[0])
+    assert ours(desk) == []
 
 
 # --- a state of pgherald 0.1 -------------------------------------------------------------------

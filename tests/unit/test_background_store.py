@@ -18,7 +18,7 @@ import pytest
 from pgherald.errors import StoreError, Unavailable
 from pgherald.files import Files
 from pgherald.model import Entry, Rotation
-from pgherald.store import BackgroundStore, Store, Trouble
+from pgherald.store import BackgroundStore, Store, Trouble, worker
 from pgherald.store import file as state_file
 from support.fake_clock import START
 from support.household import database, login
@@ -233,8 +233,34 @@ def test_the_end_does_not_wait_for_a_lock(
 def test_a_file_that_cannot_be_opened(path: Path, tmp_path: Path) -> None:
     """The error is raised where the store is opened."""
     Store.open(path, Files(tmp_path / "locks")).close()
-    with locked(path), pytest.raises(StoreError):
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 900")
+        newer.execute("UPDATE about SET value = '900' WHERE name = 'schema_version'")
+    with pytest.raises(StoreError, match="newer"):
         BackgroundStore.open(path, Files(tmp_path / "locks"))
+
+
+@pytest.mark.parametrize("patience", [0.05, 60.0])
+def test_a_file_that_is_held_at_the_start(
+    path: Path, tmp_path: Path, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever begins while somebody holds the file knows nothing yet, and everything later.
+
+    Whether SQLite gives up first, or whoever waits for it.
+    """
+    with Store.open(path, Files(tmp_path / "locks")) as other:
+        other.note("kept", "1")
+        other.record([Entry(SHOP, login(1))], START, {})
+    monkeypatch.setattr(state_file, "_BUSY_TIMEOUT", patience)
+    monkeypatch.setattr(worker, "_OPEN_LIMIT", 0.5)
+    with contextlib.ExitStack() as stack:
+        with locked(path):
+            store = stack.enter_context(BackgroundStore.open(path, Files(tmp_path / "locks")))
+            assert (store.notes(), store.changed(SHOP.key, login(1))) == ({}, None)
+            store.note("new", "2")
+        assert store.catch_up(LIMIT)
+        assert store.notes() == {"kept": "1", "new": "2"}
+        assert store.changed(SHOP.key, login(1)) == ()
 
 
 def test_damage_is_known_to_whoever_shows_it(path: Path, store: BackgroundStore) -> None:

@@ -41,6 +41,10 @@ _HINDERED: Final = frozenset({
 })  # fmt: skip
 
 
+#: Codes of a file that another program holds.
+_HELD: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
 class Damaged(StoreError):
     """The state file is damaged, and whoever found out may only read."""
 
@@ -69,6 +73,11 @@ def proven(path: Path, exc: Exception) -> bool:
     except (sqlite3.Error, UnicodeDecodeError) as found:
         return getattr(found, "sqlite_errorcode", 0) & 0xFF not in _HINDERED
     return False
+
+
+def is_held(exc: BaseException | None) -> bool:
+    """Whether SQLite complained of nothing but another program that holds the file."""
+    return isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF in _HELD
 
 
 def _forbids_writing(path: Path) -> bool:

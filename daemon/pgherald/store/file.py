@@ -29,6 +29,8 @@ _BUSY_TIMEOUT: Final = 10.0
 
 _ADVICE: Final = "Check that the folder can be written and the disk is not full."
 
+_HELD: Final = "Close the program that has it open; pgherald goes on by itself."
+
 
 def outliving_damage(
     method: Callable[Concatenate[S, P], T],
@@ -122,8 +124,13 @@ class StateFile:
         return store
 
     @classmethod
-    def read_only(cls, path: Path) -> Self | None:
-        """Open the state file for reading alone; None when there is none yet."""
+    def read_only(cls, path: Path, within: float = _BUSY_TIMEOUT) -> Self | None:
+        """Open the state file for reading alone; None when there is none yet.
+
+        Args:
+            path: the file.
+            within: seconds that another program is waited for that holds it.
+        """
         if damage.in_the_way(path):
             raise Damaged(path)
         if not path.exists():
@@ -134,7 +141,7 @@ class StateFile:
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",
                 uri=True,
-                timeout=_BUSY_TIMEOUT,
+                timeout=within,
                 isolation_level=None,
             )
             store = cls(path, connection)
@@ -293,6 +300,7 @@ def said_of(path: Path) -> Iterator[None]:
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         if damage.proven(path, exc):
             raise Damaged(path) from exc
-        raise StoreError(f"{path} cannot be used: {exc}", _ADVICE) from exc
+        advice = _HELD if damage.is_held(exc) else _ADVICE
+        raise StoreError(f"{path} cannot be used: {exc}", advice) from exc
     except (UnicodeEncodeError, OverflowError) as exc:
         raise StoreError(f"{path} cannot hold a value: {type(exc).__name__}") from exc

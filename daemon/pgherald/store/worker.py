@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pgherald.errors import PgheraldError, StoreError, safe_text
 from pgherald.files import Files
+from pgherald.store.damage import is_held
 from pgherald.store.file import outliving_damage
 from pgherald.store.fingerprints import Fingerprints
 from pgherald.store.records import Trouble
@@ -33,14 +34,16 @@ T = TypeVar("T")
 #: Seconds that whoever asks waits for an answer.
 ASK_LIMIT: Final = 10.0
 
+#: Seconds that a start waits for the file. Without it, everything is proven anew, and what the
+#: clients hold says what is new.
+_OPEN_LIMIT: Final = 2.0
+
 #: Seconds between two attempts while the file cannot be used; doubled up to the last.
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 
 #: Seconds that `close` waits for what is still to be written.
 _CLOSE_LIMIT: Final = 0.4
-
-_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 @dataclass(slots=True)
@@ -111,6 +114,8 @@ class Worker:
         begun_anew: called in the thread when the file turns out to be damaged, and was begun
             anew.
 
+    A file that another program holds when this begins is opened later.
+
     Attributes:
         afresh: see `Store.afresh`.
         memory: what decisions need; read and changed on the thread that submits.
@@ -147,7 +152,11 @@ class Worker:
             target=self._run, args=(opened,), name="pgherald-store", daemon=True
         )
         self._thread.start()
-        self.memory = opened.result()
+        try:
+            self.memory = opened.result(_OPEN_LIMIT)
+        except TimeoutError:
+            opened.cancel()
+            self.memory = _nothing() if opened.cancelled() else opened.result()
 
     def submit(
         self,
@@ -216,12 +225,7 @@ class Worker:
     # --- in the thread -------------------------------------------------------------------
 
     def _run(self, opened: Future[Memory]) -> None:
-        try:
-            file = self._opened()
-            self.afresh, self._started = file.afresh, True
-            opened.set_result(file.remembered())
-        except BaseException as exc:  # noqa: BLE001 – raised where it is waited for
-            opened.set_exception(exc)
+        if not self._begin(opened):
             return
         while (job := self._next()) is not None:
             if isinstance(job, _Write):
@@ -230,6 +234,37 @@ class Worker:
                 self._answer(*job)
         if self._file is not None:
             self._file.close()
+
+    def _begin(self, opened: Future[Memory]) -> bool:
+        """Open the file; whether that worked, or may work later."""
+        try:
+            file = self._opened()
+            self.afresh, self._started = file.afresh, True
+            found = file.remembered()
+        except BaseException as exc:  # noqa: BLE001 – raised where it is waited for
+            return self._begin_without(opened, exc)
+        try:
+            opened.set_result(found)
+        except InvalidStateError:  # nobody waits any more
+            if file.afresh is not None:
+                self._noted_anew(file.afresh)
+            with contextlib.suppress(PgheraldError, OSError):  # the next write meets it, too
+                self._read_in()
+        return True
+
+    def _begin_without(self, opened: Future[Memory], exc: BaseException) -> bool:
+        """Begin without a file that another program holds."""
+        try:
+            if not (isinstance(exc, Exception) and is_held(exc.__cause__)):
+                opened.set_exception(exc)
+                return False
+            opened.set_result(_nothing())
+        except InvalidStateError:  # nobody waits any more
+            if not isinstance(exc, Exception):
+                return False
+        self._started = True
+        self._failed(exc)
+        return True
 
     def _next(self) -> _Write | tuple[Callable[[FileStore], Any], Future[Any]] | None:
         """Wait for something to do; None when nothing will come any more."""
@@ -292,7 +327,7 @@ class Worker:
         if not self._hindered:
             said = str(exc) if isinstance(exc, PgheraldError) else safe_text(exc)
             log.error("%s\nThe clients do not wait for it; it is tried again until it works.", said)
-        if self._file is not None and not _is_lock(exc):
+        if self._file is not None and not is_held(exc.__cause__):
             self._file.close()  # what stands there now may be another file, or need mending
             self._file = None
         with self._turn:
@@ -322,8 +357,6 @@ class Worker:
                 log.info("%s can be used again; everything is recorded.", self._path)
 
 
-def _is_lock(exc: Exception) -> bool:
-    cause = exc.__cause__
-    return isinstance(cause, sqlite3.Error) and (
-        getattr(cause, "sqlite_errorcode", 0) & 0xFF in _LOCKED
-    )
+def _nothing() -> Memory:
+    """What is known without the file. Its key is nobody's, so that no hash can be guessed from."""
+    return Memory(Fingerprints(secrets.token_bytes(32)), {}, {}, {}, {})

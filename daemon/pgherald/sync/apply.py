@@ -23,7 +23,7 @@ from pgherald.model import (
     NewsKind,
     Rotation,
 )
-from pgherald.store import BackgroundStore
+from pgherald.store import BackgroundStore, Store
 from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
@@ -43,6 +43,9 @@ _READ_LIMIT: Final = 10.0
 
 #: Seconds that a notice waits for the record of what it is about.
 _RECORD_LIMIT: Final = 1.0
+
+#: Seconds that a start waits to see which notices are missing.
+_UNTOLD_LIMIT: Final = 2.0
 
 #: Pause before planning anew, in seconds, times the number of the attempt.
 _PAUSE: Final = 0.05
@@ -343,7 +346,7 @@ class Applier:
     async def resume(self) -> None:
         """Tell of rotations that were recorded, and that nobody is known to have been told of."""
         try:
-            records = await asyncio.to_thread(self._store.untold)
+            records = await asyncio.to_thread(self._store.ask, Store.untold, _UNTOLD_LIMIT)
         except StoreError:  # said by whoever needs the store
             return
         maybe_open = cache(lambda: self._see_pgadmin() is not False)

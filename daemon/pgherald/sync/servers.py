@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pgherald.clients.pgadmin_picture import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
@@ -17,12 +18,20 @@ from pgherald.files.pictures import picture
 from pgherald.files.rows import Rows
 from pgherald.secret import MASK
 from pgherald.store import BackgroundStore, Store
+from pgherald.store.damage import Damaged
 from pgherald.sync.commit import Step
 from pgherald.sync.journal import Journals
 from pgherald.sync.originals import originals
 from pgherald.sync.ownership import FOLDER, RECORD, drawn, name_of, parsed
 
 log = logging.getLogger(__name__)
+
+#: Why the system cannot read what lies where a record, or its folder, belongs; None: it can, and
+#: that is no file.
+_IN_THE_WAY: Final = (None, errno.ENOTDIR, errno.ELOOP)
+
+#: Seconds that a plan waits for another program that holds the state file.
+_COPY_LIMIT: Final = 2.0
 
 
 def diff_rows(before: bytes, after: bytes) -> Iterator[str]:
@@ -65,15 +74,15 @@ class RowMemory:
         """What is recorded of one configuration database.
 
         Raises:
-            FileTrouble: the record cannot be read.
+            FileTrouble: neither the record nor its copy can be read at the moment.
         """
         place = self.place(database.target)
         try:
             content = self._files.read(place).content
         except FileTrouble as exc:
-            if errno_of(exc) is not None:
+            if errno_of(exc) not in _IN_THE_WAY:
                 raise  # the system refuses
-            content = b""  # a folder, a pipe: nothing of ours
+            content = b""  # a folder, a pipe, a file where the folder belongs: nothing of ours
         known = parsed(content)
         if known is not None:
             return known
@@ -83,17 +92,24 @@ class RowMemory:
 
     def _copy(self, path: Path) -> Any:
         try:
-            store = Store.read_only(self._state / "state.db")
+            store = Store.read_only(self._state / "state.db", _COPY_LIMIT)
             if store is None:
                 return {}
             with store:
                 known: dict[str, Any] = json.loads(store.known_rows().get(path, "{}"))
             # It differs from any record, so that the next plan puts the record there again.
             return known | {"copy": True} if known else {}
-        except (StoreError, ValueError) as exc:
+        except (Damaged, ValueError) as exc:
             # Nothing is recorded then, and what is not recorded is the person's.
             log.warning("the copy of the record of %s cannot be read: %s", path, exc)
             return {}
+        except StoreError as exc:
+            # It may be read later: what it records would be lost if none were assumed now.
+            raise FileTrouble(
+                f"is left alone for now, since its record is lost and {exc.title}",
+                exc.advice,
+                path=path,
+            ) from exc
 
     def step(self, database: Snapshot, planned_on: Any, new: Any) -> list[Step]:
         """What a commit that changes rows has to write into the record beside them.
@@ -108,6 +124,7 @@ class RowMemory:
             FileTrouble: the record cannot be read.
         """
         place = self.place(database.target)
+        self._files.make_way_for_folder(place.parent)
         self._files.make_way(place)
         now = self._files.read(place)
         known = parsed(now.content)
