@@ -221,3 +221,22 @@ async def test_a_held_state_file_delays_no_start_for_long(
         await asyncio.sleep(0)
         assert budget.left == 60 - 5 - 8
         ledger.close()
+
+
+async def test_a_state_file_that_may_only_be_read(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that can keep nothing begins with what the file says, and no more than a little."""
+    for spent, left in ((60, 0), (50, 10), (0, 15)):
+        await home.clock.advance(HOUR)
+        async with home.process() as budget:
+            home.spend(budget, spent)
+        with BackgroundStore.open(home.path, home.files) as store:
+
+            def held(*_: object) -> None:
+                raise StoreError("attempt to write a readonly database")
+
+            monkeypatch.setattr(store, "ask", held)
+            again = Budget(home.clock, SHARE)
+            await Ledger("default", again, store, home.clock).open()
+        assert again.left == left

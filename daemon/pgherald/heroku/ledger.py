@@ -71,7 +71,10 @@ class Ledger:
                 self._store.ask, lambda file: self._settle(file, spending), _START_LIMIT
             )
         except StoreError:
-            left, sent = self._budget.burst * _UNKNOWN, ()
+            # What is known of a file that can be read and not written is the most that is left.
+            text = self._store.notes().get(self._name)
+            left, sent = _left(text, self._budget, self._clock)
+            left = min(left, self._budget.burst * _UNKNOWN)
         self._settled_with(left, sent, spending)
         self._budget.on_take = self._taken
 
