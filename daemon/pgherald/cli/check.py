@@ -111,9 +111,9 @@ async def reconcile(
             report = dataclasses.replace(report, warnings=(said, *report.warnings))
         if not await asyncio.to_thread(state.store.catch_up):
             problem(
-                f"{state.store.path} is in use by another program, so nothing was recorded",
-                "The clients are right all the same. Close the program that has it open, and run "
-                "pgherald check again.",
+                f"{state.store.path} could not be written, so nothing was recorded",
+                "The clients are right all the same. Do as the line above says of that file, and "
+                "run pgherald check again.",
             )
         elif not daemon_runs(config.state_dir):
             leave_status(config, state.store, state.files)
