@@ -35,6 +35,10 @@ _SHOWN: Final = 60
 #: RFC 6052: in these, a gateway of the network finds an IPv4 address.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
+#: All that is given out as addresses of the public internet. Of the rest, old networks of houses
+#: (`fec0::`) and new ones of providers (`5f00::`) are no exceptions that every Python knows.
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+
 
 @dataclass(frozen=True, slots=True)
 class HerokuHost:
@@ -169,6 +173,8 @@ def _is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether it belongs to the public internet, and so does the IPv4 address within it, if any."""
     if isinstance(ip, ipaddress.IPv6Address):
         within = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else ip.sixtofour
+        if within is None and ip not in _UNICAST:
+            return False
         ip = within or ip
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
