@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,11 +26,13 @@ from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
 from pgherald.files import Disk, Files, errno_of
 from pgherald.sync.commit import Committer, Step
 from support.disks import (
+    CHANGES,
     Child,
     FailingDisk,
     KillingDisk,
     QuickDisk,
     SteppedDisk,
+    TracingDisk,
     in_child,
 )
 
@@ -228,6 +231,20 @@ def test_the_disk_may_die_at_any_moment(tmp_path: Path) -> None:
         if disk.failed is None:
             break
     assert undone > 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems are asked in other ways")
+def test_the_document_tells_how_many_calls_a_commit_makes(tmp_path: Path) -> None:
+    """docs/reliability.md says how many calls were interrupted, and how many of them change it."""
+    disk = TracingDisk()
+    Home(tmp_path / "home").commit(disk)
+    calls = len(disk.trace)
+    changes = sum(name in CHANGES for name in disk.names())
+    text = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert f"makes {calls} calls to\nthe file system, {changes} of which change something" in text
+    assert f"| {changes} for a proven login," in text
+    assert f"| {calls} calls, {len(NUMBERS)} errors |" in text
+    assert f"everything fails | {calls} |" in text
 
 
 class EditorDisk(SteppedDisk):

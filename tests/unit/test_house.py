@@ -218,6 +218,15 @@ def test_who_reveals_secrets() -> None:
     assert found == set(REVEALS)
 
 
+def test_the_map_of_secrets_is_public() -> None:
+    """docs/security.md names the same modules, and the simulator as a whole."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    table = text.partition("## Where a secret is used")[2].partition("\n## ")[0]
+    places = re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)
+    named = {name for place in places for name in re.findall(r"`([\w/]+(?:\.py|/))`", place)}
+    assert named == {re.sub("^simulator/.*", "simulator/", name) for name in REVEALS}
+
+
 # --- what a reader sees --------------------------------------------------------------------
 
 
@@ -289,27 +298,3 @@ def test_nothing_of_a_machine_or_a_registry() -> None:
 def test_what_is_foreign(text: str, foreign: bool) -> None:  # noqa: FBT001 – a parameter of the test
     """The search for registries and folders finds them, and lets examples be."""
     assert bool(FOREIGN.search(text)) is foreign
-
-
-#: A test's file, and the names of tests that follow it, as documents give them.
-_NAMED = re.compile(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)`((?:[:,]\s+`test_\w+`)*)")
-
-
-def test_documents_name_tests_that_exist() -> None:
-    """A claim's test, named in a document, is there."""
-    found = {path.relative_to(ROOT / "tests").as_posix(): path for path in modules(ROOT / "tests")}
-    by_name = {path.name: path for path in found.values()}
-    missing = []
-    named = 0
-    for document in sorted((ROOT / "docs").rglob("*.md")):
-        for file, names in _NAMED.findall(document.read_text(encoding="utf-8")):
-            path = found.get(file) or by_name.get(file.rpartition("/")[2])
-            text = "" if path is None else path.read_text(encoding="utf-8")
-            for name in re.findall(r"test_\w+", names):
-                named += 1
-                if f"def {name}(" not in text:
-                    missing.append(f"{document.name}: {file}: {name}")
-            if path is None:
-                missing.append(f"{document.name}: {file}")
-    assert not missing
-    assert named > 30
