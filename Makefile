@@ -33,7 +33,7 @@ coverage: $(VENV)/.dev ## see that tests run each branch of sync, clients and fi
 bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 	@PYTHONPATH=.:tests $(BIN)/python -m bench $(BENCH)
 
-fuzz: $(VENV)/.dev ## fuzz each parser for SECONDS (300), led by coverage
+fuzz: $(VENV)/.dev ## fuzz each parser, and answers of Heroku, for SECONDS (300), led by coverage
 	@SECONDS=$(or $(SECONDS),300) $(BIN)/python fuzz
 
 soak: $(VENV)/.dev ## live through a month, with 200 databases, in some minutes

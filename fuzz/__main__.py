@@ -1,7 +1,8 @@
-"""Fuzz the parsers, led by coverage: `make fuzz`, or `python fuzz url -max_total_time=60`.
+"""Fuzz the parsers, and the client with whole answers of Heroku, led by coverage.
 
-Without a name all targets are fuzzed, one after the other, for `SECONDS` (20) each. What is
-found is kept in `.cache/fuzz`; a finding ends the run with exit code 1 and names its file.
+`make fuzz` fuzzes all of them, `python fuzz url -max_total_time=60` one. Without a name all
+targets are fuzzed, one after the other, for `SECONDS` (20) each. What is found is kept in
+`.cache/fuzz`; a finding ends the run with exit code 1 and names its file.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.daemon.standing import WORDS
+from pgherald.quick import shape
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "pgherald"
 TESTS = ROOT / "tests"
@@ -146,3 +149,20 @@ def test_every_room_is_on_the_map() -> None:
         if not path.name.startswith("__") and (path.suffix == ".py" or path.is_dir())
     }
     assert named == there
+
+
+def test_the_keys_of_status_json_are_described() -> None:
+    """docs/operations.md names each key of status.json and no other, and each state of a client."""
+    section = text_of(ROOT / "docs" / "operations.md").partition("**status.json**")[2]
+    table = section.partition("**Prometheus.**")[0]
+    rows = dict(re.findall(r"^\| `(\w+)(?:\[\])?` \|(.*)\|$", table, re.MULTILINE))
+    assert rows.keys() == shape.Shown.__annotations__.keys()
+    inside = {
+        "databases": shape.DatabaseShown,
+        "clients": shape.ClientShown,
+        "troubles": shape.TroubleShown,
+        "requests": shape.RequestsShown,
+    }
+    for name, kind in inside.items():
+        keys = {*kind.__annotations__, *(WORDS if name == "databases" else ())}
+        assert set(re.findall(r"`(\w+)`", rows[name])) == keys, name
