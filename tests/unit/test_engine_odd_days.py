@@ -313,13 +313,13 @@ async def test_a_folder_that_hangs_keeps_no_client_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client on a network folder that does not answer is named; the others are written."""
-    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 0.2)
+    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 2.0)
     gate = threading.Event()
 
     class Hanging(Disk):
         def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
             if path.name == "servers.json":
-                gate.wait(10)
+                gate.wait(60)
             return super().open(path, flags, mode)
 
     try:

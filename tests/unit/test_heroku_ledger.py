@@ -35,6 +35,7 @@ class Home:
         self.files = Files(folder / "locks")
         self.path = folder / "state.db"
         self.sent: list[float] = []
+        self._stores: list[BackgroundStore] = []
 
     @contextlib.asynccontextmanager
     async def process(self, *, killed: bool = False) -> AsyncIterator[Budget]:
@@ -43,11 +44,19 @@ class Home:
             budget = Budget(self.clock, SHARE)
             ledger = Ledger("default", budget, store, self.clock)
             await ledger.open()
+            self._stores.append(store)
             yield budget
+            self._stores.remove(store)
             if not killed:
                 ledger.close()
             assert store.catch_up()
             await asyncio.sleep(0)
+
+    async def settled(self) -> None:
+        """Wait until each process has written what it spent, and knows what the others wrote."""
+        for store in self._stores * 2:
+            assert await asyncio.to_thread(store.catch_up)
+        await asyncio.sleep(0)
 
     def spend(self, budget: Budget, most: int = 10_000) -> int:
         """Send as many requests as there are, but no more than `most`."""
@@ -118,7 +127,7 @@ async def test_a_check_beside_the_daemon(home: Home) -> None:
         for _ in range(40):
             for budget in (daemon, check):
                 home.spend(budget, 2)
-            await asyncio.sleep(0.01)  # the state file's threads have their turn
+            await home.settled()
         assert len(home.sent) <= 62
     assert home.most_in_an_hour() <= 180
 
