@@ -13,7 +13,7 @@ import pytest
 from pgherald import clients
 from pgherald.clients.base import Action, Edit, Held, TextClient
 from pgherald.clients.block import split
-from pgherald.clients.json_text import Document
+from pgherald.clients.json_text import JsonText
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_picture import opened
 from pgherald.clients.pgpass import Pgpass
@@ -67,7 +67,7 @@ _FILE = (
         split(_FILE),
         sort(split(_FILE), {}),
         sort(split(_FILE), {}).sections,
-        Document.parse(b'{"CANARY": 1, "a": ["CANARY", {"CANARY": "CANARY"}]}').root,
+        JsonText.parse(b'{"CANARY": 1, "a": ["CANARY", {"CANARY": "CANARY"}]}'),
         opened(Books().content, None),
     ],
     ids=lambda made: type(made).__name__,

@@ -115,7 +115,8 @@ class TextClient(Protocol):
         """Work out the file's new bytes.
 
         Entries of ours that are neither wanted nor removed stay as they are, and so
-        does every byte that is not ours.
+        does every byte that is not ours; in JSON that is every value, in its order. Where
+        nothing of ours changes, no byte does.
 
         Args:
             current: the file's bytes; None when there is no file.

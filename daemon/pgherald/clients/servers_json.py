@@ -2,7 +2,8 @@
 
 The file is `{"Servers": {"1": {...}, "2": {...}}}`; the numbers mean nothing. A server of ours
 carries a mark, a key that pgAdmin ignores, whose value is the database's key. Its fields are
-edited one by one; everything else in the file stays byte for byte.
+edited one by one; everything else in the file keeps its values and their order, and the file its
+layout. Where nothing of ours changes, no byte does.
 
 No password is ever written here: pgAdmin's import reads none. A service row gets it from the
 service file, a host row from its passfile.
@@ -18,19 +19,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
-from pgherald.clients.json_text import (
-    BOM,
-    Document,
-    Json,
-    Member,
-    Node,
-    Object,
-    unparsable,
-)
+from pgherald.clients.json_text import JsonText, unparsable
+from pgherald.clients.lines import BOM
 from pgherald.clients.servers_shown import shown
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login, strictest
@@ -67,28 +61,28 @@ _COPY: Final = frozenset({"Name", "Group"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """A server of ours: its member of `Servers`, and that member's value."""
-
-    member: Member
-    body: Object
+#: A server of the file; only its keys are sure to be texts.
+_Server = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The parsed file.
+    """The parsed file, to be edited in place.
 
     Attributes:
-        servers: the value of `Servers`; empty, too, when the file has none yet.
-        ours: our servers by database, each in the file's order. There are several for one
-            database when a person has copied ours.
+        text: the whole, with its layout.
+        servers: the value of `Servers`; where the file has none yet, it is no part of it.
+        ours: numbers of our servers by database, each in the file's order. There are several
+            for one database when a person has copied ours.
     """
 
-    document: Document
-    root: Object
-    servers: Object
-    ours: Mapping[DatabaseKey, Sequence[_Server]]
+    text: JsonText
+    servers: dict[str, Any] = field(repr=False)
+    ours: Mapping[DatabaseKey, Sequence[str]]
+
+    def own(self, key: DatabaseKey) -> list[_Server]:
+        """Our servers for one database."""
+        return [self.servers[number] for number in self.ours[key]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +124,7 @@ class ServersJson:
         entries = by_key(wanted)
         file = _open(current)
         changes: list[Change] = []
-        new: list[Json] = []
+        new: list[_Server] = []
         for key, entry in entries.items():
             fields, parameters = self._fields(entry), self._parameters(entry)
             if key not in file.ours:
@@ -138,11 +132,11 @@ class ServersJson:
                 changes.append(Change(key, Action.ADD))
             elif changed := self._update(file, key, fields, parameters):
                 changes.append(Change(key, Action.UPDATE, changed))
+        _add(file, new)  # first, so that none gets the number of one that goes
         leaving = [key for key in remove if key in file.ours and key not in entries]
         changes += [Change(key, Action.REMOVE) for key in leaving]
-        said = tuple(line for key in leaving for line in _take_out(file, file.ours[key]))
-        _add(file, new)
-        text = file.document.spliced() if changes else current or b""
+        said = tuple(line for key in leaving for line in _take_out(file, key))
+        text = file.text.written() if changes else current or b""
         return Edit(text, tuple(changes), tuple(_warnings(file, entries.values())), said)
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
@@ -151,23 +145,23 @@ class ServersJson:
         Raises:
             Unparsable: the file is not JSON, or not of pgAdmin's form.
         """
-        ours = _open(current).ours
-        return {key: strictest_of([_held(s.body) for s in ours[key]]) for key in ours}
+        file = _open(current)
+        return {key: strictest_of([_held(s) for s in file.own(key)]) for key in file.ours}
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
-        servers = (member.node for member in _open(current).servers.members)
-        names = (_text(server, "Service") for server in servers if isinstance(server, Object))
+        servers = _open(current).servers.values()
+        names = (_text(server, "Service") for server in servers if isinstance(server, dict))
         return [name for name in names if name]
 
     def redact(self, text: bytes) -> list[str]:
         """The file's lines for showing; see `TextClient.redact`."""
         return shown(text, lambda server: _marked(server) is not None)
 
-    def _fields(self, entry: Entry) -> dict[str, Json]:
+    def _fields(self, entry: Entry) -> dict[str, Any]:
         """A server's own fields, in the order in which a new one has them."""
         database, login = entry.database, entry.login
-        fields: dict[str, Json] = {"Name": database.name, "Group": database.group}
+        fields: dict[str, Any] = {"Name": database.name, "Group": database.group}
         if self.rows == "service":
             fields |= {"Service": database.service}
         else:
@@ -180,9 +174,9 @@ class ServersJson:
                 raise _inexpressible(f"{name} of {entry.key} holds a comma, which would part it")
         return fields
 
-    def _parameters(self, entry: Entry) -> dict[str, Json]:
+    def _parameters(self, entry: Entry) -> dict[str, Any]:
         """The server's connection parameters, which pgAdmin hands to libpq."""
-        parameters: dict[str, Json] = {
+        parameters: dict[str, Any] = {
             "sslmode": entry.login.sslmode,
             "connect_timeout": _CONNECT_TIMEOUT,
         }
@@ -194,84 +188,65 @@ class ServersJson:
         self,
         file: _File,
         key: DatabaseKey,
-        fields: Mapping[str, Json],
-        parameters: Mapping[str, Json],
+        fields: Mapping[str, Any],
+        parameters: Mapping[str, Any],
     ) -> tuple[str, ...]:
         """Bring every server of one database up to date; gives the names of what changed."""
-        servers = file.ours[key]
+        servers = file.own(key)
         # The one under the wanted name, or else the first, is ours; others are the person's copies.
-        own = next((s for s in servers if _text(s.body, "Name") == fields["Name"]), servers[0])
+        own = next((s for s in servers if _text(s, "Name") == fields["Name"]), servers[0])
         others = _NOT_IN_SERVICE_ROWS if self.rows == "service" else _NOT_IN_HOST_ROWS
         changed: list[str] = []
         ours = str(parameters["sslmode"])
         for server in servers:
             # A person's stricter sslmode stays, in each copy its own.
-            mode = strictest(ours, _held(server.body).demands)
+            mode = strictest(ours, _held(server).demands)
             parameters = {**parameters, "sslmode": mode}
             keep = frozenset() if server is own else _COPY
-            changed += _put(file.document, server.body, fields, keep)
-            changed += _drop(file.document, server.body, others)
-            if server.body.get("DBRestrictionType"):
+            changed += _put(server, fields, keep)
+            changed += _drop(server, others)
+            if "DBRestrictionType" in server:
                 # As "sql", it would make pgAdmin read the database's name as a condition.
-                changed += _put(file.document, server.body, {"DBRestrictionType": "databases"})
-            changed += self._update_parameters(file.document, server.body, parameters)
+                changed += _put(server, {"DBRestrictionType": "databases"})
+            changed += self._update_parameters(server, parameters)
         return tuple(dict.fromkeys(changed))
 
-    def _update_parameters(
-        self, document: Document, server: Object, wanted: Mapping[str, Json]
-    ) -> list[str]:
-        member = server.get(_PARAMETERS)
-        if member is None or not isinstance(member.node, Object) or not member.node.members:
+    def _update_parameters(self, server: _Server, wanted: Mapping[str, Any]) -> list[str]:
+        parameters = server.get(_PARAMETERS)
+        if not isinstance(parameters, dict) or not parameters:
             # pgAdmin counts the older fields only where there are no parameters.
             older = {name.lower(): text for name in _OLDER if (text := _text(server, name))}
-            document.put(server, _PARAMETERS, {**older, **wanted})
+            server[_PARAMETERS] = {**older, **wanted}
             return [_PARAMETERS]
         passfile = ("passfile",) if self.rows == "service" else ()
         return [
-            *_put(document, member.node, wanted, _DEFAULTS),
-            *_drop(document, member.node, (*_LOGIN_PARAMETERS, *passfile)),
+            *_put(parameters, wanted, _DEFAULTS),
+            *_drop(parameters, (*_LOGIN_PARAMETERS, *passfile)),
         ]
 
 
 def _open(current: bytes | None) -> _File:
     """Parse the file; none, or nothing but white space, counts as `{}`."""
     content = current or b""
-    blank = not content.removeprefix(BOM.encode()).strip(b" \t\r\n")
-    document = Document("{}\n") if blank else Document.parse(content)
-    root = document.root
-    if not isinstance(root, Object):
-        raise unparsable(document.text, "the file holds no JSON object", root.start)
-    _refuse_twins(document, root)
-    member = root.get("Servers")
-    if member is None:
-        return _File(document, root, Object(document.text, 0, 0, ()), {})
-    servers = member.node
-    if not isinstance(servers, Object):
-        raise unparsable(document.text, '"Servers" is not an object', member.start)
-    _refuse_twins(document, servers)
-    ours: dict[DatabaseKey, list[_Server]] = {}
-    for each in servers.members:
-        if isinstance(each.node, Object) and (key := _marked(each.node)) is not None:
-            _refuse_twins(document, each.node)
-            parameters = each.node.get(_PARAMETERS)
-            if parameters is not None and isinstance(parameters.node, Object):
-                _refuse_twins(document, parameters.node)
-            ours.setdefault(key, []).append(_Server(each, each.node))
-    return _File(document, root, servers, ours)
+    blank = not content.removeprefix(BOM).strip(b" \t\r\n")
+    text = JsonText.parse(b"{}\n" if blank else content)
+    root, source = text.value, text.source
+    if not isinstance(root, dict):
+        start = len(source) - len(source.lstrip("\ufeff \t\r\n"))
+        raise unparsable(source, "the file holds no JSON object", start)
+    servers = root.get("Servers", {})
+    if not isinstance(servers, dict):
+        raise unparsable(source, '"Servers" is not an object', text.places["Servers"])
+    ours: dict[DatabaseKey, list[str]] = {}
+    for number, server in servers.items():
+        if (key := _marked(server)) is not None:
+            ours.setdefault(key, []).append(number)
+    return _File(text, servers, ours)
 
 
-def _refuse_twins(document: Document, owner: Object) -> None:
-    """Refuse equal keys: programs differ on which of them counts."""
-    seen: set[str] = set()
-    for member in owner.members:
-        if member.key in seen:
-            raise unparsable(document.text, "a key stands twice in one object", member.start)
-        seen.add(member.key)
-
-
-def _marked(server: Object) -> DatabaseKey | None:
+def _marked(server: object) -> DatabaseKey | None:
     """The database a server is marked with; a mark that we did not write is foreign."""
-    mark = _text(server, MARK)
+    mark = _text(server, MARK) if isinstance(server, dict) else None
     if mark is None or not mark.isprintable():
         return None
     try:
@@ -280,31 +255,26 @@ def _marked(server: Object) -> DatabaseKey | None:
         return None
 
 
-def _text(owner: Object, key: str) -> str | None:
+def _text(owner: Mapping[str, Any], key: str) -> str | None:
     """A member's value, when it is a text that any program can hold."""
-    member = owner.get(key)
-    if member is None or not member.node.raw.startswith('"'):
-        return None
-    value: str = member.node.value
-    return None if _UNSTORABLE.search(value) else value
+    value = owner.get(key)
+    return value if isinstance(value, str) and not _UNSTORABLE.search(value) else None
 
 
 def _inexpressible(reason: str) -> Inexpressible:
     return Inexpressible(reason, "Enter this server in pgAdmin by hand.")
 
 
-def _held(server: Object) -> Held:
+def _held(server: _Server) -> Held:
     port = server.get("Port")
-    number = port.node.value if port else None
-    member = server.get(_PARAMETERS)
-    where: Node = server
-    names = "SSLMode", "SSLRootCert"  # counted by pgAdmin where there are no parameters
-    if member is not None and not (isinstance(member.node, Object) and not member.node.members):
-        where, names = member.node, ("sslmode", "sslrootcert")
-    sslmode, root = (_text(where, n) if isinstance(where, Object) else None for n in names)
+    where = server.get(_PARAMETERS, {})
+    names = "sslmode", "sslrootcert"
+    if where == {}:
+        where, names = server, ("SSLMode", "SSLRootCert")  # pgAdmin counts them only then
+    sslmode, root = (_text(where, n) if isinstance(where, dict) else None for n in names)
     return Held(
         host=_text(server, "Host"),
-        port=number if type(number) is int else None,
+        port=port if type(port) is int else None,
         dbname=_text(server, "MaintenanceDB"),
         user=_text(server, "Username"),
         sslmode=sslmode,
@@ -314,61 +284,58 @@ def _held(server: Object) -> Held:
 
 
 def _put(
-    document: Document,
-    owner: Object,
-    wanted: Mapping[str, Json],
-    keep: Collection[str] = frozenset(),
+    owner: dict[str, Any], wanted: Mapping[str, Any], keep: Collection[str] = frozenset()
 ) -> list[str]:
     """Set members, except those in `keep` that are there; gives the names of what changed."""
-    return [
+    changed = [
         name
         for name, value in wanted.items()
-        if not (name in keep and owner.get(name)) and document.put(owner, name, value)
+        if name not in owner
+        # Types are compared, too, since for Python 1 == 1.0 == True.
+        or (name not in keep and (type(owner[name]), owner[name]) != (type(value), value))
     ]
+    owner.update({name: wanted[name] for name in changed})
+    return changed
 
 
-def _drop(document: Document, owner: Object, names: Sequence[str]) -> list[str]:
+def _drop(owner: dict[str, Any], names: Sequence[str]) -> list[str]:
     """Take members away; gives the names of those that were there."""
-    members = [member for name in names if (member := owner.get(name))]
-    for member in members:
-        document.drop(owner, member)
-    return [member.key for member in members]
+    dropped = [name for name in names if name in owner]
+    for name in dropped:
+        del owner[name]
+    return dropped
 
 
-def _add(file: _File, new: Sequence[Json]) -> None:
+def _add(file: _File, new: Sequence[_Server]) -> None:
     """Put new servers behind the others, under the numbers that follow the highest."""
     if not new:
         return
-    taken = {member.key for member in file.servers.members}
+    taken = set(file.servers)
     highest = max((int(key) for key in taken if re.fullmatch("[0-9]{1,9}", key)), default=0)
     free = (key for key in map(str, itertools.count(highest + 1)) if key not in taken)
-    numbered = dict(zip(free, new, strict=False))
-    if not file.servers.members:
-        file.document.put(file.root, "Servers", numbered)
-        return
-    for number, server in numbered.items():
-        file.document.put(file.servers, number, server)
+    file.servers.update(zip(free, new, strict=False))
+    file.text.value["Servers"] = file.servers
 
 
-def _take_out(file: _File, servers: Sequence[_Server]) -> Iterator[str]:
+def _take_out(file: _File, key: DatabaseKey) -> Iterator[str]:
     """Take our server out; a person's copies, which have later numbers, only lose our mark."""
-    own, *copies = sorted(servers, key=lambda each: (len(each.member.key), each.member.key))
-    file.document.drop(file.servers, own.member)
-    for copy in copies:
-        _drop(file.document, copy.body, (MARK,))
-        yield f"Server {_text(copy.body, 'Name')!r} is a copy of pgherald's: it stays as it is."
+    own, *copies = sorted(file.ours[key], key=lambda number: (len(number), number))
+    del file.servers[own]
+    for number in copies:
+        copy = file.servers[number]
+        del copy[MARK]
+        yield f"Server {_text(copy, 'Name')!r} is a copy of pgherald's: it stays as it is."
 
 
 def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
-    if file.document.text.startswith(BOM):
+    if file.text.source.startswith("\ufeff"):
         yield "The file begins with a byte order mark, at which pgAdmin's import gives up."
     names = {(entry.database.name, entry.database.group) for entry in entries}
-    for member in file.servers.members:
-        server = member.node
-        if isinstance(server, Object) and _marked(server) is None:
+    for number, server in file.servers.items():
+        if isinstance(server, dict) and _marked(server) is None:
             name = (_text(server, "Name"), _text(server, "Group"))
             if name in names:
                 yield (
-                    f"Server {json.dumps(member.key)} is not pgherald's and has the name and "
+                    f"Server {json.dumps(number)} is not pgherald's and has the name and "
                     "group of one that is; pgAdmin will show both."
                 )

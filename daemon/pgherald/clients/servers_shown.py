@@ -2,83 +2,78 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterator
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from pgherald.clients import lines
-from pgherald.clients.json_text import Array, Document, Member, Node, Object, Splice, splice
+from pgherald.clients.json_text import TOKEN, JsonText
 from pgherald.errors import Unparsable
 from pgherald.secret import MASK
 
+#: The keys whose values are shown, and what is shown inside them; True is the value itself.
+_Shown = Mapping[str, Any]
+
 #: What may be seen of a server of ours: the keys that we write.
-_SHOWN: Final = frozenset(
-    {
-        *("Name", "Group", "Service", "Host", "Port", "Username", "MaintenanceDB", "DBRestriction"),
-        *("DBRestrictionType", "pgherald"),
-    }
-)
-_SHOWN_PARAMETERS: Final = frozenset({"sslmode", "connect_timeout", "passfile"})
+_OURS: Final[_Shown] = {
+    **dict.fromkeys(("Name", "Group", "Service", "Host", "Port", "Username"), True),
+    **dict.fromkeys(("MaintenanceDB", "DBRestriction", "DBRestrictionType", "pgherald"), True),
+    "ConnectionParameters": dict.fromkeys(("sslmode", "connect_timeout", "passfile"), True),
+}
+_NOTHING: Final[_Shown] = {}
 
 _SPOKEN = re.compile(r"passw(?:or)?d[\s=:'\"]", re.IGNORECASE)
 
 
-def shown(text: bytes, is_ours: Callable[[Object], bool]) -> list[str]:
+def shown(text: bytes, is_ours: Callable[[Any], bool]) -> list[str]:
     """The file's lines for showing; see `TextClient.redact`.
 
     Args:
         text: the file. Of a broken one nobody knows whose is what.
-        is_ours: tells a server of ours.
+        is_ours: tells a server of ours by its value.
     """
     try:
-        document = Document.parse(text)
+        parsed = JsonText.parse(text)
     except Unparsable:
         return [MASK for _ in lines.split(text)]
-    masked = splice(document.text, _foreign(document.root, is_ours))
+    root = parsed.value if isinstance(parsed.value, dict) else {}
+    servers = root.get("Servers")
+    numbered = servers.items() if isinstance(servers, dict) else ()
+    # The number of a server that is not ours is shown, and nothing that is in it.
+    known = {
+        key: _OURS if is_ours(server) else _NOTHING
+        for key, server in numbered
+        if is_ours(server) or key.isdecimal()
+    }
+    masked = _masked(parsed.source, {"Servers": known})
     return list(lines.for_show(masked.encode()))
 
 
-def _foreign(root: Node, is_ours: Callable[[Object], bool]) -> Iterator[Splice]:
-    """Masks for all that is not ours: every key and value but those that we write."""
-    for member in root.members if isinstance(root, Object) else ():
-        if member.key != "Servers" or not isinstance(member.node, Object):
-            yield from _masked(member)
-            continue
-        for each in member.node.members:
-            if isinstance(each.node, Object) and is_ours(each.node):
-                yield from _foreign_in_ours(each.node, _SHOWN)
+def _masked(source: str, outermost: _Shown) -> str:
+    """A valid JSON text with all keys, texts and numbers masked but those that are shown."""
+    inside: list[_Shown] = []
+    what: Any = outermost  # about the value that comes next
+
+    def mask(token: re.Match[str]) -> str:
+        nonlocal what
+        if token["bracket"]:
+            if token[0] in "]}":
+                inside.pop()
             else:
-                yield from _masked(each.node if each.key.isdigit() else each)
-    if not isinstance(root, Object):
-        yield from _masked(root)
+                inside.append(what if token[0] == "{" and isinstance(what, Mapping) else _NOTHING)
+            what = None
+            return token[0]
+        if token["colon"]:
+            what = inside[-1].get(json.loads(token["string"]))
+            return f'"{MASK}"{token["colon"]}' if what is None else token[0]
+        plain = what is True and not _may_tell(token[0])
+        return token[0] if plain or token[0] in ("true", "false", "null") else f'"{MASK}"'
+
+    return TOKEN.sub(mask, source)
 
 
-def _foreign_in_ours(owner: Object, names: Collection[str]) -> Iterator[Splice]:
-    """Masks for what a person has added to a server of ours."""
-    for member in owner.members:
-        if member.key == "ConnectionParameters" and isinstance(member.node, Object):
-            yield from _foreign_in_ours(member.node, _SHOWN_PARAMETERS)
-        elif member.key not in names or not _is_plain(member.node):
-            yield from _masked(member)
-
-
-def _masked(what: Member | Node) -> Iterator[Splice]:
-    """Masks for every key, text and number; brackets stay, and so do the lines."""
-    todo: list[Member | Node] = [what]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Member):
-            yield Splice(node.start, node.key_end, f'"{MASK}"')
-            todo.append(node.node)
-        elif isinstance(node, Object):
-            todo += node.members
-        elif isinstance(node, Array):
-            todo += node.items
-        elif node.raw not in ("true", "false", "null"):
-            yield Splice(node.start, node.end, f'"{MASK}"')
-
-
-def _is_plain(node: Node) -> bool:
-    """Whether it is one value, and no text that may quote a password."""
-    text = "" if isinstance(node, Object | Array) else str(node.value)
-    return bool(text) and not _SPOKEN.search(text) and not ("://" in text and "@" in text)
+def _may_tell(token: str) -> bool:
+    """Whether a value is a text that may quote a password."""
+    text = str(json.loads(token))
+    return bool(_SPOKEN.search(text)) or ("://" in text and "@" in text)
