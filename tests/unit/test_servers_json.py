@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import Action, Change, Held, TextClient
+from pgherald.clients.base import Action, Change, Edit, Held, TextClient
 from pgherald.clients.json_text import MAX_DEPTH, MAX_NUMBER, MAX_SIZE
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
@@ -592,11 +592,13 @@ def test_refuses_bottomless_nesting(opening: str, closing: str) -> None:
 
 
 def test_refuses_a_huge_file() -> None:
-    """A file beyond the limit is not even parsed."""
+    """A file beyond the limit is not even parsed, and none is made."""
     fits = b'{"x": ""}' + b" " * (MAX_SIZE - 9)
     assert SERVICE.read(fits) == {}
     with pytest.raises(Unparsable, match="the file is larger than 16 MiB"):
         SERVICE.read(fits + b" ")
+    with pytest.raises(Unparsable, match="the file is larger than 16 MiB"):
+        SERVICE.plan(fits, [SHOP])  # nor is one written that would be refused the next time
 
 
 @pytest.mark.parametrize("word", ["CANARY-pw", '"CANARY-pw', '{"Password": "CANARY-pw" "x"}'])
@@ -965,14 +967,14 @@ def test_any_bytes_are_edited_or_refused(
     old: bytes, client: ServersJson, wanted: list[Entry]
 ) -> None:
     """Whatever the bytes: `Unparsable`, or a valid file that keeps what was foreign."""
-    refusal = None
+    edit: Edit | Unparsable
     try:
         edit = client.plan(old, wanted)
     except Unparsable as exc:
-        refusal = exc
-    if refusal:
-        assert refusal.line is not None
-        assert 1 <= refusal.line <= old.count(b"\n") + 1
+        edit = exc
+    if isinstance(edit, Unparsable):
+        assert edit.line is not None
+        assert 1 <= edit.line <= old.count(b"\n") + 1
         return
     if not edit.changes:
         assert edit.new == old

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pgherald.errors import Unparsable
 
-#: Bytes of a file; ten thousand servers are a third of it. What is larger is an accident.
+#: Bytes of a file; ten thousand servers are a quarter of it. What is larger is an accident.
 MAX_SIZE: Final = 16 << 20
 
 #: Objects and lists in each other. pgAdmin's own files have four levels; what is deeper than
@@ -31,10 +31,12 @@ MAX_DEPTH: Final = 200
 #: its settings; this is the lowest that can be set.
 MAX_NUMBER: Final = 640
 
+_STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+
 #: A text with the colon that makes it a key, a bracket, or another value. Of valid JSON it
 #: leaves out white space, colons and commas. Possessive quantifiers keep each match linear.
 TOKEN: Final = re.compile(
-    r'(?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*+")(?P<colon>[ \t\r\n]*+:)?+'
+    rf"(?P<string>{_STRING})(?P<colon>[ \t\r\n]*+:)?+"
     r'|(?P<bracket>[\[\]{}])|[^ \t\r\n,:\[\]{}"\ufeff]++'
 )
 
@@ -42,7 +44,6 @@ _BREAK: Final = re.compile(r"\r\n|\n|\r")
 _INDENT: Final = re.compile(r"(?<=[\r\n])[ \t]++(?![\r\n])")
 _SPACED_COLON: Final = re.compile(r'"[ \t]*:[ \t]')
 _SPACED_COMMA: Final = re.compile(r",[ \t]")
-_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _DEFAULT_INDENT: Final = "    "
 
 
@@ -68,9 +69,7 @@ class JsonText:
             Unparsable: it is not JSON, or `written` could not keep a value of it; with the
                 line and the reason, which quotes nothing of the text.
         """
-        if len(data) > MAX_SIZE:
-            reason = f"the file is larger than {MAX_SIZE >> 20} MiB"
-            raise Unparsable(reason, _ADVICE, line=1)
+        _refuse_huge(data)
         try:
             source, bad = data.decode(), data.find(b"\0")
         except UnicodeDecodeError as exc:
@@ -93,9 +92,13 @@ class JsonText:
         return cls(value, source, _places(source))
 
     def written(self) -> bytes:
-        """The value as it is now, laid out as the source is."""
+        """The value as it is now, laid out as the source is.
+
+        Raises:
+            Unparsable: it is so large that `parse` would refuse it.
+        """
         before, body, after = self._framed()
-        bare = _STRING.sub('""', body)
+        bare = re.sub(_STRING, '""', body)
         newline, indent = _found(_BREAK, bare), _found(_INDENT, bare)
         if ":" not in bare:  # an empty object shows nothing but the line ends
             newline, indent = newline or "\n", _DEFAULT_INDENT
@@ -110,7 +113,9 @@ class JsonText:
         )
         whole = before + text.replace("\n", newline or "\n") + after
         # Half a surrogate pair has no UTF-8; as backslash, u and digits it is JSON again.
-        return whole.encode("utf-8", "backslashreplace")
+        data = whole.encode("utf-8", "backslashreplace")
+        _refuse_huge(data)
+        return data
 
     def _framed(self) -> tuple[str, str, str]:
         """The byte order mark and space before the value, the value, the space behind it."""
@@ -125,6 +130,11 @@ _ADVICE: Final = "Mend the file, or move it away; then pgherald writes a new one
 def unparsable(source: str, reason: str, at: int) -> Unparsable:
     """The error for something wrong at that index of a text."""
     return Unparsable(reason, _ADVICE, line=source.count("\n", 0, at) + 1)
+
+
+def _refuse_huge(data: bytes) -> None:
+    if len(data) > MAX_SIZE:
+        raise Unparsable(f"the file is larger than {MAX_SIZE >> 20} MiB", _ADVICE, line=1)
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:
