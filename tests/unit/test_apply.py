@@ -310,7 +310,7 @@ async def test_a_client_that_is_behind_is_told_with_the_reason(tmp_path: Path) -
         plan = await house.applier.apply([cleared(2)])
         assert [client.label for client, _ in plan.failed] == ["servers.json"]
         assert house.news[-1].clients == ("psql", "service file")
-        assert house.news[-1].behind == (("servers.json", "a key in double quotes and a colon are missing"),)  # fmt: skip
+        assert house.news[-1].behind == (("servers.json", "this is not JSON: Expecting property name enclosed in double quotes"),)  # fmt: skip
         (record,) = house.store.history()
         assert record.rotation.written_at is None
 
