@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -502,3 +503,26 @@ async def test_a_hook_asks_for_the_password(house: House) -> None:
         assert said.read_text().strip() == house.login().password.reveal()
     for name in ("env", "facts"):
         assert MARK not in (house.home / name).read_text()
+
+
+async def test_a_state_file_that_is_held_at_the_start(house: House) -> None:
+    """A daemon that starts while a backup holds the state file writes a rotation all the same.
+
+    It is recorded when the file can be used, once, and as proven.
+    """
+    house.configure(SHOP)
+    assert (await house.pgherald("check")).code == 0
+    with contextlib.closing(
+        sqlite3.connect(house.state / "state.db", isolation_level=None)
+    ) as backup:
+        backup.execute("BEGIN EXCLUSIVE")
+        async with house.daemon() as daemon:
+            await daemon.line("Ready:")
+            login = await house.rotate()
+            await eventually(lambda: house.behind(login) == [], log=daemon)
+            await daemon.line("Heroku rotated Shop")
+            backup.execute("ROLLBACK")
+            count = "SELECT count(*) FROM rotation"
+            await eventually(lambda: backup.execute(count).fetchone() == (1,), log=daemon)
+    found = (await house.pgherald("history", "--json")).json
+    assert [each["proven_at"] is not None for each in found] == [True]
