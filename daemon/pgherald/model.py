@@ -43,7 +43,9 @@ def strictest(ours: str, *others: str | None) -> str:
         ours: the mode that holds when nobody asks for more.
         others: modes that stand in clients, as they were read there.
     """
-    known = (mode for mode in others if mode in SSLMODES)
+    # libpq takes none in capitals, but whoever wrote one wanted no weaker one.
+    said = (mode.strip().lower() for mode in others if mode is not None)
+    known = (mode for mode in said if mode in SSLMODES)
     return max((ours, *known), key=SSLMODES.index)
 
 

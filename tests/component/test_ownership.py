@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -22,6 +23,7 @@ from pgherald.daemon.wiring import Machinery, machinery, state_of
 from pgherald.files import Files
 from pgherald.model import SSLMODES, strictest
 from pgherald.store import Store
+from pgherald.sync.outcomes import Outcome
 from pgherald.sync.ownership import name_of
 from pgherald.sync.troubles import Troubles
 from support.commands import SHOP, Desk
@@ -443,6 +445,38 @@ def test_certificates_are_checked_as_before(desk: Desk, parameters: dict[str, st
 
 
 # --- rollback ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edited", [0, 1])
+def test_the_strictest_of_several_servers_counts(desk: Desk, edited: int) -> None:
+    """Of several servers of one database each may be made stricter, and that is verified at once."""
+    numbers = [by_hand(desk, name=name) for name in ("One", "Two")]
+    assert desk.run("check", "--adopt").code == 0
+    strict = json.dumps({"sslmode": "verify-full", "connect_timeout": 10})
+    pgadmin(desk).ask(
+        "UPDATE server SET connection_params = ? WHERE id = ?", strict, numbers[edited]
+    )
+    assert desk.run("check").code == 0
+    desk.prober.outcome = Outcome.TLS_REFUSED
+    result = desk.run("check")
+    assert result.code == 1
+    assert "pgAdmin demands sslmode=verify-full" in result.err
+    assert row(desk, numbers[edited])["connection_params"] == strict
+
+
+def test_what_was_lost_is_not_called_given_back(desk: Desk) -> None:
+    """Where the journal of an adoption is lost, a later one does not stand in for it."""
+    number = by_hand(desk)
+    assert desk.run("check", "--adopt").code == 0
+    shutil.rmtree(desk.folder / "state" / "commits")
+    desk.rename()
+    assert desk.run("check").code == 0
+    before = row(desk, number)
+    result = desk.run("uninstall", "--restore", "--yes")
+    assert result.code == 0, result.err
+    assert row(desk, number) == before
+    assert 'Server "By hand" stays without its login, since' in result.out
+    assert "is again what it was" not in result.out
 
 
 def test_a_rollback_takes_a_server_that_was_made(desk: Desk) -> None:

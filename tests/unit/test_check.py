@@ -221,7 +221,7 @@ def test_a_login_that_postgres_refuses_is_not_written(desk: Desk) -> None:
     desk.prober.outcome = Outcome.REFUSED
     result = desk.run("check")
     assert result.code == 1
-    assert result.out == "Shop: left as it was: the new login could not be proven\n"
+    assert result.out == "Shop: left as it was: the login could not be proven\n"
     assert result.err.startswith("Postgres refuses the login of Shop\n  ")
     assert not (desk.folder / "pgpass").exists()
 

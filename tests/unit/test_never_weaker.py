@@ -102,6 +102,15 @@ def test_a_stricter_mode_alone_is_nothing_to_do(form: Form, theirs: str) -> None
 
 
 @in_each_form
+@pytest.mark.parametrize("theirs", ["VERIFY-FULL", "Verify-Full", "verify-full "])
+def test_a_misspelt_mode_is_no_weaker_one(form: Form, theirs: str) -> None:
+    """Such a mode is refused by libpq, so it is put right; and what it means is kept."""
+    file = form.edited(form.editor.plan(None, [entry()]).new, {"sslmode": theirs})
+    assert form.editor.read(file)[SHOP.key].demands in (theirs, "verify-full")
+    assert form.options(form.editor.plan(file, [entry()]).new)["sslmode"].strip() == "verify-full"
+
+
+@in_each_form
 @pytest.mark.parametrize("ours", SSLMODES)
 @pytest.mark.parametrize("number", [1, 2])
 def test_system_certificates_go_with_verify_full_alone(form: Form, ours: str, number: int) -> None:
@@ -170,6 +179,7 @@ def test_one_proof_for_each_way_that_none_covers() -> None:
     assert ways("require", Held(), Held(sslmode="require")) == [("require", None)]
     assert ways("require", Held(sslmode="prefer")) == [("require", None)]
     assert ways("require", Held(sslmode="verify-full")) == [("verify-full", None)]
+    assert ways("require", Held(sslmode=" Verify-Full ")) == [("verify-full", None)]
     assert ways("require", Held(sslmode="nonsense")) == [("require", None)]
     assert ways("require", strict) == [("verify-full", "/ca")]
     assert ways("verify-ca", strict) == [("verify-full", "/ca")]
@@ -261,20 +271,48 @@ async def test_proven_in_one_way_is_not_proven_in_another(tmp_path: Path) -> Non
 
 
 async def test_a_stricter_mode_is_no_rotation_and_no_trouble(tmp_path: Path) -> None:
-    """A person who makes a client stricter hears nothing of it, also where the store was lost, and is current."""
+    """A person who makes a client stricter is current once that is verified, and hears nothing of it.
+
+    It is verified once, and so also where the store was lost.
+    """
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
         for mode in ("verify-ca", "verify-full"):
             demand(house, sslmode=mode)
-            await house.sees((SHOP, login(1)))
-            assert house.engine.standing[SHOP.key] is Standing.CURRENT
-        assert len(house.prober.tried) == 1
+            for _ in range(3):
+                await house.sees((SHOP, login(1)))
+                await house.engine.settled()
+                assert house.engine.standing[SHOP.key] is Standing.CURRENT
+        tried = [login.sslmode for login in house.prober.tried]
+        assert tried == ["require", "verify-ca", "verify-full"]
         house.store.close()
         house.pgpass.write_bytes(b"")
         await house.sees((SHOP, login(1)))
         await house.engine.settled()
         assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
         assert house.news[-1].changed == ()
+
+
+async def test_a_demand_that_cannot_be_met_is_named_at_once(tmp_path: Path) -> None:
+    """A client that holds the login and demands more than can be verified is not current.
+
+    Nothing has to be written, no rotation has to come, and the demand stays as it is.
+    """
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.strict = Outcome.TLS_REFUSED
+        demand(house, sslmode="verify-full")
+        for _ in range(2):
+            await house.sees((SHOP, login(1)))
+            await house.engine.settled()
+            assert house.engine.standing[SHOP.key] is Standing.UNPROVEN
+        assert "as a client demands" in house.engine.problems[SHOP.key].title
+        assert section_options(house.service_file.read_bytes())["sslmode"] == "verify-full"
+        demand(house, sslmode="require")
+        await house.sees((SHOP, login(1)))
+        await house.engine.settled()
+        assert house.engine.standing[SHOP.key] is Standing.CURRENT
+        assert house.engine.problems == {}
 
 
 @pytest.mark.parametrize("policy", [ProbePolicy.PREFER, ProbePolicy.OFF])

@@ -49,7 +49,7 @@ _WORDS = {
     Standing.CURRENT: "current",
     Standing.WRITTEN: "brought up to date",
     Standing.BEHIND: "not up to date everywhere",
-    Standing.UNPROVEN: "left as it was: the new login could not be proven",
+    Standing.UNPROVEN: "left as it was: the login could not be proven",
     Standing.PROVING: "left as it was: the new login is still being proven",
 }
 

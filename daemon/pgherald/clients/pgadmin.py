@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pgherald.clients import pgadmin_words as words
-from pgherald.clients.base import Action, Change, Edit, Held
+from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_known import Known, Owner, Row, mark_of
 from pgherald.clients.pgadmin_picture import Picture, Unsupported, opened, record
 from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way, redacted
-from pgherald.clients.pgadmin_undo import given_back
-from pgherald.clients.pgadmin_whose import by_hand, follows, naming, prints, seen, twins
+from pgherald.clients.pgadmin_undo import given_back, is_known
+from pgherald.clients.pgadmin_whose import by_hand, follows, kept_rows, naming, prints, seen, twins
 from pgherald.model import DatabaseKey, Entry, Login
 
 
@@ -90,7 +90,7 @@ class PgAdmin:
         return work.edit(current)
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
-        """What the database holds of ours; of several rows for one database, the first.
+        """What the database holds of ours; of several rows, what the strictest of ours demands.
 
         Raises:
             Unparsable: it is not pgAdmin's database.
@@ -99,9 +99,8 @@ class PgAdmin:
         if current is None:
             return {}
         picture = opened(current, self.user)
-        recorded = seen(self.form, picture).items()
-        there = {key: [picture.servers[r.id] for r in rows if not r.gone] for key, rows in recorded}
-        return {key: held(rows[0]) for key, rows in there.items() if rows}
+        kept = kept_rows(self.form, picture).items()
+        return {key: strictest_of([held(picture.servers[n]) for n in rows]) for key, rows in kept}
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
@@ -358,7 +357,8 @@ class _Work:
             self._delete(known.id)
             self._outcomes.append(words.deleted(row["name"]))
             return True
-        if known.owner is Owner.FOLLOWED or first is None or not there:
+        was_adopted = first is not None and there and is_known(self._form, row, first["columns"])
+        if known.owner is Owner.FOLLOWED or first is None or not was_adopted:
             self._outcomes.append(words.stays(row["name"], known.owner))
             return False
         back = given_back(self._picture, known, row, first["columns"])

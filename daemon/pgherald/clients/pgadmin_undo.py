@@ -24,6 +24,7 @@ from pgherald.model import SSLMODES, strictest
 if TYPE_CHECKING:
     from pgherald.clients.base import Edit
     from pgherald.clients.pgadmin import PgAdmin
+    from pgherald.clients.pgadmin_row import RowForm
 
 #: Columns that pgherald empties; one that holds something again is the person's.
 _EMPTIED: Final = frozenset({"password", "save_password", "passexec_cmd", "db_res_type"})
@@ -48,6 +49,15 @@ def without_ours(editor: PgAdmin, current: bytes, original: bytes | None) -> Edi
     whole: dict[str, Any] = json.loads(current)
     whole["first"] = {} if original is None else json.loads(original)
     return editor.plan(json.dumps(whole).encode(), [], remove=editor.recorded(current))
+
+
+def is_known(form: RowForm, row: Row, first: Mapping[str, Any]) -> bool:
+    """Whether the journals still say how a row was before it was adopted.
+
+    Where that one is lost, they begin with what pgherald itself had written. A journal of
+    pgherald 0.1 is known by what an adoption takes away: the row's own way to its server.
+    """
+    return "id" in first or not form.keeps(row | first)
 
 
 def given_back(picture: Picture, known: Known, row: Row, first: Mapping[str, Any]) -> Row:

@@ -26,6 +26,17 @@ def seen(form: RowForm, picture: Picture) -> dict[DatabaseKey, list[Known]]:
     }
 
 
+def kept_rows(form: RowForm, picture: Picture) -> dict[DatabaseKey, list[int]]:
+    """Rows that are kept current; those that are wholly the person's, where there are no others."""
+    found: dict[DatabaseKey, list[int]] = {}
+    for key, known in seen(form, picture).items():
+        there = [row for row in known if not row.gone]
+        ours = [row for row in there if row.owner is not Owner.FOLLOWED]
+        if there:
+            found[key] = [row.id for row in ours or there]
+    return found
+
+
 def _seen(form: RowForm, picture: Picture, key: DatabaseKey, known: Known) -> Known:
     """One of them: still what was recorded, changed by the person, or another server by now."""
     row = picture.servers.get(known.id)

@@ -174,7 +174,7 @@ def _values(section: sections.Section) -> dict[str, bytes]:
     values = {key.decode(errors="replace"): value for key, equals, value in own if equals}
     values |= section.values
     modes = [lines.decode(v.strip()) for k, v in section.ours if k.strip().lower() == "sslmode"]
-    if known := [mode for mode in modes if mode in SSLMODES]:
+    if known := [mode for mode in map(str.lower, modes) if mode in SSLMODES]:
         values["sslmode"] = strictest(*known).encode()
     return values
 

@@ -222,12 +222,11 @@ class Engine:
         self._note_refused(plan)
         if plan.idle and not plan.failed:
             self._can_write()  # or need not any more: somebody did it by hand
-        refused = {key for _, key, _ in plan.refused}
-        changing = plan.keys
-        current: list[Seen] = []
+        refused, current = {key for _, key, _ in plan.refused}, list[Seen]()
         for item in seen:
-            if item.key in changing:
-                self._consider(item, trials(item.entry, plan.holders.get(item.key, ())))
+            needed = trials(item.entry, plan.holders.get(item.key, ()))
+            if item.key in plan.keys or self._is_unmet(item, needed):
+                self._consider(item, needed)
                 continue
             self._drop_case(item.key)
             if item.key in refused:
@@ -310,6 +309,12 @@ class Engine:
 
     # --- proving -----------------------------------------------------------------------
 
+    def _is_unmet(self, seen: Seen, needed: tuple[Trial, ...]) -> bool:
+        """Whether a client that holds the login demands what was not proven yet."""
+        proven, _ = self._proven.get(seen.key, ((), None))
+        must = seen.entry.database.probe is ProbePolicy.REQUIRE
+        return must and proven != needed and any(trial.client for trial in needed)
+
     def _consider(self, seen: Seen, needed: tuple[Trial, ...]) -> None:
         """Clear the login, or begin to prove it in every way that is needed."""
         key = seen.key
@@ -376,7 +381,10 @@ class Engine:
         self._given_up.pop(seen.key, None)
         if proof.works:
             self._proven[seen.key] = (needed, proof.at)
-        self._clear(seen, proof.at if proof.works else None)
+        if proof.works and any(trial.client for trial in needed):
+            self._queue.put_nowait(seen)  # there may be nothing to write
+        else:
+            self._clear(seen, proof.at if proof.works else None)
 
     def _give_up(self, seen: Seen, needed: tuple[Trial, ...], proof: Proof) -> None:
         self._given_up[seen.key] = needed
