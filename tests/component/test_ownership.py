@@ -204,8 +204,11 @@ def test_a_server_of_ones_own_with_our_service(desk: Desk, command: list[str]) -
         assert desk.run("check", *adopt).code == 0
         assert row(desk, number) == before
     assert len(ours(desk)) == 1
-    leave(desk, command)
+    said = leave(desk, command)
     assert row(desk, number) == before
+    # By the person's own section of that name it has its login again.
+    assert "names the service 'shop-production', which pgherald no longer keeps" in said
+    assert 'Server "LOCAL shop (safe to break)" stays without its login' not in said
     assert ours(desk) == []
 
 
@@ -217,7 +220,7 @@ def test_a_server_that_was_edited_stays_and_is_named(desk: Desk) -> None:
     said = leave(desk, LEAVING[0])
     assert pgadmin(desk).servers() == before
     assert "pgadmin4.db): loses pgherald's part" in said
-    assert 'Server "Shop" stays without its login, since you have changed it' in said
+    assert 'Server "Shop" stays without its login, since it is not just what pgherald made' in said
 
 
 # --- rows that live by our section -------------------------------------------------------------
@@ -249,7 +252,10 @@ def test_a_copied_server_is_followed(desk: Desk, daemon: Daemon, command: list[s
     assert sorted(left) == [copy, imported, unrestricted]
     assert 'Server "Shop" is deleted: pgherald made it.' in said
     for what in ("Copy of Shop", "Shop", "All databases"):
-        assert f'Server "{what}" stays without its login, since pgherald did not make it' in said
+        assert (
+            f'Server "{what}" stays without its login, since nothing shows that pgherald made it'
+            in said
+        )
 
 
 def test_load_servers_at_the_first_start(desk: Desk, daemon: Daemon) -> None:
@@ -462,6 +468,28 @@ def test_the_strictest_of_several_servers_counts(desk: Desk, edited: int) -> Non
     assert result.code == 1
     assert "pgAdmin demands sslmode=verify-full" in result.err
     assert row(desk, numbers[edited])["connection_params"] == strict
+
+
+def test_the_other_kind_of_rows_takes_over(desk: Desk) -> None:
+    """Servers that are as pgherald left them are kept where the configuration wants the other kind."""
+    user = pgadmin(desk).ask("SELECT email FROM user")[0][0]
+    kinds = [f'user = "{user}"\nrows = "{kind}"\n' for kind in ("service", "host", "service")]
+    for kind in kinds:
+        desk.configure(SHOP + CLIENTS + kind)
+        assert desk.run("check").code == 0
+        desk.rename()
+        assert desk.run("check").code == 0
+        ((number, server),) = pgadmin(desk).servers().items()
+        assert server["maintenance_db"] == desk.login().dbname
+        assert server["service"] == (SERVICE if "service" in kind else None)
+        assert server["username"] == (None if "service" in kind else desk.login().user)
+        assert number == 1
+    result = desk.run("uninstall", "--yes")
+    assert pgadmin(desk).servers() == {}
+    assert "Done: 3 clients changed" in result.out
+    assert "CANARY" not in "".join(
+        path.read_text() for path in desk.folder.glob("storage/**/*") if path.is_file()
+    )
 
 
 def test_what_was_lost_is_not_called_given_back(desk: Desk) -> None:

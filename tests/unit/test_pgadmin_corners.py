@@ -124,8 +124,8 @@ def test_a_row_that_was_found_again_is_not_ours() -> None:
     assert (edit.changes, sorted(books.servers)) == ((), [1])
     assert edit.outcomes == (
         (
-            'Server "Shop" stays without its login, since pgherald did not make it: delete it in '
-            "pgAdmin, or give it a host and a user."
+            'Server "Shop" stays without its login, since nothing shows that pgherald made it: '
+            "delete it in pgAdmin, or give it a host and a user."
         ),
     )
 
@@ -258,7 +258,7 @@ def test_each_row_of_a_database_that_goes() -> None:
     assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1", "2", "3"]
     last = ": delete it in pgAdmin, or give it a host and a user."
     assert edit.outcomes == (
-        f'Server "Shop" stays without its login, since you have changed it since pgherald made it{last}',
+        f'Server "Shop" stays without its login, since it is not just what pgherald made{last}',
         *(
             f'Server "server {number}" stays without its login, since what it held before it was '
             f"adopted is not known any more{last}"

@@ -32,8 +32,8 @@ def image(*, there: bool = True, **columns: object) -> bytes:
 
 def test_a_changed_row_is_shown_column_by_column() -> None:
     """In the order of their names, what is gone before what is new, and no secret."""
-    old = image(port=1, host=None, password="CANARY-1", a="x", name="n")
-    new = image(port=2, host="h", password=None, a=None, name=None)
+    old = image(port=1, host=None, password="CANARY-1", a="x", name="n", id=7)
+    new = image(port=2, host="h", password=None, a=None, name=None, id=7)
     assert list(diff_rows(old, new)) == [
         "@@ server 7 @@", f"-a: {MASK}", "+host: h", "-name: n", f"-password: {MASK}", "-port: 1",
         "+port: 2",

@@ -322,7 +322,10 @@ def test_a_hidden_section_is_named_with_its_line() -> None:
     own = b"# mine\n  [shop] x\nhost=h\n[other\n"
     edit = EDITOR.plan(own, [ENTRY])
     assert edit.warnings == (
-        "Your own section [shop] on line 12 is hidden by pgherald's section of the same name.",
+        (
+            "Your own section [shop] on line 12 is hidden by pgherald's section of the same name. "
+            "To keep both, give the database another `service` in the configuration."
+        ),
     )
     assert edit.new.split(b"\n")[11] == b"  [shop] x"
     again = EDITOR.plan(edit.new, [ENTRY])

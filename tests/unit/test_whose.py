@@ -65,7 +65,7 @@ def test_an_edit_makes_a_server_the_persons_to_keep(edit: dict[str, Any]) -> Non
     assert books.servers[1]["name"] == "Shop"
     edit_of = books.apply(remove=[KEY])
     assert list(books.servers) == [1]
-    assert "you have changed it since pgherald made it" in edit_of.outcomes[0]
+    assert "it is not just what pgherald made" in edit_of.outcomes[0]
 
 
 @pytest.mark.parametrize(

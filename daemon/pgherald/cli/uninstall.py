@@ -90,7 +90,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
         return EXIT_TROUBLE
     apply(steps, files_of(config), programs)
     done = uninstall(config, clock, restore=restore)
-    _show_done(config, len(done.clients.steps))
+    _show_done(config, len(done.clients.changed))
     for path in done.left:
         click.echo(f"  {path}: not pgherald's")
     return EXIT_OK

@@ -180,8 +180,8 @@ class _Work:
             known = self._known.pop(key, [])
             self._led.pop(key, None)
             changed = [self._let_go(row) for row in known if not row.gone]
-            others = twins(self._picture, known, taken)
-            self._outcomes += [words.stays(row["name"], Owner.FOLLOWED) for row in others]
+            for row, leads in twins(self._picture, key, known, taken):
+                self._outcomes.append(words.left_behind(row, leads=leads))
             if any(changed):
                 self._changes.append(Change(key, Action.REMOVE))
             groups |= {row.group for row in known}

@@ -57,7 +57,7 @@ def is_known(form: RowForm, row: Row, first: Mapping[str, Any]) -> bool:
     Where that one is lost, they begin with what pgherald itself had written. A journal of
     pgherald 0.1 is known by what an adoption takes away: the row's own way to its server.
     """
-    return "id" in first or not form.keeps(row | first)
+    return "id" in first or not form.keeps({**row, **first})
 
 
 def given_back(picture: Picture, known: Known, row: Row, first: Mapping[str, Any]) -> Row:

@@ -40,6 +40,9 @@ def kept_rows(form: RowForm, picture: Picture) -> dict[DatabaseKey, list[int]]:
 def _seen(form: RowForm, picture: Picture, key: DatabaseKey, known: Known) -> Known:
     """One of them: still what was recorded, changed by the person, or another server by now."""
     row = picture.servers.get(known.id)
+    if row is not None and known.owner is not Owner.FOLLOWED and _is_as_left(picture, known, row):
+        # Also where the configuration wants rows of the other kind by now.
+        return dataclasses.replace(known, gone=False)
     leads = row is not None and mark_of(row) == known.mark and form.keeps(row)
     if row is None or not leads or (form.rows == "service" and not _leads_on(picture, key, row)):
         return dataclasses.replace(known, gone=True)
@@ -48,6 +51,11 @@ def _seen(form: RowForm, picture: Picture, key: DatabaseKey, known: Known) -> Kn
         return dataclasses.replace(known, gone=True)
     ours, theirs = prints(picture, row)
     return dataclasses.replace(known, owner=owner, ours=ours, theirs=theirs, gone=False)
+
+
+def _is_as_left(picture: Picture, known: Known, row: Row) -> bool:
+    """Whether a row is, as a whole, what was recorded."""
+    return prints(picture, row) == (known.ours, known.theirs)
 
 
 def _owner(form: RowForm, picture: Picture, known: Known, row: Row) -> Owner | None:
@@ -94,14 +102,14 @@ def follows(row: Row) -> bool:
     return own_way(row) is None and not signs_in(row)
 
 
-def twins(picture: Picture, known: Sequence[Known], taken: Collection[int]) -> list[Row]:
-    """Rows that are not recorded, and name the service of some that are."""
+def twins(
+    picture: Picture, key: DatabaseKey, known: Sequence[Known], taken: Collection[int]
+) -> Iterator[tuple[Row, bool]]:
+    """Rows that are not recorded, and name the service of some that are; whether each leads there."""
     marks = {row.mark for row in known}
-    return [
-        row
-        for number, row in picture.servers.items()
-        if number not in taken and row["service"] and mark_of(row) in marks and follows(row)
-    ]
+    for number, row in picture.servers.items():
+        if number not in taken and row["service"] and mark_of(row) in marks and follows(row):
+            yield row, _leads_on(picture, key, row)
 
 
 def passed_over(form: RowForm, picture: Picture) -> Iterator[tuple[int, str | None]]:

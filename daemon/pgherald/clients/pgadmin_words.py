@@ -41,12 +41,27 @@ def deleted(name: object) -> str:
 def stays(name: object, owner: Owner) -> str:
     """Of one that stays, and whose section goes."""
     why = {
-        Owner.EDITED: "you have changed it since pgherald made it",
+        Owner.EDITED: "it is not just what pgherald made",
         Owner.ADOPTED: "what it held before it was adopted is not known any more",
-    }.get(owner, "pgherald did not make it")
+    }.get(owner, "nothing shows that pgherald made it")
     return (
         f"Server {shown(name)} stays without its login, since {why}: delete it in pgAdmin, or "
         "give it a host and a user."
+    )
+
+
+def left_behind(row: Row, *, leads: bool) -> str:
+    """Of one that is not recorded, and names a section which goes.
+
+    Args:
+        row: the row.
+        leads: whether it leads where that section did; else it may live by one of the person's.
+    """
+    if leads:
+        return stays(row["name"], Owner.FOLLOWED)
+    return (
+        f"Server {shown(row['name'])} names the service {row['service']!r}, which pgherald no "
+        "longer keeps: it stays as it is, and works if a section of yours has that name."
     )
 
 

@@ -207,7 +207,8 @@ def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> I
             shown = lines.decode(name)
             yield (
                 f"Your own section [{shown}] on line {number} is hidden by pgherald's section "
-                "of the same name."
+                "of the same name. To keep both, give the database another `service` in the "
+                "configuration."
             )
 
 

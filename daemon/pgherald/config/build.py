@@ -51,6 +51,9 @@ MAX_POLL: Final = 86_400.0
 #: Seconds that a hook may be given.
 MAX_HOOK: Final = 3600.0
 
+#: How the passfile of host rows is called.
+PASSFILE: Final = "pgAdmin's passfile"
+
 
 class Builder:
     """Builds the configuration and notes what does not fit together.
@@ -309,7 +312,7 @@ class Builder:
             if rows is Rows.HOST and table.user is not None:
                 storage = self._here.path(table.storage or str(database.parent / "storage"))
                 passfile = storage / places.storage_name(table.user) / ".pgpass"
-                yield ClientSetting("pgpass", passfile, label="pgAdmin's passfile")
+                yield ClientSetting("pgpass", passfile, label=PASSFILE)
             yield ClientSetting("pgadmin", database, rows, "/.pgpass", table.user)
 
     def _check_service_file(self, place: Place) -> None:

@@ -13,6 +13,7 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import Config
+from pgherald.config.build import PASSFILE
 from pgherald.daemon.belongings import clients_in, is_own, sweep
 from pgherald.daemon.wiring import clients_of, files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
@@ -28,7 +29,10 @@ from pgherald.sync.undo import Undoing, plan_undoing
 _ATTEMPTS: Final = 5
 
 #: Clients that the configuration no longer has are known by what the journals call them.
-_FORMER: Final[tuple[TextClient, ...]] = (Pgpass(), ServiceFile(), ServersJson())
+_FORMER: Final[Mapping[str, TextClient]] = {
+    **{editor.label: editor for editor in (Pgpass(), ServiceFile(), ServersJson())},
+    PASSFILE: Pgpass(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,7 @@ def _former(
         Client(editor, first.path, first.label)
         for target, first in originals.items()
         if target not in targets and first.path not in configured and first.medium == "file"
-        for editor in _FORMER
-        if first.label.partition(" (")[0] == editor.label
+        if (editor := _FORMER.get(first.label.partition(" (")[0])) is not None
     ]
 
 

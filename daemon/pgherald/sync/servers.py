@@ -42,7 +42,10 @@ def diff_rows(before: bytes, after: bytes) -> Iterator[str]:
             old = olds[table][number]
             what = f"{'new ' if not old['there'] else ''}{table} {number}"
             yield f"@@ {what}{'' if new['there'] else ' goes'} @@"
+            both = old["there"] and new["there"]
             for name in sorted(new["columns"]):
+                if both and old["columns"][name] == new["columns"][name]:
+                    continue  # in the image for the journal's sake
                 for sign, value in (("-", old["columns"][name]), ("+", new["columns"][name])):
                     if value is not None:
                         yield f"{sign}{name}: {value if name in SHOWN else MASK}"

@@ -102,14 +102,14 @@ class Undoing:
     failed: tuple[tuple[Client, ClientError], ...]
 
     @property
+    def changed(self) -> list[Undo]:
+        """Those that change."""
+        return [undo for undo in self.files if undo.fate is not Fate.UNTOUCHED]
+
+    @property
     def steps(self) -> list[Step]:
         """What the commit is to do."""
-        return [
-            step
-            for undo in self.files
-            if undo.fate is not Fate.UNTOUCHED
-            for step in (undo.step, *undo.record)
-        ]
+        return [step for undo in self.changed for step in (undo.step, *undo.record)]
 
 
 def plan_undoing(
