@@ -231,10 +231,11 @@ def test_a_copied_server_is_followed(desk: Desk, daemon: Daemon, command: list[s
     """A copy of our server, or one that was imported again, follows the database's name."""
     daemon.sweeps()
     (made,) = ours(desk)
+    assert made["kerberos_conn"] == 0  # pgAdmin takes the table's default, "false", for on
     copy = own_service(desk, name="Copy of Shop", db_res=made["db_res"], bgcolor="#00f")
     imported = own_service(
         desk, name="Shop", servergroup_id=made["servergroup_id"], db_res=made["db_res"],
-        save_password=None, tags="null", tunnel_port="22", connection_params='{"sslmode": "require"}',
+        save_password=None, tags="null", tunnel_port="22", kerberos_conn=1, connection_params='{"sslmode": "require"}',
     )  # fmt: skip
     unrestricted = own_service(desk, name="All databases")
     daemon.sweeps()

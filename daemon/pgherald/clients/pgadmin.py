@@ -285,7 +285,7 @@ class _Work:
             "servergroup_id": self._group(database.group),
             "name": database.name,
             "connection_params": self._form.parameters(entry, None),
-            **self._form.columns(entry),
+            **(self._form.columns(entry) | self._picture.switched_off),
         }
         self._changes.append(Change(entry.key, Action.ADD))
         return self._known_as(entry, number, Owner.MADE)

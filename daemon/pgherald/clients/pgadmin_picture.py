@@ -117,6 +117,15 @@ class Picture:
         """The name of a server's group."""
         return self.groups.get(row["servergroup_id"], "")
 
+    @property
+    def switched_off(self) -> Row:
+        """Switches that a new server needs to hold.
+
+        The table's own default of this one is the text "false", which pgAdmin takes for on: it
+        would export a server that signs in with Kerberos.
+        """
+        return {name: 0 for name in ("kerberos_conn",) if name in self.columns}
+
     def free(self, table: str) -> int:
         """A number that no row of the table has, nor, as far as can be known, ever had.
 

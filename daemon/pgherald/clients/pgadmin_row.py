@@ -275,7 +275,9 @@ def own_way(row: Row) -> str | None:
 def signs_in(row: Row) -> bool:
     """Whether a row signs in by itself, whatever the service that it names says."""
     parameters = parameters_of(row["connection_params"])
-    columns = ("port", "username", "passexec_cmd", "kerberos_conn")
+    # Not `kerberos_conn`: pgAdmin exports it as on where it never was, and without a host of its
+    # own and a Kerberos parameter such a row goes by its service all the same.
+    columns = ("port", "username", "passexec_cmd")
     return any(row.get(name) not in UNSET for name in columns) or any(
         parameters.get(name) not in UNSET for name in _HOLDING
     )
