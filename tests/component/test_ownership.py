@@ -203,6 +203,8 @@ def test_a_server_of_ones_own_with_our_service(desk: Desk, command: list[str]) -
     for adopt in ([], ["--adopt"]):
         assert desk.run("check", *adopt).code == 0
         assert row(desk, number) == before
+        for told in (desk.run("status"), desk.run("doctor")):
+            assert 'Server "LOCAL shop (safe to break)" names the service' in told.out
     assert len(ours(desk)) == 1
     said = leave(desk, command)
     assert row(desk, number) == before

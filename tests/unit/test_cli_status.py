@@ -315,6 +315,7 @@ def test_status_as_json(desk: Desk) -> None:
         ],
         "requests": [],
         "notifications": None,
+        "warnings": [],
     }
 
 

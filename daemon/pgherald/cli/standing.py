@@ -99,13 +99,14 @@ def legend(shown: Shown, *, marks: bool = True) -> str:
 
 
 def last_lines(shown: Shown) -> Iterator[str]:
-    """What there is to say about the daemon itself."""
+    """What there is to say about the daemon itself, and what asks for no change."""
     how = "running" if shown["running"] else "not running; start it with: pgherald run"
     yield f"The daemon is {how}."
     if shown["running"]:
         yield from map(_cost, shown["requests"])
     if why := shown["notifications"]:
         yield f"Notifications: {why}"
+    yield from (f"Note: {warning}" for warning in shown["warnings"])
 
 
 def _cost(cost: RequestsShown) -> str:

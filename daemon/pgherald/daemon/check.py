@@ -168,7 +168,7 @@ async def _report(machine: Machinery) -> CheckReport:
         )
         for client in machine.clients
     )
-    warnings = [warning for file in plan.files for warning in file.edit.warnings]
+    warnings = list(plan.warnings)
     warnings += [
         f"{key} is no longer in the configuration; `pgherald check --prune` removes it "
         "from the clients."

@@ -39,6 +39,7 @@ class Standing:
         latest: the latest rotation of each database.
         notifications: why the latest notice could not be shown; empty when it could.
         requests: what each account cost.
+        warnings: what is left alone in the clients, and its like: it asks for no change.
     """
 
     databases: list[DatabaseState]
@@ -46,6 +47,7 @@ class Standing:
     latest: Mapping[DatabaseKey, Record] = field(default_factory=dict)
     notifications: str = ""
     requests: list[Requests] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def is_current(self, database: DatabaseState) -> bool:
         """Whether every client was last seen to hold this database's login."""
@@ -106,6 +108,7 @@ def standing_of(config: Config, store: Store | None) -> Standing:
         store.latest(),
         notes.get("notifications", ""),
         [cost for cost in kept(notes) if cost.account in accounts],
+        notes.get("warnings", "").splitlines(),
     )
 
 
@@ -165,6 +168,7 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> Shown:
             for cost in standing.requests
         ],
         "notifications": standing.notifications or None,
+        "warnings": standing.warnings,
     }
 
 

@@ -108,6 +108,7 @@ class Shown(TypedDict):
     troubles: list[TroubleShown]
     requests: list[RequestsShown]
     notifications: str | None
+    warnings: list[str]
 
 
 def text_of(shown: object) -> str:

@@ -256,6 +256,7 @@ class Applier:
                 written, and only one with nothing at all left to do has shown that.
         """
         self._note_failed(plan)
+        self._store.note("warnings", "\n".join(plan.warnings))
         for file in plan.files:
             if file.idle:
                 await self._remember(file)

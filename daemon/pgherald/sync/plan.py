@@ -194,6 +194,11 @@ class Plan:
         raise exc
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that ask for no change."""
+        return tuple(warning for plan in self.files for warning in plan.edit.warnings)
+
+    @property
     def idle(self) -> bool:
         """Whether every client that can be planned is current."""
         return all(plan.idle for plan in self.files)
