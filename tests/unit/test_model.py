@@ -50,10 +50,10 @@ def test_the_default_account_is_not_shown() -> None:
 @pytest.mark.parametrize("ours", SSLMODES)
 @pytest.mark.parametrize("theirs", [*SSLMODES, None, "", "REQUIRE", "verify"])
 def test_the_stricter_sslmode_wins(ours: str, theirs: str | None) -> None:
-    """Whoever asks for more gets it; what libpq does not know asks for nothing."""
-    order = list(SSLMODES)
-    known = theirs in order and order.index(str(theirs)) > order.index(ours)
-    assert strictest(ours, theirs) == (theirs if known else ours)
+    """Whoever asks for more gets it, in capitals too; what libpq does not know asks for nothing."""
+    order, said = list(SSLMODES), str(theirs).lower()
+    known = said in order and order.index(said) > order.index(ours)
+    assert strictest(ours, theirs) == (said if known else ours)
 
 
 def test_the_config_var_is_named_after_the_attachment() -> None:

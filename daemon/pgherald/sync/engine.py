@@ -222,10 +222,10 @@ class Engine:
         self._note_refused(plan)
         if plan.idle and not plan.failed:
             self._can_write()  # or need not any more: somebody did it by hand
-        refused, current = {key for _, key, _ in plan.refused}, list[Seen]()
+        changing, refused, current = plan.keys, {key for _, key, _ in plan.refused}, list[Seen]()
         for item in seen:
             needed = trials(item.entry, plan.holders.get(item.key, ()))
-            if item.key in plan.keys or self._is_unmet(item, needed):
+            if item.key in changing or self._is_unmet(item, needed):
                 self._consider(item, needed)
                 continue
             self._drop_case(item.key)
