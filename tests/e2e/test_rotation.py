@@ -8,7 +8,9 @@ the time stamps of the clients' files, so a slow test run is no slow program.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -223,12 +225,14 @@ async def test_a_mass_rotation_is_one_commit_and_one_notice(
             events=False,  # they would make a look at each app as it rotates
         )
         assert (await house.pgherald("check")).code == 0
-        before, seen = house.commits(), house.requests("GET /apps/*/releases")
+        before, began = house.commits(), datetime.now(UTC).isoformat()
+
+        def has_looked() -> bool:
+            shown = json.loads((house.state / "status.json").read_text())["databases"]
+            return all(each["looked_at"] > began for each in shown)
+
         async with house.daemon(bus.environ) as daemon:
-            # The first sweep asks last for each app's release.
-            await eventually(
-                lambda: house.requests("GET /apps/*/releases") == seen + len(apps), log=daemon
-            )
+            await eventually(has_looked, log=daemon)  # the first sweep is over
             await asyncio.gather(*(house.rotate(app) for app in apps))
             house.put(house.token, house.token.read_text())
             await eventually(
@@ -250,6 +254,7 @@ async def test_an_app_that_hangs_delays_nobody(house: House, kind: str) -> None:
         await begin(house, daemon, "shop-staging", "shop-staging")
         house.simulator.app.front.faults.add(Fault(kind, "GET /apps/shop-staging/*"))
         hung = len([v for v in house.simulator.app.front.visits if "shop-staging" in v.path])
+        await house.rotate("shop-staging")  # the list shows it, so it is asked
         await eventually(
             lambda: (
                 len([v for v in house.simulator.app.front.visits if "shop-staging" in v.path])
