@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -108,8 +110,15 @@ def standing_of(config: Config, store: Store | None) -> Standing:
         store.latest(),
         notes.get("notifications", ""),
         [cost for cost in kept(notes) if cost.account in accounts],
-        notes.get("warnings", "").splitlines(),
+        _listed(notes.get("warnings", "[]")),
     )
+
+
+def _listed(text: str) -> list[str]:
+    with contextlib.suppress(ValueError):  # somebody has tampered with it
+        found = json.loads(text)
+        return [str(each) for each in found] if isinstance(found, list) else []
+    return []
 
 
 def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseState]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -256,7 +257,7 @@ class Applier:
                 written, and only one with nothing at all left to do has shown that.
         """
         self._note_failed(plan)
-        self._store.note("warnings", "\n".join(plan.warnings))
+        self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
             if file.idle:
                 await self._remember(file)
