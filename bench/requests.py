@@ -78,7 +78,7 @@ class Town:
     async def standing(cls, databases: int, apps: int) -> AsyncIterator[Town]:
         """With that many databases, evenly on that many apps."""
         clock = FakeClock()
-        dice = random.Random(7)  # noqa: S311 – names in a bench are no secrets
+        dice = random.Random(7)  # names in a bench are no secrets
         world = World(
             FakePostgres(), clock=clock, source=dice, mark="CANARY", open_door=FakeDoor.opener()
         )

@@ -20,11 +20,11 @@ CORPUS = ROOT / ".cache" / "fuzz"
 
 def fuzz(name: str, options: list[str]) -> None:
     """Fuzz one target in this process; does not return."""
-    import atheris  # noqa: PLC0415 – a development dependency, on Linux alone
+    import atheris  # a development dependency, on Linux alone
 
     with atheris.instrument_imports(include=["pgherald.clients", "pgherald.heroku",
                                              "pgherald.config", "tomllib"]):  # fmt: skip
-        from targets import SEEDS, TARGETS  # noqa: PLC0415 – imported under instrumentation
+        from targets import SEEDS, TARGETS  # imported under instrumentation
     corpus = CORPUS / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(SEEDS[name]):

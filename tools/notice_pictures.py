@@ -77,7 +77,7 @@ STORIES: Final[Mapping[str, Sequence[News]]] = {
 class Everything(Opener):
     """A desktop on which there is something to open for each button."""
 
-    def knows(self, action: Action) -> bool:  # noqa: ARG002 – whatever it is
+    def knows(self, action: Action) -> bool:  # whatever it is
         """See the class."""
         return True
 
@@ -123,7 +123,7 @@ async def show(notice: Notice, env: Mapping[str, str], folder: Path) -> None:
     """
     desktop = LinuxDesktop(SystemClock(), environ=env, opener=Everything(env, folder, folder))
     async with asyncio.timeout(_PATIENCE):
-        while not (await desktop.show(notice)).shown:  # noqa: ASYNC110 – a bus sets no event
+        while not (await desktop.show(notice)).shown:  # a bus sets no event
             await asyncio.sleep(0.2)
     await desktop.close()
 

@@ -82,7 +82,7 @@ def conninfo(
     Raises:
         ValueError: the login holds a NUL, which no Postgres can take. Names no value.
     """
-    from psycopg import conninfo, pq  # noqa: PLC0415 – 100 ms that most commands do not need
+    from psycopg import conninfo, pq  # 100 ms that most commands do not need
 
     settings = _DEFAULTS | {
         "host": login.host,

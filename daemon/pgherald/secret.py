@@ -45,7 +45,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        import hmac  # noqa: PLC0415 – brings OpenSSL along, which quick commands do without
+        import hmac  # brings OpenSSL along, which quick commands do without
 
         return hmac.compare_digest(
             self._value.encode("utf-8", "surrogatepass"),

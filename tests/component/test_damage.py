@@ -47,7 +47,7 @@ def sufferer(prepared: Sufferer, monkeypatch: pytest.MonkeyPatch) -> Sufferer:
 def test_any_byte_may_be_wrong(sufferer: Sufferer, portion: int) -> None:
     """500 random damages to any file of the state folder: flipped, cut, swapped, gone, a pipe."""
     for seed in range(portion * PORTION, (portion + 1) * PORTION):
-        dice = random.Random(seed)  # noqa: S311 – the same damages each time
+        dice = random.Random(seed)  # the same damages each time
         state = sufferer.restored()
         files = sorted(path for path in state.rglob("*") if path.is_file())
         # Half of the damages are to the state file: there is most to hit.

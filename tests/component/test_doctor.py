@@ -338,7 +338,9 @@ async def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
             return self.tty
 
     async def slow() -> list[Finding]:
-        while screen.tty and "Looking at: Heroku …" not in screen.getvalue():  # noqa: ASYNC110 – nobody could set an event
+        while (
+            screen.tty and "Looking at: Heroku …" not in screen.getvalue()
+        ):  # nobody could set an event
             await asyncio.sleep(0)
         return [good("fine")]
 

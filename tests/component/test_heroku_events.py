@@ -65,7 +65,7 @@ class Listener:
         task = asyncio.create_task(self.events.run())
         try:
             async with asyncio.timeout(10):
-                while not self.events.connected and not task.done():  # noqa: ASYNC110 – nobody could set an event
+                while not self.events.connected and not task.done():  # nobody could set an event
                     await asyncio.sleep(0.01)
                 yield task
         finally:

@@ -102,7 +102,7 @@ async def test_a_terminal_of_somebody_else(
 
 async def test_a_stopped_terminal_is_not_waited_for(tmp_path: Path, terminal: Terminal) -> None:
     """A terminal that takes nothing costs neither time nor the other terminals' notice."""
-    with open(terminal.path, "wb", buffering=0) as full:  # noqa: ASYNC230, PTH123 – a terminal
+    with open(terminal.path, "wb", buffering=0) as full:  # noqa: ASYNC230 – a terminal
         os.set_blocking(full.fileno(), False)
         while full.write(b"x" * 4096) is not None:
             pass
@@ -185,7 +185,7 @@ class Scripted(Backend):
 )
 async def test_one_after_the_other(
     whys: tuple[str, str, str],
-    shown: bool,  # noqa: FBT001 – a parameter of the test
+    shown: bool,  # a parameter of the test
     why: str,
     asked: list[int],
 ) -> None:

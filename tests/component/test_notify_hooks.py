@@ -186,7 +186,7 @@ async def test_a_hooks_own_failure_runs_no_hook(tmp_path: Path) -> None:
 async def until_gone(*pids: int) -> None:
     async with asyncio.timeout(10):
         for pid in pids:
-            while running_still(pid):  # noqa: ASYNC110 – a process sets no event
+            while running_still(pid):  # a process sets no event
                 await asyncio.sleep(0.01)
 
 
@@ -223,7 +223,7 @@ async def test_the_daemons_end_is_the_hooks(
     hooks.post(ROTATED)
     pids = tmp_path / "pids"
     async with asyncio.timeout(10):
-        while not pids.exists() or not pids.read_text().endswith("\n"):  # noqa: ASYNC110 – a process sets no event
+        while not pids.exists() or not pids.read_text().endswith("\n"):  # a process sets no event
             await asyncio.sleep(0.01)
     async with asyncio.timeout(5):
         await hooks.close(0.05)

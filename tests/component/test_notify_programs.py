@@ -145,7 +145,7 @@ async def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) 
     assert (receipt.shown, receipt.why) == (False, "osascript does not answer")
     async with asyncio.timeout(5):
         for pid in (tmp_path / "pids").read_text().split():
-            while running(int(pid)):  # noqa: ASYNC110 – a process sets no event
+            while running(int(pid)):  # a process sets no event
                 await asyncio.sleep(0.01)
 
 

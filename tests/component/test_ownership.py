@@ -526,7 +526,7 @@ def test_a_rollback_takes_a_server_that_was_made(desk: Desk) -> None:
 def test_a_rollback_leaves_a_server_that_was_edited(desk: Desk, column: str) -> None:
     """A server into which the person has put something is left alone and named."""
     assert desk.run("check").code == 0
-    pgadmin(desk).ask(f"UPDATE server SET {column} = 'mine'")  # noqa: S608 – the test's names
+    pgadmin(desk).ask(f"UPDATE server SET {column} = 'mine'")  # the test's names
     result = desk.run("rollback")
     assert result.code == 1
     assert "pgadmin4.db was changed since" in result.err

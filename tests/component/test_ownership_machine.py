@@ -348,7 +348,9 @@ class Ownership(RuleBasedStateMachine):
         number, column, value = self.one(pick), *edit
         if self.rows()[number][column] == value:
             return
-        self.world.pgadmin.ask(f"UPDATE server SET {column} = ? WHERE id = ?", value, number)  # noqa: S608 – the test's names
+        self.world.pgadmin.ask(
+            f"UPDATE server SET {column} = ? WHERE id = ?", value, number
+        )  # the test's names
         if number in self.mine:
             self.mine[number].edit(column, value)
         else:

@@ -370,7 +370,9 @@ def test_one_on_the_path(reachable: Path) -> None:
 
 @pytest.mark.usefixtures("nothing_installed")
 @pytest.mark.parametrize(("body", "found"), [("echo {}", True), ("exit 1", False)])
-def test_one_that_pg_config_knows(reachable: Path, body: str, found: bool) -> None:  # noqa: FBT001 – a parameter of the table
+def test_one_that_pg_config_knows(
+    reachable: Path, body: str, found: bool
+) -> None:  # a parameter of the table
     """A Postgres that only `pg_config` knows about is found, and a broken `pg_config` passed over."""
     expected = fake(reachable / "server")
     (reachable / "tools").mkdir()

@@ -127,7 +127,7 @@ def test_again(desk: Desk) -> None:
 
 @pytest.mark.parametrize("edited", [False, True])
 @pytest.mark.parametrize("what", ["install", "uninstall"])
-def test_a_foreign_unit_stays(desk: Desk, what: str, edited: bool) -> None:  # noqa: FBT001 – a column of the table
+def test_a_foreign_unit_stays(desk: Desk, what: str, edited: bool) -> None:  # a column of the table
     """A unit that somebody else wrote, or changed, is neither overwritten nor deleted."""
     if edited:
         desk.run("install")

@@ -183,7 +183,7 @@ def measure(place: Workplace, month: Month) -> None:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     month.memory.append(pages * resource.getpagesize() // 1024)
-    month.descriptors.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208 – of this moment
+    month.descriptors.append(len(os.listdir("/proc/self/fd")))  # of this moment
 
 
 def report(month: Month, seconds: float) -> str:

@@ -56,7 +56,7 @@ def analyze(
 def test_systemd_understands_every_line(
     tmp_path: Path,
     program: str,
-    sandbox: bool,  # noqa: FBT001 – a column of the table
+    sandbox: bool,  # a column of the table
 ) -> None:
     """No key is unknown and no value wrong; systemd only prints such things, so it must be silent."""
     unit = user_unit(

@@ -214,7 +214,10 @@ def full_disk(path: Path) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     to_owner_with_folder(path)
-    with contextlib.suppress(OSError), open(path.with_name("filler"), "wb", buffering=0) as file:  # noqa: PTH123 – unbuffered, so that the end is an error here
+    with (
+        contextlib.suppress(OSError),
+        open(path.with_name("filler"), "wb", buffering=0) as file,
+    ):  # unbuffered, so that the end is an error here
         while True:
             file.write(b"x" * 4096)
 

@@ -196,7 +196,7 @@ async def test_a_folder_that_looks_the_same(
     folder.rmdir()
     folder.mkdir()
     async with asyncio.timeout(LIMIT):
-        while not folders.keep([str(folder)]):  # noqa: ASYNC110 – watchdog sets no event
+        while not folders.keep([str(folder)]):  # watchdog sets no event
             await asyncio.sleep(0.01)
     folders.stop()
 

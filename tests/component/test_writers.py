@@ -129,7 +129,7 @@ class Desk:
         """In the end all clients hold the latest login, and nothing of the person's is lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END):
-                while not self._right():  # noqa: ASYNC110 – nobody could set an event
+                while not self._right():  # nobody could set an event
                     await asyncio.sleep(0.02)
         assert self.house.held(SHOP) == {f"u{self.number}"}, kind
         for place, lines in self.lines.items():
@@ -191,7 +191,7 @@ async def desk(folder: Path, seed: int) -> AsyncIterator[Desk]:
             path.write_text("# mine\n")
         house.servers_json.write_text('{"Servers": {}}\n')
         watch.watch(client.path for client in house.clients)
-        here = Desk(house, random.Random(seed))  # noqa: S311 – no secret
+        here = Desk(house, random.Random(seed))  # no secret
         here.rotate()
         try:
             await here.comes_right("nobody", house.pgpass)
@@ -208,7 +208,7 @@ def turns() -> list[tuple[str, str]]:
     kinds = [(kind, name) for kind in sorted(texts) for name in (".pgpass", ".pg_service.conf")]
     kinds += [(kind, "servers.json") for kind in JSON]
     found = [kinds[number % len(kinds)] for number in range(DESKS * TURNS)]
-    random.Random(1).shuffle(found)  # noqa: S311 – likewise
+    random.Random(1).shuffle(found)
     return found
 
 

@@ -218,7 +218,7 @@ async def test_a_login_that_a_service_cannot_see(flat: Flat) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_adoption_is_offered(flat: Flat, kept: bool) -> None:  # noqa: FBT001 – a column of the table
+async def test_adoption_is_offered(flat: Flat, kept: bool) -> None:  # a column of the table
     """A server made by hand is named, and kept working only if the person likes."""
     login = flat.house.login()
     flat.pgadmin.ask(

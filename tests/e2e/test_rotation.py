@@ -77,7 +77,9 @@ async def begin(house: House, daemon: Program, app: str = APP, service: str = AP
 
 
 @pytest.mark.parametrize("new_user", [True, False], ids=["user and password", "password only"])
-async def test_rotated_by_the_heroku_cli(house: House, new_user: bool) -> None:  # noqa: FBT001 – pytest passes it by name
+async def test_rotated_by_the_heroku_cli(
+    house: House, new_user: bool
+) -> None:  # pytest passes it by name
     """After `heroku pg:credentials:rotate` every client follows within a poll and a second."""
     house.world.data.manner = Manner(user=new_user)
     house.configure(SHOP)

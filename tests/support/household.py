@@ -148,7 +148,7 @@ class Household:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that real threads bring about, five seconds at most."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 – nobody could set an event
+        while not condition():  # nobody could set an event
             await asyncio.sleep(0.001)
 
 

@@ -57,7 +57,7 @@ class Database:
     def insert(self, row: Mapping[str, Any]) -> int:
         """A server that pgAdmin's window or import makes; its number."""
         columns, marks = ", ".join(row), ", ".join("?" * len(row))
-        sql = f"INSERT INTO server ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608 – the test's names
+        sql = f"INSERT INTO server ({columns}) VALUES ({marks}) RETURNING id"  # the test's names
         return int(self.ask(sql, *row.values())[0][0])
 
     def servers(self) -> dict[int, dict[str, Any]]:

@@ -281,7 +281,7 @@ class Session:
             if not looked.works:
                 return QueryTool(self, server, 0), looked
         name, database = next(iter(self._databases[server.id].items()))
-        number = random.randrange(1, 9_999_999)  # noqa: S311 – the page's own way to number its tabs
+        number = random.randrange(1, 9_999_999)  # the page's own way to number its tabs
         answer = await self.ask(
             "POST",
             f"/sqleditor/initialize/sqleditor/{number}/{server.place}/{database}",

@@ -258,7 +258,7 @@ class RunningPgAdmin:
             values |= {"user_id": ids[0], "servergroup_id": ids[1]}
             return int(
                 connection.execute(
-                    f"INSERT INTO server ({', '.join(values)})"  # noqa: S608 – names of columns, of a test's own
+                    f"INSERT INTO server ({', '.join(values)})"  # names of columns, of a test's own
                     f" VALUES ({', '.join('?' * len(values))}) RETURNING id",
                     list(values.values()),
                 ).fetchone()[0]
@@ -273,7 +273,9 @@ class RunningPgAdmin:
             connection.execute("DELETE FROM sharedserver")
             connection.execute("DELETE FROM server")
             first = "SELECT min(id) FROM servergroup GROUP BY user_id"
-            connection.execute(f"DELETE FROM servergroup WHERE id NOT IN ({first})")  # noqa: S608 – made of constants
+            connection.execute(
+                f"DELETE FROM servergroup WHERE id NOT IN ({first})"
+            )  # made of constants
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ CONTROL_TOKEN = Secret("CANARY-control")
 
 def dice(seed: int) -> random.Random:
     """Randomness that falls the same way each time."""
-    return random.Random(seed)  # noqa: S311 – names and passwords of a test are no secrets
+    return random.Random(seed)  # names and passwords of a test are no secrets
 
 
 @dataclass

@@ -287,7 +287,7 @@ def test_a_wait_is_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
         return tuple(engine._cases)
 
     async def pause(_clock: HastyClock, _seconds: float) -> None:
-        while not asked:  # noqa: ASYNC110 – nobody could set an event
+        while not asked:  # nobody could set an event
             await asyncio.sleep(0.001)
         desk.prober.outcome = Outcome.WORKS
 

@@ -428,7 +428,7 @@ def test_history_of_several(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_history_of_a_stranger(desk: Desk, stored: bool) -> None:  # noqa: FBT001 – a parameter of the test
+def test_history_of_a_stranger(desk: Desk, stored: bool) -> None:  # a parameter of the test
     """A database nobody knows is exit code 1, with a suggestion where one is near."""
     if stored:
         desk.rotated()

@@ -42,7 +42,7 @@ def test_what_a_client_is_called(
     editor: TextClient,
     kind: str,
     label: str,
-    private: bool,  # noqa: FBT001 – a column of the table above
+    private: bool,  # a column of the table above
 ) -> None:
     """In the configuration, and in the person's words; a file with passwords is private."""
     assert (editor.kind, editor.label, editor.private) == (kind, label, private)

@@ -260,7 +260,7 @@ async def test_events_that_come_together_are_one_commit(
 async def test_prefer_writes_what_cannot_be_proven(
     tmp_path: Path,
     outcome: Outcome,
-    at_once: bool,  # noqa: FBT001 – a parameter of the table
+    at_once: bool,  # a parameter of the table
 ) -> None:
     """Under `prefer` a login that nobody could try is written at once, and a refused one after its second chances; both are called unproven."""
     shop = database("shop", ProbePolicy.PREFER)

@@ -91,7 +91,7 @@ async def test_a_spinning_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("support.fake_clock.TOO_MANY_TURNS", 100)
 
     async def spin() -> None:
-        while True:  # noqa: ASYNC110 – never waiting is its purpose
+        while True:  # never waiting is its purpose
             await asyncio.sleep(0)
 
     task = asyncio.create_task(spin())

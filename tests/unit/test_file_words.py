@@ -113,7 +113,9 @@ def test_a_file_that_changed_is_another_one(tmp_path: Path) -> None:
     [(0o600, False, 0o600), (0o640, True, 0o600), (0o604, True, 0o600), (0o755, True, 0o700),
      (0o601, True, 0o600), (0o400, False, 0o400), (None, False, 0o600)],
 )  # fmt: skip
-def test_who_may_read_it(mode: int | None, loose: bool, private: int) -> None:  # noqa: FBT001 – a column of the table above
+def test_who_may_read_it(
+    mode: int | None, loose: bool, private: int
+) -> None:  # a column of the table above
     """What others may do is taken away where it must be, and nothing is added."""
     snapshot = Snapshot(PATH, PATH, b"", mode=mode)
     assert snapshot.loose is loose

@@ -135,7 +135,9 @@ def test_a_host_made_by_hand_is_checked_as_well() -> None:
         ("https://api.heroku.com:8443", False),
     ],
 )
-def test_hosts_that_the_cli_would_replace_by_the_real_heroku(text: str, known: bool) -> None:  # noqa: FBT001 – a table's column
+def test_hosts_that_the_cli_would_replace_by_the_real_heroku(
+    text: str, known: bool
+) -> None:  # a table's column
     """Hosts that the Heroku CLI takes for invalid are told apart: it would ask the real Heroku."""
     assert HerokuHost.from_env({"HEROKU_HOST": text}).is_known_to_cli is known
 
@@ -162,7 +164,7 @@ def test_only_heroku_itself_is_the_usual_one() -> None:
         ("http://127.0.0.1:5000", "https://logs-api.heroku.com/sessions/x", False),
     ],
 )
-def test_where_a_log_may_be_read(heroku: str, url: str, allowed: bool) -> None:  # noqa: FBT001 – a table's column
+def test_where_a_log_may_be_read(heroku: str, url: str, allowed: bool) -> None:  # a table's column
     """A log comes over https, or from this machine where that is what stands for Heroku."""
     assert HerokuHost.from_env({"HEROKU_HOST": heroku}).allows_log(url) is allowed
 

@@ -295,6 +295,6 @@ def test_nothing_of_a_machine_or_a_registry() -> None:
         ("https://example.com/root/x", False), ("$HOME/x", False),
     ],
 )  # fmt: skip
-def test_what_is_foreign(text: str, foreign: bool) -> None:  # noqa: FBT001 – a parameter of the test
+def test_what_is_foreign(text: str, foreign: bool) -> None:  # a parameter of the test
     """The search for registries and folders finds them, and lets examples be."""
     assert bool(FOREIGN.search(text)) is foreign

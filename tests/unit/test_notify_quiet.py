@@ -56,7 +56,7 @@ def test_levels(level: Level, left_out: list[News]) -> None:
         ("12-14", "11:59", False), ("12-14", "14:00", False), ("12-14", "00:00", False),
     ],
 )  # fmt: skip
-def test_quiet_hours(hours: str, moment: str, quiet: bool) -> None:  # noqa: FBT001 – a parameter of the test
+def test_quiet_hours(hours: str, moment: str, quiet: bool) -> None:  # a parameter of the test
     """Quiet hours may go past midnight; their end is not part of them."""
     start, end = (time(int(hour)) for hour in hours.split("-"))
     assert QuietHours(start, end).covers(time.fromisoformat(moment)) is quiet

@@ -658,8 +658,8 @@ ROWS = st.fixed_dictionaries(
 def test_whatever_is_there_our_rows_come_right(
     rows: list[dict[str, Any]],
     edits: list[tuple[int, dict[str, Any] | None]],
-    adopt: bool,  # noqa: FBT001 – hypothesis passes it by name
-    host: bool,  # noqa: FBT001
+    adopt: bool,  # hypothesis passes it by name
+    host: bool,
 ) -> None:
     """After any edits by anybody, our rows are right, others' are untouched, twice changes nothing."""
     editor = PgAdmin("host" if host else "service", "pgadmin4@pgadmin.org", adopt=adopt)

@@ -424,7 +424,7 @@ def test_why_a_pgadmin_is_refused(
         (' "host": "x"', True), ("]", True), ('x "password": "x"', True),
     ],
 )  # fmt: skip
-def test_which_columns_are_shown(line: str, shown: bool) -> None:  # noqa: FBT001 – a column of the table above
+def test_which_columns_are_shown(line: str, shown: bool) -> None:  # a column of the table above
     """A value is shown where its column holds no secret, and where there is none."""
     assert redacted(line) == (line if shown else f' "password": {MASK}')
 

@@ -312,7 +312,7 @@ def test_what_systemd_reports() -> None:
         (Ended(113, "", "Could not find service"), False, "not loaded"),
     ],
 )
-def test_what_launchd_reports(answer: Ended, enabled: bool, state: str) -> None:  # noqa: FBT001 – a column
+def test_what_launchd_reports(answer: Ended, enabled: bool, state: str) -> None:  # a column
     """Its own word for the state, or that the agent is not loaded."""
     report = launchd().report(Answers(answer))
     assert (report.enabled, report.state, report.lingering) == (enabled, state, None)

@@ -139,7 +139,7 @@ def test_paths_are_taken_literally(path: str, text: str) -> None:
 )
 def test_whether_namespaces_are_allowed(
     settings: dict[str, str],
-    allowed: bool,  # noqa: FBT001 – a column of the table
+    allowed: bool,  # a column of the table
     tmp_path: Path,
 ) -> None:
     """The kernel's own settings tell; one it does not know forbids nothing."""

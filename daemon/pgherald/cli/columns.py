@@ -64,9 +64,9 @@ def plain(columns: Sequence[Column]) -> list[str]:
 
 def drawn(columns: Sequence[Column]) -> Table:
     """The table as a terminal shows it."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 – only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD  # only a terminal needs it
+    from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:

@@ -39,10 +39,10 @@ def command(shell: str) -> int:
 
     Exit code 0; 2 when the command line is wrong.
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 – nobody else needs it
+    from click.shell_completion import get_completion_class  # nobody else needs it
 
     found = get_completion_class(shell)
-    assert found is not None  # noqa: S101 – click knows these three
+    assert found is not None  # click knows these three
     click.echo(found(group, {}, "pgherald", VARIABLE).source())
     return EXIT_OK
 
@@ -62,7 +62,7 @@ def from_config(choices: Callable[[Config], Iterable[str]]) -> Complete:
         _parameter: click.Parameter,
         incomplete: str,
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 – as above
+        from click.shell_completion import CompletionItem
 
         # While completing, no command has run yet, and nothing has made this for us.
         given = context.find_root().params.get("config_path")

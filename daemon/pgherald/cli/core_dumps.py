@@ -22,11 +22,11 @@ def forbid() -> None:
     - Windows makes no core files.
     """
     with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415 – not on Windows
+        import resource  # not on Windows
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         with contextlib.suppress(ImportError, OSError, AttributeError):
-            import ctypes  # noqa: PLC0415 – only here
+            import ctypes  # only here
 
             ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)

@@ -22,8 +22,8 @@ def command(invocation: Invocation, *, fast: bool) -> int:
 
     Exit code 0 only if every step was really seen.
     """
-    from pgherald.cli.demo_story import tell  # noqa: PLC0415 – needs the extra packages
-    from pgherald.cli.scratch import scratch  # noqa: PLC0415
+    from pgherald.cli.demo_story import tell  # needs the extra packages
+    from pgherald.cli.scratch import scratch
 
     click.secho("pgherald demo", bold=True)
     click.echo(

@@ -335,7 +335,7 @@ async def _daemon(stage: Stage) -> AsyncIterator[_Log]:
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert child.stderr is not None  # noqa: S101 – asked for above
+    assert child.stderr is not None  # asked for above
     try:
         yield _Log(child.stderr)
     finally:

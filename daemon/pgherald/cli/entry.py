@@ -13,7 +13,7 @@ def main() -> NoReturn:
     """Run the command line, or the daemon where a service manager asks plainly for it; exit."""
     if (asked := plain_run(sys.argv[1:])) is not None:
         _be_the_daemon(*asked)
-    from pgherald.cli.main import main as run  # noqa: PLC0415 – the daemon does without click
+    from pgherald.cli.main import main as run  # the daemon does without click
 
     run()
 
@@ -40,10 +40,10 @@ def plain_run(argv: Sequence[str]) -> tuple[Path | None, Path | None] | None:
 
 def _be_the_daemon(config: Path | None, log_file: Path | None) -> NoReturn:
     try:
-        from pgherald.cli.foreground import run  # noqa: PLC0415 – only the daemon needs it
+        from pgherald.cli.foreground import run  # only the daemon needs it
 
         run(config, log_file, os.environ)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – a person gets a sentence
-        from pgherald.cli.main import ended  # noqa: PLC0415 – brings click, which may come now
+        from pgherald.cli.main import ended  # brings click, which may come now
 
         ended(exc)

@@ -65,7 +65,7 @@ def run(config_path: Path | None, log_file: Path | None, env: Mapping[str, str])
         loop.run_until_complete(daemon.run())
         starts.ended()
     except PgheraldError as exc:
-        from pgherald.cli.main import fail  # noqa: PLC0415 – click, in the end
+        from pgherald.cli.main import fail  # click, in the end
 
         code = fail(exc)
     except Exception as exc:

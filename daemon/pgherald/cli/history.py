@@ -78,7 +78,7 @@ def command(
     if commits:
         if database is not None:
             raise click.UsageError("--commits is about all databases: name none.")
-        from pgherald.cli.commits import show_commits  # noqa: PLC0415 – only this needs the journals
+        from pgherald.cli.commits import show_commits  # only this needs the journals
 
         show_commits(config, limit, as_json=as_json)
         return EXIT_OK
@@ -124,7 +124,7 @@ def _key(store: Store, text: str) -> DatabaseKey:
 
 
 def _unknown(text: str, known: Sequence[str] = ()) -> PgheraldError:
-    import difflib  # noqa: PLC0415 – only a misspelt name needs it
+    import difflib  # only a misspelt name needs it
 
     close = difflib.get_close_matches(text, known, n=1)
     return PgheraldError(

@@ -77,7 +77,7 @@ def command(
     Exit code 0 when every client is current; 1 when something could not be done, each thing
     named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
     """
-    from pgherald.cli.setup.walk import Flags, walk  # noqa: PLC0415 – `--help` needs none of it
+    from pgherald.cli.setup.walk import Flags, walk  # `--help` needs none of it
 
     flags = Flags(
         apps=apps,

@@ -65,14 +65,14 @@ class Invocation:
         Raises:
             ConfigError: it is wrong; lists every problem.
         """
-        from pgherald.config import load  # noqa: PLC0415 – `--help` needs no configuration
+        from pgherald.config import load  # `--help` needs no configuration
 
         return load(self.config_path, self.env)
 
     def outside(self) -> Outside:
         """The real world: this environment, this home, this clock, this network."""
-        from pgherald.clock import SystemClock  # noqa: PLC0415 – only some commands go outside
-        from pgherald.daemon.wiring import Outside  # noqa: PLC0415
+        from pgherald.clock import SystemClock  # only some commands go outside
+        from pgherald.daemon.wiring import Outside
 
         return Outside(self.env, Path.home(), SystemClock())
 
@@ -93,13 +93,13 @@ class _LazyGroup(click.Group):
             nobody_reads()
             return EXIT_OK
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 – click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
         """All commands, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(
         self,
-        ctx: click.Context,  # noqa: ARG002 – click's signature
+        ctx: click.Context,  # click's signature
         cmd_name: str,
     ) -> click.Command | None:
         """Import one command."""
@@ -107,12 +107,12 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"pgherald.cli.{cmd_name}")
         command = module.command
-        assert isinstance(command, click.Command)  # noqa: S101 – tells mypy what the table promises
+        assert isinstance(command, click.Command)  # tells mypy what the table promises
         return fitted(command)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name without importing the commands, or an option."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 – only a shell asks
+        from click.shell_completion import CompletionItem  # only a shell asks
 
         found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
@@ -124,7 +124,7 @@ class _LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
-            import difflib  # noqa: PLC0415 – only a misspelt command needs it
+            import difflib  # only a misspelt command needs it
 
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if not close:
@@ -133,7 +133,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002 – click's signature
+        ctx: click.Context,  # click's signature
         formatter: click.HelpFormatter,
     ) -> None:
         """List the commands without importing them."""

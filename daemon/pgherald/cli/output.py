@@ -38,7 +38,7 @@ def show(columns: Sequence[Column]) -> None:
     if shutil.get_terminal_size().columns < NARROW:
         _paragraphs(columns)
         return
-    from rich.console import Console  # noqa: PLC0415 – only a terminal needs it
+    from rich.console import Console  # only a terminal needs it
 
     console = Console()
     console.print(drawn(fitting(columns, console.width)))

@@ -62,8 +62,8 @@ def command(
     if service is not None:
         found = _by_service(config, service)
     else:
-        assert host is not None  # noqa: S101 – made sure of above
-        assert user is not None  # noqa: S101
+        assert host is not None  # made sure of above
+        assert user is not None
         found = _by_login(config, host, port, lookup.unquoted(user), dbname)
     click.echo(found.reveal())
     return EXIT_OK

@@ -32,7 +32,7 @@ def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda line: click.echo(line, err=True)
         return
-    from rich.console import Console  # noqa: PLC0415 – only a terminal needs it
+    from rich.console import Console  # only a terminal needs it
 
     console, over = Console(stderr=True), threading.Event()
 

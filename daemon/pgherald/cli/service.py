@@ -99,8 +99,8 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – `--help` needs none of it
-    from pgherald.service.steps import apply, lines  # noqa: PLC0415
+    from pgherald.service.setup import refuse_foreign  # `--help` needs none of it
+    from pgherald.service.steps import apply, lines
 
     programs = programs_of(invocation, dry_run=dry_run)
     refuse_foreign(manager, manager.standing(programs))
@@ -132,8 +132,8 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
     Exit code 0, also when there was none; 1 when something failed, or when the service is not
     as pgherald wrote it; 2 when the command line or the configuration is wrong.
     """
-    from pgherald.service.setup import refuse_foreign  # noqa: PLC0415 – as above
-    from pgherald.service.steps import apply, lines  # noqa: PLC0415
+    from pgherald.service.setup import refuse_foreign
+    from pgherald.service.steps import apply, lines
 
     config = invocation.load()
     manager = manager_of(invocation, config)
@@ -165,7 +165,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
     configuration is wrong.
     """
-    from pgherald.quick.held import daemon_runs  # noqa: PLC0415 – as above
+    from pgherald.quick.held import daemon_runs
 
     config = invocation.load()
     manager = manager_of(invocation, config)
@@ -206,7 +206,7 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     Exit code: that of the program that shows it; 1 when it is not there, 2 when the command
     line or the configuration is wrong.
     """
-    from pgherald.service.steps import Run, lines  # noqa: PLC0415 – as above
+    from pgherald.service.steps import Run, lines
 
     manager = manager_of(invocation, invocation.load())
     argv = manager.logs(number, follow=follow)
@@ -219,27 +219,27 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
 def manager_of(invocation: Invocation, config: Config) -> Manager:
     """This platform's service manager."""
     if sys.platform == "win32":
-        from pgherald.service.windows import TaskScheduler  # noqa: PLC0415 – one of the three
+        from pgherald.service.windows import TaskScheduler  # one of the three
 
         return TaskScheduler(invocation.env, config.state_dir, sys.executable)
     if sys.platform == "darwin":
-        from pgherald.service.launchd import Launchd  # noqa: PLC0415
+        from pgherald.service.launchd import Launchd
 
         return Launchd(Path.home())
-    from pgherald.service.systemd import Systemd  # noqa: PLC0415
+    from pgherald.service.systemd import Systemd
 
     return Systemd(invocation.env, Path.home())
 
 
 def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
     """What runs the service manager's programs; nothing does in a dry run."""
-    from pgherald.service.programs import NoPrograms, RealPrograms  # noqa: PLC0415 – as above
+    from pgherald.service.programs import NoPrograms, RealPrograms
 
     return NoPrograms() if dry_run else RealPrograms(invocation.env)
 
 
 def _files(config: Config) -> Files:
-    from pgherald.files import Files  # noqa: PLC0415 – as above
+    from pgherald.files import Files
 
     return Files(config.state_dir / "locks")
 
@@ -248,7 +248,7 @@ def _setup(
     invocation: Invocation, config: Config, *, linger: bool, credential: Path | None
 ) -> tuple[Setup, list[str]]:
     """What the service shall run, and what to say of it."""
-    from pgherald.service.setup import (  # noqa: PLC0415 – as above
+    from pgherald.service.setup import (
         Setup,
         carried,
         outside_home,
@@ -277,7 +277,7 @@ def _setup(
 
 def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> list[str]:
     """What is likely to be missed about the token: the service sees another environment."""
-    from pgherald.service.units import CREDENTIAL  # noqa: PLC0415 – as above
+    from pgherald.service.units import CREDENTIAL
 
     sources = [account.token for account in config.accounts]
     notes = []

@@ -26,9 +26,9 @@ def command(port: int, apps: tuple[str, ...]) -> int:
 
     Exit code 0 when it was told to stop, 1 when it could not start.
     """
-    from pgherald.cli.scratch import scratch  # noqa: PLC0415 – needs the extra packages
-    from pgherald.simulator.seed import APPS  # noqa: PLC0415
-    from pgherald.simulator.server import serve  # noqa: PLC0415
+    from pgherald.cli.scratch import scratch  # needs the extra packages
+    from pgherald.simulator.seed import APPS
+    from pgherald.simulator.server import serve
 
     click.echo("Starting a Postgres …", err=True)
     with scratch("simulator") as (_, cluster):

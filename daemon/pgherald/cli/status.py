@@ -46,7 +46,7 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
         )
     config = invocation.load()
     if watch:
-        from pgherald.cli.watching import watch as watch_it  # noqa: PLC0415 – only a terminal needs it
+        from pgherald.cli.watching import watch as watch_it  # only a terminal needs it
 
         watch_it(lambda: read(config))
         return EXIT_OK

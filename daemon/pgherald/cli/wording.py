@@ -16,7 +16,7 @@ def ago(at: datetime | None, now: datetime | None = None) -> str:
     if at is None:
         return "never"
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
-    if seconds < 2:  # noqa: PLR2004 – "1 s ago" is now
+    if seconds < 2:  # "1 s ago" is now
         return "just now"
     return f"{lasting(timedelta(seconds=seconds))} ago"
 

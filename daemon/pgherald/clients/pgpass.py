@@ -108,7 +108,7 @@ class Pgpass:
         present, _ = _present(block.split(current), {})
         return {key: _held(old.logins[0]) for key, old in present.items()}
 
-    def services(self, current: bytes | None) -> tuple[str, ...]:  # noqa: ARG002 – the protocol's
+    def services(self, current: bytes | None) -> tuple[str, ...]:  # the protocol's
         """None: the format knows no services."""
         return ()
 

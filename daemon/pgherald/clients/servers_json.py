@@ -108,7 +108,8 @@ class ServersJson:
         current: bytes | None,
         wanted: Sequence[Entry],
         *,
-        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # noqa: ARG002 – the protocol's; a server holds one login
+        also: Mapping[DatabaseKey, Sequence[Login]]
+        | None = None,  # the protocol's; a server holds one login
         remove: Collection[DatabaseKey] = (),
     ) -> Edit:
         """Work out the file's new bytes; see `TextClient.plan`.

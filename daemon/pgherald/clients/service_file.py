@@ -50,7 +50,7 @@ class ServiceFile:
         current: bytes | None,
         wanted: Sequence[Entry],
         *,
-        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # noqa: ARG002 – a section holds one login
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # a section holds one login
         remove: Collection[DatabaseKey] = (),
     ) -> Edit:
         """Work out the file's new bytes; see `base.TextClient.plan`.

@@ -3,8 +3,6 @@
 A new kind of client is one class here and one line in `ClientsTable`.
 """
 
-# ruff: noqa: RUF009 – key() and section() make fields, as dataclasses.field() would
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -152,7 +152,7 @@ def _applied(before: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
 
 def _with_values(text: str, wishes: Wishes) -> str:
     """Single values, and clients, set by tomlkit; nothing where it would move other lines."""
-    import tomlkit  # noqa: PLC0415 – only a configuration that is there already needs it
+    import tomlkit  # only a configuration that is there already needs it
 
     document = tomlkit.parse(text)
     if tomlkit.dumps(document) != text:
@@ -182,7 +182,9 @@ def _with_databases(text: str, wishes: Wishes) -> str:
     known = Lines(text).known
     # No value of ours begins a line with a bracket, so these are the headers.
     heads = sorted({at for at in known.values() if lines[at - 1].lstrip().startswith("[")})
-    tables = [known[place] for place in known if len(place) == 2 and place[0] == "databases"]  # noqa: PLR2004 – name and number
+    tables = [
+        known[place] for place in known if len(place) == 2 and place[0] == "databases"
+    ]  # name and number
     if not set(tables) <= set(heads):
         return _in_array(text, wishes)
 
@@ -224,7 +226,7 @@ def _first_place(lines: list[str], known: Mapping[tuple[str | int, ...], int]) -
 
 def _in_array(text: str, wishes: Wishes) -> str:
     """The same where they are written as `databases = [{…}]`."""
-    import tomlkit  # noqa: PLC0415 – as above
+    import tomlkit
 
     document = tomlkit.parse(text)
     array: Any = document["databases"]
@@ -254,6 +256,6 @@ def _quoted(text: str) -> str:
     """A TOML text. One with backslashes, a Windows path say, reads best in single quotes."""
     if "\\" in text and "'" not in text and text.isprintable():
         return f"'{text}'"
-    import tomlkit  # noqa: PLC0415 – as above
+    import tomlkit
 
     return tomlkit.string(text).as_string()

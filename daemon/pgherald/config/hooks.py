@@ -1,7 +1,5 @@
 """The part of the schema that says which programs are run on what happens."""
 
-# ruff: noqa: RUF009 – key() makes fields, as dataclasses.field() would
-
 from __future__ import annotations
 
 from dataclasses import dataclass

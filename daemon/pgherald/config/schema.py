@@ -7,8 +7,6 @@ the documents' tables and completion all come from here.
 The tables of the clients are in `client_tables`.
 """
 
-# ruff: noqa: RUF009 – key() and section() make fields, as dataclasses.field() would
-
 from __future__ import annotations
 
 from dataclasses import dataclass

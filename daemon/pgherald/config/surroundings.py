@@ -65,8 +65,8 @@ class Surroundings:
         """Whether $HEROKU_HOST is on this machine: a simulator, with no allowance to spare."""
         if not (url := self.env.get("HEROKU_HOST")):
             return False
-        import ipaddress  # noqa: PLC0415 – not needed for the real Heroku
-        from urllib.parse import urlsplit  # noqa: PLC0415
+        import ipaddress  # not needed for the real Heroku
+        from urllib.parse import urlsplit
 
         try:
             host = urlsplit(url).hostname or ""

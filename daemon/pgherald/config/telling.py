@@ -1,7 +1,5 @@
 """The part of the schema that says how the person, and other programs, are told."""
 
-# ruff: noqa: RUF009 – key() makes fields, as dataclasses.field() would
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -78,7 +78,7 @@ def quoted(items: Iterable[str]) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "…"?`, or nothing when no known word is near."""
-    import difflib  # noqa: PLC0415 – only a mistake needs it
+    import difflib  # only a mistake needs it
 
     by_case = {item.casefold(): item for item in known}
     close = difflib.get_close_matches(word.casefold(), by_case, n=1)
@@ -96,7 +96,7 @@ def shown(value: Any) -> str:
     might_be_secret = any(sign in value for sign in ("://", "@", "HRKU-")) or _TOKEN.fullmatch(
         value
     )
-    if might_be_secret or len(value) > 60:  # noqa: PLR2004 – longer is a paste, not a slip
+    if might_be_secret or len(value) > 60:  # longer is a paste, not a slip
         return "what stands here"
     return json.dumps(value, ensure_ascii=False)
 
@@ -144,7 +144,7 @@ def _duration(value: Any) -> float:
 
 def _percent(value: Any) -> float:
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not 1 <= int(match[1]) <= 100:  # noqa: PLR2004 – that is what percent means
+    if match is None or not 1 <= int(match[1]) <= 100:  # that is what percent means
         raise Wrong(f'must be a text from "1%" to "100%", not {shown(value)}')
     return int(match[1]) / 100
 
@@ -159,7 +159,7 @@ def _quiet(value: Any) -> QuietHours:
     match = _QUIET.fullmatch(value.strip()) if isinstance(value, str) else None
     try:
         if match is None:
-            raise ValueError  # noqa: TRY301 – the same as an hour 25
+            raise ValueError  # the same as an hour 25
         hours = QuietHours(time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4])))
     except ValueError:
         raise Wrong(f'must be two times of day such as "22:00-07:00", not {shown(value)}') from None

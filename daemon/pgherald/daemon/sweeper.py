@@ -327,8 +327,8 @@ class Sweeper:
 
     async def _discover(self, watched: Watched) -> None:
         """Find databases by the rules. What was found before stays when Heroku is silent."""
-        assert watched.discovery is not None  # noqa: S101 – asked by the caller
-        assert watched.adopt is not None  # noqa: S101 – goes with discovery
+        assert watched.discovery is not None  # asked by the caller
+        assert watched.adopt is not None  # goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = f"discovery:{watched.account.name}"
         names = Names()

@@ -62,8 +62,8 @@ def _told(store: BackgroundStore, news: Sequence[News]) -> None:
 def _desktop(config: Config, outside: Outside) -> Desktop:
     """The person's desktop, and what stands in for it where it shows nothing."""
     # A server's daemon shows nothing, and does without D-Bus and all that.
-    from pgherald.notify.fallback import InTurn, NotifySend, Terminals  # noqa: PLC0415 – see above
-    from pgherald.notify.opening import Opener  # noqa: PLC0415 – likewise
+    from pgherald.notify.fallback import InTurn, NotifySend, Terminals
+    from pgherald.notify.opening import Opener
 
     env, clock = outside.env, outside.clock
     opener = Opener(env, outside.home, config.path)

@@ -84,7 +84,7 @@ def room(folder: Path) -> Iterator[Finding]:
 
 def _journals(folder: Path) -> Iterator[Finding]:
     try:
-        names = os.listdir(folder / "commits")  # noqa: PTH208 – names alone
+        names = os.listdir(folder / "commits")  # names alone
     except OSError:
         return
     if any(name.endswith(".open") for name in names):

@@ -25,8 +25,8 @@ def servers(client: Client, program: int | None) -> Iterator[Finding]:
         client: which one.
         program: version of the installed pgAdmin, as its APP_VERSION_INT, if known.
     """
-    assert client.rows is not None  # noqa: S101 – its logins are in a database
-    assert isinstance(client.editor, PgAdmin)  # noqa: S101 – likewise
+    assert client.rows is not None  # its logins are in a database
+    assert isinstance(client.editor, PgAdmin)
     try:
         snapshot = client.rows.read(client.path)
         if snapshot.content is None:

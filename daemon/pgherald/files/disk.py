@@ -163,7 +163,7 @@ class Disk:
         Raises:
             OSError: with a number in `UNABLE` where that is not possible.
         """
-        import ctypes  # noqa: PLC0415 – slow to import, and only needed to replace a file
+        import ctypes  # slow to import, and only needed to replace a file
 
         names = os.fsencode(one), os.fsencode(other)
         libc: Any = ctypes.CDLL(None, use_errno=True) if self.posix else None
@@ -192,7 +192,7 @@ class Disk:
         """
         if sys.platform != "linux":
             return None
-        import fcntl  # noqa: PLC0415 – there is none on Windows
+        import fcntl  # there is none on Windows
 
         try:
             # By default the kernel would ask for the lease with a signal that ends us.
@@ -218,7 +218,7 @@ class Disk:
 
     def listdir(self, path: Path) -> list[str]:
         """Names in a folder, in no order."""
-        return os.listdir(path)  # noqa: PTH208 – the primitive itself
+        return os.listdir(path)  # the primitive itself
 
     def rmtree(self, path: Path) -> None:
         """Delete a folder with all that is in it; links in it are deleted, not followed."""
@@ -234,7 +234,7 @@ class Disk:
         Raises:
             sqlite3.Error: likewise.
         """
-        import sqlite3  # noqa: PLC0415 – quick commands have nothing to do with it
+        import sqlite3  # quick commands have nothing to do with it
 
         # Not `mode=ro`: a journal that a killed program left behind could not be rolled back.
         uri = f"{path.as_uri()}?mode=rw"

@@ -97,7 +97,7 @@ class Kept:
             ChangedMeanwhile: that was not what was read, or is being written. It is in its
                 place again.
         """
-        assert staged.temp is not None  # noqa: S101 – a file's always lies somewhere
+        assert staged.temp is not None  # a file's always lies somewhere
         aside, target = staged.aside, staged.target
         self._disk.replace(staged.temp, aside)
         try:

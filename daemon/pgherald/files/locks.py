@@ -59,9 +59,9 @@ class Locks:
         Raises:
             FileTrouble: another pgherald held it all that time.
         """
-        import hashlib  # noqa: PLC0415 – like the next one, slow to import and seldom needed
+        import hashlib  # like the next one, slow to import and seldom needed
 
-        import filelock  # noqa: PLC0415 – brings asyncio along, which quick commands do without
+        import filelock  # brings asyncio along, which quick commands do without
 
         self._own.make_way_for_folder(self._folder)
         self._own.private_folder(self._folder)
@@ -97,7 +97,7 @@ def exclusive(path: Path, who: str, own: OwnFiles) -> Iterator[None]:
         AlreadyRunning: somebody else holds it; names the process, if known.
         FileTrouble: the system does not let us.
     """
-    import filelock  # noqa: PLC0415
+    import filelock
 
     own.private_folder(path.parent)
     note = path.with_name(f"{path.name}.pid")

@@ -139,7 +139,7 @@ class OwnFiles:
             self.set_aside(path, ".old")
         with reported(path, "written"):
             fd = self._disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE_FILE)
-        return open(fd, "a", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123 – it is a descriptor
+        return open(fd, "a", encoding="utf-8", errors="replace", buffering=1)  # it is a descriptor
 
     def rename_own(self, source: Path, target: Path) -> None:
         """Give a file or folder of pgherald's own another name in the same folder."""

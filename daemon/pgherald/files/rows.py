@@ -129,7 +129,7 @@ class Rows:
         """
         refuse_unwritable(self._disk, snapshot, in_place=True)
 
-    def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:  # noqa: ARG002 – as for a file
+    def stage(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Staged:  # as for a file
         """See whether the change could be made now, and make none.
 
         All that is likely to fail fails here, before any client is touched.
@@ -149,7 +149,7 @@ class Rows:
         with self._open(over.path, write=True) as run, _transaction(run, keep=True):
             if drawn(_now(run, image)) != over.content:
                 raise _changed(over.path)
-            assert over.content is not None  # noqa: S101 – it was compared
+            assert over.content is not None  # it was compared
             _change(run, json.loads(over.content), image)
             if drawn(_now(run, image)) != staged.content:
                 # A trigger, or a column of another kind than pgAdmin's.
@@ -254,7 +254,7 @@ def _table(run: _Run, name: str, wanted: Sequence[str] | None) -> dict[str, Any]
     if not there:
         return {"columns": [], "rows": {}}
     listed = ", ".join(map(_quoted, columns))
-    rows = run(f"SELECT {ROW}, {listed} FROM {_quoted(name)}")  # noqa: S608 – names from the schema, quoted
+    rows = run(f"SELECT {ROW}, {listed} FROM {_quoted(name)}")  # names from the schema, quoted
     return {
         "columns": columns,
         "rows": {
@@ -271,7 +271,7 @@ def _now(run: _Run, image: Image) -> Image:
             columns = sorted(part["columns"])
             listed = ", ".join(map(_quoted, columns)) or "1"
             found = run(
-                f"SELECT {listed} FROM {_quoted(table)} WHERE {ROW} = ?",  # noqa: S608 – quoted
+                f"SELECT {listed} FROM {_quoted(table)} WHERE {ROW} = ?",  # quoted
                 (int(number),),
             )
             row = dict(zip(columns, map(_plain, found[0]), strict=False)) if found else None
@@ -285,7 +285,7 @@ def _now(run: _Run, image: Image) -> Image:
 def _more(run: _Run, table: str, number: str, known: Sequence[str]) -> Row:
     """What somebody has put into a row that is to go: such a row is not deleted."""
     default = {str(row[1]): row[4] for row in run(f"PRAGMA table_info({_quoted(table)})")}
-    whole = run(f"SELECT * FROM {_quoted(table)} WHERE {ROW} = ?", (int(number),))[0]  # noqa: S608 – quoted
+    whole = run(f"SELECT * FROM {_quoted(table)} WHERE {ROW} = ?", (int(number),))[0]  # quoted
     return {
         name: _plain(value)
         for name, value in zip(default, whole, strict=True)
@@ -305,17 +305,17 @@ def _change(run: _Run, before: Image, after: Image) -> None:
                 columns = {name: v for name, v in columns.items() if v != old["columns"][name]}
             values = [_stored(value) for value in columns.values()]
             if not part["there"]:
-                run(f"DELETE FROM {name} WHERE {ROW} = ?", (int(number),))  # noqa: S608 – quoted
+                run(f"DELETE FROM {name} WHERE {ROW} = ?", (int(number),))  # quoted
             elif old["there"]:
                 sets = ", ".join(f"{_quoted(column)} = ?" for column in columns)
                 run(
-                    f"UPDATE {name} SET {sets} WHERE {ROW} = ?",  # noqa: S608 – quoted
+                    f"UPDATE {name} SET {sets} WHERE {ROW} = ?",  # quoted
                     (*values, int(number)),
                 )
             else:
                 listed = ", ".join(map(_quoted, columns))
                 marks = ", ".join("?" for _ in columns)
-                run(f"INSERT INTO {name} ({listed}) VALUES ({marks})", values)  # noqa: S608 – quoted
+                run(f"INSERT INTO {name} ({listed}) VALUES ({marks})", values)  # quoted
 
 
 def _quoted(name: str) -> str:

@@ -100,12 +100,12 @@ class Staged:
     @property
     def aside(self) -> Path:
         """Where that which it replaces is kept."""
-        assert self.temp is not None  # noqa: S101 – a file's always lies somewhere
+        assert self.temp is not None  # a file's always lies somewhere
         return temporary.aside_path(self.temp)
 
 
 def digest(content: bytes | None) -> str | None:
     """SHA-256 in hex; None for no file."""
-    import hashlib  # noqa: PLC0415 – brings OpenSSL along, which quick commands do without
+    import hashlib  # brings OpenSSL along, which quick commands do without
 
     return None if content is None else hashlib.sha256(content).hexdigest()

@@ -150,7 +150,7 @@ def _is_ours_alone(gid: int, euid: int) -> bool:
     """Whether a group holds nobody but root and ourselves."""
     if gid in _ROOTS_GROUPS:
         return True
-    import grp  # noqa: PLC0415 – Windows has none
+    import grp  # Windows has none
 
     name = _name_of(euid)
     try:
@@ -163,7 +163,7 @@ def _is_ours_alone(gid: int, euid: int) -> bool:
 
 
 def _name_of(uid: int) -> str | None:
-    import pwd  # noqa: PLC0415 – Windows has none
+    import pwd  # Windows has none
 
     try:
         return pwd.getpwuid(uid).pw_name

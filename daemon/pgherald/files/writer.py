@@ -106,7 +106,7 @@ class Files(OwnFiles):
                     return snapshot
         raise ChangedMeanwhile("is being written by another program", path=path)
 
-    def again(self, path: Path, image: bytes | None) -> Snapshot:  # noqa: ARG002 – as for rows
+    def again(self, path: Path, image: bytes | None) -> Snapshot:  # as for rows
         """The file as it is now; see `medium.Medium.again`."""
         return self.read(path)
 
@@ -269,7 +269,7 @@ class Files(OwnFiles):
 
     def discard(self, staged: Staged) -> None:
         """Delete staged content that is not wanted, as far as the system lets us."""
-        assert staged.temp is not None  # noqa: S101 – a file's always lies somewhere
+        assert staged.temp is not None  # a file's always lies somewhere
         temp.drop(self._disk, staged.temp)
 
     def tighten(self, snapshot: Snapshot) -> Snapshot:
@@ -358,7 +358,7 @@ class Files(OwnFiles):
         return None
 
     def _take_place(self, staged: Staged, over: Snapshot) -> None:
-        assert staged.temp is not None  # noqa: S101 – likewise
+        assert staged.temp is not None
         if over.content is not None:
             return self._kept.swap(staged, over)
         try:

@@ -88,22 +88,22 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
         what: whose answer it is, such as `shop-production`; for the title.
         now: the wall clock, for "ask again in".
     """
-    if answer.status >= 500:  # noqa: PLR2004 – HTTP: a server's error
+    if answer.status >= 500:  # HTTP: a server's error
         return Unavailable(f"Heroku has a problem of its own ({answer.status})")
-    if answer.status == 429:  # noqa: PLR2004 – HTTP: too many requests
+    if answer.status == 429:  # HTTP: too many requests
         return RateLimited(
             "Heroku's limit of requests is used up",
             "Other programs use the same account: Heroku allows 4500 requests an hour.",
             retry_at=_retry_at(answer.headers, now),
         )
     body = _error_body(answer)
-    if body is None or answer.status < 400:  # noqa: PLR2004 – HTTP: refusals begin here
+    if body is None or answer.status < 400:  # HTTP: refusals begin here
         return NotHeroku(f"What answers is not Heroku: an odd status {answer.status}")
     return _refusal(answer.status, body, what)
 
 
 def _refusal(status: int, body: Mapping[str, Any], what: str) -> HerokuError:
-    if status == 403:  # noqa: PLR2004 – HTTP: forbidden
+    if status == 403:  # HTTP: forbidden
         narrow = "scope" in str(body.get("message"))
         found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else _NO_ENTRY)
     else:

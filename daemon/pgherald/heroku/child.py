@@ -96,12 +96,12 @@ class _Child(asyncio.SubprocessProtocol):
         self.exited = asyncio.Event()
         self.spoken = asyncio.Event()
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 – asyncio's signature
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # asyncio's signature
         self.output += data[: _OUTPUT_LIMIT - len(self.output)]
         if b"\n" in data:
             self.spoken.set()
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 – asyncio's signature
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # asyncio's signature
         self.spoken.set()
 
     def process_exited(self) -> None:
@@ -114,7 +114,7 @@ if sys.platform == "win32":  # pragma: no cover – runs on Windows only
         return {"creationflags": subprocess.CREATE_NO_WINDOW}
 
     def _kill_group(pid: int) -> None:
-        subprocess.run(  # noqa: S603 – a fixed command and a number
+        subprocess.run(  # a fixed command and a number
             ["taskkill", "/F", "/T", "/PID", str(pid)],  # noqa: S607 – where Windows is installed differs
             check=False,
             capture_output=True,

@@ -43,7 +43,7 @@ class Chat:
         if self._urls:
             _silence()
             try:
-                import apprise  # noqa: F401, PLC0415 – heavy and optional; asked for now so that a missing one shows at the start
+                import apprise  # noqa: F401 – heavy and optional; asked for now so that a missing one shows at the start
             except ImportError:
                 raise MissingTool(
                     "`[notifications] urls` needs the package apprise",
@@ -73,7 +73,7 @@ class Chat:
 
 
 def _post(url: Secret, notice: Notice) -> bool:
-    import apprise  # noqa: PLC0415 – heavy, and only there when wanted
+    import apprise  # heavy, and only there when wanted
 
     service = apprise.Apprise.instantiate(url.reveal())
     if service is None:  # not a URL that apprise knows

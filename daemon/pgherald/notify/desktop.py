@@ -158,7 +158,7 @@ class NoDesktop(Backend):
     name = "none"
     too_slow = "the platform does not answer"
 
-    async def _send(self, notice: Notice) -> None:  # noqa: ARG002 – there is nobody to show it
+    async def _send(self, notice: Notice) -> None:  # there is nobody to show it
         raise NotShown("this platform has no notifications that pgherald knows")
 
 
@@ -189,15 +189,15 @@ def desktop_for(
         opener: does what a button promises, where the platform has buttons; None for none.
     """
     if platform == "darwin":
-        from pgherald.notify.macos import MacDesktop  # noqa: PLC0415 – only this platform needs it
+        from pgherald.notify.macos import MacDesktop  # only this platform needs it
 
         return MacDesktop(clock, environ=environ)
     if platform == "win32":
-        from pgherald.notify.windows import WindowsDesktop  # noqa: PLC0415 – only this platform needs it
+        from pgherald.notify.windows import WindowsDesktop  # only this platform needs it
 
         return WindowsDesktop(clock, environ=environ)
     if platform == "linux":
-        from pgherald.notify.linux import LinuxDesktop  # noqa: PLC0415 – only this platform needs it
+        from pgherald.notify.linux import LinuxDesktop  # only this platform needs it
 
         return LinuxDesktop(clock, environ=environ, opener=opener)
     return NoDesktop(clock)

@@ -91,7 +91,7 @@ class Terminals(Backend):
         if who is None:
             raise NotShown("`who` is not there to name the terminals")
         try:
-            asked = subprocess.run(  # noqa: S603 – a fixed command
+            asked = subprocess.run(  # a fixed command
                 [who],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -179,7 +179,9 @@ class LinuxDesktop(Backend):
         """
         fields = signal.header.fields
         what = fields.get(HeaderFields.member)
-        if fields.get(HeaderFields.interface) != _NAME or len(signal.body) != 2:  # noqa: PLR2004 – the standard's signals
+        if (
+            fields.get(HeaderFields.interface) != _NAME or len(signal.body) != 2
+        ):  # the standard's signals
             return
         number, detail = signal.body
         notice = (fields.get(HeaderFields.sender, ""), number)
@@ -189,7 +191,7 @@ class LinuxDesktop(Backend):
             self._open(Action(detail))
 
     def _open(self, action: Action) -> None:
-        assert self._opener is not None  # noqa: S101 – tells mypy what a button means
+        assert self._opener is not None  # tells mypy what a button means
         opening = asyncio.create_task(self._opener.open(action))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)

@@ -66,7 +66,7 @@ async def run(argv: Sequence[str], *, stdin: str, environ: Mapping[str, str]) ->
         NotShown: it is not there, or it failed; says which.
     """
     try:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 – starting takes no time; a list, so no shell looks at the texts
+        process = subprocess.Popen(  # noqa: ASYNC220 – starting takes no time; a list, so no shell looks at the texts
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -24,7 +24,7 @@ async def presence(platform: str, environ: Mapping[str, str], clock: Clock) -> s
         NotShown: there is nobody; says why.
     """
     if platform == "linux":
-        from pgherald.notify.linux import LinuxDesktop  # noqa: PLC0415 – only this platform needs it
+        from pgherald.notify.linux import LinuxDesktop  # only this platform needs it
 
         desktop = LinuxDesktop(clock, environ=environ)
         try:

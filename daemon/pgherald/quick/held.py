@@ -23,7 +23,7 @@ def is_held(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        import fcntl  # noqa: PLC0415 – only Unix has it
+        import fcntl  # only Unix has it
     except ImportError:
         return _is_held_elsewhere(path)
     try:
@@ -36,7 +36,7 @@ def is_held(path: Path) -> bool:
 
 
 def _is_held_elsewhere(path: Path) -> bool:
-    import filelock  # noqa: PLC0415 – brings asyncio along
+    import filelock  # brings asyncio along
 
     lock = filelock.FileLock(path, mode=0o600, thread_local=False)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def default_path() -> Path:
     """Where the configuration is when nobody says otherwise."""
-    import platformdirs  # noqa: PLC0415 – not needed where the file is named
+    import platformdirs  # not needed where the file is named
 
     return platformdirs.user_config_path("pgherald", appauthor=False) / "config.toml"
 
@@ -55,7 +55,7 @@ def state_dir(
         return Path(expand(named, env, platform)).absolute()
     if text is not None:
         return file.parent / expand(text, env, platform)
-    import platformdirs  # noqa: PLC0415 – not needed where the folder is named
+    import platformdirs  # not needed where the folder is named
 
     return platformdirs.user_state_path("pgherald", appauthor=False)
 

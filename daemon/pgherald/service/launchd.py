@@ -40,7 +40,7 @@ class Launchd:
         self._log = home / "Library" / "Logs" / "pgherald.log"
         self._session = f"gui/{os.getuid() if account is None else account}"
 
-    def standing(self, programs: Programs) -> Standing:  # noqa: ARG002 – another manager asks a program
+    def standing(self, programs: Programs) -> Standing:  # another manager asks a program
         """As in `Manager`."""
         return standing(read(self.file))
 
@@ -79,7 +79,7 @@ class Launchd:
         """As in `Manager`."""
         return ["tail", "-n", str(number), *(["-F"] if follow else []), str(self._log)]
 
-    def remarks(self, setup: Setup) -> list[str]:  # noqa: ARG002 – the same whatever it is
+    def remarks(self, setup: Setup) -> list[str]:  # the same whatever it is
         """As in `Manager`."""
         return ["It runs while you are logged in."]
 

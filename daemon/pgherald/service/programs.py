@@ -72,7 +72,7 @@ class RealPrograms:
     def run(self, argv: Sequence[str]) -> Ended:
         """As in `Programs`. Their words come in English, so that they can be read."""
         try:
-            done = subprocess.run(  # noqa: S603 – a list, so no shell looks at it
+            done = subprocess.run(  # a list, so no shell looks at it
                 argv,
                 env={**self._env, "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ class RealPrograms:
     def show(self, argv: Sequence[str]) -> int:
         """As in `Programs`."""
         try:
-            return subprocess.run(argv, env=self._env, check=False).returncode  # noqa: S603 – likewise
+            return subprocess.run(argv, env=self._env, check=False).returncode
         except OSError as exc:
             raise _missing(argv[0], exc) from None
 
@@ -100,11 +100,11 @@ class RealPrograms:
 class NoPrograms:
     """Runs nothing, for a dry run: whatever is asked answers that it found nothing."""
 
-    def run(self, argv: Sequence[str]) -> Ended:  # noqa: ARG002 – the shape of `Programs`
+    def run(self, argv: Sequence[str]) -> Ended:  # the shape of `Programs`
         """As in `Programs`."""
         return Ended(1, "", "")
 
-    def show(self, argv: Sequence[str]) -> int:  # noqa: ARG002 – likewise
+    def show(self, argv: Sequence[str]) -> int:
         """As in `Programs`."""
         return 1
 

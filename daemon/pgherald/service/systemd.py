@@ -48,7 +48,7 @@ class Systemd:
         self._sandbox = namespaces_allowed() if sandbox is None else sandbox
         self._account = str(os.getuid() if account is None else account)
 
-    def standing(self, programs: Programs) -> Standing:  # noqa: ARG002 – another manager asks a program
+    def standing(self, programs: Programs) -> Standing:  # another manager asks a program
         """As in `Manager`."""
         return standing(read(self.file))
 

@@ -122,7 +122,7 @@ class TaskScheduler:
         script = f"Get-Content -Encoding UTF8 -LiteralPath '{path}' -Tail {number}{wait}"
         return ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", script]
 
-    def remarks(self, setup: Setup) -> list[str]:  # noqa: ARG002 – the same whatever it is
+    def remarks(self, setup: Setup) -> list[str]:  # the same whatever it is
         """As in `Manager`."""
         return ["It runs while you are logged on."]
 

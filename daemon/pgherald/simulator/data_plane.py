@@ -152,7 +152,7 @@ class DataPlane:
         """
         if not CREDENTIAL_NAME.fullmatch(name) or name == DEFAULT or name in data.credentials:
             raise Refused.invalid(f"Credential name {name} is already taken or not allowed")
-        taken = f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"  # noqa: S608 – it matched CREDENTIAL_NAME
+        taken = f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"  # it matched CREDENTIAL_NAME
         if await self._backend.execute(taken):
             raise Refused.invalid(f"Credential name {name} is taken by another simulated database")
         role = Role(name, self._world.mint.password())

@@ -254,7 +254,9 @@ def _scope_headers(token: Token, scope: str) -> dict[str, str]:
 
 def _request_ids(request: Request, own: str) -> str:
     sent = request.headers.get("request-id", "")
-    return f"{sent},{own}" if sent and len(sent) < 1000 else own  # noqa: PLR2004 – a bound, so that it cannot grow without end
+    return (
+        f"{sent},{own}" if sent and len(sent) < 1000 else own
+    )  # a bound, so that it cannot grow without end
 
 
 async def read_body(request: Request) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Cluster:
         await self._end_all("usename", role)
 
     async def _end_all(self, column: str, value: str) -> None:
-        from psycopg import sql  # noqa: PLC0415 – slow to import
+        from psycopg import sql  # slow to import
 
         query = (
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -154,13 +154,13 @@ class Cluster:
         await self._run(query, column=sql.Identifier(column), value=sql.Literal(value))
 
     async def _order(self, statement: str, *, dbname: str = "postgres", **names: str) -> None:
-        from psycopg import sql  # noqa: PLC0415 – slow to import
+        from psycopg import sql  # slow to import
 
         parts = {key: sql.Identifier(name) for key, name in names.items()}
         await self._run(statement, dbname=dbname, **parts)
 
     async def _give_password(self, statement: str, name: str, password: Secret) -> None:
-        from psycopg import sql  # noqa: PLC0415 – slow to import
+        from psycopg import sql  # slow to import
 
         async with self._connection() as connection:
             # Computed on this side, so that the password is in no statement and no log.
@@ -170,7 +170,7 @@ class Cluster:
         await self._run(statement, name=sql.Identifier(name), verifier=sql.Literal(verifier))
 
     async def _run(self, statement: str, *, dbname: str = "postgres", **parts: Composable) -> None:
-        from psycopg import sql  # noqa: PLC0415 – slow to import
+        from psycopg import sql  # slow to import
 
         template = sql.SQL(statement)
         async with self._connection(dbname) as connection:
@@ -181,7 +181,7 @@ class Cluster:
         self, dbname: str = "postgres"
     ) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
         """A connection of its own for each task, so that nobody waits for anybody."""
-        import psycopg  # noqa: PLC0415 – slow to import
+        import psycopg  # slow to import
 
         password = self._server.password
         login = Login(HOST, self.port, dbname, SUPERUSER, password, "verify-full")

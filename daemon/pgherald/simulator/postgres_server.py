@@ -124,7 +124,7 @@ class Server:
             *(f"--username={SUPERUSER}", "--pwfile", password_file),
         ]
         with self._log() as log:
-            made = subprocess.run(  # noqa: S603 – no shell, and nothing of it comes from outside
+            made = subprocess.run(  # no shell, and nothing of it comes from outside
                 argv, stdout=log, timeout=START_LIMIT, check=False, **self._options()
             )
         if made.returncode:
@@ -152,7 +152,7 @@ class Server:
         argv: list[str | Path] = [self._binaries.postgres, "-D", self.home / "data"]
         argv += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log() as log:
-            process = subprocess.Popen(argv, stdout=log, **self._options())  # noqa: S603 – as above
+            process = subprocess.Popen(argv, stdout=log, **self._options())
         self._process = process
         return process
 

@@ -97,7 +97,7 @@ class Simulator:
         """
         control_token = Secret(secrets.token_urlsafe(16))
         with _listen(host, port) as listener, _extra_demo():
-            from pgherald.simulator.application import build  # noqa: PLC0415 – needs the extra `demo`
+            from pgherald.simulator.application import build  # needs the extra `demo`
 
             app = build(world, control_token)
             server = _server(app.front)
@@ -239,7 +239,7 @@ def _extra_demo() -> Iterator[None]:
 
 def _server(front: Front) -> Server:
     """A uvicorn that says nothing and leaves the signals to the program around it."""
-    import uvicorn  # noqa: PLC0415 – needs the extra `demo`
+    import uvicorn  # needs the extra `demo`
 
     class Quiet(uvicorn.Server):
         def __init__(self, config: uvicorn.Config) -> None:

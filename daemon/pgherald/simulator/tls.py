@@ -41,9 +41,9 @@ def make_certificate(now: datetime) -> Certificate:
         MissingTool: the extra `demo` is not installed.
     """
     try:
-        from cryptography import x509  # noqa: PLC0415 – needs the extra `demo`
-        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+        from cryptography import x509  # needs the extra `demo`
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
     except ModuleNotFoundError:
         raise MissingTool(
             "The throw-away Postgres needs the package cryptography",

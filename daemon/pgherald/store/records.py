@@ -171,5 +171,5 @@ def _texts(row: sqlite3.Row, name: str) -> tuple[str, ...]:
 
 def _moment(row: sqlite3.Row, name: str) -> datetime:
     found = time_of(_text(row, name))
-    assert found is not None  # noqa: S101 – a text is a moment, or raises
+    assert found is not None  # a text is a moment, or raises
     return found

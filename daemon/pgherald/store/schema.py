@@ -69,7 +69,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables of an older file up to date. To be called within a transaction."""
-    if version < 2:  # noqa: PLR2004 – the version that brought the table
+    if version < 2:  # the version that brought the table
         connection.execute(_PGADMIN)
     set_version(connection)
 

@@ -346,7 +346,7 @@ def diff_lines(editor: TextClient, old: bytes, new: bytes) -> Iterator[str]:
     Lines are compared as they are and shown redacted, so a password that changes is seen
     to change.
     """
-    import difflib  # noqa: PLC0415 – the daemon shows no differences
+    import difflib  # the daemon shows no differences
 
     old_shown, new_shown = editor.redact(old), editor.redact(new)
     matcher = difflib.SequenceMatcher(None, _lines(old), _lines(new), autojunk=False)

@@ -228,7 +228,7 @@ class PostgresProber:
         return _TOO_MUCH if relay.exceeded else finding
 
     async def _through(self, relay: Relay, login: Login, terms: _Terms) -> Finding:
-        from psycopg import Error, pq  # noqa: PLC0415 – 100 ms that most commands do not need
+        from psycopg import Error, pq  # 100 ms that most commands do not need
 
         if pq.version() < libpq.OLDEST:
             return _OLD_LIBPQ
@@ -257,7 +257,7 @@ class PostgresProber:
 
 def _local_port(connection: PGconn) -> int | None:
     """The port that libpq's connection comes from; None while it has none."""
-    from psycopg import Error  # noqa: PLC0415 – as above
+    from psycopg import Error
 
     with contextlib.suppress(Error, OSError):
         own = socket.socket(fileno=connection.socket)
@@ -271,7 +271,7 @@ def _local_port(connection: PGconn) -> int | None:
 
 async def _converse(connection: PGconn) -> Finding:
     """Connect and ask. libpq: "Asynchronous Command Processing"."""
-    from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus  # noqa: PLC0415
+    from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 
     # What `connect_start` does first counts as "wants to write".
     state = PollingStatus.WRITING
@@ -314,7 +314,7 @@ async def _poll(fd: int, *, to_write: bool) -> None:
     """Look at a socket again and again; a probe is short enough for that."""
     read, write = ([], [fd]) if to_write else ([fd], [])
     # Windows tells of a refused connection in the third set alone.
-    while not any(select.select(read, write, [fd], 0)):  # noqa: ASYNC110 – nobody could set an event
+    while not any(select.select(read, write, [fd], 0)):  # nobody could set an event
         await asyncio.sleep(_POLL)
 
 

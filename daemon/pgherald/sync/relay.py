@@ -98,7 +98,7 @@ class Relay:
             expected: the port from which libpq connects at the moment. Whoever comes from
                 another one is not libpq, and is turned away.
         """
-        assert self._listener is not None, "it has been entered"  # noqa: S101 – for the types
+        assert self._listener is not None, "it has been entered"  # for the types
         self._accepting = asyncio.create_task(self._accept(self._listener, expected))
 
     async def _accept(self, listener: socket.socket, expected: Callable[[], int | None]) -> None:

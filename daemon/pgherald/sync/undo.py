@@ -177,8 +177,8 @@ def _others(editor: TextClient, content: bytes | None) -> bytes:
 def _undo_rows(
     client: Client, snapshot: Snapshot, original: Original | None, *, restore: bool
 ) -> Undo:
-    assert isinstance(client.editor, PgAdmin)  # noqa: S101 – what else has rows
-    assert snapshot.content is not None  # noqa: S101 – there is a database
+    assert isinstance(client.editor, PgAdmin)  # what else has rows
+    assert snapshot.content is not None  # there is a database
     edit = without_ours(
         client.editor, snapshot.content, None if original is None else original.content
     )
@@ -186,7 +186,7 @@ def _undo_rows(
     rows = dataclasses.replace(snapshot, content=before)
     if before == after:
         return Undo(client, rows, after, Fate.UNTOUCHED, original, (), edit.outcomes)
-    assert client.rows is not None  # noqa: S101 – its caller asked
+    assert client.rows is not None  # its caller asked
     record = tuple(client.rows.record(snapshot, edit.new))
     # What is the person's in pgAdmin is not touched, so nothing can have been edited there.
     fate = Fate.RESTORED if restore else Fate.CLEARED

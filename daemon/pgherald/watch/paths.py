@@ -44,7 +44,7 @@ class WatchedFolders(Protocol):
 
 
 def _watchdog(on_event: OnEvent) -> WatchedFolders:
-    from pgherald.watch.folders import Folders  # noqa: PLC0415 – watchdog is for the daemon alone
+    from pgherald.watch.folders import Folders  # watchdog is for the daemon alone
 
     return Folders(on_event)
 
@@ -140,7 +140,9 @@ class PathWatch:
         try:  # a link may lead elsewhere now, and a folder may have come or gone
             self._keep_folders()
         except Exception as exc:  # noqa: BLE001 – what changed must be noticed all the same
-            log.error("Folders could not be watched anew: %s", safe_text(exc))  # noqa: TRY400 – a traceback could hold more than it should
+            log.error(
+                "Folders could not be watched anew: %s", safe_text(exc)
+            )  # a traceback could hold more than it should
         for path, before in list(self._looks.items()):
             now = look(path)
             if now != before and path in self._looks:
@@ -151,7 +153,9 @@ class PathWatch:
         try:
             self._on_change(path)
         except Exception as exc:  # noqa: BLE001 – the next change must be noticed all the same
-            log.error("%s changed, and that could not be handled (%s).", path, type(exc).__name__)  # noqa: TRY400 – a traceback could hold more than it should
+            log.error(
+                "%s changed, and that could not be handled (%s).", path, type(exc).__name__
+            )  # a traceback could hold more than it should
 
 
 def look(path: Path) -> Look:

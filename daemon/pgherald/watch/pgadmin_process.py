@@ -111,7 +111,9 @@ def _environments(proc: Path) -> Iterator[dict[str, str]]:
 def _pgadmins(proc: Path) -> Iterator[Path]:
     """Where the running pgAdmins are shown."""
     try:
-        numbers = [name for name in os.listdir(proc) if name.isdecimal()]  # noqa: PTH208 – names alone, by the thousand
+        numbers = [
+            name for name in os.listdir(proc) if name.isdecimal()
+        ]  # names alone, by the thousand
     except OSError:
         return
     for number in numbers:

@@ -61,4 +61,6 @@ def _call(callback: Callable[[], None]) -> None:
     try:
         callback()
     except Exception as exc:  # noqa: BLE001 – whatever it was, the next tick must come
-        log.error("A wake-up check failed (%s).", type(exc).__name__)  # noqa: TRY400 – a traceback could hold more than it should
+        log.error(
+            "A wake-up check failed (%s).", type(exc).__name__
+        )  # a traceback could hold more than it should

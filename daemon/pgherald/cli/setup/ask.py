@@ -81,9 +81,9 @@ def line(prompt: str) -> str:
 def _pick_by_keys(
     title: str, rows: Sequence[str], marked: Collection[int], *, needed: bool
 ) -> list[int]:
-    import questionary  # noqa: PLC0415 – init alone needs it, and it takes a tenth of a second
-    from prompt_toolkit.key_binding import merge_key_bindings  # noqa: PLC0415 – comes with it
-    from questionary.prompts.common import InquirerControl  # noqa: PLC0415
+    import questionary  # init alone needs it, and it takes a tenth of a second
+    from prompt_toolkit.key_binding import merge_key_bindings  # comes with it
+    from questionary.prompts.common import InquirerControl
 
     question = questionary.checkbox(
         title,
@@ -97,7 +97,7 @@ def _pick_by_keys(
     )
     app = question.application
     control = next(c for c in app.layout.find_all_controls() if isinstance(c, InquirerControl))
-    assert app.key_bindings is not None  # noqa: S101 – a checkbox has some
+    assert app.key_bindings is not None  # a checkbox has some
     app.key_bindings = merge_key_bindings([app.key_bindings, _keys(control, needed=needed)])
     picked: list[int] = question.unsafe_ask()
     return picked
@@ -105,7 +105,7 @@ def _pick_by_keys(
 
 def _keys(control: InquirerControl, *, needed: bool) -> KeyBindings:
     """The keys that the library leaves out, or takes for something else."""
-    from prompt_toolkit.key_binding import KeyBindings  # noqa: PLC0415 – comes with the picker
+    from prompt_toolkit.key_binding import KeyBindings  # comes with the picker
 
     keys = KeyBindings()
     #: The filter at which the space bar was pressed: from then on the marks alone count.

@@ -134,7 +134,7 @@ def login(invocation: Invocation, found: Ground, token: str | None, *, asks: boo
         HerokuError: Heroku could not be asked.
         click.UsageError: the token cannot be changed here.
     """
-    from pgherald.daemon.survey import survey  # noqa: PLC0415 – `--help` needs no HTTP
+    from pgherald.daemon.survey import survey  # `--help` needs no HTTP
 
     spec = TokenSpec()
     if found.config is not None:
