@@ -23,8 +23,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pgherald.quick.shape import DEFAULT_ACCOUNT
 from pgherald.secret import Secret
+
+#: The account that a configuration without [[accounts]] has.
+DEFAULT_ACCOUNT: Final = "default"
+
+#: How the subjects begin, before the colon and the account's name, that are about an account.
+ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
 
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from pgherald.model import Database, DatabaseKey, Entry, Login
-from pgherald.quick.shape import DEFAULT_ACCOUNT
+from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 
 BOM = b"\xef\xbb\xbf"

@@ -22,10 +22,10 @@ from pgherald.config import (
     database_for,
     load,
 )
+from pgherald.config.paths import locate
 from pgherald.config.settings import Hook, HookEvent, Level, QuietHours
 from pgherald.errors import ConfigError
 from pgherald.model import Database, DatabaseKey, ProbePolicy
-from pgherald.quick.whereabouts import locate
 from pgherald.secret import Secret
 from support.configs import CLIENTS, DATABASES, SMALLEST, load_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.daemon.standing import WORDS
-from pgherald.quick import shape
+from pgherald.store import status_file
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "pgherald"
@@ -156,12 +156,12 @@ def test_the_keys_of_status_json_are_described() -> None:
     section = text_of(ROOT / "docs" / "operations.md").partition("**status.json**")[2]
     table = section.partition("**Prometheus.**")[0]
     rows = dict(re.findall(r"^\| `(\w+)(?:\[\])?` \|(.*)\|$", table, re.MULTILINE))
-    assert rows.keys() == shape.Shown.__annotations__.keys()
+    assert rows.keys() == status_file.Shown.__annotations__.keys()
     inside = {
-        "databases": shape.DatabaseShown,
-        "clients": shape.ClientShown,
-        "troubles": shape.TroubleShown,
-        "requests": shape.RequestsShown,
+        "databases": status_file.DatabaseShown,
+        "clients": status_file.ClientShown,
+        "troubles": status_file.TroubleShown,
+        "requests": status_file.RequestsShown,
     }
     for name, kind in inside.items():
         keys = {*kind.__annotations__, *(WORDS if name == "databases" else ())}

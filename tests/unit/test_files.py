@@ -20,7 +20,7 @@ import pytest
 from pgherald.errors import AlreadyRunning, ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files, Identity, Snapshot, errno_of, reported, writer
 from pgherald.files.kept import GRACE
-from pgherald.quick.held import is_held
+from pgherald.files.locks import is_held
 from support.disks import NOBODY, FailingDisk, SteppedDisk, TracingDisk, in_child
 
 OLD = b"old CANARY-old\n"

@@ -43,7 +43,6 @@ WRITES_ELSEWHERE = {
     ): "a home that Postgres's own account may enter",
     ("cli/terminal.py", "write_text"): "click's help formatter, which writes into memory",
     ("cli/main.py", "os.open"): "the null device, in place of a pipe that nobody reads",
-    ("quick/held.py", "open"): "a lock file, to see whether it is held; nothing is written",
     ("notify/fallback.py", "os.open"): "the person's own terminal, which is no file",
     ("notify/fallback.py", "os.write"): "likewise",
 }

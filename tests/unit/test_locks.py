@@ -14,7 +14,7 @@ import pytest
 
 from pgherald.errors import AlreadyRunning, FileTrouble
 from pgherald.files import Disk, Files
-from pgherald.quick.held import is_held
+from pgherald.files.locks import is_held
 from support.disks import in_child
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.config.paths import usable
 from pgherald.config.places import databases, program_version, storage_name, text
-from pgherald.quick.whereabouts import usable
 
 HOME = Path("/home/eve")
 SERVER = Path("/var/lib/pgadmin/pgadmin4.db")

@@ -39,9 +39,9 @@ from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.publish import leave_status
 from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
+from pgherald.files.locks import daemon_runs
 from pgherald.model import News
 from pgherald.notify.texts import line_for
-from pgherald.quick.held import daemon_runs
 from pgherald.sync.engine import Standing
 from pgherald.sync.troubles import Troubles
 

@@ -13,7 +13,7 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json
 from pgherald.config import Config
 from pgherald.config.generate import describe, example
-from pgherald.quick.whereabouts import locate
+from pgherald.config.paths import locate
 
 #: Lines longer than this are hard to read, however wide the terminal.
 _WIDTH: Final = 96

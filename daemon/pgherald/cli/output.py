@@ -11,7 +11,7 @@ import click
 
 from pgherald.cli.columns import NARROW, Column, drawn, fitting, plain
 from pgherald.errors import PgheraldError
-from pgherald.quick.shape import text_of
+from pgherald.store.status_file import text_of
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."

@@ -20,7 +20,7 @@ from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
 from pgherald.errors import AlreadyRunning, PgheraldError
-from pgherald.quick.held import daemon_runs
+from pgherald.files.locks import daemon_runs
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.rollback import RolledBack
 

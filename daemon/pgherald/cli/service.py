@@ -165,7 +165,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
     configuration is wrong.
     """
-    from pgherald.quick.held import daemon_runs
+    from pgherald.files.locks import daemon_runs
 
     config = invocation.load()
     manager = manager_of(invocation, config)

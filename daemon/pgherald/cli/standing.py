@@ -8,7 +8,8 @@ from typing import Final
 
 from pgherald.cli.columns import Column, can_show
 from pgherald.cli.wording import ago, headline, lasting
-from pgherald.quick.shape import DEFAULT_ACCOUNT, DatabaseShown, RequestsShown, Shown
+from pgherald.model import DEFAULT_ACCOUNT
+from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
 
 #: How one client stands with one database, as in `daemon.standing.WORDS`: its mark, its mark where only ASCII
 #: can be shown, and what that means.

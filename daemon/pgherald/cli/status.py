@@ -1,6 +1,6 @@
 """`pgherald status`: how every database and client stands.
 
-What `--json` prints, and the daemon keeps in status.json: `pgherald.quick.shape`.
+What `--json` prints, and the daemon keeps in status.json: `pgherald.store.status_file`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pgherald.cli.standing import problems, write
 from pgherald.config import Config
 from pgherald.daemon.standing import as_json as json_of
 from pgherald.daemon.standing import standing_of
-from pgherald.quick.held import daemon_runs
-from pgherald.quick.shape import Shown
+from pgherald.files.locks import daemon_runs
 from pgherald.store import Store
+from pgherald.store.status_file import Shown
 
 
 @click.command(

@@ -16,7 +16,7 @@ from pgherald.config import Config
 from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
-from pgherald.quick.held import daemon_runs
+from pgherald.files.locks import daemon_runs
 from pgherald.service.mark import Standing
 from pgherald.service.programs import NoPrograms, RealPrograms
 from pgherald.service.setup import refuse_foreign

@@ -15,7 +15,7 @@ from rich.text import Text
 from pgherald.cli.columns import drawn, fitting, plain
 from pgherald.cli.standing import can_show_marks, columns, last_lines, legend, problems
 from pgherald.errors import StoreError
-from pgherald.quick.shape import Shown
+from pgherald.store.status_file import Shown
 
 #: Seconds between two looks at the state file, which cost next to nothing.
 _PAUSE: Final = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pgherald.quick.shape import ACCOUNT_KINDS, DEFAULT_ACCOUNT
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE

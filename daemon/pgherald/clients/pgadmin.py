@@ -59,8 +59,7 @@ class PgAdmin:
         current: bytes | None,
         wanted: Sequence[Entry],
         *,
-        also: Mapping[DatabaseKey, Sequence[Login]]
-        | None = None,  # the protocol's; a server holds one login
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # a server holds one login
         remove: Collection[DatabaseKey] = (),
     ) -> Edit:
         """Work out the picture's new bytes; see `TextClient.plan`.

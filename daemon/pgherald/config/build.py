@@ -39,8 +39,7 @@ from pgherald.config.structure import Problem
 from pgherald.config.surroundings import Surroundings
 from pgherald.config.telling import NotificationsTable
 from pgherald.config.values import quoted, suggestion
-from pgherald.model import Database, DatabaseKey
-from pgherald.quick.shape import DEFAULT_ACCOUNT
+from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey
 
 #: Seconds. Heroku allows each account 4,500 requests an hour.
 MIN_POLL: Final = 5.0

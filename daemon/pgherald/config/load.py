@@ -11,12 +11,12 @@ from typing import Any, Final, NoReturn
 
 from pgherald.config.build import Builder
 from pgherald.config.lines import Lines
+from pgherald.config.paths import locate
 from pgherald.config.settings import Config
 from pgherald.config.structure import Problem, structure
 from pgherald.config.surroundings import Surroundings
 from pgherald.config.trust import refuse_strangers
 from pgherald.errors import ConfigError
-from pgherald.quick.whereabouts import locate
 
 _AT_LINE: Final = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)", re.DOTALL)
 _BACKSLASH: Final = re.compile(r'"[^"]*\\')

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from pgherald.quick.whereabouts import usable
+from pgherald.config.paths import usable
 
 #: pgAdmin: `config.py`, SQLITE_PATH.
 _NAME: Final = "pgadmin4.db"

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgherald.config import places
+from pgherald.config import paths, places
 from pgherald.config.client_tables import ClientTable
-from pgherald.quick import whereabouts
-from pgherald.quick.whereabouts import expand, home
+from pgherald.config.paths import expand, home
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Surroundings:
 
     def state_dir(self, text: str | None) -> Path:
         """The folder of pgherald's own state; the file may say where."""
-        return whereabouts.state_dir(text, self.file, self.env, self.platform)
+        return paths.state_dir(text, self.file, self.env, self.platform)
 
     def client(self, table: ClientTable) -> Path:
         """The file of a client."""

@@ -12,9 +12,9 @@ from typing import Final
 from pgherald.config import Config
 from pgherald.errors import ClientError
 from pgherald.files import Files
+from pgherald.files.locks import DAEMON_LOCK
 from pgherald.files.own import DAMAGED
-from pgherald.quick.held import DAEMON_LOCK
-from pgherald.quick.shape import STATUS_FILE
+from pgherald.store.status_file import STATUS_FILE
 from pgherald.sync.ownership import FOLDER
 
 #: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.

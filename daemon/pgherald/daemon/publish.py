@@ -21,9 +21,9 @@ from pgherald.daemon.standing import Standing, as_json, standing_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
-from pgherald.quick.shape import STATUS_FILE, text_of
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Store
+from pgherald.store.status_file import STATUS_FILE, text_of
 
 log = logging.getLogger(__name__)
 

@@ -36,10 +36,10 @@ from pgherald.daemon.wiring import (
     state_of,
 )
 from pgherald.errors import PgheraldError, safe_text
+from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
-from pgherald.quick.held import DAEMON_LOCK
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.paths import PathWatch

@@ -1,4 +1,4 @@
-"""How everything stands, read from the state, for all readers: `quick.shape` has the shape."""
+"""How everything stands, read from the state, for all readers: `store.status_file` has the shape."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 from pgherald.config import ClientSetting, Config
 from pgherald.errors import NotYetProven, ProbeFailed
 from pgherald.model import DatabaseKey
-from pgherald.quick.shape import DatabaseShown, Shown
 from pgherald.store import DatabaseState, Record, Store, Trouble
 from pgherald.store.requests import Requests, kept
+from pgherald.store.status_file import DatabaseShown, Shown
 
 #: What each kind of client is called, as in notices; what people look at all day comes first.
 LABELS: Final = {

@@ -18,7 +18,7 @@ from pgherald.daemon.belongings import clients_in, is_own, sweep
 from pgherald.daemon.wiring import clients_of, files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
-from pgherald.quick.held import DAEMON_LOCK
+from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.commit import Committer
 from pgherald.sync.originals import Original
 from pgherald.sync.plan import Client

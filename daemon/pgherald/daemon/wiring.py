@@ -38,9 +38,8 @@ from pgherald.heroku.getter import shared_trust
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.ledger import Ledger
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.model import Database, DatabaseKey, Login, News
+from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
-from pgherald.quick.shape import ACCOUNT_KINDS
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer

@@ -16,7 +16,7 @@ from pgherald.heroku.getter import Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
 from pgherald.heroku.visit import ENOUGH, Visit, visit
-from pgherald.quick.shape import DEFAULT_ACCOUNT
+from pgherald.model import DEFAULT_ACCOUNT
 
 #: A clock that is further off misleads: about what was when, and about certificates.
 _CLOCK: Final = timedelta(minutes=1)

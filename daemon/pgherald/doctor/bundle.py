@@ -30,7 +30,7 @@ from pgherald.doctor.pgadmin import version
 from pgherald.doctor.redact import Redactor
 from pgherald.errors import ClientError, MissingTool, ServiceError, StoreError
 from pgherald.files import Files
-from pgherald.quick.held import daemon_runs
+from pgherald.files.locks import daemon_runs
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
 

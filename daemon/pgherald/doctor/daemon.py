@@ -10,9 +10,9 @@ from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, note
 from pgherald.errors import MissingTool, ServiceError
+from pgherald.files.locks import daemon_runs
 from pgherald.notify.desktop import NotShown
 from pgherald.notify.presence import presence
-from pgherald.quick.held import daemon_runs
 from pgherald.service.mark import Standing
 from pgherald.service.programs import Programs
 from pgherald.service.setup import Manager

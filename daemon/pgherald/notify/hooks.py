@@ -16,11 +16,10 @@ from typing import Any, Final, Protocol
 
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.model import News, NewsKind
+from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
 from pgherald.notify import outside
 from pgherald.notify.desktop import NotShown
 from pgherald.notify.texts import line_for
-from pgherald.quick.shape import DEFAULT_ACCOUNT
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,8 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from pgherald.model import News, NewsKind
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
-from pgherald.quick.shape import ACCOUNT_KINDS, DEFAULT_ACCOUNT
 
 #: From this many on, news of one kind becomes a summary.
 MANY: Final = 3

@@ -374,9 +374,7 @@ class Engine:
         try:
             return await prove(self._prober, needed)
         except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
-            log.error(
-                "%s: the probe itself failed: %s", seen.key, safe_text(exc)
-            )  # a traceback may quote the login
+            log.error("%s: the probe itself failed: %s", seen.key, safe_text(exc))
             return Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
 
     def _write(self, seen: Seen, needed: tuple[Trial, ...], proof: Proof) -> None:

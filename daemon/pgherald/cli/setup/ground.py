@@ -20,11 +20,11 @@ from pgherald.cli.progress import progress
 from pgherald.cli.setup.ask import line
 from pgherald.config import Config, TokenKind, TokenSpec, places
 from pgherald.config.client_tables import PgpassTable, ServiceFileTable
+from pgherald.config.paths import home, locate
 from pgherald.config.surroundings import Surroundings
 from pgherald.config.values import TOKEN, Wrong
 from pgherald.errors import LoginRequired
-from pgherald.quick.shape import DEFAULT_ACCOUNT
-from pgherald.quick.whereabouts import home, locate
+from pgherald.model import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from pgherald.daemon.survey import Survey

@@ -47,12 +47,6 @@ from typing import Final, TypedDict
 #: The file in the state folder.
 STATUS_FILE: Final = "status.json"
 
-#: The account that a configuration without [[accounts]] has.
-DEFAULT_ACCOUNT: Final = "default"
-
-#: How the subjects begin, before the colon and the account's name, that are about an account.
-ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
-
 
 class DatabaseShown(TypedDict):
     """How one database stands."""
