@@ -211,9 +211,7 @@ class Daemon:
             # What the configuration asks for may be missing, such as a package.
             teller = self._teller(config, state)
         except PgheraldError as exc:
-            log.error(
-                "The new configuration is wrong; the old one stays.\n%s", exc
-            )  # the person's mistake, so no traceback
+            log.error("The new configuration is wrong; the old one stays.\n%s", exc)
             troubles.arose("config", "The configuration", exc)
             self._manager.ready("running with the old configuration: the new one is wrong")
             return

@@ -113,9 +113,7 @@ class Hooks:
             try:
                 await self._run(hook, news)
             except Exception as exc:  # noqa: BLE001 – one run that goes wrong must not be the last
-                log.error(
-                    "A hook could not be run: %s", safe_text(exc)
-                )  # no traceback: it could hold more than it should
+                log.error("A hook could not be run: %s", safe_text(exc))
             finally:
                 queue.task_done()
 

@@ -302,9 +302,7 @@ class Worker:
             self._failed(exc)
             return
         except Exception as exc:  # noqa: BLE001 – a mistake must not stand in the way of all others
-            log.error(
-                "pgherald could not record something: %s", safe_text(exc)
-            )  # a traceback could hold more than it should
+            log.error("pgherald could not record something: %s", safe_text(exc))
         with self._turn:
             self._writes.remove(write)
             self._busy = None

@@ -213,7 +213,7 @@ class Journals:
             except Damaged as exc:
                 self._set_aside(folder, exc)
             except FileTrouble as exc:
-                log.error("%s", exc)  # no bug, so no traceback
+                log.error("%s", exc)
             else:
                 yield journal
 

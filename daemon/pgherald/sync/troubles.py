@@ -147,13 +147,13 @@ class Troubles:
         try:
             self._store.put_trouble(trouble)
         except StoreError as exc:
-            log.error("%s", exc)  # a full disk is no bug, so no traceback
+            log.error("%s", exc)
 
     def _clear(self, subject: str) -> Trouble | None:
         try:
             return self._store.clear_trouble(subject)
         except StoreError as exc:
-            log.error("%s", exc)  # a full disk is no bug, so no traceback
+            log.error("%s", exc)
             return None
 
 

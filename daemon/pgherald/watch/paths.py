@@ -140,9 +140,7 @@ class PathWatch:
         try:  # a link may lead elsewhere now, and a folder may have come or gone
             self._keep_folders()
         except Exception as exc:  # noqa: BLE001 – what changed must be noticed all the same
-            log.error(
-                "Folders could not be watched anew: %s", safe_text(exc)
-            )  # a traceback could hold more than it should
+            log.error("Folders could not be watched anew: %s", safe_text(exc))
         for path, before in list(self._looks.items()):
             now = look(path)
             if now != before and path in self._looks:
@@ -153,9 +151,7 @@ class PathWatch:
         try:
             self._on_change(path)
         except Exception as exc:  # noqa: BLE001 – the next change must be noticed all the same
-            log.error(
-                "%s changed, and that could not be handled (%s).", path, type(exc).__name__
-            )  # a traceback could hold more than it should
+            log.error("%s changed, and that could not be handled (%s).", path, type(exc).__name__)
 
 
 def look(path: Path) -> Look:

@@ -61,6 +61,4 @@ def _call(callback: Callable[[], None]) -> None:
     try:
         callback()
     except Exception as exc:  # noqa: BLE001 – whatever it was, the next tick must come
-        log.error(
-            "A wake-up check failed (%s).", type(exc).__name__
-        )  # a traceback could hold more than it should
+        log.error("A wake-up check failed (%s).", type(exc).__name__)
