@@ -122,6 +122,21 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
     assert store.notes()["requests:default"] == "2999"
 
 
+def test_phases_and_clients_are_kept(store: BackgroundStore, path: Path) -> None:
+    """What the daemon knows of a database is in the file; what is not new is not written again."""
+    assert store.catch_up()
+    changes: list[None] = []
+    store.on_change = lambda: changes.append(None)
+    for _ in range(3):
+        store.keep(SHOP.key, "current", {"/a": "current", "/b": "failed"})
+        assert store.catch_up()
+    assert len(changes) == 1
+    store.looked([SHOP], START)
+    (state,) = store.databases()
+    assert (state.phase, state.label) == ("current", SHOP.name)
+    assert state.clients == {"/a": "current", "/b": "failed"}
+
+
 def test_a_forgotten_database_stays_forgotten(store: BackgroundStore) -> None:
     """What was to be recorded of a database before it was forgotten does not bring it back."""
     store.current([Entry(SHOP, login(1))], START, {})

@@ -287,20 +287,36 @@ def test_what_is_remembered_of_pgadmin(tmp_path: Path) -> None:
         assert store.known_rows() == {Path("/a/pgadmin4.db"): "new"}
 
 
-def test_an_older_state_file_is_brought_up_to_date(tmp_path: Path) -> None:
-    """A state file of the first version keeps what it holds, and remembers rows from then on."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_state_file_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+    """A state file of an earlier version keeps what it holds, and takes what is new from then on."""
     path, files = tmp_path / "state.db", Files(tmp_path / "locks")
     with Store.open(path, files) as store:
         store.note("kept", "yes")
+        store.current([ENTRY], NOW, {})
+        store.keep_rows(Path("/b"), "old")
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript("DROP TABLE pgadmin; PRAGMA user_version = 1")
-    looking = Store.read_only(path)
-    assert looking is not None
-    with looking:
-        assert looking.known_rows() == {}
+        connection.executescript(
+            "ALTER TABLE database DROP COLUMN phase; ALTER TABLE database DROP COLUMN clients;"
+            f"PRAGMA user_version = {version};"
+            f"UPDATE about SET value = '{version}' WHERE name = 'schema_version'"
+        )
+        if version < 2:
+            connection.execute("DROP TABLE pgadmin")
+    reader = Store.read_only(path)
+    assert reader is not None
+    with reader:
+        reader.verify()
+        assert reader.known_rows() == ({Path("/b"): "old"} if version == 2 else {})
+        (state,) = reader.databases()
+        assert (state.phase, state.clients) == ("", {})
     with Store.open(path, files) as store:
         assert store.notes() == {"kept": "yes"}
+        assert store.changed(KEY, LOGIN) == ()
         store.keep_rows(Path("/a"), "new")
+        store.keep(KEY, "current", {"/a": "current"})
+        (state,) = store.databases()
+        assert (state.phase, state.clients) == ("current", {"/a": "current"})
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
 

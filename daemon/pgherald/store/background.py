@@ -124,6 +124,17 @@ class BackgroundStore(Store):
             lambda file: file.record(all_, at, proven, new, clients), kind, keys, remember
         )
 
+    def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
+        """See `Store.keep`. Writes nothing when nothing has changed."""
+        new = phase, dict(clients)
+        if self._worker.memory.kept.get(str(key)) != new:
+            self._worker.submit(
+                lambda file: file.keep(key, *new),
+                "kept",
+                [key],
+                lambda memory: memory.kept.update({str(key): new}),
+            )
+
     def databases(self) -> list[DatabaseState]:
         """See `Store.databases`."""
         return self._worker.ask(lambda file: file.databases())
@@ -133,6 +144,7 @@ class BackgroundStore(Store):
 
         def remember(memory: Memory) -> None:
             memory.prints.pop(str(key), None)
+            memory.kept.pop(str(key), None)
             memory.troubles.pop(f"database:{key}", None)
 
         self._worker.submit(lambda file: file.forget(key), remember=remember)

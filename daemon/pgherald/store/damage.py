@@ -91,7 +91,7 @@ def _forbids_writing(path: Path) -> bool:
 
 
 def verify(connection: sqlite3.Connection) -> None:
-    """Make sure that a file of this version is whole. Takes 5 ms for all rotations that are kept.
+    """Make sure that a file is whole. Takes 5 ms for all rotations that are kept.
 
     Raises:
         sqlite3.DatabaseError: it is not.
@@ -102,7 +102,7 @@ def verify(connection: sqlite3.Connection) -> None:
     said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
     if said != ["ok"]:
         raise sqlite3.DatabaseError(said[0])
-    if not schema.fits(connection):
+    if not schema.fits(connection, schema.version_of(connection)):
         raise sqlite3.DatabaseError("its tables are not pgherald's")
     for name in schema.strangers(connection):
         raise sqlite3.DatabaseError(f"{name} in it is not pgherald's")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class DatabaseState:
         proven_at: when a connection last proved a login of it, UTC.
         proven: whether the login now in the clients was proven.
         written: whether any client was ever known to hold a login of it.
+        phase: its phase as the daemon last kept it; empty when it never did.
+        clients: likewise, one word for each client's path.
     """
 
     key: DatabaseKey
@@ -32,6 +35,8 @@ class DatabaseState:
     proven_at: datetime | None
     proven: bool
     written: bool = False
+    phase: str = ""
+    clients: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,19 @@ def database_state(row: sqlite3.Row) -> DatabaseState:
         time_of(row["proven_at"]),
         bool(row["proven"]),
         row["fingerprint"] is not None,
+        *phase_and_clients(row),
     )
+
+
+def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
+    """The phase and the clients in a row of `database`; none where it is older or damaged."""
+    try:
+        clients = json.loads(row["clients"])
+        if isinstance(clients, dict) and all(isinstance(word, str) for word in clients.values()):
+            return _text(row, "phase"), clients
+    except (IndexError, ValueError, TypeError, RecursionError):
+        pass
+    return "", {}
 
 
 def trouble(row: sqlite3.Row) -> Trouble:

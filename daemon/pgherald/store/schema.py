@@ -9,7 +9,7 @@ import sqlite3
 from typing import Final
 
 #: Raised by one with every change of the tables below; an older file is brought up to date.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 #: Versions that a newer pgherald may have. One that is higher is damaged.
 _NEWER: Final = frozenset(range(SCHEMA_VERSION + 1, 1_000))
@@ -17,7 +17,7 @@ _NEWER: Final = frozenset(range(SCHEMA_VERSION + 1, 1_000))
 #: The only index that is made by name.
 _INDEX: Final = "rotation_by_key"
 
-_SCHEMA: Final = """
+_FIRST: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE database (
     key         TEXT PRIMARY KEY,
@@ -51,27 +51,41 @@ CREATE TABLE trouble (
 ) WITHOUT ROWID;
 """
 
-_PGADMIN: Final = """
+#: What each version brings to the tables of the one before it. PGADMIN is where `pgadmin` came.
+PGADMIN: Final = 2
+_BRINGS: Final = {
+    1: _FIRST,
+    PGADMIN: """
 CREATE TABLE pgadmin (
     path  TEXT PRIMARY KEY,        -- of the configuration database
     known TEXT NOT NULL            -- JSON: the server rows that are pgherald's
-) WITHOUT ROWID
-"""
+) WITHOUT ROWID;
+""",
+    # The phase, and as JSON one word for the path of each client.
+    3: """
+ALTER TABLE database ADD COLUMN phase TEXT NOT NULL DEFAULT '';
+ALTER TABLE database ADD COLUMN clients TEXT NOT NULL DEFAULT '{}';
+""",
+}
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables of a new state file. To be called within a transaction."""
-    for statement in (*_SCHEMA.split(";\n"), _PGADMIN):
-        connection.execute(statement)
+    _bring(connection, 0, SCHEMA_VERSION)
     connection.execute("INSERT INTO about VALUES ('fingerprint_key', ?)", (secrets.token_hex(32),))
     set_version(connection)
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables of an older file up to date. To be called within a transaction."""
-    if version < 2:  # the version that brought the table
-        connection.execute(_PGADMIN)
+    _bring(connection, version, SCHEMA_VERSION)
     set_version(connection)
+
+
+def _bring(connection: sqlite3.Connection, old: int, new: int) -> None:
+    for version in range(old + 1, new + 1):
+        for statement in _BRINGS[version].split(";\n"):
+            connection.execute(statement)
 
 
 def set_version(connection: sqlite3.Connection) -> None:
@@ -104,10 +118,10 @@ def version_of(connection: sqlite3.Connection) -> int:
     return header
 
 
-def fits(connection: sqlite3.Connection) -> bool:
-    """Whether the tables and indexes of this version are all there, with the right columns."""
+def fits(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> bool:
+    """Whether the tables of that version, or of this one, are all there, with the right columns."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        create(model)
+        _bring(model, 0, min(version, SCHEMA_VERSION))
         wanted = _shape(model)
     return wanted.items() <= _shape(connection).items()
 

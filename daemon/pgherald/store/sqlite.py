@@ -26,7 +26,6 @@ from pgherald.store.file import (
     said_of,
 )
 from pgherald.store.records import DatabaseState, Record, Trouble, text_of
-from pgherald.store.schema import SCHEMA_VERSION
 
 __all__ = ["HISTORY_LIMIT", "Store"]
 
@@ -69,6 +68,17 @@ class Store(StateFile):
     ) -> None:
         """Every client holds these logins; see `record`."""
         self.record(entries, at, proven)
+
+    @outliving_damage
+    def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
+        """Keep a database's phase, and one word for each client's path."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO database (key, label, phase, clients) VALUES (?1, ?1, ?2, ?3)"
+                " ON CONFLICT (key) DO UPDATE"
+                " SET phase = excluded.phase, clients = excluded.clients",
+                (str(key), phase, json.dumps(dict(clients))),
+            )
 
     @outliving_damage
     def databases(self) -> list[DatabaseState]:
@@ -229,7 +239,7 @@ class Store(StateFile):
     def known_rows(self) -> dict[Path, str]:
         """Per configuration database of pgAdmin's what is recorded of its rows; a copy of it."""
         with said_of(self.path):
-            if schema.version_of(self._connection) < SCHEMA_VERSION:
+            if schema.version_of(self._connection) < schema.PGADMIN:
                 return {}  # only looked at, and by a newer pgherald than wrote it
         return dict(_readable(self._rows("SELECT path, known FROM pgadmin"), records.known_rows))
 

@@ -24,7 +24,7 @@ from pgherald.files import Files
 from pgherald.store.damage import is_held
 from pgherald.store.file import outliving_damage
 from pgherald.store.fingerprints import Fingerprints
-from pgherald.store.records import Trouble
+from pgherald.store.records import Trouble, phase_and_clients
 from pgherald.store.sqlite import HISTORY_LIMIT, Store
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Memory:
     Attributes:
         fingerprints: makes and reads fingerprints.
         prints: the fingerprint of each database's login, by key.
+        kept: the phase of each database and its clients, by key.
         troubles: by subject.
         notes: by name.
         rows: per configuration database of pgAdmin's what is remembered of its rows.
@@ -60,6 +61,7 @@ class Memory:
 
     fingerprints: Fingerprints
     prints: dict[str, str]
+    kept: dict[str, tuple[str, dict[str, str]]]
     troubles: dict[str, Trouble]
     notes: dict[str, str]
     rows: dict[Path, str]
@@ -76,10 +78,15 @@ class FileStore(Store):
     @outliving_damage
     def remembered(self) -> Memory:
         """What decisions need."""
-        rows = self._rows("SELECT key, fingerprint FROM database WHERE fingerprint NOT NULL")
-        prints = {str(row["key"]): str(row["fingerprint"]) for row in rows}
+        rows = self._rows("SELECT * FROM database")
+        prints = {
+            str(row["key"]): str(row["fingerprint"])
+            for row in rows
+            if row["fingerprint"] is not None
+        }
+        kept = {str(row["key"]): phase_and_clients(row) for row in rows}
         troubles = {trouble.subject: trouble for trouble in self.troubles()}
-        return Memory(self._prints, prints, troubles, self.notes(), self.known_rows())
+        return Memory(self._prints, prints, kept, troubles, self.notes(), self.known_rows())
 
     @outliving_damage
     def exchange(self, name: str, change: Callable[[str | None], str]) -> None:
@@ -359,4 +366,4 @@ class Worker:
 
 def _nothing() -> Memory:
     """What is known without the file. Its key is nobody's, so that no hash can be guessed from."""
-    return Memory(Fingerprints(secrets.token_bytes(32)), {}, {}, {}, {})
+    return Memory(Fingerprints(secrets.token_bytes(32)), {}, {}, {}, {}, {})
