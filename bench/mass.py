@@ -31,7 +31,7 @@ EACH: Final = 5
 #: What may be added to the floor: the promise.
 PROMISE: Final = 1.5
 
-#: Questions to Heroku at the same time, as in `pgherald.daemon.watched`.
+#: Questions to Heroku at the same time, as in `pgherald.heroku.watched`.
 _AT_ONCE: Final = 8
 
 _CLIENTS: Final = """\
@@ -97,8 +97,8 @@ async def rows(folder: Path) -> list[Row]:
 
 async def _sweep(machine: Machinery) -> float:
     began = time.monotonic()
-    machine.sweeper.sweep()
-    await machine.sweeper.finished()
+    machine.poller.sweep()
+    await machine.poller.finished()
     await machine.engine.settled()
     return time.monotonic() - began
 

@@ -16,12 +16,12 @@ from typing import Final
 import httpx
 
 from bench.table import Row, ratio
-from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.watched import Watched
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import POOL
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.poller import Poller
+from pgherald.heroku.watched import Watched
 from pgherald.model import Database, DatabaseKey, Sighting
 from pgherald.simulator.seed import READER
 from pgherald.simulator.state import postgres_of
@@ -111,16 +111,16 @@ class Town:
         api = HerokuApi(host, FakeTokens(token), clock=self.clock, transport=transport)
         account = Account("default", api, interval=POLL, jitter=lambda: 0.0)
         deaf = _Deaf()
-        sweeper = Sweeper([Watched(account, self.databases)], deaf, deaf, self.clock)
+        poller = Poller([Watched(account, self.databases)], deaf, deaf, self.clock)
         counts = []
         for _ in range(2):
             before = self.asked()
             for _ in range(int(3600 / POLL)):
-                sweeper.sweep()
-                await sweeper.finished()
+                poller.sweep()
+                await poller.finished()
                 await self.clock.advance(POLL)
             counts.append(self.asked() - before)
-        await sweeper.stop()
+        await poller.stop()
         await api.aclose()
         assert not deaf.troubles
         assert deaf.seen == len(self.databases) * 2 * int(3600 / POLL)

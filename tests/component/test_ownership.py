@@ -111,8 +111,8 @@ class Daemon:
         """It polls Heroku, and everything that follows has happened."""
 
         async def sweep() -> None:
-            self._machine.sweeper.sweep()
-            await self._machine.sweeper.finished()
+            self._machine.poller.sweep()
+            await self._machine.poller.finished()
             await self._machine.engine.settled()
 
         self._loop.run_until_complete(sweep())

@@ -76,7 +76,7 @@ async def test_a_month(tmp_path: Path, request: pytest.FixtureRequest) -> None:
         # As outside, nearly: sightings of one sweep are compared together.
         place.machine.engine._seen._quiet = 0.1
         await place.sweep()
-        assert len(place.machine.sweeper.databases) == EACH * len(APPS)
+        assert len(place.machine.poller.databases) == EACH * len(APPS)
         for _ in range(pieces):
             await a_piece(place, month, chance, sweeps)
             measure(place, month)
@@ -151,7 +151,7 @@ def behind(place: Workplace) -> list[str]:
     """Databases whose login the clients do not hold."""
     world = place.simulator.world
     found = []
-    for watched in place.machine.sweeper.databases:
+    for watched in place.machine.poller.databases:
         shown = world.attachment(world.app(watched.key.app), watched.key.attachment).shown
         assert shown is not None
         if not place.holds(shown, watched.service):

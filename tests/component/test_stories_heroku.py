@@ -413,7 +413,7 @@ async def test_an_add_on_that_is_gone(
 
 # --- broken is cheaper than healthy ----------------------------------------------------------
 
-#: Sweeps of a day, polling every five minutes.
+#: Schedule of a day, polling every five minutes.
 SWEEPS = 288
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from pgherald.daemon.expiry import ExpiryWatch
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.run import Daemon
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside
 from pgherald.heroku.events import AppEvents
+from pgherald.heroku.expiry import ExpiryWatch
 from pgherald.model import NewsKind
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.engine import Engine
@@ -53,9 +53,9 @@ class Street:
 
     def release(self, app: str) -> None:
         """Make a release of an app, which its log tells of."""
-        sweeper = self.place.machine.sweeper
+        poller = self.place.machine.poller
         self.place.simulator.world.release(self.place.app(app), "Set X", "somebody")
-        sweeper.look(sweeper.watched[0], app)
+        poller.look(poller.watched[0], app)
 
     async def passes(self, seconds: float) -> None:
         """Time with a sweep a minute, while noisy apps have a release every fifth of a second."""
@@ -66,7 +66,7 @@ class Street:
                     self.release(app)
                 await place.clock.advance(0.2)
             if second % 60 == 59:
-                place.machine.sweeper.sweep()
+                place.machine.poller.sweep()
             await place.done()
             self.most = max(self.most, place.api.budget.last_hour())
 

@@ -36,7 +36,7 @@ from support.disks import NOBODY, in_child
 from support.household import Household, database, household, login
 from support.pgadmin_database import Database
 
-#: Sweeps before the rotation, and as many after it.
+#: Schedule before the rotation, and as many after it.
 SWEEPS: Final = 50
 
 #: Seconds that a story may take; it needs two.

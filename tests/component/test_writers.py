@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from pgherald.clock import SystemClock
-from pgherald.daemon.calm import COMPARED, Calm
 from pgherald.files import Stillness
+from pgherald.heroku.pace import COMPARED, Calm
 from pgherald.watch.paths import PathWatch
 from support.disks import QuickDisk
 from support.household import Household, database, household, login

@@ -284,7 +284,7 @@ async def test_check_twice(house: House) -> None:
 
 
 async def test_a_daemon_with_nothing_to_do_writes_nothing(house: House) -> None:
-    """Sweeps that find everything as it should be leave every client and journal alone."""
+    """Schedule that find everything as it should be leave every client and journal alone."""
     house.configure(SHOP)
     assert (await house.pgherald("check")).code == 0
     stamps, commits = house.stamps(), house.commits()

@@ -198,7 +198,7 @@ class Workplace:
     async def _at_work(self) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(self.machine.engine.run()),
-            asyncio.create_task(tick(self.clock, lambda _: self.machine.sweeper.sweep())),
+            asyncio.create_task(tick(self.clock, lambda _: self.machine.poller.sweep())),
         ]
         try:
             yield
@@ -248,12 +248,12 @@ class Workplace:
 
     async def sweep(self) -> None:
         """One pass of asking Heroku; everything that follows at once has happened."""
-        self.machine.sweeper.sweep()
+        self.machine.poller.sweep()
         await self.done()
 
     async def done(self) -> None:
         """Wait until nothing is under way but proofs that wait for another attempt."""
-        await self.machine.sweeper.finished()
+        await self.machine.poller.finished()
         await self.machine.engine.settled(proving=False)
 
     async def passes(self, seconds: float) -> None:

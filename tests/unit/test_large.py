@@ -17,11 +17,11 @@ from pgherald.clients.base import TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
-from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.watched import Watched
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.overview import Choice
+from pgherald.heroku.poller import Poller
+from pgherald.heroku.watched import Watched
 from pgherald.model import Database, Entry, Login, NewsKind, Sighting
 from support.counting import calls, counted
 from support.fake_clock import START, FakeClock
@@ -125,10 +125,10 @@ async def test_a_quiet_sweep_is_linear() -> None:
         quiet = Quiet()
         databases = [each for each, _ in shown(count, 1)]
         watched = Watched(quiet, databases)  # type: ignore[arg-type]  # a fake
-        sweeper = Sweeper([watched], quiet, quiet, FakeClock())  # type: ignore[arg-type]  # fakes
+        poller = Poller([watched], quiet, quiet, FakeClock())  # type: ignore[arg-type]  # fakes
         with counted() as counter:
-            sweeper.sweep()
-            await sweeper.finished()
+            poller.sweep()
+            await poller.finished()
         costs.append(counter.calls)
     assert costs[1] / costs[0] < PROMISE
 

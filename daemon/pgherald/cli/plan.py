@@ -34,8 +34,8 @@ from pgherald.cli.progress import progress
 from pgherald.cli.wording import headline
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
-from pgherald.daemon.sweeper import Sweeper
 from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
+from pgherald.heroku.poller import Poller
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.servers import RowMemory
 
@@ -66,7 +66,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
 
 def look_patiently(config: Config, outside: Outside) -> Looked:
     """Ask Heroku about every database, and show how far that is where it takes long."""
-    sweepers: list[Sweeper] = []
+    sweepers: list[Poller] = []
     with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
         return asyncio.run(look(config, outside, sweepers.append))
 

@@ -99,7 +99,7 @@ async def check(
 
 def doing(machine: Machinery) -> str:
     """What a check is busy with, in a few words. May be called from any thread."""
-    if asking := machine.sweeper.doing:
+    if asking := machine.poller.doing:
         return asking
     if proving := len(machine.engine.proving):
         return f"Proving {proving} new login{'' if proving == 1 else 's'}"
@@ -107,8 +107,8 @@ def doing(machine: Machinery) -> str:
 
 
 async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool) -> CheckReport:
-    machine.sweeper.sweep()
-    await machine.sweeper.finished()
+    machine.poller.sweep()
+    await machine.poller.finished()
     await machine.engine.settled(proving=False)
     waiting = asyncio.ensure_future(machine.engine.settled())
     done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE)
@@ -138,14 +138,14 @@ def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
 
     While Heroku does not tell what the rules find, nobody knows who is one.
     """
-    if any(subject.startswith("discovery:") for subject in machine.sweeper.failures):
+    if any(subject.startswith("discovery:") for subject in machine.poller.failures):
         return []
-    known = {database.key for database in machine.sweeper.databases}
+    known = {database.key for database in machine.poller.databases}
     return sorted(key for key in plan.held if key not in known)
 
 
 async def _report(machine: Machinery) -> CheckReport:
-    engine, failures = machine.engine, machine.sweeper.failures
+    engine, failures = machine.engine, machine.poller.failures
     plan = await machine.applier.plan(engine.wanted)
     failed = dict(plan.failed)
     refused = {
@@ -153,7 +153,7 @@ async def _report(machine: Machinery) -> CheckReport:
         for client, key, error in plan.refused
     }
     databases = []
-    for database in machine.sweeper.databases:
+    for database in machine.poller.databases:
         subject = f"database:{database.key}"
         error = (
             failures.get(subject) or refused.get(database.key) or engine.problems.get(database.key)
@@ -175,7 +175,7 @@ async def _report(machine: Machinery) -> CheckReport:
         for key in _strangers(machine, plan)
     ]
     warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
-    known = {f"database:{database.key}" for database in machine.sweeper.databases}
+    known = {f"database:{database.key}" for database in machine.poller.databases}
     errors = {subject: error for subject, error in failures.items() if subject not in known}
     if engine.broken is not None:
         errors["commit"] = engine.broken

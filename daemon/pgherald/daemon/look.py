@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from pgherald.config import Config
-from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, sweeper_of
+from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, poller_of
 from pgherald.errors import PgheraldError
 from pgherald.heroku.ledger import peek
+from pgherald.heroku.poller import Poller
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
@@ -47,7 +47,7 @@ class _Gathers:
         return contextlib.nullcontext()
 
     def arose(self, subject: str, label: str, error: PgheraldError) -> None:
-        """The sweeper keeps its failures itself."""
+        """The poller keeps its failures itself."""
 
     def ended(self, subject: str) -> None:
         """Likewise."""
@@ -59,7 +59,7 @@ class _Gathers:
 async def look(
     config: Config,
     outside: Outside,
-    began: Callable[[Sweeper], None] = lambda _: None,
+    began: Callable[[Poller], None] = lambda _: None,
     *,
     counts: bool = True,
 ) -> Looked:
@@ -68,7 +68,7 @@ async def look(
     Args:
         config: which databases.
         outside: environment, clock, network.
-        began: is given the sweeper, which says how far it is.
+        began: is given the poller, which says how far it is.
         counts: whether the state file keeps what the requests cost; else it is only read.
 
     Raises:
@@ -89,12 +89,12 @@ async def look(
                 for watched in accounts.watched:
                     account = watched.account
                     peek(account.name, account.api.budget, store.notes(), outside.clock)
-            sweeper = sweeper_of(accounts, gathered, gathered, outside.clock, names)
-            began(sweeper)
-            sweeper.sweep()
-            await sweeper.finished()
-            await sweeper.stop()
-    return Looked(sorted(gathered.entries, key=lambda entry: entry.key), sweeper.failures)
+            poller = poller_of(accounts, gathered, gathered, outside.clock, names)
+            began(poller)
+            poller.sweep()
+            await poller.finished()
+            await poller.stop()
+    return Looked(sorted(gathered.entries, key=lambda entry: entry.key), poller.failures)
 
 
 def _state(config: Config, *, writes: bool) -> Store | None:

@@ -19,14 +19,10 @@ from typing import Any, Final, Self
 
 from pgherald.clock import until_beat
 from pgherald.config import Config
-from pgherald.daemon.calm import COMPARED, RENEWED, Calm
-from pgherald.daemon.events import Events
-from pgherald.daemon.expiry import ExpiryWatch
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.telling import teller_of
-from pgherald.daemon.watched import keeps_requests
 from pgherald.daemon.wiring import (
     Outside,
     State,
@@ -37,13 +33,17 @@ from pgherald.daemon.wiring import (
 )
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
+from pgherald.heroku.expiry import ExpiryWatch
+from pgherald.heroku.log_followers import LogFollowers
+from pgherald.heroku.pace import COMPARED, RENEWED, Calm
+from pgherald.heroku.watched import keeps_requests
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
+from pgherald.schedule import Schedule
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.paths import PathWatch
-from pgherald.watch.scheduler import Sweeps
 from pgherald.watch.wake import tick
 
 log = logging.getLogger(__name__)
@@ -290,14 +290,16 @@ class _Generation:
         await self._keep("watch of pgAdmin", pgadmin.run)
         expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
         await self._keep("watch of the tokens", expiry.run)
-        self._machine.sweeper.swept = keeps_requests(
+        self._machine.poller.swept = keeps_requests(
             self._machine.accounts.watched, self._state.store, self._outside.clock
         )
-        self._events = Events(self._machine.sweeper, self._machine.engine.event, self._supervisor)
+        self._events = LogFollowers(
+            self._machine.poller, self._machine.engine.event, self._supervisor.keep
+        )
         self._stack.push_async_callback(self._events.stop)
-        self._sweeps = Sweeps(log)
-        self._stack.push_async_callback(self._sweeps.stop)
-        self._sweeps.every(_SWEEP, self._config.poll_interval, self._sweep)
+        self._schedule = Schedule(log)
+        self._stack.push_async_callback(self._schedule.stop)
+        self._schedule.every(_SWEEP, self._config.poll_interval, self._sweep)
         self._stack.callback(self._mend.cancel)
         self._stack.callback(self._renew.cancel)
         self._stack.callback(self._watch.stop)
@@ -309,7 +311,7 @@ class _Generation:
         await self._keep(
             "watch of the clock", lambda: tick(self._outside.clock, self._jumped, on_tick=check)
         )
-        self._sweeps.now(_SWEEP)
+        self._schedule.now(_SWEEP)
 
     async def _keep(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
         """Keep a part running as long as the generation lives."""
@@ -325,7 +327,7 @@ class _Generation:
         return f"watching {watching} for {clients}, every {self._config.poll_interval:g} s"
 
     async def _sweep(self) -> None:
-        self._machine.sweeper.sweep()
+        self._machine.poller.sweep()
         forget_damage(self._state.store, self.troubles, self._outside.clock)
         self._events.keep()
 
@@ -365,13 +367,13 @@ class _Generation:
         for watched in self._machine.accounts.watched:
             watched.account.retry()
         self._events.restart()
-        self._sweeps.now(_SWEEP)
+        self._schedule.now(_SWEEP)
 
     def _jumped(self, _seconds: float) -> None:
         """The machine slept, or its clock was set: look now, and count intervals anew."""
-        self._sweeps.retime()
+        self._schedule.retime()
         self._events.restart()
-        self._sweeps.now(_SWEEP)
+        self._schedule.now(_SWEEP)
 
 
 def _unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.daemon.watched import Listens
 from pgherald.errors import PgheraldError, safe_text
+from pgherald.heroku.watched import Listens
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from pgherald.config import Config
-from pgherald.daemon.watched import database_of
 from pgherald.daemon.wiring import Outside
+from pgherald.heroku.watched import database_of
 from pgherald.model import News, NewsKind
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for

@@ -24,8 +24,6 @@ from pgherald.config import Rows as RowKind
 from pgherald.config.places import program_version
 from pgherald.daemon.belongings import clients_in, sweep
 from pgherald.daemon.surroundings import SUBJECT
-from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.watched import Listens, Sightings, Watched, database_of
 from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.files.own import DAMAGED
@@ -37,7 +35,9 @@ from pgherald.heroku.discovery import Discovery, Found, Rule
 from pgherald.heroku.getter import shared_trust
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.ledger import Ledger
+from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
+from pgherald.heroku.watched import Listens, Sightings, Watched, database_of
 from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore
@@ -125,7 +125,7 @@ class Machinery:
     accounts: Accounts
     applier: Applier
     engine: Engine
-    sweeper: Sweeper
+    poller: Poller
 
 
 def files_of(config: Config) -> Files:
@@ -345,12 +345,12 @@ async def machinery(
             clock=outside.clock,
         )
         names = partial(learn, state.files, clients, outside.env)
-        sweeper = sweeper_of(accounts, engine, troubles, outside.clock, names)
+        poller = poller_of(accounts, engine, troubles, outside.clock, names)
         try:
-            yield Machinery(config, clients, accounts, applier, engine, sweeper)
+            yield Machinery(config, clients, accounts, applier, engine, poller)
         finally:
             state.store.on_afresh = None
-            await sweeper.stop()
+            await poller.stop()
 
 
 def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
@@ -387,12 +387,12 @@ async def _forget_strangers(
                 store.forget(state.key)
 
 
-def sweeper_of(
+def poller_of(
     accounts: Accounts,
     sightings: Sightings,
     troubles: Listens,
     clock: Clock,
     names: Callable[[], Awaitable[Names]],
-) -> Sweeper:
-    """A sweeper for these accounts."""
-    return Sweeper(accounts.watched, sightings, troubles, clock, names)
+) -> Poller:
+    """A poller for these accounts."""
+    return Poller(accounts.watched, sightings, troubles, clock, names)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.config.settings import Account
-from pgherald.daemon.expiry import SOON
 from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import PgheraldError
 from pgherald.heroku import way
+from pgherald.heroku.expiry import SOON
 from pgherald.heroku.getter import Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.daemon.calm import Pace
+from pgherald.heroku.pace import Pace
 
 #: When to look again: 1, 3, 10 and 30 seconds after a change was seen. These are the pauses.
 PAUSES: Final = (1.0, 2.0, 7.0, 20.0)

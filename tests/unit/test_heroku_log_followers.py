@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pgherald.daemon.events import Events
 from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.watched import Watched
+from pgherald.heroku.log_followers import LogFollowers
+from pgherald.heroku.watched import Watched
 from pgherald.model import Database
 from support.fake_clock import FakeClock, settle
 from support.household import database
@@ -44,14 +44,14 @@ class FakeLog:
 
 
 class Desk:
-    """Events of some databases, with logs that a test holds in its hand."""
+    """LogFollowers of some databases, with logs that a test holds in its hand."""
 
     def __init__(self, *named: Database, events: int = 20) -> None:
-        self.sweeper = FakeSweeper(*named, events=events)
+        self.poller = FakeSweeper(*named, events=events)
         self.logs: dict[str, FakeLog] = {}
         self.made: list[str] = []
         self.clock = FakeClock()
-        self.events = Events(self.sweeper, self._told, Supervisor(self.clock), self._make)  # type: ignore[arg-type]  # fakes
+        self.events = LogFollowers(self.poller, self._told, Supervisor(self.clock).keep, self._make)  # type: ignore[arg-type]  # fakes
 
     def _make(
         self, _account: object, app: str, on_release: Callable[[], None], _limit: object
@@ -61,7 +61,7 @@ class Desk:
         return self.logs[app]
 
     def _told(self) -> None:
-        self.sweeper.looks.append("event")
+        self.poller.looks.append("event")
 
     async def keep(self) -> None:
         self.events.keep()
@@ -78,7 +78,7 @@ async def test_each_app_has_one() -> None:
         await desk.keep()
     assert desk.made == ["shop", "blog"]
     desk.logs["blog"].on_release()
-    assert desk.sweeper.looks == ["event", "blog"]
+    assert desk.poller.looks == ["event", "blog"]
     await desk.events.stop()
     assert desk.followed() == set()
 
@@ -98,7 +98,7 @@ async def test_apps_that_come_and_go() -> None:
     """A new app is followed, and one that is no longer watched is not."""
     desk = Desk(SHOP)
     await desk.keep()
-    desk.sweeper.watched[0].named = (BLOG,)
+    desk.poller.watched[0].named = (BLOG,)
     await desk.keep()
     assert desk.made == ["shop", "blog"]
     assert desk.followed() == {"blog"}
@@ -131,5 +131,5 @@ async def test_a_mistake_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     await desk.clock.advance(1)
     assert desk.made == ["shop", "blog", "shop"]
     desk.logs["shop"].on_release()
-    assert desk.sweeper.looks == ["event", "shop"]
+    assert desk.poller.looks == ["event", "shop"]
     await desk.events.stop()

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.sweeper import Sweeper
-from pgherald.daemon.watched import Watched, by_app
 from pgherald.heroku.events import AppEvents
+from pgherald.heroku.poller import Poller
+from pgherald.heroku.watched import Watched, by_app
 
 
-class Events:
+class Keep(Protocol):
+    """Runs work, and runs it again when it fails."""
+
+    async def __call__(
+        self, part: str, work: Callable[[], Awaitable[None]], *, endless: bool
+    ) -> None:
+        """Run it."""
+        ...
+
+
+class LogFollowers:
     """Follows each account's first apps, as many as it may.
 
     Args:
-        sweeper: has the apps, and looks at one when its log tells of a release.
+        poller: has the apps, and looks at one when its log tells of a release.
         on_event: called before each such look.
-        supervisor: follows a log anew when that failed.
+        keep: runs what follows a log, and does so anew when that failed; see
+            `pgherald.daemon.supervisor.Supervisor.keep`.
         make: makes what follows one app's log.
     """
 
     def __init__(
         self,
-        sweeper: Sweeper,
+        poller: Poller,
         on_event: Callable[[], None],
-        supervisor: Supervisor,
+        keep: Keep,
         make: Callable[..., AppEvents] = AppEvents,
     ) -> None:
-        self._sweeper = sweeper
+        self._poller = poller
         self._on_event = on_event
-        self._supervisor = supervisor
+        self._keep = keep
         self._make = make
         #: By account and app. One that has ended stays, since Heroku does not allow it.
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -38,7 +49,7 @@ class Events:
     def keep(self) -> None:
         """Follow the apps that are watched now, and no others. To be called after a sweep."""
         wanted: dict[tuple[str, str], Watched] = {}
-        for watched in self._sweeper.watched:
+        for watched in self._poller.watched:
             for app in list(by_app(watched.databases))[: watched.events]:
                 wanted[watched.account.name, app] = watched
         for name in [name for name in self._tasks if name not in wanted]:
@@ -65,9 +76,9 @@ class Events:
     async def _follow(self, watched: Watched, app: str) -> None:
         def on_release() -> None:
             self._on_event()
-            self._sweeper.look(watched, app)
+            self._poller.look(watched, app)
 
         def follow() -> Awaitable[None]:
             return self._make(watched.account, app, on_release, watched.limit).run()
 
-        await self._supervisor.keep(f"log of {app}", follow, endless=False)
+        await self._keep(f"log of {app}", follow, endless=False)

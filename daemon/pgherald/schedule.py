@@ -57,7 +57,7 @@ class _Scheduled:
     said: str = ""
 
 
-class Sweeps:
+class Schedule:
     """Runs named jobs at intervals, one run of each at a time.
 
     Made and used on the running loop's thread.

@@ -17,17 +17,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pgherald.clock import Clock
-from pgherald.daemon.calm import Pace
-from pgherald.daemon.followup import FollowUps
-from pgherald.daemon.watched import (
-    Listens,
-    Sightings,
-    Watched,
-    account_subject,
-    by_app,
-    clash,
-    database_of,
-)
 from pgherald.errors import (
     NotVisible,
     PgheraldError,
@@ -36,9 +25,21 @@ from pgherald.errors import (
 )
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Shares
+from pgherald.heroku.followup import FollowUps
 from pgherald.heroku.gate import LONGEST
+from pgherald.heroku.pace import Pace
+from pgherald.heroku.watched import (
+    AllFree,
+    Listens,
+    Sightings,
+    TakenNames,
+    Watched,
+    account_subject,
+    by_app,
+    clash,
+    database_of,
+)
 from pgherald.model import Database, DatabaseKey, Login, Sighting
-from pgherald.sync.names import Names
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,11 @@ _PUT_OFF: Final = RateLimited(
 )
 
 
-async def _no_names() -> Names:
-    return Names()
+async def _no_names() -> TakenNames:
+    return AllFree()
 
 
-class Sweeper:
+class Poller:
     """Asks Heroku and hands the answers on.
 
     Args:
@@ -83,7 +84,7 @@ class Sweeper:
         sightings: Sightings,
         troubles: Listens,
         clock: Clock,
-        names: Callable[[], Awaitable[Names]] = _no_names,
+        names: Callable[[], Awaitable[TakenNames]] = _no_names,
     ) -> None:
         self._names = names
         self.watched = tuple(watched)
@@ -331,7 +332,7 @@ class Sweeper:
         assert watched.adopt is not None  # goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = f"discovery:{watched.account.name}"
-        names = Names()
+        names: TakenNames = AllFree()
         try:
             names = await self._names()
             with self._sightings.expecting():

@@ -74,6 +74,22 @@ class Sightings(Protocol):
         ...
 
 
+class TakenNames(Protocol):
+    """The service names that are the person's own; see `pgherald.sync.names.Names`."""
+
+    def refusal(self, database: Database) -> PgheraldError | None:
+        """Why a found database cannot have its service name; None when it can."""
+        ...
+
+
+class AllFree:
+    """No name is taken."""
+
+    def refusal(self, _database: Database) -> None:
+        """Nothing stands against it."""
+        return
+
+
 class Listens(Protocol):
     """Who hears of troubles and their end; see `pgherald.sync.troubles.Troubles`."""
 

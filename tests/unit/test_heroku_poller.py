@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.sweeper import DISCOVERY_INTERVAL, Sweeper
-from pgherald.daemon.watched import Watched, database_of
 from pgherald.errors import FileTrouble, NotVisible, PgheraldError, Unavailable
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found, Rule
 from pgherald.heroku.overview import Choice
+from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
+from pgherald.heroku.watched import Watched, database_of
 from pgherald.model import Database, DatabaseKey, Sighting
 from pgherald.sync.names import Names
 from support.fake_clock import START, FakeClock, settle
@@ -146,16 +146,16 @@ class Hears:
 
 
 class Desk:
-    """A sweeper of one or more accounts."""
+    """A poller of one or more accounts."""
 
     def __init__(self, *watched: Watched) -> None:
         self.hears = Hears()
         self.clock = FakeClock()
-        self.sweeper = Sweeper(watched, self.hears, self.hears, self.clock)
+        self.poller = Poller(watched, self.hears, self.hears, self.clock)
 
     async def sweep(self) -> None:
-        self.sweeper.sweep()
-        await self.sweeper.finished()
+        self.poller.sweep()
+        await self.poller.finished()
         assert self.hears.expected == 0
 
 
@@ -198,7 +198,7 @@ async def test_what_stays_missing_stays_a_trouble() -> None:
     await desk.sweep()
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
-    assert desk.sweeper.failures == {"database:shop/DATABASE": gone}
+    assert desk.poller.failures == {"database:shop/DATABASE": gone}
 
 
 async def test_a_new_database_of_an_unchanged_app() -> None:
@@ -207,7 +207,7 @@ async def test_a_new_database_of_an_unchanged_app() -> None:
     desk = Desk(watched(account, BLOG, found=found))
     await desk.sweep()
     reader = database("shop", attachment="READER")
-    desk.sweeper.watched[0].found = (SHOP, reader)
+    desk.poller.watched[0].found = (SHOP, reader)
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
     assert reader.key in desk.hears.seen
@@ -220,10 +220,10 @@ async def test_a_failing_list_is_the_accounts_trouble() -> None:
     await desk.sweep()
     account.choice = DOWN
     await desk.sweep()
-    assert desk.sweeper.failures == {"account:default": DOWN}
+    assert desk.poller.failures == {"account:default": DOWN}
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
     assert not desk.hears.troubles
 
 
@@ -234,11 +234,11 @@ async def test_what_is_put_off_is_said() -> None:
     await desk.sweep()
     account.choice = Choice(("shop",), frozenset({"blog"}), listed=True)
     await desk.sweep()
-    assert set(desk.sweeper.failures) == {"budget:default", "database:blog/DATABASE"}
+    assert set(desk.poller.failures) == {"budget:default", "database:blog/DATABASE"}
     assert desk.hears.seen.count(BLOG.key) == 1
     account.choice = Choice(("blog",), frozenset(), listed=True)
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
     assert not desk.hears.troubles
 
 
@@ -263,7 +263,7 @@ async def looked(desk: Desk, account: FakeAccount, seconds: int) -> list[int]:
     for second in range(1, seconds + 1):
         before = len(account.asked)
         await desk.clock.advance(1)
-        await desk.sweeper.finished()
+        await desk.poller.finished()
         times += [second] * (len(account.asked) - before)
     return times
 
@@ -318,18 +318,18 @@ async def test_an_event_in_the_middle_of_a_look() -> None:
     account, event = FakeAccount(), asyncio.Event()
     account.waits("shop", event)
     desk = Desk(watched(account, SHOP, BLOG))
-    desk.sweeper.look(desk.sweeper.watched[0], "shop")
+    desk.poller.look(desk.poller.watched[0], "shop")
     await settle()
     for _ in range(3):
-        desk.sweeper.look(desk.sweeper.watched[0], "shop")
+        desk.poller.look(desk.poller.watched[0], "shop")
     event.set()
     await settle()
     assert account.asked == ["shop"]
     await desk.clock.advance(1)
-    await desk.sweeper.finished()
+    await desk.poller.finished()
     assert account.asked == ["shop", "shop"]
-    desk.sweeper.look(desk.sweeper.watched[0], "unheard-of")
-    await desk.sweeper.stop()
+    desk.poller.look(desk.poller.watched[0], "unheard-of")
+    await desk.poller.stop()
 
 
 # --- each app has its share ------------------------------------------------------------------
@@ -337,10 +337,10 @@ async def test_an_event_in_the_middle_of_a_look() -> None:
 
 async def noise(desk: Desk, apps: Sequence[str], seconds: float) -> None:
     """The logs of these apps show a release every 0.2 s for a while."""
-    (of,) = desk.sweeper.watched
+    (of,) = desk.poller.watched
     for _ in range(round(seconds / 0.2)):
         for app in apps:
-            desk.sweeper.look(of, app)
+            desk.poller.look(of, app)
         await desk.clock.advance(0.2)
 
 
@@ -348,16 +348,16 @@ async def test_events_are_answered_ever_further_apart() -> None:
     """After 1, 2, 4, … seconds, up to the poll interval; and at once again when it was calm."""
     account = FakeAccount()
     desk = Desk(watched(account, SHOP, BLOG))
-    (of,) = desk.sweeper.watched
+    (of,) = desk.poller.watched
     await noise(desk, ["shop"], 600)
     # At 0, 1, 3, 7, 15, 31, 63, 123, 183, … seconds.
     assert len(account.asked) == 7 + 8
     await desk.clock.advance(300)
     before = len(account.asked)
-    desk.sweeper.look(of, "shop")
+    desk.poller.look(of, "shop")
     await settle()
     assert len(account.asked) == before + 1
-    await desk.sweeper.stop()
+    await desk.poller.stop()
 
 
 async def test_a_noisy_app_does_not_slow_down_a_quiet_one() -> None:
@@ -365,14 +365,14 @@ async def test_a_noisy_app_does_not_slow_down_a_quiet_one() -> None:
     account = FakeAccount()
     account.api.budget = Budget(FakeClock(), 0.02)
     desk = Desk(watched(account, SHOP, BLOG))
-    (of,) = desk.sweeper.watched
+    (of,) = desk.poller.watched
     await noise(desk, ["shop"], 3600)
     # A quarter of the allowance of 90 requests; the first reading costs two.
     assert account.asked.count("shop") == 21
-    desk.sweeper.look(of, "blog")
+    desk.poller.look(of, "blog")
     await settle()
     assert account.asked.count("blog") == 1
-    await desk.sweeper.stop()
+    await desk.poller.stop()
 
 
 async def test_a_noisy_app_that_rotates_is_seen_within_a_poll() -> None:
@@ -384,7 +384,7 @@ async def test_a_noisy_app_that_rotates_is_seen_within_a_poll() -> None:
     before = len(account.asked)
     await noise(desk, ["shop"], 60)
     assert len(account.asked) > before
-    await desk.sweeper.stop()
+    await desk.poller.stop()
 
 
 async def test_a_login_that_changes_all_the_time_is_followed_up_now_and_then() -> None:
@@ -402,7 +402,7 @@ async def test_a_login_that_changes_all_the_time_is_followed_up_now_and_then() -
         await desk.clock.advance(60)
     assert account.asked.count("blog") == 30
     assert account.asked.count("shop") < 30 * 6
-    await desk.sweeper.stop()
+    await desk.poller.stop()
 
 
 async def test_each_end_of_a_sweep_is_told() -> None:
@@ -410,15 +410,15 @@ async def test_each_end_of_a_sweep_is_told() -> None:
     ends: list[int] = []
     account = FakeAccount()
     hears = Hears()
-    sweeper = Sweeper(
+    poller = Poller(
         [watched(account, SHOP, BLOG)],
         hears,
         hears,
         FakeClock(),
     )
-    sweeper.swept = lambda: ends.append(len(account.asked))
-    sweeper.sweep()
-    await sweeper.finished()
+    poller.swept = lambda: ends.append(len(account.asked))
+    poller.sweep()
+    await poller.finished()
     assert ends == [2]
 
 
@@ -431,12 +431,12 @@ async def test_a_late_app_keeps_no_other_waiting() -> None:
     account.waits("shop", event)
     desk = Desk(watched(account, SHOP, BLOG))
     for _ in range(3):
-        desk.sweeper.sweep()
+        desk.poller.sweep()
         await settle()
     assert (account.asked.count("shop"), account.asked.count("blog")) == (1, 3)
     assert SHOP.key not in desk.hears.seen
     event.set()
-    await desk.sweeper.finished()
+    await desk.poller.finished()
     assert SHOP.key in desk.hears.seen
 
 
@@ -445,10 +445,10 @@ async def test_stopping_gives_up_what_is_under_way() -> None:
     account = FakeAccount()
     account.waits("shop", asyncio.Event())
     desk = Desk(watched(account, SHOP))
-    desk.sweeper.sweep()
+    desk.poller.sweep()
     await settle()
-    await desk.sweeper.stop()
-    assert not desk.sweeper.failures
+    await desk.poller.stop()
+    assert not desk.poller.failures
     assert not desk.hears.troubles
 
 
@@ -459,11 +459,11 @@ async def test_a_missing_database_is_its_own_trouble() -> None:
     account.misses("shop", gone)
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
-    assert desk.sweeper.failures == {"database:shop/DATABASE": gone}
+    assert desk.poller.failures == {"database:shop/DATABASE": gone}
     assert desk.hears.troubles == {"database:shop/DATABASE": gone}
     del account.answers["shop"]
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
 
 
 async def test_a_trouble_of_the_account() -> None:
@@ -473,11 +473,11 @@ async def test_a_trouble_of_the_account() -> None:
     account.fails("blog", DOWN)
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
-    assert desk.sweeper.failures == {"account:default": DOWN}
+    assert desk.poller.failures == {"account:default": DOWN}
     assert desk.hears.troubles == {"account:default": DOWN}
     account.answers.clear()
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
     assert not desk.hears.troubles
 
 
@@ -490,12 +490,12 @@ async def test_no_unanswered_database_is_lost(apps: tuple[str, str]) -> None:
     event = asyncio.Event()
     account.waits(well, event)
     desk = Desk(watched(account, SHOP, BLOG))
-    desk.sweeper.sweep()
+    desk.poller.sweep()
     await settle()
-    assert desk.sweeper.failures == {"account:default": DOWN}
+    assert desk.poller.failures == {"account:default": DOWN}
     event.set()
-    await desk.sweeper.finished()
-    assert desk.sweeper.failures == {f"database:{broken}/DATABASE": DOWN}
+    await desk.poller.finished()
+    assert desk.poller.failures == {f"database:{broken}/DATABASE": DOWN}
 
 
 async def test_accounts_are_apart() -> None:
@@ -508,7 +508,7 @@ async def test_accounts_are_apart() -> None:
     )
     desk = Desk(watched(good, work), watched(bad, home))
     await desk.sweep()
-    assert desk.sweeper.failures == {"account:home": DOWN}
+    assert desk.poller.failures == {"account:home": DOWN}
     assert desk.hears.seen == [work.key]
 
 
@@ -518,7 +518,7 @@ async def test_a_mistake_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     account.fails("shop", RuntimeError("CANARY-secret"))
     desk = Desk(watched(account, SHOP))
     await desk.sweep()
-    error = desk.sweeper.failures["account:default"]
+    error = desk.poller.failures["account:default"]
     assert "mistake of its own: RuntimeError" in error.title
     assert "CANARY" not in str(error)
     assert "CANARY" not in caplog.text
@@ -551,7 +551,7 @@ async def test_a_silent_heroku_takes_nothing_away() -> None:
     found.error = DOWN
     await desk.sweep()
     await desk.sweep()
-    assert desk.sweeper.databases == (SHOP,)
+    assert desk.poller.databases == (SHOP,)
     assert found.asked == 3
 
 
@@ -561,11 +561,11 @@ async def test_a_long_discovery_keeps_no_database_waiting() -> None:
     found.gate = asyncio.Event()
     desk = Desk(watched(FakeAccount(), SHOP, found=found))
     for _ in range(2):
-        desk.sweeper.sweep()
+        desk.poller.sweep()
         await settle()
     assert desk.hears.seen == [SHOP.key, SHOP.key]
     found.gate.set()
-    await desk.sweeper.finished()
+    await desk.poller.finished()
     assert desk.hears.seen == [SHOP.key, SHOP.key, BLOG.key]
 
 
@@ -578,7 +578,7 @@ async def test_a_rule_that_finds_nothing_hinders_no_other() -> None:
     found.apps = ("shop", "blog")
     found.error = NotVisible("Heroku shows no more databases for other-*")
     await desk.sweep()
-    assert {each.key for each in desk.sweeper.databases} == {SHOP.key, BLOG.key}
+    assert {each.key for each in desk.poller.databases} == {SHOP.key, BLOG.key}
     assert "discovery:default" in desk.hears.troubles
 
 
@@ -587,7 +587,7 @@ async def test_a_named_database_is_not_found_again() -> None:
     named = dataclasses.replace(SHOP, name="My shop", service="mine")
     desk = Desk(watched(FakeAccount(), named, found=FakeDiscovery("shop")))
     await desk.sweep()
-    assert desk.sweeper.databases == (named,)
+    assert desk.poller.databases == (named,)
 
 
 async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
@@ -596,14 +596,14 @@ async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
     found = FakeDiscovery("shop")
     desk = Desk(watched(FakeAccount(), other, found=found))
     await desk.sweep()
-    (subject,) = desk.sweeper.failures
+    (subject,) = desk.poller.failures
     assert subject == "database:shop/DATABASE"
     assert subject in desk.hears.troubles
-    assert desk.sweeper.databases == (other,)
+    assert desk.poller.databases == (other,)
     found.apps = ()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
     assert not desk.hears.troubles
 
 
@@ -616,16 +616,16 @@ async def test_a_name_of_the_persons_own_is_left_to_them() -> None:
     async def learn() -> Names:
         return taken
 
-    desk.sweeper._names = learn
+    desk.poller._names = learn
     await desk.sweep()
-    assert list(desk.sweeper.failures) == ["database:shop/DATABASE"]
-    assert list(desk.sweeper.databases) == [BLOG]
+    assert list(desk.poller.failures) == ["database:shop/DATABASE"]
+    assert list(desk.poller.databases) == [BLOG]
     assert desk.hears.seen == [BLOG.key]
     taken = Names()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.sweeper.failures
-    assert list(desk.sweeper.databases) == [SHOP, BLOG]
+    assert not desk.poller.failures
+    assert list(desk.poller.databases) == [SHOP, BLOG]
 
 
 async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
@@ -636,10 +636,10 @@ async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
     async def silent() -> Names:
         raise FileTrouble("does not answer")
 
-    desk.sweeper._names = silent
+    desk.poller._names = silent
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert desk.sweeper.databases == (SHOP,)
+    assert desk.poller.databases == (SHOP,)
     assert "discovery:default" in desk.hears.troubles
 
 
@@ -651,11 +651,11 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     desk = Desk(watched(work, found=found), watched(home))
     desk.hears.troubles["database:home:shop/DATABASE"] = DOWN
     await desk.sweep()
-    assert desk.sweeper.failures == {"database:work:shop/DATABASE": DOWN}
+    assert desk.poller.failures == {"database:work:shop/DATABASE": DOWN}
     found.apps = ("blog",)
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.sweeper.failures
+    assert not desk.poller.failures
     assert set(desk.hears.troubles) == {"database:home:shop/DATABASE"}
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pgherald.errors import LoginRequired, safe_text
-from pgherald.watch.scheduler import Every, Sweeps
+from pgherald.schedule import Every, Schedule
 from support.fake_clock import START, settle
 
 log = logging.getLogger("test.sweeps")
@@ -36,26 +36,26 @@ class Job:
 
 
 @pytest.fixture
-async def sweeps() -> AsyncIterator[Sweeps]:
-    running = Sweeps(log, chance=lambda: 0.5)
+async def sweeps() -> AsyncIterator[Schedule]:
+    running = Schedule(log, chance=lambda: 0.5)
     yield running
     await running.stop()
 
 
-def rests(sweeps: Sweeps, name: str = "sweep") -> float:
+def rests(sweeps: Schedule, name: str = "sweep") -> float:
     """Seconds until the job is due."""
     due = sweeps.due(name)
     assert due is not None
     return (due - datetime.now(UTC)).total_seconds()
 
 
-async def make_due(sweeps: Sweeps, late: timedelta = timedelta(seconds=1)) -> None:
+async def make_due(sweeps: Schedule, late: timedelta = timedelta(seconds=1)) -> None:
     """Make the job due, as if it had been for a while, and let it run."""
     sweeps._scheduler.modify_job("sweep", next_run_time=datetime.now(UTC) - late)
     await settle()
 
 
-async def test_a_job_is_due_after_one_interval(sweeps: Sweeps) -> None:
+async def test_a_job_is_due_after_one_interval(sweeps: Schedule) -> None:
     """The first run comes after an interval, lengthened by the jitter."""
     job = Job()
     sweeps.every("sweep", 60, job, jitter=10)
@@ -64,7 +64,7 @@ async def test_a_job_is_due_after_one_interval(sweeps: Sweeps) -> None:
     assert rests(sweeps) == pytest.approx(65, abs=2)
 
 
-async def test_a_due_job_runs_and_is_due_again(sweeps: Sweeps) -> None:
+async def test_a_due_job_runs_and_is_due_again(sweeps: Schedule) -> None:
     """Running goes on, one interval after the other."""
     job = Job()
     sweeps.every("sweep", 60, job)
@@ -74,7 +74,7 @@ async def test_a_due_job_runs_and_is_due_again(sweeps: Sweeps) -> None:
         assert rests(sweeps) == pytest.approx(60, abs=2)
 
 
-async def test_a_late_job_runs_once(sweeps: Sweeps) -> None:
+async def test_a_late_job_runs_once(sweeps: Schedule) -> None:
     """After a night with the lid closed a job runs at once, and once."""
     job = Job()
     sweeps.every("sweep", 60, job)
@@ -83,7 +83,7 @@ async def test_a_late_job_runs_once(sweeps: Sweeps) -> None:
     assert rests(sweeps) == pytest.approx(60, abs=2)
 
 
-async def test_a_job_never_overlaps_with_itself(sweeps: Sweeps) -> None:
+async def test_a_job_never_overlaps_with_itself(sweeps: Schedule) -> None:
     """A run that takes longer than the interval is not joined by another."""
     job = Job(waits=True)
     sweeps.every("sweep", 60, job)
@@ -95,7 +95,7 @@ async def test_a_job_never_overlaps_with_itself(sweeps: Sweeps) -> None:
     assert (job.started, job.ended) == (1, 1)
 
 
-async def test_now(sweeps: Sweeps) -> None:
+async def test_now(sweeps: Schedule) -> None:
     """A job runs at once when wished, and its next turn is a full interval away."""
     job = Job()
     sweeps.every("sweep", 60, job)
@@ -106,7 +106,7 @@ async def test_now(sweeps: Sweeps) -> None:
     assert rests(sweeps) == pytest.approx(60, abs=2)
 
 
-async def test_a_wish_during_a_run_is_not_lost(sweeps: Sweeps) -> None:
+async def test_a_wish_during_a_run_is_not_lost(sweeps: Schedule) -> None:
     """What changes during a run is looked at by one more run, however many wishes came."""
     job = Job(waits=True)
     sweeps.every("sweep", 60, job)
@@ -120,7 +120,7 @@ async def test_a_wish_during_a_run_is_not_lost(sweeps: Sweeps) -> None:
 
 
 async def test_a_failed_run_is_logged_and_the_schedule_goes_on(
-    sweeps: Sweeps, caplog: pytest.LogCaptureFixture
+    sweeps: Schedule, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A job that raises costs one line of the log, without any text that could be secret."""
     job = Job()
@@ -134,13 +134,13 @@ async def test_a_failed_run_is_logged_and_the_schedule_goes_on(
     assert (job.started, job.ended) == (3, 1)
     first, second = (r.message for r in caplog.records)
     assert first.startswith("sweep failed: RuntimeError in ")
-    assert "test_watch_scheduler.py:" in first
+    assert "test_schedule.py:" in first
     assert second == "sweep failed: Heroku refused the token"
     assert "CANARY" not in caplog.text
 
 
 async def test_the_same_failure_is_logged_once(
-    sweeps: Sweeps, caplog: pytest.LogCaptureFixture
+    sweeps: Schedule, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However often the job runs; and anew after it has worked."""
     job = Job()
@@ -151,7 +151,9 @@ async def test_the_same_failure_is_logged_once(
     assert [r.message for r in caplog.records] == ["sweep failed: Heroku refused the token"] * 2
 
 
-async def test_apscheduler_writes_nothing(sweeps: Sweeps, caplog: pytest.LogCaptureFixture) -> None:
+async def test_apscheduler_writes_nothing(
+    sweeps: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
     """A sweep a minute does not fill the log."""
     caplog.set_level(logging.INFO)
     sweeps.every("sweep", 60, Job())
@@ -160,7 +162,7 @@ async def test_apscheduler_writes_nothing(sweeps: Sweeps, caplog: pytest.LogCapt
     assert caplog.records == []
 
 
-async def test_after_the_clock_was_set_back(sweeps: Sweeps) -> None:
+async def test_after_the_clock_was_set_back(sweeps: Schedule) -> None:
     """Re-timing saves a job from waiting until the old time comes round again."""
     sweeps.every("sweep", 60, Job())
     sweeps.every("paused", 60, Job())
@@ -172,7 +174,7 @@ async def test_after_the_clock_was_set_back(sweeps: Sweeps) -> None:
     assert sweeps.due("paused") is None
 
 
-async def test_reschedule(sweeps: Sweeps) -> None:
+async def test_reschedule(sweeps: Schedule) -> None:
     """A new interval counts from now."""
     job = Job()
     sweeps.every("sweep", 60, job)
@@ -182,7 +184,7 @@ async def test_reschedule(sweeps: Sweeps) -> None:
     assert rests(sweeps) == pytest.approx(300, abs=2)
 
 
-async def test_pause_and_resume(sweeps: Sweeps) -> None:
+async def test_pause_and_resume(sweeps: Schedule) -> None:
     """A paused job rests until it is resumed; a wish still runs it, and it rests again."""
     job = Job()
     sweeps.every("sweep", 60, job)
@@ -196,7 +198,7 @@ async def test_pause_and_resume(sweeps: Sweeps) -> None:
     assert rests(sweeps) == pytest.approx(60, abs=2)
 
 
-async def test_a_job_can_be_replaced(sweeps: Sweeps) -> None:
+async def test_a_job_can_be_replaced(sweeps: Schedule) -> None:
     """A reload gives a job another body and interval; its run under way ends first."""
     old, new = Job(waits=True), Job()
     sweeps.every("sweep", 60, old)
@@ -212,7 +214,7 @@ async def test_a_job_can_be_replaced(sweeps: Sweeps) -> None:
     assert (old.ended, new.ended) == (1, 1)
 
 
-async def test_a_job_can_be_removed(sweeps: Sweeps) -> None:
+async def test_a_job_can_be_removed(sweeps: Schedule) -> None:
     """A removed job is cancelled and never runs again."""
     job = Job(waits=True)
     sweeps.every("sweep", 60, job)
@@ -229,7 +231,7 @@ async def test_a_job_can_be_removed(sweeps: Sweeps) -> None:
 
 async def test_stop_does_not_wait() -> None:
     """At the end, a run under way is cancelled, and stopping twice does no harm."""
-    sweeps = Sweeps(log)
+    sweeps = Schedule(log)
     job = Job(waits=True)
     sweeps.every("sweep", 60, job)
     sweeps.now("sweep")
@@ -243,7 +245,7 @@ async def test_stop_does_not_wait() -> None:
 
 async def test_stop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that will not be cancelled is left behind."""
-    monkeypatch.setattr("pgherald.watch.scheduler.STOP_LIMIT", 0.01)
+    monkeypatch.setattr("pgherald.schedule.STOP_LIMIT", 0.01)
     release = asyncio.Event()
 
     async def stubborn() -> None:
@@ -253,7 +255,7 @@ async def test_stop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             except asyncio.CancelledError:
                 continue
 
-    sweeps = Sweeps(log)
+    sweeps = Schedule(log)
     sweeps.every("sweep", 60, stubborn)
     sweeps.now("sweep")
     await settle()

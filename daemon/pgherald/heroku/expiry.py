@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.daemon.watched import Watched, expiry_subject
 from pgherald.errors import LoginRequired, PgheraldError
-from pgherald.sync.troubles import Troubles
+from pgherald.heroku.watched import Listens, Watched, expiry_subject
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class ExpiryWatch:
         clock: tells the time and waits.
     """
 
-    def __init__(self, accounts: Sequence[Watched], troubles: Troubles, clock: Clock) -> None:
+    def __init__(self, accounts: Sequence[Watched], troubles: Listens, clock: Clock) -> None:
         self._accounts = accounts
         self._troubles = troubles
         self._clock = clock
