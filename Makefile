@@ -36,8 +36,9 @@ bench: $(VENV)/.dev ## measure speed and cost, and show them in README
 fuzz: $(VENV)/.dev ## fuzz each parser, and answers of Heroku, for SECONDS (300), led by coverage
 	@SECONDS=$(or $(SECONDS),300) $(BIN)/python fuzz
 
-soak: $(VENV)/.dev ## live through a month, with 200 databases, in some minutes
-	@$(BIN)/python -m pytest tests/component/test_soak.py --soak -s
+soak: $(VENV)/.dev ## live through a month, and many odd ones, in some minutes
+	@$(BIN)/python -m pytest tests/component/test_soak.py tests/component/test_ownership_machine.py \
+		--soak -s
 
 lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
 	$(BIN)/ruff check .

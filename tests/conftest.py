@@ -89,8 +89,8 @@ def pytest_keyboard_interrupt() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--soak`: the whole month, not a piece of it; see tests/component/test_soak.py."""
-    parser.addoption("--soak", action="store_true", help="live through a whole month")
+    """`--soak`: a whole month, and all examples, in place of a piece of them."""
+    parser.addoption("--soak", action="store_true", help="try whole months, not pieces")
 
 
 @pytest.fixture(autouse=True)

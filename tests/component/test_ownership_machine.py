@@ -44,19 +44,20 @@ from pgherald.files import Files
 from pgherald.model import Entry, Login, strictest
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
-from pgherald.sync.cleared import Cleared
 from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Plan
 from pgherald.sync.servers import RowMemory
+from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.troubles import Troubles
 from support.disks import Died, MortalDisk
 from support.fake_clock import FakeClock
 from support.household import database, login
 from support.pgadmin_database import Database
 
-#: Examples in all, and the machines that share them.
-EXAMPLES: Final = 2_000
-MACHINES: Final = 8
+#: Machines, each with its own seed, and how many examples each tries; with `--soak`, how many.
+MACHINES: Final = 2
+EXAMPLES: Final = 40
+SOAKED: Final = 1_000
 
 SHOP = database("shop")
 
@@ -158,7 +159,9 @@ class Process:
         plan = await self.applier.plan([entry])
         await self.applier.note_clients(plan)
         if not plan.idle:
-            await self.applier.apply([Cleared(entry, self._clock.now(), 7, self._clock.now())])
+            await self.applier.apply(
+                [VerifiedLogin(entry, self._clock.now(), 7, self._clock.now())]
+            )
 
 
 class World:
@@ -505,7 +508,7 @@ def test_an_adoption_between_plan_and_commit(
                 asyncio.run(process.sweep(before))
             adopted.extend(row for row in state.rows().values() if row["name"] == "host")
 
-    async def late_to_stage(self: Applier, plan: Plan, cleared: Sequence[Cleared]) -> None:
+    async def late_to_stage(self: Applier, plan: Plan, cleared: Sequence[VerifiedLogin]) -> None:
         await asyncio.to_thread(adopt)
         await apply(self, plan, cleared)
 
@@ -587,9 +590,11 @@ def test_a_number_that_was_taken_before_the_recovery(
     assert taken > 10, "hardly anything was tried"
 
 
-@pytest.mark.timeout(1800)  # seconds of a busy machine; it takes 20 of its processor's
+@pytest.mark.timeout(1800)  # of a busy machine, and with `--soak` of any
 @pytest.mark.parametrize("number", range(MACHINES))
-def test_whose_a_server_is(template: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_whose_a_server_is(
+    template: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, number: int
+) -> None:
     """See the module."""
     # Which pgAdmin is installed is nothing to these rows, and takes time to find out.
     monkeypatch.setattr(wiring, "program_version", lambda *_: None)
@@ -597,7 +602,7 @@ def test_whose_a_server_is(template: Path, monkeypatch: pytest.MonkeyPatch, numb
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES // MACHINES,
+            max_examples=SOAKED if request.config.getoption("--soak") else EXAMPLES,
             stateful_step_count=12,
             deadline=None,
             database=None,
