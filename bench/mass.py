@@ -67,7 +67,7 @@ async def rows(folder: Path) -> list[Row]:
             async with machinery(
                 config, state, outside, troubles=troubles, tell=news.append
             ) as machine:
-                work = asyncio.create_task(machine.engine.run())
+                work = asyncio.create_task(machine.reconciler.run())
                 try:
                     await _sweep(machine)
                     news.clear()
@@ -75,7 +75,7 @@ async def rows(folder: Path) -> list[Row]:
                     await stage.rotate()
                     seconds = await _sweep(machine)
                     commits = len(_commits(config) - before)
-                    logins = [entry.login for entry in machine.engine.wanted]
+                    logins = [entry.login for entry in machine.reconciler.wanted]
                 finally:
                     work.cancel()
                     await asyncio.gather(work, return_exceptions=True)
@@ -99,7 +99,7 @@ async def _sweep(machine: Machinery) -> float:
     began = time.monotonic()
     machine.poller.sweep()
     await machine.poller.finished()
-    await machine.engine.settled()
+    await machine.reconciler.settled()
     return time.monotonic() - began
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import httpx
 
 from bench.table import Row, ratio
+from pgherald.errors import PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import POOL
@@ -42,7 +43,7 @@ POLL: Final = 60.0
 class _Deaf:
     """Takes sightings and troubles, and does nothing with them."""
 
-    proving: tuple[DatabaseKey, ...] = ()
+    verifying: tuple[DatabaseKey, ...] = ()
 
     def __init__(self) -> None:
         self.seen = 0
@@ -50,6 +51,15 @@ class _Deaf:
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         self.seen += len(list(sightings))
+
+    def absent(self, database: Database, _error: PgheraldError) -> None:
+        self.troubles.append(f"database:{database.key}")
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        """Its account's trouble is counted."""
+
+    def found_only(self, account: str, keys: object) -> None:
+        """Nothing is forgotten."""
 
     @contextlib.contextmanager
     def expecting(self) -> Iterator[None]:

@@ -86,7 +86,7 @@ class AnyDay(RuleBasedStateMachine):
 
         async def settle() -> None:
             await self.house.sees(*self.shown.items())
-            await self.house.clock.run(self.house.engine.settled())
+            await self.house.clock.run(self.house.reconciler.settled())
 
         self.loop.run_until_complete(settle())
 
@@ -129,7 +129,7 @@ class AnyDay(RuleBasedStateMachine):
         self.own[name].append(line)
         text = path.read_text() if path.exists() else ""
         path.write_text(text + line + "\n")
-        self.house.engine.again()
+        self.loop.call_soon(self.house.reconciler.again)
         self.sweep()
 
     @rule(name=st.sampled_from(CLIENTS))

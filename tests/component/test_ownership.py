@@ -100,7 +100,7 @@ class Daemon:
             async with machinery(
                 config, state, outside, troubles=troubles, tell=lambda _: None
             ) as machine:
-                work = asyncio.create_task(machine.engine.run())
+                work = asyncio.create_task(machine.reconciler.run())
                 try:
                     yield machine
                 finally:
@@ -113,7 +113,7 @@ class Daemon:
         async def sweep() -> None:
             self._machine.poller.sweep()
             await self._machine.poller.finished()
-            await self._machine.engine.settled()
+            await self._machine.reconciler.settled()
 
         self._loop.run_until_complete(sweep())
 

@@ -46,6 +46,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Plan
+from pgherald.sync.recorder import Recorder
 from pgherald.sync.servers import RowMemory
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.troubles import Troubles
@@ -143,14 +144,22 @@ class Process:
         self.committer.recover()
         store = stack.enter_context(BackgroundStore.open(world.state / "state.db", files))
         store.submit(lambda file: file._connection.execute("PRAGMA synchronous = OFF"))
-        self.applier = Applier(
-            clients=clients_of(world.config, RowMemory(files, world.state), wishes),
-            files=files,
+        clients = clients_of(world.config, RowMemory(files, world.state), wishes)
+        recorder = Recorder(
+            clients=clients,
             committer=self.committer,
             store=store,
             clock=world.clock,
-            troubles=Troubles(store, world.clock, lambda _: None),
             tell=lambda _: None,
+        )
+        self.applier = Applier(
+            clients=clients,
+            files=files,
+            committer=self.committer,
+            recorder=recorder,
+            store=store,
+            clock=world.clock,
+            troubles=Troubles(store, world.clock, lambda _: None),
         )
 
     async def sweep(self, shown: Login) -> None:

@@ -85,8 +85,8 @@ async def test_a_saved_password_is_cleared_at_the_next_look(
     """A password that somebody typed and saved goes, before the next rotation makes it wrong."""
     await house.sees((SHOP, login()))
     pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
-    house.engine.again()
-    await house.engine.settled()
+    house.reconciler.again()
+    await house.reconciler.settled()
     assert pgadmin.ask("SELECT password, save_password FROM server") == [(None, 0)]
     # It is mended without a word: there is nothing to do.
     assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]

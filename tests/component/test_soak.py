@@ -74,7 +74,7 @@ async def test_a_month(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     ) as place:
         await furnish(place)
         # As outside, nearly: sightings of one sweep are compared together.
-        place.machine.engine._seen._quiet = 0.1
+        place.machine.reconciler._window._quiet = 0.1
         await place.sweep()
         assert len(place.machine.poller.databases) == EACH * len(APPS)
         for _ in range(pieces):

@@ -26,7 +26,7 @@ from pgherald.heroku.events import AppEvents
 from pgherald.heroku.expiry import ExpiryWatch
 from pgherald.model import NewsKind
 from pgherald.simulator.postgres import Cluster
-from pgherald.sync.engine import Engine
+from pgherald.sync.reconciler import Reconciler
 from pgherald.watch import wake
 from support.fake_clock import FakeClock
 from support.program import LIMIT, SHOP, House, eventually
@@ -263,7 +263,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> list
 
 PARTS: tuple[tuple[Any, str], ...] = (
     (Publisher, "_show"),
-    (Engine, "_take_in"),
+    (Reconciler, "_compare"),
     (ExpiryWatch, "run"),
     (PgAdminWatch, "look"),
     (AppEvents, "run"),

@@ -154,7 +154,7 @@ async def test_a_link_in_the_state_folders_place(tmp_path: Path, name: str) -> N
         async with Workplace.standing(tmp_path, top=CALM, own=False) as place:
             await place.rotate()
             await place.sweep()
-            raise place.machine.engine.broken or AssertionError("it was written all the same")
+            raise place.machine.reconciler.broken or AssertionError("it was written all the same")
 
     with pytest.raises(FileTrouble) as refusal:
         await tries()

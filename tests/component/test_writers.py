@@ -142,9 +142,7 @@ class Desk:
             held = self.house.held(SHOP) == {f"u{self.number}"}
         except Exception:  # noqa: BLE001 – half a file
             return False
-        engine = self.house.engine
-        idle = engine._queue.empty() and not (engine._working or engine._cases or engine._ready)
-        return held and idle
+        return held and not self.house.reconciler._is_busy(verifying=True)
 
 
 def theirs(path: Path) -> list[str]:
@@ -172,7 +170,7 @@ async def desk(folder: Path, seed: int) -> AsyncIterator[Desk]:
     folder.mkdir()  # noqa: ASYNC240 – nothing else runs yet
     clock = SystemClock()
     async with household(folder, disk=QuickDisk(), real=clock, stillness=Stillness(clock)) as house:
-        mend = Calm(house.engine.again, COMPARED)
+        mend = Calm(house.reconciler.again, COMPARED)
 
         def changed(path: Path) -> None:
             house.applier.restless.touched(path)
@@ -180,7 +178,7 @@ async def desk(folder: Path, seed: int) -> AsyncIterator[Desk]:
 
         def wrote(path: Path) -> None:
             watch.seen(path)
-            asyncio.get_running_loop().call_soon(house.engine.again)
+            asyncio.get_running_loop().call_soon(house.reconciler.again)
 
         watch = PathWatch(changed, clock)
         house.applier._wrote = wrote

@@ -170,7 +170,7 @@ class Sufferer:
         patch.setenv("HEROKU_HOST", "http://127.0.0.1:5000")
         patch.setenv("HEROKU_API_KEY", desk.world.tokens[0].value.reveal())
         # Whatever the machine has to do besides, a check waits for its records.
-        patch.setattr("pgherald.sync.engine._STORE_LIMIT", 60.0)
+        patch.setattr("pgherald.sync.recorder._LATE_LIMIT", 60.0)
         # A power cut is nobody's subject here, and each wait for the disk takes its time.
         for name in ("fsync", "fsync_folder"):
             patch.setattr(Disk, name, lambda *_: None)

@@ -14,6 +14,7 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import SystemClock
+from pgherald.errors import PgheraldError
 from pgherald.files import Disk, Files, Stillness
 from pgherald.model import (
     REQUIRE_AUTH,
@@ -29,9 +30,11 @@ from pgherald.secret import Secret
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
-from pgherald.sync.engine import Engine
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import Outcome, Proof
+from pgherald.sync.reconciler import Reconciler
+from pgherald.sync.recorder import Recorder
+from pgherald.sync.tracked import Phase
 from pgherald.sync.troubles import Troubles
 from support.fake_clock import FakeClock
 
@@ -94,7 +97,8 @@ class Household:
     files: Files
     store: BackgroundStore
     applier: Applier
-    engine: Engine
+    recorder: Recorder
+    reconciler: Reconciler
     clients: tuple[Client, ...]
     news: list[News] = field(default_factory=list)
 
@@ -116,14 +120,14 @@ class Household:
     def show(self, *shown: tuple[Database, Login]) -> None:
         """Heroku shows these logins."""
         now = self.clock.now()
-        self.engine.sighted(
+        self.reconciler.sighted(
             (database, Sighting(database.key, login, now, 7)) for database, login in shown
         )
 
     async def sees(self, *shown: tuple[Database, Login]) -> None:
         """Heroku shows these logins, and everything that follows at once has happened."""
         self.show(*shown)
-        await self.engine.settled(proving=False)
+        await self.reconciler.settled(verifying=False)
 
     def held(self, database: Database) -> set[str]:
         """Users that the clients hold for a database: one when all agree."""
@@ -135,6 +139,15 @@ class Household:
             elif held.user is not None:
                 found.add(held.user)
         return found
+
+    def phase(self, database: Database) -> Phase | None:
+        """How a database stands."""
+        tracked = self.reconciler.snapshot().get(database.key)
+        return None if tracked is None else tracked.phase
+
+    def error(self, database: Database) -> PgheraldError | None:
+        """Why a database is not current, if the reason is its own."""
+        return self.reconciler.snapshot()[database.key].error
 
     def kinds(self) -> list[NewsKind]:
         """What was told, in order."""
@@ -161,7 +174,7 @@ async def household(
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
 ) -> AsyncIterator[Household]:
-    """A household whose engine runs until the block ends.
+    """A household whose reconciler runs until the block ends.
 
     Args:
         tmp_path: home and state lie in it.
@@ -189,27 +202,35 @@ async def household(
     news: list[News] = []
     with BackgroundStore.open(tmp_path / "state" / "state.db", files) as store:
         troubles = Troubles(store, clock, news.append)
+        recorder = Recorder(
+            clients=made, committer=committer, store=store, clock=clock, tell=news.append
+        )
         applier = Applier(
             clients=made,
             files=files,
             committer=committer,
+            recorder=recorder,
             store=store,
             clock=clock,
             troubles=troubles,
-            tell=news.append,
             stillness=stillness or Stillness(clock, first=0),
         )
-        engine = Engine(
+        recalled = {s.key: s.proven_at for s in store.databases() if s.proven and s.proven_at}
+        reconciler = Reconciler(
             applier=applier,
+            recorder=recorder,
             prober=prober,
             store=store,
             troubles=troubles,
             clock=clock,
             quiet=0.05,
+            recalled=recalled,
         )
-        work = asyncio.create_task(engine.run())
+        work = asyncio.create_task(reconciler.run())
         try:
-            yield Household(folder, clock, prober, files, store, applier, engine, made, news)
+            yield Household(
+                folder, clock, prober, files, store, applier, recorder, reconciler, made, news
+            )
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)

@@ -188,8 +188,8 @@ class Workplace:
                         machine,
                     )
                     place.api._getter._time_limit = PATIENCE
-                    for batch in (machine.engine._seen, machine.engine._ready):
-                        batch._quiet = QUIET
+                    for window in (machine.reconciler._window, machine.reconciler._group._window):
+                        window._quiet = QUIET
                     machine.applier.restless._stillness._first = 0.0  # its clock stands
                     async with place._at_work():
                         yield place
@@ -197,7 +197,7 @@ class Workplace:
     @contextlib.asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(self.machine.engine.run()),
+            asyncio.create_task(self.machine.reconciler.run()),
             asyncio.create_task(tick(self.clock, lambda _: self.machine.poller.sweep())),
         ]
         try:
@@ -254,7 +254,7 @@ class Workplace:
     async def done(self) -> None:
         """Wait until nothing is under way but proofs that wait for another attempt."""
         await self.machine.poller.finished()
-        await self.machine.engine.settled(proving=False)
+        await self.machine.reconciler.settled(verifying=False)
 
     async def passes(self, seconds: float) -> None:
         """Let time pass, with a sweep at the end of every poll interval."""

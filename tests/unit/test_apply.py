@@ -18,9 +18,8 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Rotation
-from pgherald.sync.cleared import Cleared
-from pgherald.sync.engine import Standing
 from pgherald.sync.plan import Client, Plan, make_plan
+from pgherald.sync.tracked import Phase, VerifiedLogin
 from support.fake_clock import START
 from support.household import Household, database, household, login, until
 from support.pgadmin_database import Database
@@ -28,7 +27,7 @@ from support.pgadmin_database import Database
 SHOP = database("shop")
 BLOG = database("blog")
 
-CLEARED = Cleared(Entry(SHOP, login(1)), START, 7, START)
+CLEARED = VerifiedLogin(Entry(SHOP, login(1)), START, 7, START)
 
 
 class Saving(Disk):
@@ -108,11 +107,11 @@ async def test_a_file_that_cannot_be_closed_to_others_is_told(tmp_path: Path) ->
         assert house.applier.broken == {}
 
 
-async def stands(house: Household, standing: Standing) -> None:
+async def stands(house: Household, phase: Phase) -> None:
     """Let time pass until the shop stands like that, or for long enough."""
     for _ in range(4000):
         await house.clock.advance(1)
-        if house.engine.standing.get(SHOP.key) is standing:
+        if house.phase(SHOP) is phase:
             return
         await asyncio.sleep(0.005)
 
@@ -123,7 +122,7 @@ async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> 
     async with household(tmp_path, disk=disk) as house:
         house.pgpass.write_text("# mine\n")
         house.show((SHOP, login(1)))
-        await stands(house, Standing.BEHIND)
+        await stands(house, Phase.BEHIND)
         (client,) = house.applier.broken
         assert client.path == house.pgpass
         assert b"u1" in house.service_file.read_bytes()
@@ -142,7 +141,7 @@ async def test_an_editor_that_stops_in_time_is_not_given_up(
     async with household(tmp_path, disk=disk) as house:
         house.pgpass.write_text("# mine\n")
         house.show((SHOP, login(1)))
-        await stands(house, Standing.WRITTEN)
+        await stands(house, Phase.WRITTEN)
         assert house.held(SHOP) == {"u1"}
         assert house.pgpass.read_text().endswith("# saved 6\n")
         said = [message for message in caplog.messages if message.endswith("; planning again")]
@@ -196,7 +195,7 @@ async def test_an_overtaken_login_is_not_even_tried(tmp_path: Path) -> None:
     async with household(tmp_path) as house:
         house.show((SHOP, login(1)))
         house.show((SHOP, login(2)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         assert [tried.user for tried in house.prober.tried] == ["u2"]
         assert house.held(SHOP) == {"u2"}
         assert house.kinds() == [NewsKind.ADDED]
@@ -205,9 +204,9 @@ async def test_an_overtaken_login_is_not_even_tried(tmp_path: Path) -> None:
 # --- what is told and kept of a commit -----------------------------------------------------
 
 
-def cleared(number: int = 1, app: str = "shop", **changes: object) -> Cleared:
+def cleared(number: int = 1, app: str = "shop", **changes: object) -> VerifiedLogin:
     entry = Entry(database(app), login(number, **changes))
-    return Cleared(entry, START - timedelta(seconds=9), 7, START - timedelta(seconds=3))
+    return VerifiedLogin(entry, START - timedelta(seconds=9), 7, START - timedelta(seconds=3))
 
 
 ALL = ("psql", "service file", "servers.json")
@@ -247,7 +246,7 @@ async def test_what_was_not_proven_is_told_so(tmp_path: Path) -> None:
         plan = await house.applier.apply([item])
         assert [news.proven for news in house.news] == [False]
         assert house.store.databases()[0].proven_at is None
-        await house.applier.record([item], plan, late=True)
+        await house.recorder.record([item], plan, late=True)
         assert house.news[-1].proven is True
 
 
@@ -264,7 +263,7 @@ async def test_what_was_interrupted_is_recorded_as_it_happened(tmp_path: Path) -
         again = dataclasses.replace(
             cleared(2), proven_at=None, seen_at=house.clock.now(), release=9
         )
-        await house.applier.record([again], plan, late=True)
+        await house.recorder.record([again], plan, late=True)
         (record,) = house.store.history()
         assert (record.rotation.seen_at, record.rotation.proven_at, record.rotation.release) == (
             cleared(2).seen_at, cleared(2).proven_at, 7,
@@ -272,7 +271,7 @@ async def test_what_was_interrupted_is_recorded_as_it_happened(tmp_path: Path) -
         assert [(news.kind, news.proven) for news in house.news] == [(NewsKind.ROTATED, True)]
         # A login that no commit has written is recorded as it is seen.
         other = dataclasses.replace(cleared(3), proven_at=None)
-        await house.applier.record([other], plan, late=True)
+        await house.recorder.record([other], plan, late=True)
         assert house.store.history()[0].rotation.proven_at is None
 
 
@@ -286,7 +285,7 @@ async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) ->
         before = house.news[-1]
         house.news.clear()
         for _ in range(2):
-            await house.applier.resume()
+            await house.recorder.resume()
         assert house.news == [dataclasses.replace(before, service="")]
 
 
@@ -337,13 +336,13 @@ async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
 async def test_a_slow_proof_is_told_if_it_is_a_rotation(tmp_path: Path) -> None:
     """Not of a new database, and not of another sslmode."""
     async with household(tmp_path) as house:
-        house.applier.announce(Entry(SHOP, login(1)))
+        house.recorder.announce(Entry(SHOP, login(1)))
         await house.applier.apply([cleared(1)])
         house.news.clear()
-        house.applier.announce(Entry(SHOP, login(1)))
-        house.applier.announce(Entry(SHOP, login(1, sslmode="verify-full")))
+        house.recorder.announce(Entry(SHOP, login(1)))
+        house.recorder.announce(Entry(SHOP, login(1, sslmode="verify-full")))
         assert house.news == []
-        house.applier.announce(Entry(SHOP, login(2)))
+        house.recorder.announce(Entry(SHOP, login(2)))
         assert house.news == [News(NewsKind.ROTATING, "database:shop/DATABASE", START, "Shop")]
 
 
@@ -462,7 +461,7 @@ async def test_the_note_of_a_commit_is_in_order(tmp_path: Path) -> None:
 async def test_what_no_client_holds_is_not_kept(tmp_path: Path) -> None:
     """Where there is no client nothing is current, whatever was told."""
     async with household(tmp_path) as house:
-        await house.applier.record([cleared(1)], Plan())
+        await house.recorder.record([cleared(1)], Plan())
         assert house.store.databases() == []
         assert house.store.history() == []
         assert [news.clients for news in house.news] == [()]
@@ -485,7 +484,7 @@ def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
 async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: bool | None) -> None:
     """After another user has come, unless it is known that none runs."""
     async with household(tmp_path, clients=keeping(tmp_path)) as house:
-        house.applier._see_pgadmin = lambda: runs
+        house.recorder._see_pgadmin = lambda: runs
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]
@@ -511,7 +510,7 @@ async def test_what_nobody_holds_is_no_rotation(tmp_path: Path) -> None:
     async with household(tmp_path, clients=[never]) as house:
         plan = await house.applier.plan([cleared(1).entry])
         for number in (1, 2):
-            await house.applier.record([cleared(number)], plan)
+            await house.recorder.record([cleared(number)], plan)
         assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
         assert house.store.history() == []
 

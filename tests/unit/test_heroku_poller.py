@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -122,10 +122,24 @@ class Hears:
         self.seen: list[DatabaseKey] = []
         self.troubles: dict[str, PgheraldError] = {}
         self.expected = 0
-        self.proving: set[DatabaseKey] = set()
+        self.verifying: set[DatabaseKey] = set()
+        self.absences: dict[DatabaseKey, tuple[PgheraldError, bool]] = {}
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
-        self.seen.extend(database.key for database, _ in sightings)
+        for shown, _ in sightings:
+            self.seen.append(shown.key)
+            self.absences.pop(shown.key, None)
+
+    def absent(self, database: Database, error: PgheraldError) -> None:
+        self.absences[database.key] = error, True
+        self.arose(f"database:{database.key}", database.name, error)
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        self.absences[database.key] = error, False
+
+    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
+        stays = {key for key in self.absences if key.account != account or key in keys}
+        self.absences = {key: self.absences[key] for key in stays}
 
     @contextlib.contextmanager
     def expecting(self) -> Iterator[None]:
@@ -152,6 +166,15 @@ class Desk:
         self.hears = Hears()
         self.clock = FakeClock()
         self.poller = Poller(watched, self.hears, self.hears, self.clock)
+
+    @property
+    def failures(self) -> dict[str, PgheraldError]:
+        """By subject, why Heroku did not show a login: an account's trouble counts once."""
+        found = dict(self.poller.errors)
+        for key, (error, answered) in self.hears.absences.items():
+            if answered or f"account:{key.account}" not in self.poller.errors:
+                found[f"database:{key}"] = error
+        return found
 
     async def sweep(self) -> None:
         self.poller.sweep()
@@ -198,7 +221,7 @@ async def test_what_stays_missing_stays_a_trouble() -> None:
     await desk.sweep()
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
-    assert desk.poller.failures == {"database:shop/DATABASE": gone}
+    assert desk.failures == {"database:shop/DATABASE": gone}
 
 
 async def test_a_new_database_of_an_unchanged_app() -> None:
@@ -220,10 +243,10 @@ async def test_a_failing_list_is_the_accounts_trouble() -> None:
     await desk.sweep()
     account.choice = DOWN
     await desk.sweep()
-    assert desk.poller.failures == {"account:default": DOWN}
+    assert desk.failures == {"account:default": DOWN}
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert not desk.hears.troubles
 
 
@@ -234,11 +257,11 @@ async def test_what_is_put_off_is_said() -> None:
     await desk.sweep()
     account.choice = Choice(("shop",), frozenset({"blog"}), listed=True)
     await desk.sweep()
-    assert set(desk.poller.failures) == {"budget:default", "database:blog/DATABASE"}
+    assert set(desk.failures) == {"budget:default", "database:blog/DATABASE"}
     assert desk.hears.seen.count(BLOG.key) == 1
     account.choice = Choice(("blog",), frozenset(), listed=True)
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert not desk.hears.troubles
 
 
@@ -295,10 +318,10 @@ async def test_a_first_login_is_followed_up_while_it_is_proven() -> None:
     """At the start a login may be on its way: while it is being proven, it is read again."""
     account = Turning()
     desk = Desk(watched(account, SHOP))
-    desk.hears.proving = {SHOP.key}
+    desk.hears.verifying = {SHOP.key}
     await desk.sweep()
     assert await looked(desk, account, 5) == [1, 3]
-    desk.hears.proving = set()
+    desk.hears.verifying = set()
     assert await looked(desk, account, 60) == []
 
 
@@ -448,7 +471,7 @@ async def test_stopping_gives_up_what_is_under_way() -> None:
     desk.poller.sweep()
     await settle()
     await desk.poller.stop()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert not desk.hears.troubles
 
 
@@ -459,11 +482,11 @@ async def test_a_missing_database_is_its_own_trouble() -> None:
     account.misses("shop", gone)
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
-    assert desk.poller.failures == {"database:shop/DATABASE": gone}
+    assert desk.failures == {"database:shop/DATABASE": gone}
     assert desk.hears.troubles == {"database:shop/DATABASE": gone}
     del account.answers["shop"]
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
 
 
 async def test_a_trouble_of_the_account() -> None:
@@ -473,11 +496,11 @@ async def test_a_trouble_of_the_account() -> None:
     account.fails("blog", DOWN)
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
-    assert desk.poller.failures == {"account:default": DOWN}
+    assert desk.failures == {"account:default": DOWN}
     assert desk.hears.troubles == {"account:default": DOWN}
     account.answers.clear()
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert not desk.hears.troubles
 
 
@@ -492,10 +515,10 @@ async def test_no_unanswered_database_is_lost(apps: tuple[str, str]) -> None:
     desk = Desk(watched(account, SHOP, BLOG))
     desk.poller.sweep()
     await settle()
-    assert desk.poller.failures == {"account:default": DOWN}
+    assert desk.failures == {"account:default": DOWN}
     event.set()
     await desk.poller.finished()
-    assert desk.poller.failures == {f"database:{broken}/DATABASE": DOWN}
+    assert desk.failures == {f"database:{broken}/DATABASE": DOWN}
 
 
 async def test_accounts_are_apart() -> None:
@@ -508,7 +531,7 @@ async def test_accounts_are_apart() -> None:
     )
     desk = Desk(watched(good, work), watched(bad, home))
     await desk.sweep()
-    assert desk.poller.failures == {"account:home": DOWN}
+    assert desk.failures == {"account:home": DOWN}
     assert desk.hears.seen == [work.key]
 
 
@@ -518,7 +541,7 @@ async def test_a_mistake_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     account.fails("shop", RuntimeError("CANARY-secret"))
     desk = Desk(watched(account, SHOP))
     await desk.sweep()
-    error = desk.poller.failures["account:default"]
+    error = desk.failures["account:default"]
     assert "mistake of its own: RuntimeError" in error.title
     assert "CANARY" not in str(error)
     assert "CANARY" not in caplog.text
@@ -596,14 +619,14 @@ async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
     found = FakeDiscovery("shop")
     desk = Desk(watched(FakeAccount(), other, found=found))
     await desk.sweep()
-    (subject,) = desk.poller.failures
+    (subject,) = desk.failures
     assert subject == "database:shop/DATABASE"
     assert subject in desk.hears.troubles
     assert desk.poller.databases == (other,)
     found.apps = ()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert not desk.hears.troubles
 
 
@@ -618,13 +641,13 @@ async def test_a_name_of_the_persons_own_is_left_to_them() -> None:
 
     desk.poller._names = learn
     await desk.sweep()
-    assert list(desk.poller.failures) == ["database:shop/DATABASE"]
+    assert list(desk.failures) == ["database:shop/DATABASE"]
     assert list(desk.poller.databases) == [BLOG]
     assert desk.hears.seen == [BLOG.key]
     taken = Names()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert list(desk.poller.databases) == [SHOP, BLOG]
 
 
@@ -651,11 +674,11 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     desk = Desk(watched(work, found=found), watched(home))
     desk.hears.troubles["database:home:shop/DATABASE"] = DOWN
     await desk.sweep()
-    assert desk.poller.failures == {"database:work:shop/DATABASE": DOWN}
+    assert desk.failures == {"database:work:shop/DATABASE": DOWN}
     found.apps = ("blog",)
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert not desk.poller.failures
+    assert not desk.failures
     assert set(desk.hears.troubles) == {"database:home:shop/DATABASE"}
 
 

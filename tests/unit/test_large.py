@@ -81,11 +81,11 @@ async def test_a_mass_rotation_is_linear(tmp_path: Path) -> None:
         folder.mkdir()
         async with household(folder) as home:
             await home.sees(*shown(count, 1))
-            await home.engine.settled()
+            await home.reconciler.settled()
             home.news.clear()
             with counted() as counter:
                 home.show(*shown(count, 2))
-                await home.engine.settled()
+                await home.reconciler.settled()
             costs.append(counter.calls)
             assert home.kinds() == [NewsKind.ROTATED] * count
             assert len(home.store.history(MANY * 2)) == count
@@ -140,11 +140,11 @@ async def test_a_busy_moment_is_no_end_of_a_mass_rotation(tmp_path: Path) -> Non
         gate = asyncio.Event()
         home.prober.hanging = {each.user: gate for _, each in others}
         home.show(first, *others)
-        await until(lambda: len(home.prober.tried) == 101 and bool(home.engine._ready))
-        closes = home.engine._ready.closes(home.engine._expected)
+        await until(lambda: len(home.prober.tried) == 101 and home.reconciler._group.busy)
+        closes = home.reconciler._group._closes()
         assert closes - asyncio.get_running_loop().time() > 0.5
         gate.set()
-        await home.engine.settled()
+        await home.reconciler.settled()
         assert len(home.news) == 101
         assert (
             len({path for path in (tmp_path / "state" / "commits").iterdir() if path.is_dir()}) == 1

@@ -16,9 +16,9 @@ from pgherald.clients.base import Held, TextClient
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.model import SSLMODES, Entry, NewsKind, ProbePolicy, strictest
-from pgherald.sync.demands import trials
-from pgherald.sync.engine import Standing
 from pgherald.sync.outcomes import Outcome
+from pgherald.sync.tracked import Phase
+from pgherald.sync.verification import trials
 from support.household import Household, database, household, login
 
 SHOP = database("shop")
@@ -229,15 +229,15 @@ async def test_what_cannot_be_verified_is_not_written(tmp_path: Path) -> None:
         before = house.texts()
         for _ in range(3):
             await house.sees((SHOP, login(2)))
-            await house.engine.settled()
+            await house.reconciler.settled()
         assert house.texts() == before
-        assert house.engine.standing[SHOP.key] is Standing.UNPROVEN
+        assert house.phase(SHOP) is Phase.UNVERIFIED
         (trouble,) = (news for news in house.news if news.kind is NewsKind.TROUBLE)
         assert trouble.title == "Shop cannot be verified as a client demands"
         assert f"[shop] in {house.service_file} demands sslmode=verify-full" in trouble.advice
         house.prober.strict = Outcome.WORKS
         await house.sees((SHOP, login(2)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         assert house.held(SHOP) == {"u2"}
         assert house.kinds()[-2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
 
@@ -249,10 +249,10 @@ async def test_taking_the_demand_back_mends_it(tmp_path: Path) -> None:
         demand(house, sslmode="verify-full")
         house.prober.strict = Outcome.TLS_REFUSED
         await house.sees((SHOP, login(2)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         demand(house, sslmode="require")
-        house.engine.again()
-        await house.engine.settled()
+        house.reconciler.again()
+        await house.reconciler.settled()
         assert house.held(SHOP) == {"u2"}
         assert house.prober.tried[-1].sslmode == "require"
 
@@ -265,7 +265,7 @@ async def test_proven_in_one_way_is_not_proven_in_another(tmp_path: Path) -> Non
         house.pgpass.write_bytes(b"")
         house.prober.strict = Outcome.TLS_REFUSED
         await house.sees((SHOP, login(1)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         assert [tried.sslmode for tried in house.prober.tried] == ["require", "verify-full"]
         assert house.pgpass.read_bytes() == b""
 
@@ -281,14 +281,14 @@ async def test_a_stricter_mode_is_no_rotation_and_no_trouble(tmp_path: Path) -> 
             demand(house, sslmode=mode)
             for _ in range(3):
                 await house.sees((SHOP, login(1)))
-                await house.engine.settled()
-                assert house.engine.standing[SHOP.key] is Standing.CURRENT
+                await house.reconciler.settled()
+                assert house.phase(SHOP) is Phase.CURRENT
         tried = [login.sslmode for login in house.prober.tried]
         assert tried == ["require", "verify-ca", "verify-full"]
         house.store.close()
         house.pgpass.write_bytes(b"")
         await house.sees((SHOP, login(1)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
         assert house.news[-1].changed == ()
 
@@ -304,15 +304,17 @@ async def test_a_demand_that_cannot_be_met_is_named_at_once(tmp_path: Path) -> N
         demand(house, sslmode="verify-full")
         for _ in range(2):
             await house.sees((SHOP, login(1)))
-            await house.engine.settled()
-            assert house.engine.standing[SHOP.key] is Standing.UNPROVEN
-        assert "as a client demands" in house.engine.problems[SHOP.key].title
+            await house.reconciler.settled()
+            assert house.phase(SHOP) is Phase.UNVERIFIED
+        problem = house.error(SHOP)
+        assert problem is not None
+        assert "as a client demands" in problem.title
         assert section_options(house.service_file.read_bytes())["sslmode"] == "verify-full"
         demand(house, sslmode="require")
         await house.sees((SHOP, login(1)))
-        await house.engine.settled()
-        assert house.engine.standing[SHOP.key] is Standing.CURRENT
-        assert house.engine.problems == {}
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.CURRENT
+        assert house.error(SHOP) is None
 
 
 @pytest.mark.parametrize("policy", [ProbePolicy.PREFER, ProbePolicy.OFF])
@@ -324,7 +326,7 @@ async def test_unproven_is_not_weaker(tmp_path: Path, policy: ProbePolicy) -> No
         demand(house, sslmode="verify-full")
         house.prober.strict = Outcome.TLS_REFUSED
         await house.sees((shop, login(2)))
-        await house.engine.settled()
+        await house.reconciler.settled()
         assert house.held(shop) == {"u2"}
         assert section_options(house.service_file.read_bytes())["sslmode"] == "verify-full"
 

@@ -10,7 +10,7 @@ import pytest
 from pgherald.model import ProbePolicy
 from pgherald.sync.outcomes import Outcome, of_connecting, of_look_up, of_message, of_sqlstate
 from pgherald.sync.probe import Proof
-from pgherald.sync.verdict import Verdict, judge
+from pgherald.sync.verification import Decision, decide
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 ATTEMPT = 'connection to server at "192.0.2.7", port 5432 failed: '
@@ -239,20 +239,20 @@ def test_a_finding_as_an_error() -> None:
 @pytest.mark.parametrize(
     ("policy", "outcome", "first", "last"),
     [
-        (ProbePolicy.REQUIRE, Outcome.WORKS, Verdict.WRITE, Verdict.WRITE),
-        (ProbePolicy.REQUIRE, Outcome.REFUSED, Verdict.AGAIN, Verdict.GIVE_UP),
-        (ProbePolicy.REQUIRE, Outcome.UNREACHABLE, Verdict.AGAIN, Verdict.GIVE_UP),
-        (ProbePolicy.REQUIRE, Outcome.TLS_REFUSED, Verdict.GIVE_UP, Verdict.GIVE_UP),
-        (ProbePolicy.PREFER, Outcome.WORKS, Verdict.WRITE, Verdict.WRITE),
-        (ProbePolicy.PREFER, Outcome.REFUSED, Verdict.AGAIN, Verdict.WRITE),
-        (ProbePolicy.PREFER, Outcome.UNREACHABLE, Verdict.WRITE, Verdict.WRITE),
-        (ProbePolicy.PREFER, Outcome.TLS_REFUSED, Verdict.WRITE, Verdict.WRITE),
+        (ProbePolicy.REQUIRE, Outcome.WORKS, Decision.WRITE, Decision.WRITE),
+        (ProbePolicy.REQUIRE, Outcome.REFUSED, Decision.RETRY, Decision.GIVE_UP),
+        (ProbePolicy.REQUIRE, Outcome.UNREACHABLE, Decision.RETRY, Decision.GIVE_UP),
+        (ProbePolicy.REQUIRE, Outcome.TLS_REFUSED, Decision.GIVE_UP, Decision.GIVE_UP),
+        (ProbePolicy.PREFER, Outcome.WORKS, Decision.WRITE, Decision.WRITE),
+        (ProbePolicy.PREFER, Outcome.REFUSED, Decision.RETRY, Decision.WRITE),
+        (ProbePolicy.PREFER, Outcome.UNREACHABLE, Decision.WRITE, Decision.WRITE),
+        (ProbePolicy.PREFER, Outcome.TLS_REFUSED, Decision.WRITE, Decision.WRITE),
     ],
 )
 def test_what_one_probe_means(
-    policy: ProbePolicy, outcome: Outcome, first: Verdict, last: Verdict
+    policy: ProbePolicy, outcome: Outcome, first: Decision, last: Decision
 ) -> None:
     """By the person's policy, and by whether there will be another."""
     proof = Proof(outcome, AT, 1.0)
-    assert judge(policy, proof, last=False) is first
-    assert judge(policy, proof, last=True) is last
+    assert decide(policy, proof, last=False) is first
+    assert decide(policy, proof, last=True) is last

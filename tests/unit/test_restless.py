@@ -11,8 +11,8 @@ import pytest
 from pgherald.errors import BeingWritten
 from pgherald.files import Stillness
 from pgherald.model import Entry, NewsKind
-from pgherald.sync.engine import Standing
 from pgherald.sync.restless import HOLD
+from pgherald.sync.tracked import Phase
 from support.fake_clock import FakeClock
 from support.household import Household, database, household, login, until
 
@@ -32,7 +32,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Household]:
 
 async def settled(house: Household) -> None:
     """Everything that follows happens, and time passes as far as it has to."""
-    await house.clock.run(house.engine.settled())
+    await house.clock.run(house.reconciler.settled())
 
 
 async def written(house: Household, number: int) -> None:
@@ -51,10 +51,10 @@ async def test_a_client_that_is_being_written_holds_up_nobody(house: Household) 
         await settled(house)
         assert b"u2" in house.service_file.read_bytes()
         assert b"u1" in house.pgpass.read_bytes()
-        assert house.engine.standing[SHOP.key] is Standing.BEHIND
+        assert house.phase(SHOP) is Phase.BEHIND
         house.show((SHOP, login(3)))
         async with asyncio.timeout(60):
-            await house.engine.settled()  # though the clock stands: it is not waited for again
+            await house.reconciler.settled()  # though the clock stands: it is not waited for again
         assert b"u3" in house.service_file.read_bytes()
         writer.write(b"# mine\n")
     await written(house, 3)
@@ -88,7 +88,7 @@ async def test_one_that_is_written_for_minutes_is_told(house: Household) -> None
         for _ in range(8):
             assert NewsKind.TROUBLE not in house.kinds() or house.clock.monotonic() > 1240
             await house.clock.advance(60)
-            house.engine.again()
+            house.reconciler.again()
             await settled(house)
         assert house.kinds().count(NewsKind.TROUBLE) == 1
         (trouble,) = house.store.troubles()
@@ -105,12 +105,12 @@ async def test_a_file_is_mended_when_it_has_been_still(house: Household) -> None
         for number in range(6):
             house.pgpass.write_text(f"# mine {number}\n")
             house.applier.restless.touched(house.pgpass)
-            house.engine.again()
+            house.reconciler.again()
             await house.clock.advance(0.2)
             assert b"u1" not in house.pgpass.read_bytes()
         last = house.clock.monotonic()
-        house.engine.again()
-        await house.clock.run(house.engine.settled())
+        house.reconciler.again()
+        await house.clock.run(house.reconciler.settled())
         await written(house, 1)
         assert house.held(SHOP) == {"u1"}
         assert b"# mine 5\n" in house.pgpass.read_bytes()
@@ -123,7 +123,7 @@ async def test_a_quiet_file_delays_no_rotation(house: Household) -> None:
     for number in range(2, 6):
         house.show((SHOP, login(number)))
         async with asyncio.timeout(60):
-            await house.engine.settled()  # the clock stands
+            await house.reconciler.settled()  # the clock stands
         assert house.held(SHOP) == {f"u{number}"}
 
 
@@ -132,7 +132,7 @@ async def test_half_a_file_is_no_trouble_while_it_is_being_written(house: Househ
     whole = house.servers_json.read_bytes()
     with house.servers_json.open("wb", buffering=0) as writer:
         writer.write(whole[:40])
-        house.engine.again()
+        house.reconciler.again()
         await settled(house)
         assert house.kinds() == []
         writer.write(whole[40:])
@@ -141,7 +141,7 @@ async def test_half_a_file_is_no_trouble_while_it_is_being_written(house: Househ
     assert house.kinds() == []
     assert house.servers_json.read_bytes() == whole
     house.servers_json.write_bytes(whole[:40])
-    house.engine.again()
+    house.reconciler.again()
     await settled(house)
     await house.clock.advance(3)
     await settled(house)

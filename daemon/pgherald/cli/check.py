@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from datetime import timedelta
 
 import click
 
@@ -42,15 +43,15 @@ from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
 from pgherald.files.locks import daemon_runs
 from pgherald.model import News
 from pgherald.notify.texts import line_for
-from pgherald.sync.engine import Standing
+from pgherald.sync.tracked import Phase
 from pgherald.sync.troubles import Troubles
 
 _WORDS = {
-    Standing.CURRENT: "current",
-    Standing.WRITTEN: "brought up to date",
-    Standing.BEHIND: "not up to date everywhere",
-    Standing.UNPROVEN: "left as it was: the login could not be proven",
-    Standing.PROVING: "left as it was: the new login is still being proven",
+    Phase.CURRENT: "current",
+    Phase.WRITTEN: "brought up to date",
+    Phase.BEHIND: "not up to date everywhere",
+    Phase.UNVERIFIED: "left as it was: the login could not be proven",
+    Phase.VERIFYING: "left as it was: the new login is still being proven",
 }
 
 
@@ -102,7 +103,13 @@ async def reconcile(
     with state_of(config, outside.clock) as state:
         troubles = Troubles(state.store, outside.clock, news.append)
         async with machinery(
-            config, state, outside, troubles=troubles, tell=news.append, wishes=wishes
+            config,
+            state,
+            outside,
+            troubles=troubles,
+            tell=news.append,
+            wishes=wishes,
+            max_age=timedelta(0),
         ) as machine:
             with progress(lambda: doing(machine)) as say:
                 report = await check(machine, say, prune=prune)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pgherald.daemon.surroundings import look
 from pgherald.daemon.wiring import Machinery
-from pgherald.errors import ClientError, PgheraldError
+from pgherald.errors import PgheraldError
+from pgherald.heroku.watched import account_subject
 from pgherald.model import Database, DatabaseKey
-from pgherald.sync.engine import Standing
 from pgherald.sync.plan import Plan
+from pgherald.sync.tracked import Phase, Tracked
 
 #: A first word about logins that are still being proven comes after this, in seconds.
 _PATIENCE = 2.0
@@ -29,13 +30,13 @@ class DatabaseReport:
     """
 
     database: Database
-    standing: Standing | None
+    standing: Phase | None
     error: PgheraldError | None
 
     @property
     def current(self) -> bool:
         """Whether every client holds its login."""
-        return self.error is None and self.standing in (Standing.CURRENT, Standing.WRITTEN)
+        return self.error is None and self.standing is not None and self.standing.is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ async def check(
         say: takes a line of progress when something takes long.
         prune: whether to take out of the clients what is no longer configured.
     """
-    work = asyncio.create_task(machine.engine.run())
+    work = asyncio.create_task(machine.reconciler.run())
     checking = asyncio.create_task(_check(machine, say, prune=prune))
     try:
         await asyncio.wait({work, checking}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,7 +102,7 @@ def doing(machine: Machinery) -> str:
     """What a check is busy with, in a few words. May be called from any thread."""
     if asking := machine.poller.doing:
         return asking
-    if proving := len(machine.engine.proving):
+    if proving := len(machine.reconciler.verifying):
         return f"Proving {proving} new login{'' if proving == 1 else 's'}"
     return "Comparing the clients"
 
@@ -109,11 +110,11 @@ def doing(machine: Machinery) -> str:
 async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool) -> CheckReport:
     machine.poller.sweep()
     await machine.poller.finished()
-    await machine.engine.settled(proving=False)
-    waiting = asyncio.ensure_future(machine.engine.settled())
+    await machine.reconciler.settled(verifying=False)
+    waiting = asyncio.ensure_future(machine.reconciler.settled())
     done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE)
     if not done:
-        for key in machine.engine.proving:
+        for key in machine.reconciler.verifying:
             say(f"{key}: waiting for Postgres to accept the new login (up to two minutes) …")
         await waiting
     if prune:
@@ -123,7 +124,7 @@ async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool)
 
 async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
     """Take strangers out of the clients."""
-    plan = await machine.applier.plan(machine.engine.wanted)
+    plan = await machine.applier.plan(machine.reconciler.wanted)
     if strangers := _strangers(machine, plan):
         done = await machine.applier.remove(strangers)
         but = ", ".join(sorted(client.label for client, _ in done.failed))
@@ -138,30 +139,21 @@ def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
 
     While Heroku does not tell what the rules find, nobody knows who is one.
     """
-    if any(subject.startswith("discovery:") for subject in machine.poller.failures):
+    if any(subject.startswith("discovery:") for subject in machine.poller.errors):
         return []
     known = {database.key for database in machine.poller.databases}
     return sorted(key for key in plan.held if key not in known)
 
 
 async def _report(machine: Machinery) -> CheckReport:
-    engine, failures = machine.engine, machine.poller.failures
-    plan = await machine.applier.plan(engine.wanted)
+    reconciler, errors = machine.reconciler, dict(machine.poller.errors)
+    plan = await machine.applier.plan(reconciler.wanted)
     failed = dict(plan.failed)
-    refused = {
-        key: ClientError(f"{client.label} cannot hold the login: {error.reason}", error.advice)
-        for client, key, error in plan.refused
-    }
-    databases = []
-    for database in machine.poller.databases:
-        subject = f"database:{database.key}"
-        error = (
-            failures.get(subject) or refused.get(database.key) or engine.problems.get(database.key)
-        )
-        standing = engine.standing.get(database.key)
-        if standing in (Standing.CURRENT, Standing.WRITTEN) and database.key in plan.keys:
-            standing = Standing.BEHIND
-        databases.append(DatabaseReport(database, standing, error))
+    tracked = reconciler.snapshot()
+    databases = [
+        _database(database, tracked.get(database.key), errors, plan)
+        for database in machine.poller.databases
+    ]
     clients = tuple(
         ClientReport(
             client.label, client.path, failed.get(client) or machine.applier.broken.get(client)
@@ -175,8 +167,21 @@ async def _report(machine: Machinery) -> CheckReport:
         for key in _strangers(machine, plan)
     ]
     warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
-    known = {f"database:{database.key}" for database in machine.poller.databases}
-    errors = {subject: error for subject, error in failures.items() if subject not in known}
-    if engine.broken is not None:
-        errors["commit"] = engine.broken
+    if reconciler.broken is not None:
+        errors["commit"] = reconciler.broken
     return CheckReport(tuple(databases), clients, errors, tuple(warnings))
+
+
+def _database(
+    database: Database, tracked: Tracked | None, errors: Mapping[str, PgheraldError], plan: Plan
+) -> DatabaseReport:
+    if tracked is None:
+        return DatabaseReport(database, None, None)
+    phase, error = tracked.phase, tracked.error
+    if tracked.absence is not None:
+        phase = None  # Heroku did not show it
+        if account_subject(database.key.account) in errors and error is not None:
+            error = None if tracked.is_unanswered else error
+    elif phase is not None and phase.is_current and database.key in plan.keys:
+        phase = Phase.BEHIND  # somebody has written a client since
+    return DatabaseReport(database, phase, error)

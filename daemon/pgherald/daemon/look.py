@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pgherald.config import Config
-from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of, poller_of
+from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of
 from pgherald.errors import PgheraldError
 from pgherald.heroku.ledger import peek
 from pgherald.heroku.poller import Poller
@@ -35,13 +35,23 @@ class _Gathers:
     """Takes sightings and troubles, and only keeps the former."""
 
     #: Nothing is proven for a plan.
-    proving: Collection[DatabaseKey] = ()
+    verifying: Collection[DatabaseKey] = ()
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.errors: dict[str, PgheraldError] = {}
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         self.entries.extend(Entry(database, seen.login) for database, seen in sightings)
+
+    def absent(self, database: Database, error: PgheraldError) -> None:
+        self.errors[f"database:{database.key}"] = error
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        """The poller keeps its account's errors itself."""
+
+    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
+        """A plan removes nothing."""
 
     def expecting(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -89,12 +99,14 @@ async def look(
                 for watched in accounts.watched:
                     account = watched.account
                     peek(account.name, account.api.budget, store.notes(), outside.clock)
-            poller = poller_of(accounts, gathered, gathered, outside.clock, names)
+            poller = Poller(accounts.watched, gathered, gathered, outside.clock, names)
             began(poller)
             poller.sweep()
             await poller.finished()
             await poller.stop()
-    return Looked(sorted(gathered.entries, key=lambda entry: entry.key), poller.failures)
+    return Looked(
+        sorted(gathered.entries, key=lambda entry: entry.key), gathered.errors | poller.errors
+    )
 
 
 def _state(config: Config, *, writes: bool) -> Store | None:

@@ -27,7 +27,6 @@ from pgherald.daemon.wiring import (
     Outside,
     State,
     files_of,
-    forget_damage,
     machinery,
     state_of,
 )
@@ -42,7 +41,7 @@ from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
 from pgherald.schedule import Schedule
 from pgherald.service.sd_notify import Manager, watchdog_interval
-from pgherald.sync.troubles import Troubles
+from pgherald.sync.troubles import Troubles, forget_damage
 from pgherald.watch.paths import PathWatch
 from pgherald.watch.wake import tick
 
@@ -285,7 +284,7 @@ class _Generation:
             )
         )
         self._stack.push_async_callback(self._machine.applier.finished, _STOP_LIMIT)
-        await self._keep("comparison with the clients", self._machine.engine.run)
+        await self._keep("comparison with the clients", self._machine.reconciler.run)
         pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
         await self._keep("watch of pgAdmin", pgadmin.run)
         expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
@@ -294,7 +293,7 @@ class _Generation:
             self._machine.accounts.watched, self._state.store, self._outside.clock
         )
         self._events = LogFollowers(
-            self._machine.poller, self._machine.engine.event, self._supervisor.keep
+            self._machine.poller, self._machine.reconciler.event, self._supervisor.keep
         )
         self._stack.push_async_callback(self._events.stop)
         self._schedule = Schedule(log)
@@ -357,11 +356,11 @@ class _Generation:
         so everything is compared once more.
         """
         self._watch.seen(path)
-        asyncio.get_running_loop().call_soon(self._machine.engine.again)
+        asyncio.get_running_loop().call_soon(self._machine.reconciler.again)
 
     def _mend_now(self) -> None:
         """Compare the clients with what Heroku showed last; that needs no request."""
-        self._machine.engine.again()
+        self._machine.reconciler.again()
 
     def _renew_now(self) -> None:
         for watched in self._machine.accounts.watched:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,6 @@ from pgherald.daemon.belongings import clients_in, sweep
 from pgherald.daemon.surroundings import SUBJECT
 from pgherald.errors import StoreError
 from pgherald.files import Files
-from pgherald.files.own import DAMAGED
 from pgherald.files.rows import Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
@@ -37,18 +36,20 @@ from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.ledger import Ledger
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.heroku.watched import Listens, Sightings, Watched, database_of
+from pgherald.heroku.watched import Watched, database_of
 from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
-from pgherald.store import BackgroundStore
+from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
-from pgherald.sync.engine import Engine
-from pgherald.sync.names import Names, learn
+from pgherald.sync.names import learn
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.reconciler import Reconciler
+from pgherald.sync.recorder import Recorder
 from pgherald.sync.servers import RowMemory, ServerRows
-from pgherald.sync.troubles import Troubles
+from pgherald.sync.troubles import Troubles, forget_damage
+from pgherald.sync.verification import MAX_AGE
 from pgherald.watch import pgadmin_process
 
 if TYPE_CHECKING:
@@ -57,9 +58,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a start waits for the state file.
 _START_LIMIT: Final = 2.0
-
-#: How long status tells that the state file had to be started afresh.
-_DAMAGE_TOLD: Final = timedelta(days=1)
 
 
 #: See `Client.reopened_for`. What a service row does not say is read at each connection.
@@ -124,7 +122,7 @@ class Machinery:
     clients: tuple[Client, ...]
     accounts: Accounts
     applier: Applier
-    engine: Engine
+    reconciler: Reconciler
     poller: Poller
 
 
@@ -151,15 +149,6 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     sweep(config, files)
     with BackgroundStore.open(config.state_dir / "state.db", files) as store:
         yield State(files, store, committer)
-
-
-def forget_damage(store: BackgroundStore, troubles: Troubles, clock: Clock) -> None:
-    """That the state file was begun anew is worth a word for a day, or until the old one is gone."""
-    kept = store.path.with_name(store.path.name + DAMAGED)
-    for trouble in store.troubles():
-        old = clock.now() - trouble.since >= _DAMAGE_TOLD
-        if trouble.subject == "store" and (old or not kept.exists()):
-            troubles.keep_only(lambda subject: subject != "store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +291,11 @@ async def machinery(
     wrote: Callable[[Path], None] | None = None,
     wishes: Wishes | None = None,
     told_at_once: bool = True,
+    max_age: timedelta = MAX_AGE,
 ) -> AsyncIterator[Machinery]:
     """Build everything but what runs by itself; at the end stop and close it.
 
-    `told_at_once` is as for `Applier`.
+    `told_at_once` is as for `Recorder`, `max_age` as for `Reconciler`.
 
     Raises:
         UnsafeHost: HEROKU_HOST names a stranger.
@@ -313,7 +303,7 @@ async def machinery(
     """
     async with accounts_of(config, outside, state.store) as accounts:
         clients = clients_of(config, RowMemory(state.files, config.state_dir), wishes)
-        await _forget_strangers(config, clients, state.store, troubles)
+        known = await _forget_strangers(config, clients, state.store, troubles)
         forget_damage(state.store, troubles, outside.clock)
         loop = asyncio.get_running_loop()
 
@@ -324,30 +314,41 @@ async def machinery(
         state.store.on_afresh = begun_anew
         if state.store.afresh is not None:
             _begun_anew(troubles, state.store.afresh)
+        recorder = Recorder(
+            clients=clients,
+            committer=state.committer,
+            store=state.store,
+            clock=outside.clock,
+            tell=tell,
+            pgadmin_runs=pgadmin_process.runs,
+            told_at_once=told_at_once,
+        )
+        await recorder.resume()
         applier = Applier(
             clients=clients,
             files=state.files,
             committer=state.committer,
+            recorder=recorder,
             store=state.store,
             clock=outside.clock,
             troubles=troubles,
-            tell=tell,
             wrote=wrote,
-            pgadmin_runs=pgadmin_process.runs,
-            told_at_once=told_at_once,
         )
-        await applier.resume()
-        engine = Engine(
+        reconciler = Reconciler(
             applier=applier,
+            recorder=recorder,
             prober=outside.prober or PostgresProber(outside.clock),
             store=state.store,
             troubles=troubles,
             clock=outside.clock,
+            max_age=max_age,
+            recalled={each.key: each.proven_at for each in known if each.proven and each.proven_at},
         )
         names = partial(learn, state.files, clients, outside.env)
-        poller = poller_of(accounts, engine, troubles, outside.clock, names)
+        poller = Poller(accounts.watched, reconciler, troubles, outside.clock, names)
+        reconciler.refused = poller.look_at
         try:
-            yield Machinery(config, clients, accounts, applier, engine, poller)
+            yield Machinery(config, clients, accounts, applier, reconciler, poller)
         finally:
             state.store.on_afresh = None
             await poller.stop()
@@ -361,8 +362,12 @@ def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
 
 async def _forget_strangers(
     config: Config, clients: Sequence[Client], store: BackgroundStore, troubles: Troubles
-) -> None:
-    """Let go of the state of what the configuration no longer has. Its history stays."""
+) -> Sequence[DatabaseState]:
+    """Let go of the state of what the configuration no longer has. Its history stays.
+
+    Returns:
+        The state of what it has.
+    """
     named = {database.key for database in config.databases}
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
@@ -385,14 +390,5 @@ async def _forget_strangers(
         for state in known:
             if not keeps(state.key):
                 store.forget(state.key)
-
-
-def poller_of(
-    accounts: Accounts,
-    sightings: Sightings,
-    troubles: Listens,
-    clock: Clock,
-    names: Callable[[], Awaitable[Names]],
-) -> Poller:
-    """A poller for these accounts."""
-    return Poller(accounts.watched, sightings, troubles, clock, names)
+        return [state for state in known if keeps(state.key)]
+    return []

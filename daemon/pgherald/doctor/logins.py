@@ -11,9 +11,9 @@ from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, in_thread, note, trouble
 from pgherald.files import Files
 from pgherald.model import Entry, ProbePolicy
-from pgherald.sync.demands import prove, trials
 from pgherald.sync.plan import Client, Plan, in_words, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.verification import trials, verify
 
 #: Seconds for all databases together; Heroku and Postgres have limits of their own for each.
 TIME_LIMIT = 120.0
@@ -44,7 +44,7 @@ async def _connects(entry: Entry, plan: Plan, prober: Prober) -> Finding:
     name = entry.database.name
     if entry.database.probe is ProbePolicy.OFF:
         return note(f"{name} is never tried", 'The configuration says so: probe = "off"')
-    proof = await prove(prober, trials(entry, plan.holders.get(entry.key, ())))
+    proof = await verify(prober, trials(entry, plan.holders.get(entry.key, ())))
     if proof.works:
         return good(f"{name}: Heroku shows its login, and it connects")
     error = proof.error(name)

@@ -100,34 +100,24 @@ class Poller:
         self._paces: dict[tuple[str, str], Pace] = {}
         #: By account: how much of its budget the events of each app may use.
         self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
-        #: What could not be asked, by database or account, as of the latest attempt.
-        self._failures: dict[str, PgheraldError] = {}
-        #: Databases that went unanswered because of what may be their account's trouble.
-        self._unanswered: dict[DatabaseKey, PgheraldError] = {}
+        #: What does not work, of an account as a whole, by subject.
+        self.errors: dict[str, PgheraldError] = {}
 
     @property
     def databases(self) -> tuple[Database, ...]:
         """All databases of all accounts."""
         return tuple(itertools.chain.from_iterable(w.databases for w in self.watched))
 
-    @property
-    def failures(self) -> Mapping[str, PgheraldError]:
-        """What could not be asked, by subject, as of the latest attempt.
-
-        An error that may be the whole account's is the account's, until another app of it is
-        answered; from then on it is that of the databases that went without an answer.
-        """
-        own = {
-            f"database:{key}": error
-            for key, error in self._unanswered.items()
-            if account_subject(key.account) not in self._failures
-        }
-        return self._failures | own
-
     def sweep(self) -> None:
         """Begin a sweep of every account. Returns at once."""
         for watched in self.watched:
             self._begin((watched.account.name, ""), self._sweep_account, watched)
+
+    def look_at(self, database: Database) -> None:
+        """Read a database's app soon: something is wrong with its login. Returns at once."""
+        for watched in self.watched:
+            if watched.account.name == database.key.account:
+                self.look(watched, database.key.app)
 
     def look(self, watched: Watched, app: str, *, follow_up: bool = False) -> None:
         """Read one app now or soon, whatever the list says. Returns at once.
@@ -222,7 +212,7 @@ class Poller:
         try:
             choice = await watched.account.choose(list(apps))
         except PgheraldError as exc:
-            self._unanswered.update((each.key, exc) for each in watched.databases)
+            self._unanswered(watched.databases, exc)
             self._failed(watched.subject, watched.account.name, exc)
             return
         if choice.listed:
@@ -238,8 +228,7 @@ class Poller:
         if not apps:
             self._worked(subject)
             return
-        for database in itertools.chain.from_iterable(apps.values()):
-            self._unanswered[database.key] = _PUT_OFF
+        self._unanswered(itertools.chain.from_iterable(apps.values()), _PUT_OFF)
         self._failed(subject, watched.account.name, _PUT_OFF)
 
     def _hand_on(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
@@ -265,7 +254,7 @@ class Poller:
                 async with watched.limit:
                     seen = await watched.account.look(databases)
             except PgheraldError as exc:
-                self._unanswered.update((database.key, exc) for database in databases)
+                self._unanswered(databases, exc)
                 self._failed(watched.subject, watched.account.name, exc)
                 return
             self._worked(watched.subject)
@@ -291,7 +280,7 @@ class Poller:
             self.look(watched, app, follow_up=True)
 
         def go_on() -> bool:
-            return changed or not keys.isdisjoint(self._sightings.proving)
+            return changed or not keys.isdisjoint(self._sightings.verifying)
 
         subject, longest = (watched.account.name, app), _longest(watched) if changed else None
         self._follow_ups.begin(subject, again, go_on, longest)
@@ -300,21 +289,23 @@ class Poller:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
         sightings: list[tuple[Database, Sighting]] = []
         for database, what in zip(databases, seen, strict=True):
-            self._unanswered.pop(database.key, None)
+            self.errors.pop(f"database:{database.key}", None)
             if isinstance(what, Missing):
-                self._failed(f"database:{what.key}", database.name, what.error)
-                continue
-            # The trouble itself ends in the engine, once the clients hold the login.
-            self._failures.pop(f"database:{what.key}", None)
-            sightings.append((database, what))
+                self._sightings.absent(database, what.error)
+            else:
+                sightings.append((database, what))
         self._sightings.sighted(sightings)
 
+    def _unanswered(self, databases: Iterable[Database], error: PgheraldError) -> None:
+        for database in databases:
+            self._sightings.unanswered(database, error)
+
     def _failed(self, subject: str, label: str, error: PgheraldError) -> None:
-        self._failures[subject] = error
+        self.errors[subject] = error
         self._troubles.arose(subject, label, error)
 
     def _worked(self, subject: str) -> None:
-        self._failures.pop(subject, None)
+        self.errors.pop(subject, None)
         self._troubles.ended(subject)
 
     # --- discovery -----------------------------------------------------------------------
@@ -378,11 +369,10 @@ class Poller:
             key = database_of(subject)
             return key is None or key.account != account or key in keys
 
-        for subject in [subject for subject in self._failures if not concerns(subject)]:
-            del self._failures[subject]
-        for key in [key for key in self._unanswered if not concerns(f"database:{key}")]:
-            del self._unanswered[key]
+        for subject in [subject for subject in self.errors if not concerns(subject)]:
+            del self.errors[subject]
         self._troubles.keep_only(concerns)
+        self._sightings.found_only(account, keys)
 
     def _others(self, watched: Watched) -> list[Database]:
         """Databases that a newly found one must not be confused with."""

@@ -58,10 +58,22 @@ class Watched:
 
 
 class Sightings(Protocol):
-    """Where sightings go: the engine, or a list for a plan."""
+    """Where sightings go: the reconciler, or a list for a plan."""
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         """Take sightings; returns at once."""
+        ...
+
+    def absent(self, database: Database, error: PgheraldError) -> None:
+        """Heroku answered, and did not show the database's login."""
+        ...
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        """Heroku did not answer, which is its account's trouble."""
+        ...
+
+    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
+        """Of an account's databases these are the only ones that Heroku shows."""
         ...
 
     def expecting(self) -> AbstractContextManager[None]:
@@ -69,8 +81,8 @@ class Sightings(Protocol):
         ...
 
     @property
-    def proving(self) -> Collection[DatabaseKey]:
-        """Databases whose login is being proven."""
+    def verifying(self) -> Collection[DatabaseKey]:
+        """Databases whose login is being verified."""
         ...
 
 

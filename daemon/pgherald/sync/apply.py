@@ -1,4 +1,4 @@
-"""Plan, commit, record, tell: what happens once a login is cleared to be written."""
+"""Write verified logins into all clients: plan, commit, and plan again where a file changed."""
 
 from __future__ import annotations
 
@@ -7,31 +7,24 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Final
 
-from pgherald.clients.base import Held
 from pgherald.clock import Clock
-from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
 from pgherald.files import Files, Stillness
 from pgherald.model import (
-    LOGIN_FIELDS,
     DatabaseKey,
     Entry,
-    News,
-    NewsKind,
-    Rotation,
 )
-from pgherald.store import BackgroundStore, Store
-from pgherald.sync.cleared import Cleared
+from pgherald.store import BackgroundStore
 from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
-from pgherald.sync.late import as_committed, differs, labels_of, login_of, needs, untold
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.servers import ServerRows
+from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -42,32 +35,23 @@ _ATTEMPTS: Final = 8
 #: How long one client's file may take to be read, in seconds.
 _READ_LIMIT: Final = 10.0
 
-#: Seconds that a notice waits for the record of what it is about.
-_RECORD_LIMIT: Final = 1.0
-
-#: Seconds that a start waits to see which notices are missing.
-_UNTOLD_LIMIT: Final = 2.0
-
 #: Pause before planning anew, in seconds, times the number of the attempt.
 _PAUSE: Final = 0.05
 
 
 class Applier:
-    """Writes cleared entries into all clients, as one commit.
+    """Writes verified entries into all clients, as one commit.
 
     Args:
         clients: every client's file.
         files: the one reader and writer of files.
         committer: makes several writes one.
+        recorder: keeps what was written, and notifies of it.
         store: keeps state and history.
         clock: tells the time.
         troubles: hears what does not work.
-        tell: takes news for the person; must not block.
         wrote: hears which files were just written, so that a watcher can leave them alone.
-        pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
         stillness: remembers when files changed.
-        told_at_once: whether `tell` has told when it returns; else whoever does calls
-            `Store.told`.
     """
 
     def __init__(
@@ -76,14 +60,12 @@ class Applier:
         clients: Sequence[Client],
         files: Files,
         committer: Committer,
+        recorder: Recorder,
         store: BackgroundStore,
         clock: Clock,
         troubles: Troubles,
-        tell: Callable[[News], None],
         wrote: Callable[[Path], None] | None = None,
-        pgadmin_runs: Callable[[], bool | None] = lambda: None,
         stillness: Stillness | None = None,
-        told_at_once: bool = True,
     ) -> None:
         self._clients = tuple(clients)
         self._files = files
@@ -91,12 +73,10 @@ class Applier:
         self._store = store
         self._clock = clock
         self._troubles = troubles
-        self._tell = tell
+        self._recorder = recorder
         self._wrote = wrote
-        self._see_pgadmin = pgadmin_runs
         #: Which clients are left alone for the moment.
         self.restless = Restless(files, clock, stillness or Stillness(clock))
-        self._told_at_once = told_at_once
         self._committing: asyncio.Task[CommitRecord | None] | None = None
         self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
@@ -149,7 +129,7 @@ class Applier:
         return dataclasses.replace(file, loose=False) if known else file
 
     async def apply(
-        self, cleared: Sequence[Cleared], *, remove: Collection[DatabaseKey] = ()
+        self, verified: Sequence[VerifiedLogin], *, remove: Collection[DatabaseKey] = ()
     ) -> Plan:
         """Write the entries into every client that can be written.
 
@@ -157,19 +137,19 @@ class Applier:
         the plan that was carried out; its `failed` and `refused` say what is behind.
 
         Args:
-            cleared: what is to be written.
+            verified: what is to be written.
             remove: databases whose entries go.
 
         Raises:
             FileTrouble: no undo could be written, so no client was touched.
         """
-        wanted = [item.entry for item in cleared]
+        wanted = [item.entry for item in verified]
         broken: dict[Client, ClientError] = {}
         overtaken = 0
         while True:
             plan = await self.plan(wanted, without=broken, remove=remove)
             try:
-                await self._commit(plan, cleared)
+                await self._commit(plan, verified)
             except ChangedMeanwhile as exc:
                 overtaken += 1
                 if overtaken >= _ATTEMPTS:
@@ -193,7 +173,7 @@ class Applier:
         # What nothing had to be written for is no news: a client that stays broken makes the
         # others be looked at again and again.
         changed = plan.keys
-        await self.record([item for item in cleared if item.key in changed], plan)
+        await self._recorder.record([item for item in verified if item.key in changed], plan)
         return plan
 
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
@@ -223,7 +203,7 @@ class Applier:
             elif self._wrote is not None:
                 self._wrote(file.client.path)
 
-    async def _commit(self, plan: Plan, cleared: Sequence[Cleared]) -> None:
+    async def _commit(self, plan: Plan, verified: Sequence[VerifiedLogin]) -> None:
         files = [file for file in plan.files if file.edit.changes]
         if not files:
             return
@@ -232,7 +212,7 @@ class Applier:
         # waits for it, and should it be killed, the journal ends its work at the next start.
         # `proven` says so: the logins were, or the person chose that they need not be.
         changed = plan.keys
-        logins = [login_of(item, self._store) for item in cleared if item.key in changed]
+        logins = self._recorder.journaled([item for item in verified if item.key in changed])
         work = asyncio.to_thread(
             lambda: self._committer.commit(
                 [step for file in files for step in file.steps()],
@@ -288,112 +268,3 @@ class Applier:
     def _well(self, client: Client) -> None:
         self.broken.pop(client, None)
         self._troubles.ended(client.subject)
-
-    async def record(self, cleared: Sequence[Cleared], plan: Plan, *, late: bool = False) -> None:
-        """Keep in the store what was written, as one transaction, and tell it.
-
-        Told after it is kept: a kill in between is made up for by `resume`. The other way
-        round there would be two notices. A state file that is held by somebody is waited for
-        a second, no longer.
-
-        Args:
-            cleared: what is now in the clients.
-            plan: how it got there.
-            late: it was written by a pgherald that ended before it could record it.
-        """
-        if late:
-            cleared = await asyncio.to_thread(as_committed, cleared, self._committer, self._store)
-        now = self._clock.now()
-        labels = labels_of(plan)
-        there = [file.client for file in plan.files if not file.absent]
-        # A client that is being written follows by itself, which is no news.
-        failed = [item for item in plan.failed if not isinstance(item[1], ChangedMeanwhile)]
-        behind = tuple((client.label, error.reason) for client, error in failed)
-        written_at = None if plan.failed else now
-        rotations: list[tuple[Rotation, str]] = []
-        news: list[News] = []
-        # Looks through all processes: once for a thousand databases, and only if need be.
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
-        for item in cleared:
-            proven = late or item.proven_at is not None
-            kind, changed = self._kind(item.entry, plan.held.get(item.key))
-            if kind is NewsKind.ROTATED and labels:
-                rotation = Rotation(
-                    item.key, changed, item.seen_at, item.proven_at, written_at, item.release
-                )
-                rotations.append((rotation, item.entry.database.name))
-            reopen, refresh = needs(kind, changed, there, maybe_open)
-            news.append(
-                News(
-                    kind,
-                    f"database:{item.key}",
-                    now,
-                    item.entry.database.name,
-                    changed=changed,
-                    proven=proven,
-                    clients=labels,
-                    behind=behind,
-                    reopen=reopen,
-                    refresh=refresh,
-                    service=item.entry.database.service,
-                )
-            )
-        self._store_current(cleared, plan, written_at, rotations)
-        if rotations:
-            await asyncio.to_thread(self._store.catch_up, _RECORD_LIMIT)
-        for piece in news:
-            self._tell(piece)
-        self._told([rotation.key for rotation, _ in rotations])
-
-    async def resume(self) -> None:
-        """Tell of rotations that were recorded, and that nobody is known to have been told of."""
-        try:
-            records = await asyncio.to_thread(self._store.ask, Store.untold, _UNTOLD_LIMIT)
-        except StoreError:  # said by whoever needs the store
-            return
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
-        keys = []
-        for key, news in untold(records, self._clients, self._clock.now(), maybe_open):
-            self._tell(news)
-            keys.append(key)
-        self._told(keys)
-
-    def _told(self, keys: Collection[DatabaseKey]) -> None:
-        if keys and self._told_at_once:
-            self._store.told(keys)
-
-    def announce(self, entry: Entry) -> None:
-        """Tell of a rotation that is still to be proven, as far as the store knows one."""
-        changed = self._store.changed(entry.key, entry.login)
-        if changed and changed != ("sslmode",):
-            subject, label = f"database:{entry.key}", entry.database.name
-            self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
-
-    def _store_current(
-        self,
-        cleared: Sequence[Cleared],
-        plan: Plan,
-        at: datetime | None,
-        rotations: Sequence[tuple[Rotation, str]],
-    ) -> None:
-        if not plan.files:
-            return
-        proofs = {item.key: item.proven_at for item in cleared}
-        entries = [item.entry for item in cleared]
-        self._store.record(entries, at, proofs, rotations, labels_of(plan))
-
-    def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
-        """Whether this is a rotation, a first entry, or a client that had lost its entry.
-
-        The store knows best. Without it (a new machine, a lost state folder) what the
-        clients held tells.
-        """
-        changed = self._store.changed(entry.key, entry.login)
-        if changed is None:
-            changed = None if held is None else differs(held, entry.login)
-            if changed is None:
-                return NewsKind.ADDED, LOGIN_FIELDS
-        if not changed or changed == ("sslmode",):
-            # The sslmode is the person's own setting; Heroku does not rotate it.
-            return NewsKind.MENDED, changed
-        return NewsKind.ROTATED, changed

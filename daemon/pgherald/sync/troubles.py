@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
@@ -23,8 +24,9 @@ from pgherald.errors import (
     StoreError,
     Unavailable,
 )
+from pgherald.files.own import DAMAGED
 from pgherald.model import News, NewsKind
-from pgherald.store import Store, Trouble
+from pgherald.store import BackgroundStore, Store, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ PATIENCE: Final[dict[str, float]] = {
     BeingWritten.__name__: 5 * 60.0,
     ChangedMeanwhile.__name__: 5 * 60.0,
 }
+
+#: How long status shows that the state file had to be started afresh.
+_DAMAGE_TOLD: Final = timedelta(days=1)
 
 #: Kinds that are one and the same to the person: an outage shows itself now as a time-out,
 #: now as a page of some proxy.
@@ -155,6 +160,15 @@ class Troubles:
         except StoreError as exc:
             log.error("%s", exc)
             return None
+
+
+def forget_damage(store: BackgroundStore, troubles: Troubles, clock: Clock) -> None:
+    """That the state file was begun anew is worth a word for a day, or until the old one is gone."""
+    kept = store.path.with_name(store.path.name + DAMAGED)
+    for trouble in store.troubles():
+        old = clock.now() - trouble.since >= _DAMAGE_TOLD
+        if trouble.subject == "store" and (old or not kept.exists()):
+            troubles.keep_only(lambda subject: subject != "store")
 
 
 def _family(kind: str) -> str:

@@ -1,0 +1,183 @@
+"""Rotations that belong together become one transaction: the only place that gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pgherald.errors import PgheraldError
+from pgherald.sync.tracked import Comparison, VerifiedLogin
+
+#: Verified logins are written after this, in seconds, so that a mass rotation is one
+#: transaction and yet ends …
+LIMIT: Final = 30.0
+
+#: … and after this where events announce them: they come one by one, and are there to be quick.
+#: What is on its way already has longer: on a slow network a verification takes seconds.
+EVENTS_LIMIT: Final = 1.5
+EVENTS_VERIFIED: Final = 5.0
+
+#: Events rarely come alone. A transaction waits until none has come for this long, in seconds.
+GATHER: Final = 0.15
+
+#: The more is on its way, the longer a silence means nothing: this for each, in seconds. A
+#: machine that is busy with a thousand verifications pauses, and one that hangs holds up nobody.
+PATIENCE: Final = 0.01
+
+#: The same where events announce them, since that is about a few apps.
+EVENTS_PATIENCE: Final = 0.05
+
+
+class Window:
+    """A time in which things that come one after the other are gathered.
+
+    Args:
+        quiet: seconds of silence after which it closes.
+    """
+
+    def __init__(self, quiet: float) -> None:
+        self._quiet = quiet
+        self._last = 0.0
+        #: Loop time at which it opened; None while it is closed.
+        self.opened: float | None = None
+
+    def add(self, now: float) -> None:
+        """Something came, at loop time `now`."""
+        self.opened = now if self.opened is None else self.opened
+        self._last = now
+
+    def close(self) -> None:
+        """All that came is being handled."""
+        self.opened = None
+
+    def closes(self, limit: float, patience: float = 0.0) -> float:
+        """Loop time at which it closes: after a silence, or `limit` seconds after it opened."""
+        opened = math.inf if self.opened is None else self.opened
+        return min(self._last + self._quiet + patience, opened + limit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    verified: VerifiedLogin
+    written: asyncio.Future[Comparison]
+
+
+class GroupCommit:
+    """Writes verified logins together.
+
+    Args:
+        write: writes them into the clients, as one transaction.
+        clients: held while clients are compared or written.
+        moved: set whenever something ends that others may wait for.
+        quiet: seconds to wait for more before a transaction, while more is expected.
+        gather: seconds without an event, as long as there are events.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[VerifiedLogin]], Awaitable[Comparison]],
+        clients: asyncio.Lock,
+        moved: asyncio.Event,
+        quiet: float,
+        gather: float = GATHER,
+    ) -> None:
+        self._write = write
+        self._clients = clients
+        self._moved = moved
+        self._window = Window(quiet)
+        self._gather = gather
+        self._waiting: list[_Waiting] = []
+        self._event = -math.inf
+        self._writing = False
+        #: How many sightings and verifications are on their way.
+        self.expected = 0
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While this is open, a transaction waits a moment for what may still come."""
+        self.expected += 1
+        try:
+            yield
+        finally:
+            self.expected -= 1
+            self._moved.set()
+
+    def event(self) -> None:
+        """Something may have changed, and where one login changes others do: they go together."""
+        self._event = asyncio.get_running_loop().time()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be written, or is being written."""
+        return bool(self._waiting) or self._writing
+
+    async def submit(self, verified: VerifiedLogin) -> Comparison:
+        """Have a login written, with others that come at about the same time.
+
+        Returns:
+            How the clients stand now.
+
+        Raises:
+            PgheraldError: nothing could be written.
+        """
+        loop = asyncio.get_running_loop()
+        item = _Waiting(verified, loop.create_future())
+        self._waiting.append(item)
+        self._window.add(loop.time())
+        self._moved.set()
+        try:
+            return await item.written
+        finally:
+            if item in self._waiting:  # cancelled: a later sighting has overtaken it
+                self._waiting.remove(item)
+
+    async def run(self) -> None:
+        """Write what is due, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = self._closes() if self._waiting else None
+            if due is not None and due <= loop.time():
+                await self._write_all()
+                continue
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._moved.wait()
+
+    async def _write_all(self) -> None:
+        self._writing = True
+        items: list[_Waiting] = []
+        try:
+            async with self._clients:
+                # Only now: a later sighting may have overtaken one meanwhile.
+                items, self._waiting = self._waiting, []
+                self._window.close()
+                if not items:
+                    return
+                done = await self._write([item.verified for item in items])
+        except PgheraldError as exc:
+            for item in items:
+                if not item.written.done():
+                    item.written.set_exception(exc)
+        else:
+            for item in items:
+                if not item.written.done():
+                    item.written.set_result(done)
+        finally:
+            for item in items:
+                item.written.cancel()  # a mistake, or the end: without effect on what is done
+            self._writing = False
+            self._moved.set()
+
+    def _closes(self) -> float:
+        """Loop time at which what waits is written; past or present for now."""
+        opened = self._window.opened or 0.0
+        if opened >= self._event + EVENTS_LIMIT:  # a sweep has found it
+            return self._window.closes(LIMIT, PATIENCE * self.expected) if self.expected else opened
+        if self.expected:
+            return self._window.closes(EVENTS_VERIFIED, EVENTS_PATIENCE * self.expected)
+        return min(self._event + self._gather, opened + EVENTS_LIMIT)

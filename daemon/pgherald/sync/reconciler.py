@@ -1,0 +1,381 @@
+"""Reconcile: the logins that Heroku shows against the ones that the clients hold.
+
+Sightings come in, in any order and any number. They are compared with all clients at once; each
+database that differs gets a task of its own, so that a login that takes long to verify holds up
+no other. What was verified at about the same time is written together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.clock import Clock
+from pgherald.errors import PgheraldError, ProbeFailed
+from pgherald.model import Database, DatabaseKey, Entry, ProbePolicy, Sighting
+from pgherald.store import BackgroundStore
+from pgherald.sync.apply import Applier
+from pgherald.sync.group_commit import GroupCommit, Window
+from pgherald.sync.probe import RETRY_PAUSES, Prober, Proof
+from pgherald.sync.recorder import Recorder
+from pgherald.sync.tracked import Comparison, Phase, Tracked, Tracker, VerifiedLogin
+from pgherald.sync.troubles import Troubles
+from pgherald.sync.verification import (
+    MAX_AGE,
+    Decision,
+    Trial,
+    Verification,
+    Verifier,
+    decide,
+    is_stale,
+    trials,
+)
+
+log = logging.getLogger(__name__)
+
+#: While more is on its way, a comparison waits until nothing has come for this long, in seconds …
+QUIET: Final = 0.25
+
+#: … but never longer than this.
+COMPARE_LIMIT: Final = 1.0
+
+#: A rotation whose verification takes longer than this is announced, in seconds: somebody may
+#: wait for it.
+SLOW: Final = 2.0
+
+
+class Reconciler:
+    """Decides what happens to each sighting.
+
+    Args:
+        applier: plans and writes.
+        recorder: keeps what was written, and notifies of it.
+        prober: connects with logins.
+        store: keeps state.
+        troubles: hears what does not work.
+        clock: tells the time and waits.
+        quiet: seconds to wait for more before a comparison or a transaction; only while more
+            is expected.
+        max_age: how long ago a current login may have connected last. Zero verifies each one.
+        recalled: when the login that the store knows connected last, UTC.
+        refused: called with a database whose current login no longer connects, so that Heroku
+            is asked at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        applier: Applier,
+        recorder: Recorder,
+        prober: Prober,
+        store: BackgroundStore,
+        troubles: Troubles,
+        clock: Clock,
+        quiet: float = QUIET,
+        max_age: timedelta = MAX_AGE,
+        recalled: Mapping[DatabaseKey, datetime] | None = None,
+        refused: Callable[[Database], None] = lambda _: None,
+    ) -> None:
+        self._applier = applier
+        self._recorder = recorder
+        self._verifier = Verifier(prober, clock)
+        self._store = store
+        self._troubles = troubles
+        self._tracker = Tracker(store, troubles)
+        self._clock = clock
+        self._max_age = max_age
+        self._recalled = recalled or {}
+        self.refused = refused
+        self._moved = asyncio.Event()
+        self._window = Window(quiet)
+        #: Held while clients are compared or written.
+        self._clients = asyncio.Lock()
+        self._group = GroupCommit(self._write, self._clients, self._moved, quiet)
+        #: How many databases are being reconciled, and how many of them wait for a retry.
+        self._running = self._retrying = 0
+        #: Why nothing at all could be written, if that is so.
+        self.broken: PgheraldError | None = None
+
+    # --- what comes in -----------------------------------------------------------------
+
+    def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
+        """Heroku showed these logins. Returns at once."""
+        for database, sighting in sightings:
+            self._tracker.sighted(database, sighting)
+            self._compare_soon()
+
+    def absent(self, database: Database, error: PgheraldError) -> None:
+        """Heroku answered, and did not show the database's login."""
+        self._tracker.absent(database, error)
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        """Heroku did not answer, which is its account's trouble."""
+        self._tracker.unanswered(database, error)
+
+    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
+        """Of an account's databases these are the only ones that Heroku shows."""
+        self._tracker.found_only(account, keys)
+
+    def again(self) -> None:
+        """A client's file was changed: compare all with what Heroku showed last."""
+        for tracked in self._tracker:
+            if tracked.sighting is not None:
+                tracked.due = True
+                self._compare_soon()
+
+    def event(self) -> None:
+        """Something may have changed, and where one login changes others do: they go together."""
+        self._group.event()
+
+    def expecting(self) -> contextlib.AbstractContextManager[None]:
+        """While this is open, comparisons and transactions wait a moment for what may come."""
+        return self._group.expecting()
+
+    # --- how it stands -----------------------------------------------------------------
+
+    def snapshot(self) -> dict[DatabaseKey, Tracked]:
+        """How each database stands."""
+        return self._tracker.snapshot()
+
+    @property
+    def wanted(self) -> list[Entry]:
+        """What each client should hold, by the latest sighting of each database."""
+        return self._tracker.wanted
+
+    @property
+    def verifying(self) -> tuple[DatabaseKey, ...]:
+        """Databases whose login is being verified at the moment."""
+        return tuple(tracked.key for tracked in self._tracker if tracked.is_verifying)
+
+    async def settled(self, *, verifying: bool = True) -> None:
+        """Wait until nothing is left to do; with `verifying`, until no login is being verified."""
+        while self._is_busy(verifying=verifying):
+            self._moved.clear()
+            await self._moved.wait()
+
+    def _is_busy(self, *, verifying: bool) -> bool:
+        if self._window.opened is not None or self._clients.locked() or self._group.expected:
+            return True
+        return self._group.busy or self._running > (0 if verifying else self._retrying)
+
+    # --- comparing ---------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled. Comparisons and transactions never overlap."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._group.run())
+                await self._compare_always()
+        except BaseExceptionGroup as mistakes:
+            raise mistakes.exceptions[0] from None
+        finally:
+            self._applier.restless.stop()
+
+    async def _compare_always(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = None
+            if self._window.opened is not None:
+                due = self._window.closes(COMPARE_LIMIT)
+                if not self._group.expected or due <= loop.time():
+                    try:
+                        async with self._clients:
+                            await self._compare()
+                    except PgheraldError as exc:
+                        # The next sweep tries again; what failed has been said.
+                        log.warning("%s", exc)
+                    self._moved.set()
+                    continue
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._moved.wait()
+
+    def _compare_soon(self) -> None:
+        self._window.add(asyncio.get_running_loop().time())
+        self._moved.set()
+
+    async def _compare(self) -> None:
+        """Compare all databases with the clients, and begin to reconcile those that differ."""
+        self._window.close()
+        due = [(t, t.entry) for t in self._tracker if t.due]
+        for tracked, _ in due:
+            tracked.due = False
+        # Planned for all databases, so that a file that is idle has really nothing left to do.
+        plan = await self._applier.plan(self.wanted)
+        self._applier.restless.follow(self.again)
+        await self._applier.note_clients(plan)
+        found = Comparison(plan)
+        self._tracker.note(found)
+        if plan.idle and not plan.failed:
+            self._can_write()  # or need not any more: somebody did it by hand
+        same = [t for t, entry in due if t.entry == entry]
+        for tracked in same:
+            self._begin_or_settle(tracked, found)
+        held = [t for t in same if t.key not in found.differs and t.key not in found.refused]
+        await self._recorder.compared(
+            [t.database for t in same], [t.login(None) for t in held], plan
+        )
+        await self._applier.tighten(plan)
+
+    def _begin_or_settle(self, tracked: Tracked, found: Comparison) -> None:
+        """Begin to reconcile a database that differs; one that does not needs nothing more."""
+        entry, shown, tracked.shown = tracked.entry, tracked.shown, False
+        assert entry is not None
+        needed = trials(entry, found.plan.holders.get(tracked.key, ()))
+        differs = tracked.key in found.differs
+        if differs or self._must_verify(tracked, needed, shown=shown):
+            if tracked.task is not None and tracked.trials in (needed, ()):
+                return
+            tracked.cancel()
+            tracked.trials = needed
+            if differs or tracked.compared is None or not tracked.compared.is_current:
+                tracked.compared = Phase.VERIFYING
+            work = self._reconcile(tracked, entry, needed, found)
+            tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
+            tracked.task.add_done_callback(self._ended)
+            self._running += 1
+        elif shown or tracked.rejected != needed:  # else Heroku has to answer first
+            tracked.cancel()
+            log.debug("%s: every client that can be read holds its login", tracked.key)
+            self._tracker.settle(tracked, found, Phase.CURRENT)
+        self._tracker.keep(tracked)
+
+    def _must_verify(self, tracked: Tracked, needed: tuple[Trial, ...], *, shown: bool) -> bool:
+        """Whether a login that the clients hold has to connect before it is called current."""
+        database, known = tracked.database, tracked.verification
+        if database.probe is ProbePolicy.OFF:
+            return False
+        at: datetime | None
+        if known is not None and known.trials == needed:
+            at = known.at
+        elif any(trial.client for trial in needed) and database.probe is ProbePolicy.REQUIRE:
+            return True  # a client demands more than was verified
+        else:
+            same = self._store.changed(database.key, tracked.login(None).entry.login) == ()
+            at = self._recalled.get(database.key) if same else None
+        # Only Heroku's answer shows that there is a network to verify it over.
+        return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
+
+    # --- reconciling one database ------------------------------------------------------
+
+    async def _reconcile(
+        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], found: Comparison
+    ) -> None:
+        """From a login that differs to clients that hold it. A newer sighting cancels this."""
+        held = entry.key not in found.differs  # so that it only has to connect
+        try:
+            verified = await self._verify(tracked, entry, needed, held=held)
+            tracked.trials = ()
+            if verified is None:
+                return
+            done = found if held else await self._group.submit(verified)
+            written = entry.key in done.differs
+            self._tracker.settle(tracked, done, Phase.WRITTEN if written else Phase.CURRENT)
+        except PgheraldError:
+            tracked.compared = Phase.BEHIND  # `_write` has said why
+        finally:
+            if tracked.task is asyncio.current_task():
+                tracked.task, tracked.trials = None, ()
+                self._tracker.keep(tracked)
+
+    def _ended(self, _task: asyncio.Task[None]) -> None:
+        self._running -= 1
+        self._moved.set()
+
+    async def _verify(
+        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], *, held: bool
+    ) -> VerifiedLogin | None:
+        """Connect with a login, with retries; None when it is given up."""
+        policy, known = entry.database.probe, tracked.verification
+        if policy is ProbePolicy.OFF:
+            return tracked.login(None)
+        if known is not None and known.trials == needed and known.works and not held:
+            return tracked.login(known.at)
+        # The pauses are for a login that Heroku showed a moment early. One that was given up
+        # before is tried once a sweep.
+        pauses = () if tracked.rejected == needed else RETRY_PAUSES
+        with self._announced(entry, wanted=bool(pauses)):
+            for pause in itertools.chain(pauses, [None]):
+                with self.expecting():
+                    proof = await self._verifier.attempt(entry.key, needed, self._tasks)
+                    decision = decide(policy, proof, last=pause is None)
+                    if decision is Decision.WRITE:
+                        return self._verified(tracked, needed, proof, held=held)
+                if pause is None or decision is Decision.GIVE_UP:
+                    self._give_up(tracked, needed, proof, held=held)
+                    return None
+                if held and proof.answered:
+                    self.refused(entry.database)
+                await self._retry_later(tracked, proof, pause)
+        raise AssertionError("the last attempt decides")
+
+    def _verified(
+        self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
+    ) -> VerifiedLogin:
+        tracked.rejected = ()
+        tracked.verification = Verification(needed, proof.at, proof.works)
+        login = tracked.login(proof.at if proof.works else None)
+        if held and proof.works and self._store.changed(login.key, login.entry.login) == ():
+            self._store.current([login.entry], None, {login.key: proof.at})
+        return login
+
+    async def _retry_later(self, tracked: Tracked, proof: Proof, pause: float) -> None:
+        log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database.name).title)
+        self._tracker.not_yet(tracked, proof)
+        self._retrying += 1
+        self._moved.set()
+        try:
+            await self._clock.sleep(pause)
+        finally:
+            self._retrying -= 1
+
+    def _give_up(
+        self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
+    ) -> None:
+        error = proof.error(tracked.database.name)
+        if held:
+            said = f"Heroku still shows this login. {error.advice}"
+            error = ProbeFailed(error.title, said, outcome=proof.outcome)
+        self._tracker.give_up(tracked, needed, error)
+
+    @contextlib.contextmanager
+    def _announced(self, entry: Entry, *, wanted: bool) -> Iterator[None]:
+        """Meanwhile, announce a rotation whose verification is slow."""
+
+        async def announce() -> None:
+            await self._clock.sleep(SLOW)
+            self._recorder.announce(entry)
+
+        task = self._tasks.create_task(announce()) if wanted else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
+
+    # --- writing -----------------------------------------------------------------------
+
+    async def _write(self, verified: Sequence[VerifiedLogin]) -> Comparison:
+        """Write logins into the clients, as one transaction; for `GroupCommit`."""
+        try:
+            plan = await self._applier.apply(verified)
+        except PgheraldError as exc:
+            self.broken = exc
+            self._troubles.arose("commit", "commit", exc)
+            # The next sweep tries again.
+            log.warning("%s", exc)
+            raise
+        finally:
+            self._applier.restless.follow(self.again)
+        self._can_write()
+        return Comparison(plan, written=True)
+
+    def _can_write(self) -> None:
+        self.broken = None
+        self._troubles.ended("commit")

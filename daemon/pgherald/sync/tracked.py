@@ -1,0 +1,322 @@
+"""One record for each database: the only place that knows how it stands.
+
+Everything that shows how a database stands (`status`, status.json, metrics, alerts, the exit
+code of `check`) is read from these records. Nothing is decided from a message's words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgherald.clients.base import Action
+from pgherald.errors import ClientError, NotVisible, NotYetProven, PgheraldError, ProbeFailed
+from pgherald.model import Database, DatabaseKey, Entry, Sighting
+from pgherald.store import BackgroundStore
+from pgherald.sync.plan import Plan
+from pgherald.sync.probe import Proof
+from pgherald.sync.troubles import Troubles
+from pgherald.sync.verification import Trial, Verification
+
+
+class Phase(enum.StrEnum):
+    """How a database stands. The values are those of `check --json`."""
+
+    CURRENT = "current"
+    """Every client holds its login, and nothing had to be written."""
+    WRITTEN = "written"
+    """Its login has just been written into every client."""
+    VERIFYING = "proving"
+    """Its login is being verified."""
+    UNVERIFIED = "unproven"
+    """Its login could not be verified, so the clients keep the one that they hold."""
+    BEHIND = "behind"
+    """At least one client does not hold its login."""
+    GONE = "gone"
+    """Heroku answers, and does not show it any more."""
+    UNREACHABLE = "unreachable"
+    """Heroku did not answer for it."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every client holds a verified login."""
+        return self in (Phase.CURRENT, Phase.WRITTEN)
+
+
+class ClientPhase(enum.StrEnum):
+    """How one client stands with one database, the best first."""
+
+    CURRENT = "current"
+    """It holds the login."""
+    OLD = "old"
+    """It holds an older login."""
+    FAILED = "failed"
+    """It cannot be read or written, or cannot hold this login."""
+    MISSING = "missing"
+    """It is not there: a pgAdmin that was never started, or is gone."""
+    NEW = "new"
+    """It holds no login of the database yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLogin:
+    """A login that may be written.
+
+    Attributes:
+        entry: the database and its login.
+        seen_at: when Heroku showed the login, UTC.
+        release: the app's release that showed it, when known.
+        proven_at: when a connection verified it, UTC; None when the person chose otherwise.
+    """
+
+    entry: Entry
+    seen_at: datetime
+    release: int | None
+    proven_at: datetime | None
+
+    @property
+    def key(self) -> DatabaseKey:
+        """The database's key."""
+        return self.entry.key
+
+
+@dataclass(eq=False, slots=True)
+class Tracked:
+    """How one database stands.
+
+    Attributes:
+        database: which one.
+        sighting: its login as Heroku showed it last; None before the first.
+        compared: how its login stands in the clients and with Postgres; None before the first
+            comparison.
+        absence: why Heroku's latest answer does not show it; None when it does.
+        is_unanswered: whether there was no answer, which is its account's trouble.
+        login_error: why its login could not be verified.
+        format_error: why a client cannot hold its login.
+        clients: by path, how each client stands with it.
+        verification: of the login that Heroku shows.
+        rejected: the ways in which the login was tried, and given up.
+        due: whether it waits to be compared with the clients.
+        shown: whether Heroku has shown it since the last comparison.
+        task: what reconciles it at the moment.
+        trials: the ways in which that task verifies its login; empty once it is verified.
+    """
+
+    database: Database
+    sighting: Sighting | None = None
+    compared: Phase | None = None
+    absence: PgheraldError | None = None
+    is_unanswered: bool = False
+    login_error: PgheraldError | None = None
+    format_error: PgheraldError | None = None
+    clients: dict[str, ClientPhase] = field(default_factory=dict)
+    verification: Verification | None = None
+    rejected: tuple[Trial, ...] = ()
+    due: bool = False
+    shown: bool = False
+    task: asyncio.Task[None] | None = None
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def key(self) -> DatabaseKey:
+        """The database's key."""
+        return self.database.key
+
+    @property
+    def subject(self) -> str:
+        """The subject of its alerts."""
+        return f"database:{self.key}"
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the clients should hold; None before Heroku has shown it."""
+        return None if self.sighting is None else Entry(self.database, self.sighting.login)
+
+    @property
+    def phase(self) -> Phase | None:
+        """How it stands; None while nothing is known."""
+        if self.absence is None:
+            return self.compared
+        gone = isinstance(self.absence, NotVisible) and not self.is_unanswered
+        return Phase.GONE if gone else Phase.UNREACHABLE
+
+    @property
+    def error(self) -> PgheraldError | None:
+        """Why it is not current, if the reason is its own."""
+        return self.absence or self.format_error or self.login_error
+
+    @property
+    def is_verifying(self) -> bool:
+        """Whether its login is being verified at the moment."""
+        return self.task is not None and bool(self.trials)
+
+    def cancel(self) -> None:
+        """Stop reconciling it: what Heroku shows now is another matter."""
+        if self.task is not None:
+            self.task.cancel()
+            self.task, self.trials = None, ()
+
+    def login(self, proven_at: datetime | None) -> VerifiedLogin:
+        """The login that Heroku shows, as one that may be written."""
+        assert self.sighting is not None
+        entry = Entry(self.database, self.sighting.login)
+        return VerifiedLogin(entry, self.sighting.seen_at, self.sighting.release, proven_at)
+
+
+class Comparison:
+    """A plan of all clients, read for one database after the other.
+
+    Args:
+        plan: of all clients.
+        written: whether it was carried out; else it was only made.
+    """
+
+    def __init__(self, plan: Plan, *, written: bool = False) -> None:
+        self.plan = plan
+        #: Databases that at least one client holds otherwise.
+        self.differs = plan.keys
+        #: Logins that a client's format cannot hold, and why.
+        self.refused = {key: (client, error) for client, key, error in plan.refused}
+        self._failed = {str(client.path): ClientPhase.FAILED for client, _ in plan.failed}
+        self._files = [
+            (
+                str(file.client.path),
+                file.absent,
+                frozenset() if written else file.keys,
+                {change.key for change in file.edit.changes if change.action is Action.ADD},
+            )
+            for file in plan.files
+        ]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a client could not be read or written."""
+        return bool(self._failed)
+
+    def clients(self, key: DatabaseKey) -> dict[str, ClientPhase]:
+        """How each client stands with a database, by the client's path."""
+        found = dict(self._failed)
+        if key in self.refused:
+            found[str(self.refused[key][0].path)] = ClientPhase.FAILED
+        for path, absent, changing, new in self._files:
+            if absent:
+                phase = ClientPhase.MISSING
+            elif key in changing:
+                phase = ClientPhase.NEW if key in new else ClientPhase.OLD
+            else:
+                phase = ClientPhase.CURRENT
+            found.setdefault(path, phase)
+        return found
+
+
+class Tracker:
+    """All records, and the alerts that follow from them.
+
+    Args:
+        store: keeps the records for `status`.
+        troubles: is given what does not work.
+    """
+
+    def __init__(self, store: BackgroundStore, troubles: Troubles) -> None:
+        self._store = store
+        self._troubles = troubles
+        self._tracked: dict[DatabaseKey, Tracked] = {}
+
+    def __iter__(self) -> Iterator[Tracked]:
+        return iter(list(self._tracked.values()))
+
+    def snapshot(self) -> dict[DatabaseKey, Tracked]:
+        """How each database stands."""
+        return dict(self._tracked)
+
+    @property
+    def wanted(self) -> list[Entry]:
+        """What each client should hold, by the latest sighting of each database."""
+        return [tracked.entry for tracked in self if tracked.entry is not None]
+
+    def sighted(self, database: Database, sighting: Sighting) -> None:
+        """Heroku showed a login; a newer one ends what is being done about the older one."""
+        tracked = self._track(database)
+        if tracked.sighting is None or tracked.sighting.login != sighting.login:
+            tracked.cancel()
+        tracked.sighting, tracked.absence = sighting, None
+        tracked.due = tracked.shown = True
+
+    def absent(self, database: Database, error: PgheraldError) -> None:
+        """Heroku answered, and did not show the database's login."""
+        tracked = self._track(database)
+        tracked.absence, tracked.is_unanswered = error, False
+        self._troubles.arose(tracked.subject, database.name, error)
+        self.keep(tracked)
+
+    def unanswered(self, database: Database, error: PgheraldError) -> None:
+        """Heroku did not answer, which is its account's trouble."""
+        tracked = self._track(database)
+        tracked.absence, tracked.is_unanswered = error, True
+
+    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
+        """Of an account's databases these are the only ones that Heroku shows."""
+        for tracked in self:
+            if tracked.key.account == account and tracked.key not in keys:
+                tracked.cancel()
+                title = f"{tracked.key.app} is no longer on Heroku, or not visible to this account"
+                tracked.absence = NotVisible(title, "`pgherald check --prune` removes its logins.")
+                tracked.is_unanswered = False
+                self.keep(tracked)
+
+    def settle(self, tracked: Tracked, found: Comparison, phase: Phase) -> None:
+        """Nothing more can be done for a database: all is well, or a client is behind."""
+        tracked.clients = found.clients(tracked.key)
+        # A client that fails is named; it takes nothing from what the others hold.
+        if found.failed or tracked.key in found.refused:
+            tracked.compared = Phase.BEHIND
+            return
+        tracked.compared, tracked.login_error = phase, None
+        if tracked.absence is None:  # else Heroku has to answer first
+            self._troubles.ended(tracked.subject)
+
+    def not_yet(self, tracked: Tracked, proof: Proof) -> None:
+        """A login has not connected, and is tried again."""
+        title = proof.error(tracked.database.name).title
+        self._login_error(tracked, NotYetProven(title, "It is being tried again."))
+
+    def give_up(self, tracked: Tracked, needed: tuple[Trial, ...], error: ProbeFailed) -> None:
+        """A login does not connect, and is tried once a sweep from now on."""
+        tracked.rejected, tracked.verification = needed, None
+        tracked.compared = Phase.UNVERIFIED
+        self._login_error(tracked, error)
+
+    def note(self, found: Comparison) -> None:
+        """Note how each client stands with each database, and which cannot hold a login."""
+        for tracked in self:
+            key, subject = tracked.key, f"fit:{tracked.key}"
+            tracked.clients = found.clients(key)
+            if key not in found.refused:
+                tracked.format_error = None
+                self._troubles.ended(subject)
+                continue
+            client, error = found.refused[key]
+            title = f"{client.label} cannot hold the login of {key}: {error.reason}"
+            tracked.format_error = ClientError(title, error.advice)
+            # A subject of its own: the same login may also be refused by Postgres.
+            self._troubles.arose(subject, tracked.database.name, tracked.format_error)
+
+    def keep(self, tracked: Tracked) -> None:
+        """Keep a record for `status`. That Heroku did not answer for a while is no part of it."""
+        gone = tracked.phase is Phase.GONE
+        phase = Phase.GONE if gone else tracked.compared
+        clients = {path: str(each) for path, each in tracked.clients.items()}
+        self._store.keep(tracked.key, str(phase or ""), clients)
+
+    def _track(self, database: Database) -> Tracked:
+        tracked = self._tracked.setdefault(database.key, Tracked(database))
+        tracked.database = database
+        return tracked
+
+    def _login_error(self, tracked: Tracked, error: PgheraldError) -> None:
+        tracked.login_error = error
+        if tracked.absence is None:
+            self._troubles.arose(tracked.subject, tracked.database.name, error)

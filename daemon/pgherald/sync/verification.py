@@ -1,0 +1,211 @@
+"""How a login is verified: as strictly as the strictest client will connect with it.
+
+A client may demand more than the configuration: a person has set a stricter sslmode in its
+section or server, or named a root certificate there. That stays, so the login has to connect in
+that very way before it is written there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+import logging
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from pgherald.clients.base import Held
+from pgherald.clock import Clock
+from pgherald.errors import safe_text
+from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, ProbePolicy, strictest
+from pgherald.sync.probe import Outcome, Prober, Proof
+
+log = logging.getLogger(__name__)
+
+#: A login is called current if it has connected within this time.
+MAX_AGE: Final = timedelta(days=1)
+
+#: The part of that time over which the connections of many logins are spread.
+_SPREAD: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One connection that a login has to make. Compared without `client`.
+
+    Attributes:
+        login: the login, with the sslmode to connect with.
+        require_auth: how the server may ask for the password.
+        sslrootcert: the client's own root certificate; None for libpq's usual file.
+        client: the client that demands more than the configuration, as a person calls it; empty
+            when none does.
+    """
+
+    login: Login
+    require_auth: str
+    sslrootcert: str | None = None
+    client: str = field(default="", compare=False)
+
+    @property
+    def demand(self) -> str:
+        """The demand in words; empty when no client has one of its own."""
+        if not self.client:
+            return ""
+        root = "" if self.sslrootcert is None else f" and sslrootcert={self.sslrootcert}"
+        return f"{self.client} demands sslmode={self.login.sslmode}{root}"
+
+    def covers(self, other: Trial) -> bool:
+        """Whether the other would succeed wherever this one does."""
+        if other.sslrootcert is None and other.login.sslmode in ("allow", "prefer", "require"):
+            # It checks nothing. Without TLS is another matter: a server may refuse that.
+            return self.login.sslmode not in ("disable", "allow", "prefer")
+        weaker = SSLMODES.index(other.login.sslmode) < SSLMODES.index(self.login.sslmode)
+        return weaker and self.sslrootcert == other.sslrootcert and other.login.sslmode != "disable"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """In which ways a login was tried last, when, UTC, and whether it connected.
+
+    One that did not is here only where the person's policy does without.
+    """
+
+    trials: tuple[Trial, ...]
+    at: datetime
+    works: bool
+
+
+def is_stale(login: Login, at: datetime | None, now: datetime, max_age: timedelta) -> bool:
+    """Whether a login has to connect again to be called current.
+
+    Different logins become stale at different times, so that not all connect at once.
+
+    Args:
+        login: which one; all databases that share it become stale together.
+        at: when it connected last, UTC; None for never.
+        now: UTC.
+        max_age: how long that counts.
+    """
+    name = f"{login.user}@{login.host}:{login.port}/{login.dbname}"
+    early = zlib.crc32(name.encode()) / 2**32 * _SPREAD
+    # A clock that was set back must not keep a login fresh for the time it was set back.
+    return at is None or abs(now - at) > max_age * (1 - early)
+
+
+class Decision(enum.Enum):
+    """What follows from one attempt to verify a login."""
+
+    WRITE = enum.auto()
+    RETRY = enum.auto()
+    GIVE_UP = enum.auto()
+
+
+def decide(policy: ProbePolicy, proof: Proof, *, last: bool) -> Decision:
+    """Decide by the person's policy.
+
+    A login that connects is written. Under `prefer` so is one that nobody could try (a
+    firewall, a sleeping network); one that the server itself refused is retried first.
+
+    Args:
+        policy: the person's.
+        proof: the result of the attempt.
+        last: whether no further attempt is planned.
+    """
+    if proof.works:
+        return Decision.WRITE
+    if policy is ProbePolicy.PREFER and (last or not proof.answered or not proof.transient):
+        return Decision.WRITE
+    return Decision.GIVE_UP if last or not proof.transient else Decision.RETRY
+
+
+def trials(entry: Entry, clients: Iterable[tuple[str, Held]]) -> tuple[Trial, ...]:
+    """The connections that prove a login for all clients, the strictest first; mostly one.
+
+    Args:
+        entry: the database and its login.
+        clients: what the clients hold of it now, with what a person calls each.
+    """
+    ours = Trial(entry.login, entry.database.require_auth)
+    theirs: list[Trial] = []
+    for client, held in clients:
+        if held.demands is None:
+            continue  # a format that knows no sslmode
+        mode = strictest(entry.login.sslmode, held.demands)
+        login = dataclasses.replace(entry.login, sslmode=mode)
+        theirs.append(Trial(login, ours.require_auth, held.sslrootcert, client))
+    # Where each client names its own root certificate, none needs the usual one.
+    needs_ours = not theirs or any(trial.sslrootcert is None for trial in theirs)
+    # Of equal ones the first counts.
+    found = list(dict.fromkeys([*([ours] if needs_ours else []), *theirs]))
+    found.sort(key=lambda t: (-SSLMODES.index(t.login.sslmode), t.sslrootcert is None))
+    needed: list[Trial] = []
+    for trial in found:
+        if not any(other.covers(trial) for other in needed):
+            needed.append(trial)
+    return tuple(needed)
+
+
+class Verifier:
+    """Connects with logins; databases that share a login share its connection.
+
+    Args:
+        prober: makes the connections.
+        clock: tells the time.
+    """
+
+    def __init__(self, prober: Prober, clock: Clock) -> None:
+        self._prober = prober
+        self._clock = clock
+        self._attempts: dict[tuple[Trial, ...], asyncio.Task[Proof]] = {}
+
+    async def attempt(
+        self,
+        key: DatabaseKey,
+        needed: tuple[Trial, ...],
+        tasks: asyncio.TaskGroup,
+    ) -> Proof:
+        """Connect once in each way that is needed, or wait for whoever does so already.
+
+        Args:
+            key: the database that asks, for the log.
+            needed: the ways.
+            tasks: the group of which connecting is a task.
+        """
+        attempt = self._attempts.get(needed)
+        if attempt is None:
+            attempt = self._attempts[needed] = tasks.create_task(self._attempt(key, needed))
+            attempt.add_done_callback(lambda _: self._attempts.pop(needed))
+        # A database that loses interest does not end it for the others.
+        return await asyncio.shield(attempt)
+
+    async def _attempt(self, key: DatabaseKey, needed: Sequence[Trial]) -> Proof:
+        try:
+            proof = await verify(self._prober, needed)
+        except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
+            log.error("%s: the probe itself failed: %s", key, safe_text(exc))
+            proof = Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
+        log.debug("%s: connected: %s, in %.0f ms", key, proof.outcome.name, proof.seconds * 1000)
+        return proof
+
+
+async def verify(prober: Prober, needed: Sequence[Trial]) -> Proof:
+    """Connect with a login in every way that is needed, until one fails.
+
+    Returns:
+        The proof of the first way that fails, or else of the last one.
+    """
+    for trial in needed[:-1]:
+        proof = await _try(prober, trial)
+        if not proof.works:
+            return proof
+    return await _try(prober, needed[-1])
+
+
+async def _try(prober: Prober, trial: Trial) -> Proof:
+    proof = await prober.probe(
+        trial.login, require_auth=trial.require_auth, sslrootcert=trial.sslrootcert
+    )
+    return dataclasses.replace(proof, demand=trial.demand)

@@ -1,0 +1,1002 @@
+"""Reconcile: sightings in, clients right, news out; on good days and on odd ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgherald.errors import FileTrouble
+from pgherald.files import Disk, Snapshot
+from pgherald.model import NewsKind, ProbePolicy
+from pgherald.secret import Secret
+from pgherald.sync.plan import Plan
+from pgherald.sync.probe import RETRY_PAUSES, Outcome
+from pgherald.sync.reconciler import SLOW
+from pgherald.sync.tracked import Phase
+from support.disks import NoUndo, SteppedDisk, placed
+from support.household import database, household, login, until
+
+SHOP = database("shop")
+BLOG = database("blog")
+
+
+async def test_a_first_login_is_added_everywhere(tmp_path: Path) -> None:
+    """A database that is new to all clients is proven, written into each, and called added."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.held(SHOP) == {"u1"}
+        assert house.kinds() == [NewsKind.ADDED]
+        assert house.phase(SHOP) is Phase.WRITTEN
+        assert house.prober.tried == [login(1)]
+
+
+async def test_what_is_right_is_not_written_again(tmp_path: Path) -> None:
+    """A second sighting of the same login proves nothing, writes nothing, tells nothing."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        before = {path: path.stat() for path in house.folder.iterdir()}
+        await house.sees((SHOP, login(1)))
+        assert {path: path.stat() for path in house.folder.iterdir()} == before
+        assert house.phase(SHOP) is Phase.CURRENT
+        assert len(house.prober.tried) == 1
+        assert len(house.news) == 1
+
+
+async def test_a_rotation_is_proven_written_and_told(tmp_path: Path) -> None:
+    """A changed login is proven before it is written, recorded with what changed, and told."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.sees((SHOP, login(2)))
+        assert house.held(SHOP) == {"u2"}
+        news = house.news[-1]
+        assert (news.kind, news.changed, news.proven) == (
+            NewsKind.ROTATED,
+            ("user", "password"),
+            True,
+        )
+        assert news.clients == ("psql", "service file", "servers.json")
+        (record,) = house.store.history()
+        assert record.rotation.changed == ("user", "password")
+        assert record.rotation.release == 7
+        assert record.rotation.proven_at is not None
+        assert record.rotation.written_at is not None
+
+
+async def test_a_rotation_during_a_day_off_is_found(tmp_path: Path) -> None:
+    """A rotation that happened while nothing ran is found at the next start, and called one."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(2)))
+        assert house.held(SHOP) == {"u2"}
+        assert house.kinds() == [NewsKind.ROTATED]
+
+
+async def test_without_state_the_clients_tell_a_rotation(tmp_path: Path) -> None:
+    """When the state folder is lost, what the clients hold still tells a rotation from a first entry."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+    (tmp_path / "state" / "state.db").unlink()
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(2)))
+        assert house.kinds() == [NewsKind.ROTATED]
+        assert set(house.news[0].changed) == {"user", "password"}
+
+
+async def test_an_accident_is_mended(tmp_path: Path) -> None:
+    """A client that lost its entry gets it back, which is no rotation."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.service_file.write_text("[mine]\nhost=localhost\n")
+        await house.sees((SHOP, login(1)))
+        assert house.held(SHOP) == {"u1"}
+        assert house.service_file.read_text().endswith("[mine]\nhost=localhost\n")
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
+        assert house.store.history() == []
+
+
+async def test_nothing_is_written_before_it_is_proven(tmp_path: Path) -> None:
+    """Under `require` the clients keep the old login while the new one is refused."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        before = house.texts()
+        house.prober.outcomes["u2"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(2)))
+        assert house.texts() == before
+        assert house.phase(SHOP) is Phase.VERIFYING
+        assert len(house.news) == 1
+
+
+async def test_an_early_login_is_tried_again(tmp_path: Path) -> None:
+    """A login that Heroku shows a moment too early is written as soon as Postgres takes it."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.REFUSED, Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(RETRY_PAUSES[0] + RETRY_PAUSES[1])
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u1"}
+        assert house.kinds() == [NewsKind.ADDED]
+        assert house.store.troubles() == []
+
+
+async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
+    """After two minutes the person is told, once; later sweeps try once each and stay silent."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u2"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(2)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert len(house.prober.tried) == 1 + 1 + len(RETRY_PAUSES)
+        assert house.held(SHOP) == {"u1"}
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATING, NewsKind.TROUBLE]
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        for _ in range(3):
+            await house.sees((SHOP, login(2)))
+            await house.reconciler.settled()
+        tries = 1 + 1 + len(RETRY_PAUSES) + 3
+        assert len(house.prober.tried) == tries
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: len(house.prober.tried) > tries)
+        await house.clock.advance(SLOW)
+        house.prober.hanging["u2"].set()
+        await house.reconciler.settled()
+        assert len(house.news) == 3
+
+
+async def test_recovery_is_told_once(tmp_path: Path) -> None:
+    """When a refused login works after all, it is written, and the end of the trouble is told."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u2"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(2)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        house.prober.outcomes["u2"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(2)))
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u2"}
+        assert house.kinds()[3:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
+
+
+async def test_a_slow_proof_is_told_once(tmp_path: Path) -> None:
+    """While a rotation takes a while to be proven, that is said once; a first entry is none."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED] * 3 + [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.kinds() == [NewsKind.ADDED]
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: len(house.prober.tried) > 4)
+        await house.clock.advance(SLOW - 0.1)
+        assert house.kinds()[1:] == []
+        await house.clock.advance(60)
+        assert house.kinds()[1:] == [NewsKind.ROTATING]
+        house.prober.hanging["u2"].set()
+        await house.reconciler.settled()
+        assert house.kinds()[1:] == [NewsKind.ROTATING, NewsKind.ROTATED]
+        assert house.news[1].subject == house.news[2].subject
+        assert house.clock.sleepers == 0
+
+
+async def test_a_newer_login_overtakes_an_older_one(tmp_path: Path) -> None:
+    """Of two logins in quick succession only the later one is ever written."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(1)))
+        await house.sees((SHOP, login(2)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u2"}
+        assert house.prober.tried.count(login(1)) == 1
+
+
+async def test_a_proof_that_comes_too_late_writes_nothing(tmp_path: Path) -> None:
+    """A login that was replaced while its probe was under way is not written."""
+    async with household(tmp_path) as house:
+        gate = house.prober.hanging["u1"] = asyncio.Event()
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+        house.show((SHOP, login(2)))
+        await until(lambda: login(2) in house.prober.tried)
+        gate.set()
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u2"}
+
+
+async def test_a_hanging_probe_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """A database whose probe hangs delays nobody: the others are written meanwhile."""
+    async with household(tmp_path) as house:
+        gate = house.prober.hanging["u1"] = asyncio.Event()
+        house.show((SHOP, login(1)), (BLOG, login(2)))
+        await until(lambda: house.phase(BLOG) is Phase.WRITTEN)
+        assert house.held(BLOG) == {"u2"}
+        assert house.held(SHOP) == {"none"}
+        gate.set()
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u1"}
+
+
+async def test_many_rotations_are_one_commit(tmp_path: Path) -> None:
+    """Rotations that are proven at about the same time are written once per client."""
+    many = [database(f"app-{number}") for number in range(40)]
+    async with household(tmp_path) as house:
+        await house.sees(*((each, login(1, user=each.key.app)) for each in many))
+        commits = house.applier._committer.history()
+        assert len(commits) == 1
+        assert all(house.held(each) == {each.key.app} for each in many)
+
+
+async def test_events_that_come_together_are_one_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rotations that events tell of one by one are written once per client, though each is ready."""
+    for limit in ("EVENTS_LIMIT", "EVENTS_VERIFIED"):  # however slow the machine
+        monkeypatch.setattr(f"pgherald.sync.group_commit.{limit}", 600.0)
+    many = [database(f"app-{number}") for number in range(5)]
+    async with household(tmp_path) as house:
+        house.reconciler._group._gather = 3.0  # far longer than a proof here takes
+        for each in many:
+            wanted = login(1, user=each.key.app)
+            house.reconciler.event()
+            house.show((each, wanted))
+            await until(lambda: wanted in house.prober.tried and not house.reconciler.verifying)  # noqa: B023 – awaited here
+        await house.reconciler.settled()
+        assert len(house.applier._committer.history()) == 1
+        assert all(house.held(each) == {each.key.app} for each in many)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "at_once"),
+    [(Outcome.UNREACHABLE, True), (Outcome.TLS_REFUSED, True), (Outcome.REFUSED, False)],
+)
+async def test_prefer_writes_what_cannot_be_proven(
+    tmp_path: Path,
+    outcome: Outcome,
+    at_once: bool,  # a parameter of the table
+) -> None:
+    """Under `prefer` a login that nobody could try is written at once, and a refused one after its second chances; both are called unproven."""
+    shop = database("shop", ProbePolicy.PREFER)
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [outcome]
+        await house.sees((shop, login(1)))
+        assert (house.held(shop) == {"u1"}) is at_once
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.held(shop) == {"u1"}
+        assert house.news[-1].proven is False
+        assert house.store.databases()[0].proven is False
+        # Nor is it taken for proven when a client has lost it.
+        house.pgpass.write_text("")
+        await house.sees((shop, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert [(news.kind, news.proven) for news in house.news[-1:]] == [(NewsKind.MENDED, False)]
+
+
+async def test_off_does_not_connect(tmp_path: Path) -> None:
+    """Under `off` no connection is made, and status says unproven."""
+    shop = database("shop", ProbePolicy.OFF)
+    async with household(tmp_path) as house:
+        await house.sees((shop, login(1)))
+        assert house.held(shop) == {"u1"}
+        assert house.prober.tried == []
+        assert house.store.databases()[0].proven is False
+
+
+async def test_a_broken_client_hinders_no_other(tmp_path: Path) -> None:
+    """A file that cannot be understood is named, not touched, and every other client is written."""
+    async with household(tmp_path) as house:
+        house.servers_json.write_text('{"Servers": [')
+        await house.sees((SHOP, login(1)))
+        assert house.servers_json.read_text() == '{"Servers": ['
+        assert house.phase(SHOP) is Phase.BEHIND
+        (trouble,) = house.store.troubles()
+        assert str(house.servers_json) in trouble.title
+        assert [kind for kind in house.kinds() if kind is NewsKind.TROUBLE] == [NewsKind.TROUBLE]
+        house.servers_json.unlink()
+        await house.sees((SHOP, login(1)))
+        assert house.store.troubles() == []
+        assert NewsKind.RECOVERED in house.kinds()
+        assert house.held(SHOP) == {"u1"}
+
+
+class RefusingDisk(SteppedDisk):
+    """Refuses to put anything into the place of one file."""
+
+    def __init__(self, name: str) -> None:
+        self.name: str | None = name
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        target = placed(name, args)
+        if target is not None and target.name == self.name:
+            raise OSError(30, os.strerror(30), str(target))
+
+
+async def test_an_unwritable_client_hinders_no_other(tmp_path: Path) -> None:
+    """A file that cannot be written is named, and every other client is written all the same."""
+    disk = RefusingDisk("servers.json")
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        assert b"u1" in house.pgpass.read_bytes()
+        assert b"u1" in house.service_file.read_bytes()
+        assert not house.servers_json.exists()
+        assert house.news[-1].behind[0][0] == "servers.json"
+        assert house.store.troubles()[0].subject == f"client:{house.servers_json}"
+        disk.name = None
+        await house.sees((SHOP, login(1)))
+        assert house.held(SHOP) == {"u1"}
+        assert house.store.troubles() == []
+
+
+async def test_without_an_undo_nothing_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the journal cannot be written no client is touched, and that is said."""
+    disk = NoUndo(refuses=True)
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.texts() == {}
+        assert house.phase(SHOP) is Phase.BEHIND
+        assert isinstance(house.reconciler.broken, FileTrouble)
+        (trouble,) = house.store.troubles()
+        assert (trouble.subject, trouble.label) == ("commit", "commit")
+        await house.sees((SHOP, login(1)))
+        assert house.kinds() == [NewsKind.TROUBLE]
+        broken = str(house.reconciler.broken)
+        disk.refuses = False
+        await house.sees((SHOP, login(1)))
+        assert house.store.troubles() == []
+        assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED, NewsKind.RECOVERED]
+        assert ("pgherald.sync.reconciler", logging.WARNING, broken) in (caplog.record_tuples)
+
+
+async def test_an_editor_that_saves_meanwhile_loses_nothing(tmp_path: Path) -> None:
+    """A file that changes between plan and commit is planned again, never overwritten."""
+
+    class Editor(Disk):
+        """Saves the pgpass file once, in the moment between plan and commit."""
+
+        saved = False
+
+        def mkdir(self, path: Path, mode: int) -> None:
+            if "commits" in path.parts and not self.saved:
+                self.saved = True
+                pgpass.write_text("localhost:5432:*:me:CANARY-mine\n")
+            super().mkdir(path, mode)
+
+    pgpass = tmp_path / "home" / ".pgpass"
+    async with household(tmp_path, disk=Editor()) as house:
+        house.pgpass.write_text("# mine\n")
+        house.show((SHOP, login(1)))
+        for _ in range(50):
+            await house.clock.advance(1)
+            await asyncio.sleep(0.005)
+        await house.reconciler.settled()
+        assert house.pgpass.read_text().endswith("localhost:5432:*:me:CANARY-mine\n")
+        assert house.held(SHOP) == {"u1"}
+
+
+async def test_a_password_file_is_closed_to_others(tmp_path: Path) -> None:
+    """A file with passwords that others may read is made private, though its text is right."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.pgpass.chmod(0o644)
+        await house.sees((SHOP, login(1)))
+        assert house.pgpass.stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
+    """A login that one client cannot hold is named with that client; other databases go on."""
+    odd = login(1, password=Secret("CANARY-trailing-blank "))
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, odd), (BLOG, login(2)))
+        assert house.held(BLOG) == {"u2"}
+        assert house.phase(SHOP) is Phase.BEHIND
+        assert house.phase(BLOG) is Phase.WRITTEN
+        titles = [trouble.title for trouble in house.store.troubles()]
+        assert any("service file" in title and "shop/DATABASE" in title for title in titles)
+        assert not any("CANARY" in title for title in titles)
+
+
+async def test_a_stopped_engine_leaves_no_task(tmp_path: Path) -> None:
+    """Ending the engine ends every proof that was under way."""
+    async with household(tmp_path) as house:
+        house.prober.hanging["u1"] = asyncio.Event()
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait(left, timeout=1) if left else None
+    assert not [task for task in left if not task.done()]
+
+
+BLOG = database("blog")
+
+
+class ReadOnly(SteppedDisk):
+    """Refuses to put anything into the place of one file."""
+
+    name: str | None = ".pgpass"
+
+    def step(self, name: str, args: tuple[Any, ...]) -> None:
+        target = placed(name, args)
+        if target is not None and target.name == self.name:
+            raise OSError(30, os.strerror(30), str(target))
+
+
+async def test_a_client_that_stays_broken_is_told_once(tmp_path: Path) -> None:
+    """A client that cannot be written for days is told once and stays in status, whatever else happens."""
+    disk = ReadOnly()
+    disk.name = None
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        disk.name = ".pgpass"
+        house.news.clear()
+        for _ in range(4):
+            await house.sees((SHOP, login(2)))
+            await house.sees((BLOG, login(9)))
+        assert sorted(house.kinds()) == [NewsKind.ADDED, NewsKind.ROTATED, NewsKind.TROUBLE]
+        assert [trouble.subject for trouble in house.store.troubles()] == [f"client:{house.pgpass}"]
+        assert house.phase(SHOP) is Phase.BEHIND
+
+
+async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
+    """A rotation that one client missed leaves the database's `current_at` where it was."""
+    disk = ReadOnly()
+    disk.name = None
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        before = house.store.databases()[0].current_at
+        disk.name = ".pgpass"
+        await house.clock.advance(60)
+        await house.sees((SHOP, login(2)))
+        assert house.store.databases()[0].current_at == before
+
+
+async def test_a_held_state_file_stops_no_rotation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the state cannot be kept any more, rotations are written and announced all the same.
+
+    That is in the log once, however often something cannot be recorded.
+    """
+    monkeypatch.setattr("pgherald.store.file._BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("pgherald.sync.recorder._RECORD_LIMIT", 0.05)
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
+        with contextlib.closing(sqlite3.connect(tmp_path / "state" / "state.db")) as holder:
+            holder.execute("BEGIN EXCLUSIVE")
+            for number in range(2, 7):
+                await house.sees((SHOP, login(number)))
+                assert house.held(SHOP) == {f"u{number}"}
+            await until(lambda: "cannot be used" in caplog.text)
+        assert house.kinds() == [NewsKind.ADDED, *[NewsKind.ROTATED] * 5]
+        said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [record.levelno for record in said] == [logging.ERROR]
+        assert not said[0].exc_info
+
+
+async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) -> None:
+    """A disk that is full for clients and state alike is told, for there is something to do."""
+
+    class Full(Disk):
+        full = False
+
+        def mkdir(self, path: Path, mode: int) -> None:
+            if self.full:
+                raise OSError(28, os.strerror(28), str(path))
+            super().mkdir(path, mode)
+
+    disk = Full()
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        disk.full = True
+        house.store.close()
+        await house.sees((SHOP, login(2)))
+        assert house.held(SHOP) == {"u1"}
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE]
+        assert "the disk is full" in house.news[-1].title
+
+
+async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
+    """When somebody mends the files by hand, the trouble of not being able to is over."""
+    disk = NoUndo()
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        right = house.pgpass.read_bytes()
+        disk.refuses = True
+        house.pgpass.write_bytes(b"")
+        await house.sees((SHOP, login(1)))
+        assert [trouble.subject for trouble in house.store.troubles()] == ["commit"]
+        house.pgpass.write_bytes(right)
+        house.pgpass.chmod(0o600)
+        await house.sees((SHOP, login(1)))
+        assert house.store.troubles() == []
+        assert house.reconciler.broken is None
+
+
+async def test_a_commit_is_needed_as_long_as_a_client_cannot_be_read(tmp_path: Path) -> None:
+    """Others that are right do not show that writing works again."""
+    disk = NoUndo()
+    async with household(tmp_path, disk=disk) as house:
+        await house.sees((SHOP, login(1)))
+        right = house.pgpass.read_bytes()
+        disk.refuses = True
+        house.pgpass.write_bytes(b"")
+        await house.sees((SHOP, login(1)))
+        house.pgpass.write_bytes(right)
+        house.pgpass.chmod(0o600)
+        house.servers_json.write_bytes(b"{")
+        await house.sees((SHOP, login(1)))
+        assert {trouble.subject for trouble in house.store.troubles()} == {
+            "commit",
+            f"client:{house.servers_json}",
+        }
+
+
+@pytest.mark.parametrize("how", ["refused", "unreadable"])
+async def test_what_is_behind_stays_so_at_each_look(tmp_path: Path, how: str) -> None:
+    """Though nothing can be written, by this daemon and by the next one."""
+    shop = login(1, host="two,hosts") if how == "refused" else login(1)
+    for _ in range(2):
+        async with household(tmp_path) as house:
+            if how == "unreadable":
+                house.servers_json.write_bytes(b"{")
+            for _ in range(2):
+                await house.sees((BLOG, login(2)), (SHOP, shop))
+                assert house.phase(SHOP) is Phase.BEHIND
+            subjects = {trouble.subject for trouble in house.store.troubles()}
+            assert subjects == {
+                f"fit:{SHOP.key}" if how == "refused" else f"client:{house.servers_json}"
+            }
+
+
+async def test_what_is_right_is_current_at_each_look(tmp_path: Path) -> None:
+    """`status` says when it was looked at last, and when nothing had to be written."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(60)
+        await house.sees((SHOP, login(1)))
+        (state,) = house.store.databases()
+        assert state.current_at == state.looked_at == house.clock.now()
+
+
+async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> None:
+    """A rotation whose commit outlived its daemon is recorded and told by the next one."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
+        state = (tmp_path / "state" / "state.db").read_bytes()
+        await house.sees((SHOP, login(2)))
+    (tmp_path / "state" / "state.db").write_bytes(state)
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(2)))
+        assert house.kinds() == [NewsKind.ROTATED]
+        assert house.news[0].proven
+        assert len(house.store.history()) == 1
+        await house.sees((SHOP, login(2)))
+        assert len(house.news) == 1
+
+
+@pytest.mark.parametrize("absent", [False, True])
+async def test_what_was_written_is_recorded_though_another_client_fails(
+    tmp_path: Path, *, absent: bool
+) -> None:
+    """A client that fails for good keeps no rotation out of the history that the others hold.
+
+    Where no client holds it, there is none.
+    """
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
+        state = (tmp_path / "state" / "state.db").read_bytes()
+        await house.sees((SHOP, login(2)))
+    (tmp_path / "state" / "state.db").write_bytes(state)
+    async with household(tmp_path) as house:
+        for path in (house.pgpass, house.servers_json, house.service_file)[: 3 if absent else 1]:
+            path.write_bytes(b"\0")
+        for _ in range(3):
+            await house.sees((SHOP, login(2)))
+        rotated = [item for item in house.news if item.kind is NewsKind.ROTATED]
+        assert len(rotated) == len(house.store.history()) == (not absent)
+        assert house.phase(SHOP) is Phase.BEHIND
+        if rotated:
+            assert rotated[0].clients == ("service file", "servers.json")
+            assert [label for label, _ in rotated[0].behind] == ["psql"]
+            assert house.store.history()[0].rotation.written_at is None
+
+
+async def test_a_client_that_fails_from_the_first_does_not_keep_it_new(tmp_path: Path) -> None:
+    """What the other clients hold already is known to be written."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+    (tmp_path / "state" / "state.db").unlink()
+    async with household(tmp_path) as house:
+        house.pgpass.write_bytes(b"\0")
+        await house.sees((SHOP, login(1)))
+        (state,) = house.store.databases()
+        assert (state.written, state.current_at) == (True, None)
+
+
+async def test_a_late_record_waits_for_the_state_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody can know whether another process has recorded it, it is not recorded twice."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.store.catch_up()
+        state = (tmp_path / "state" / "state.db").read_bytes()
+        await house.sees((SHOP, login(2)))
+    (tmp_path / "state" / "state.db").write_bytes(state)
+    async with household(tmp_path) as house:
+        with monkeypatch.context() as patched:
+            patched.setattr(house.store, "catch_up", lambda _: False)
+            await house.sees((SHOP, login(2)))
+            assert house.kinds() == []
+        for _ in range(2):
+            await house.sees((SHOP, login(2)))
+        assert house.kinds() == [NewsKind.ROTATED]
+        assert len(house.store.history()) == 1
+
+
+async def test_what_another_process_wrote_is_not_recorded_twice(tmp_path: Path) -> None:
+    """A `check` beside the daemon writes and records a rotation: the daemon adds no second one."""
+    async with household(tmp_path) as daemon, household(tmp_path) as check:
+        await daemon.sees((SHOP, login(1)))
+        assert daemon.store.catch_up()
+        await check.sees((SHOP, login(1)))
+        assert check.store.catch_up()
+        await check.sees((SHOP, login(2)))
+        assert check.store.catch_up()
+        await daemon.sees((SHOP, login(2)))
+        assert NewsKind.ROTATED not in daemon.kinds()
+        assert len(daemon.store.history()) == 1
+
+
+async def test_a_refusal_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
+    """A login that is still refused when pgherald starts anew is no news."""
+    for start in range(3):
+        async with household(tmp_path) as house:
+            if start == 0:
+                await house.sees((SHOP, login(1)))
+            house.prober.outcomes["u2"] = [Outcome.REFUSED]
+            await house.sees((SHOP, login(2)))
+            await house.clock.advance(sum(RETRY_PAUSES))
+            await house.reconciler.settled()
+            told = [kind for kind in house.kinds() if kind is NewsKind.TROUBLE]
+            assert len(told) == (1 if start == 0 else 0)
+
+
+async def test_an_unreadable_client_is_no_recovery(tmp_path: Path) -> None:
+    """That a file can no longer be read does not mean that the refused login works."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u2"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(2)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        for path in (house.pgpass, house.service_file, house.servers_json):
+            path.write_bytes(b"\xff\xfe")
+        await house.sees((SHOP, login(2)))
+        assert NewsKind.RECOVERED not in house.kinds()
+
+
+async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
+    """A mistake in the prober ends as an unproven login with a reason, not in silence."""
+    async with household(tmp_path) as house:
+
+        async def broken(_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        house.prober.probe = broken  # type: ignore[assignment,method-assign]  # the mistake
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        assert house.kinds() == [NewsKind.TROUBLE]
+        assert house.news[0].advice.startswith("ZeroDivisionError. ")
+
+
+async def test_a_folder_that_hangs_keeps_no_client_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client on a network folder that does not answer is named; the others are written."""
+    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 2.0)
+    gate = threading.Event()
+
+    class Hanging(Disk):
+        def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+            if path.name == "servers.json":
+                gate.wait(60)
+            return super().open(path, flags, mode)
+
+    try:
+        async with household(tmp_path, disk=Hanging()) as house:
+            house.servers_json.write_text("{}")
+            await house.sees((SHOP, login(1)))
+            assert b"u1" in house.pgpass.read_bytes()
+            assert house.phase(SHOP) is Phase.BEHIND
+            (trouble,) = house.store.troubles()
+            assert "does not answer" in trouble.title
+            gate.set()
+            await until(lambda: not house.applier._hanging)
+            await house.sees((SHOP, login(1)))
+            assert house.held(SHOP) == {"u1"}
+    finally:
+        gate.set()
+
+
+async def test_a_file_system_without_modes(tmp_path: Path) -> None:
+    """Where a file stays open to others whatever is done, that is said once and written never."""
+
+    class NoModes(Disk):
+        def fchmod(self, fd: int, mode: int) -> None:
+            """Answers well and does nothing, as vfat does."""
+
+        def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+            return super().open(path, flags, 0o755 if "home" in path.parts else mode)
+
+    async with household(tmp_path, disk=NoModes()) as house:
+        for _ in range(5):
+            await house.sees((SHOP, login(1)))
+        assert len(house.applier._committer.history()) == 1
+        assert house.phase(SHOP) is Phase.CURRENT
+
+
+async def test_another_sslmode_is_no_rotation(tmp_path: Path) -> None:
+    """What the person changes in the configuration is written, and not called a rotation."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.sees((SHOP, dataclasses.replace(login(1), sslmode="verify-full")))
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
+        assert house.store.history() == []
+
+
+async def test_a_changed_file_is_mended_without_heroku(tmp_path: Path) -> None:
+    """What another program did to a client is mended from what Heroku showed last."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.pgpass.write_text("# mine\n")
+        house.reconciler.again()
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u1"}
+
+
+def test_a_snapshot_shows_no_content() -> None:
+    """A snapshot in a log or a traceback shows no file's content."""
+    assert "CANARY" not in repr(Snapshot(Path("a"), Path("a"), b"CANARY"))
+
+
+async def test_what_is_expected_is_waited_for(tmp_path: Path) -> None:
+    """Two sightings of one sweep are one commit; without a sweep each is written at once."""
+    async with household(tmp_path) as house:
+        with house.reconciler.expecting():
+            house.show((SHOP, login(1)))
+            await asyncio.sleep(0.02)
+            assert house.prober.tried == []
+            house.show((BLOG, login(2)))
+            settled = asyncio.create_task(house.reconciler.settled())
+            await asyncio.sleep(0.01)
+            assert not settled.done()
+        await settled
+        assert [tried.user for tried in house.prober.tried] == ["u1", "u2"]
+        assert len(house.applier._committer.history()) == 1
+
+
+async def test_nothing_more_to_come_is_heard_of(tmp_path: Path) -> None:
+    """Who waits until all is done goes on once a sweep has ended that found nothing."""
+    async with household(tmp_path) as house:
+        with house.reconciler.expecting():
+            settled = asyncio.create_task(house.reconciler.settled())
+            await asyncio.sleep(0.01)
+            assert not settled.done()
+        async with asyncio.timeout(5):
+            await settled
+
+
+async def test_proofs_are_waited_for_unless_told_otherwise(tmp_path: Path) -> None:
+    """All is done once no login is being proven any more, the pauses in between included."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+        await house.reconciler.settled(verifying=False)
+        settled = asyncio.create_task(house.reconciler.settled())
+        await asyncio.sleep(0.01)
+        assert not settled.done()
+        await house.clock.advance(RETRY_PAUSES[0])
+        await settled
+        assert house.held(SHOP) == {"u1"}
+
+
+async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
+    """Heroku shows again what the clients hold while another login is still being tried."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.hanging["u2"] = asyncio.Event()
+        house.show((SHOP, login(2)))
+        await until(lambda: login(2) in house.prober.tried)
+        task = house.reconciler.snapshot()[SHOP.key].task
+        assert task is not None
+        async with asyncio.timeout(5):
+            await house.sees((SHOP, login(1)))
+        assert house.reconciler.verifying == ()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert house.phase(SHOP) is Phase.CURRENT
+
+
+async def test_an_older_proof_does_not_end_a_newer_one(tmp_path: Path) -> None:
+    """The one that was given up leaves the one that took its place alone."""
+    async with household(tmp_path) as house:
+        for number in (1, 2):
+            house.prober.hanging[f"u{number}"] = asyncio.Event()
+            house.show((SHOP, login(number)))
+            await until(lambda number=number: login(number) in house.prober.tried)  # type: ignore[misc]  # of this turn
+        await asyncio.sleep(0.01)
+        assert house.reconciler.verifying == (SHOP.key,)
+        house.prober.hanging["u2"].set()
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u2"}
+
+
+async def test_one_that_works_again_gets_its_chances_back(tmp_path: Path) -> None:
+    """A login that was given up, and then worked, is tried as often as a new one."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.prober.tried))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.sees((SHOP, login(2)))
+        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(RETRY_PAUSES[0])
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u1"}
+
+
+async def test_a_cleared_login_that_was_overtaken_is_not_written(tmp_path: Path) -> None:
+    """What Heroku no longer shows goes into no client, though it had been proven."""
+    shop = database("shop", ProbePolicy.OFF)
+    async with household(tmp_path) as house:
+        tighten = house.applier.tighten
+
+        async def overtaken(plan: Plan) -> None:
+            # The first login waits to be written by now.
+            house.applier.tighten = tighten  # type: ignore[method-assign]  # once
+            house.show((shop, login(2)))
+            await tighten(plan)
+
+        house.applier.tighten = overtaken  # type: ignore[method-assign]  # something comes in between
+        await house.sees((shop, login(1)))
+        assert house.held(shop) == {"u2"}
+        assert len(house.applier._committer.history()) == 1
+
+
+async def test_a_login_is_proven_once(tmp_path: Path) -> None:
+    """What was proven is written again without another probe, be it lost from a client."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.pgpass.write_text("")
+        await house.sees((SHOP, login(1)))
+        assert len(house.prober.tried) == 1
+        assert house.news[-1].proven is True
+        assert house.held(SHOP) == {"u1"}
+        # Another one in between makes no difference.
+        await house.sees((SHOP, login(2)))
+        await house.sees((SHOP, login(1)))
+        assert [tried.user for tried in house.prober.tried] == ["u1", "u2", "u1"]
+
+
+async def test_what_is_being_tried_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Status knows of it, with the first finding; nobody is told yet."""
+    caplog.set_level(logging.INFO)
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(1)))
+        await until(lambda: house.error(SHOP) is not None)
+        problem = house.error(SHOP)
+        assert problem is not None
+        assert (problem.kind, problem.title) == (
+            "NotYetProven",
+            "Postgres refuses the login of Shop",
+        )
+        assert problem.advice == "It is being tried again."
+        assert house.phase(SHOP) is Phase.VERIFYING
+        assert house.reconciler.verifying == (SHOP.key,)
+        (trouble,) = house.store.troubles()
+        assert (trouble.subject, trouble.label) == ("database:shop/DATABASE", "Shop")
+        assert house.news == []
+        assert "shop/DATABASE: Postgres refuses the login of Shop; trying again" in caplog.text
+
+
+async def test_a_prober_that_breaks_is_logged_without_its_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an error, with the database, and no traceback, which might quote the login."""
+    async with household(tmp_path) as house:
+
+        async def broken(_: object) -> None:
+            raise LookupError("odd")
+
+        house.prober.probe = broken  # type: ignore[assignment,method-assign]  # the mistake
+        await house.sees((SHOP, login(1)))
+        await until(lambda: house.error(SHOP) is not None)
+        said = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert said
+        assert said[0].getMessage().startswith("shop/DATABASE: the probe itself failed: ")
+        assert not any(record.exc_info for record in said)
+
+
+async def test_what_became_right_by_itself_is_well(tmp_path: Path) -> None:
+    """A login that stayed unproven is no trouble any more once Heroku shows the old one again."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u2"] = [Outcome.TLS_REFUSED]
+        await house.sees((SHOP, login(2)))
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        await house.sees((SHOP, login(1)))
+        assert house.phase(SHOP) is Phase.CURRENT
+        assert (house.error(SHOP), house.store.troubles()) == (None, [])
+
+
+async def test_one_that_was_given_up_is_tried_once_a_sweep(tmp_path: Path) -> None:
+    """Not for two minutes each time; another login of it gets all its chances."""
+    async with household(tmp_path) as house:
+        house.prober.outcomes |= {"u1": [Outcome.TLS_REFUSED], "u2": [Outcome.REFUSED]}
+        for _ in range(3):
+            await house.sees((SHOP, login(1)))
+            await house.reconciler.settled()
+        assert len(house.prober.tried) == 3
+        await house.sees((SHOP, login(2)))
+        await until(lambda: len(house.prober.tried) == 4)
+        assert house.reconciler.verifying == (SHOP.key,)
+        await house.clock.advance(1.0)
+        await until(lambda: len(house.prober.tried) == 5)
+
+
+async def test_a_login_without_a_form_is_told_by_itself(tmp_path: Path) -> None:
+    """Which client cannot hold it, and why; it ends when Heroku shows one that fits."""
+    async with household(tmp_path) as house:
+        bad, fits = login(1, dbname="a,b"), login(2)
+        await house.sees((SHOP, bad), (BLOG, login(3)))
+        problem = house.error(SHOP)
+        assert problem is not None
+        assert problem.title.startswith("servers.json cannot hold the login of shop/DATABASE: ")
+        assert problem.advice == "Enter this server in pgAdmin by hand."
+        assert house.phase(SHOP) is Phase.BEHIND
+        assert [trouble.subject for trouble in house.store.troubles()] == ["fit:shop/DATABASE"]
+        await house.sees((SHOP, fits), (BLOG, login(3)))
+        assert house.store.troubles() == []
+
+
+async def test_without_a_probe_it_is_written_at_once(tmp_path: Path) -> None:
+    """Where the person chose so, and it is told that nobody has proven it."""
+    shop = database("shop", ProbePolicy.OFF)
+    async with household(tmp_path) as house:
+        await house.sees((shop, login(1)))
+        assert house.prober.tried == []
+        assert [news.proven for news in house.news] == [False]
+        assert house.phase(shop) is Phase.WRITTEN
+        assert house.reconciler.wanted[0].login == login(1)
