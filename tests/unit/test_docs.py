@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.standing import WORDS
+from pgherald.daemon.status import WORDS
 from pgherald.store import status_file
 
 ROOT = Path(__file__).parents[2]

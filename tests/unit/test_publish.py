@@ -21,7 +21,7 @@ from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
 from pgherald.daemon import metrics, publish
 from pgherald.daemon.publish import Publisher, status_line
-from pgherald.daemon.standing import Standing, as_json, standing_of
+from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import ProbeFailed
 from pgherald.files import Files
@@ -152,7 +152,7 @@ async def test_the_shape_is_that_of_status(room: Room) -> None:
     async with room.running():
         room.publisher.follow(room.config, "x")
         await room.shown()
-        shape = as_json(room.config, standing_of(room.config, room.store), running=True)
+        shape = as_json(room.config, status_of(room.config, room.store), running=True)
         found = room.status()
         assert found == json.loads(
             json.dumps(shape, default=lambda at: at.isoformat("T", "milliseconds"))
@@ -324,7 +324,7 @@ def test_odd_names_in_metrics(room: Room) -> None:
     """A quote, a backslash or a line break in a name does not break the file."""
     odd = Path('/home/me/"odd"\\\n.pgpass')
     config = dataclasses.replace(room.config, clients=(ClientSetting("pgpass", odd),))
-    text = metrics.text(config, Standing([]), running=True)
+    text = metrics.text(config, Status([]), running=True)
     assert samples(text)["pgherald_client_ok", "pgpass", str(odd)] == 1.0
 
 
@@ -381,7 +381,7 @@ async def test_the_line_for_systemd(room: Room) -> None:
 
 
 def test_a_line_for_several_troubles() -> None:
-    """Of several troubles the longest-standing is named, and the others are counted."""
+    """Of several troubles the longest-status is named, and the others are counted."""
     one = Trouble("account:a", "a", "X", "It is broken", "", START, told=True)
-    line = status_line("watching", Standing([], [one, dataclasses.replace(one, subject="b")]))
+    line = status_line("watching", Status([], [one, dataclasses.replace(one, subject="b")]))
     assert line == "watching; trouble: It is broken, and 1 more"

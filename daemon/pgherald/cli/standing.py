@@ -11,7 +11,7 @@ from pgherald.cli.wording import ago, headline, lasting
 from pgherald.model import DEFAULT_ACCOUNT
 from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
 
-#: How one client stands with one database, as in `daemon.standing.WORDS`: its mark, its mark where only ASCII
+#: How one client stands with one database, as in `daemon.status.WORDS`: its mark, its mark where only ASCII
 #: can be shown, and what that means.
 MARKS: Final[Mapping[str, tuple[str, str, str]]] = {
     "current": ("✓", "ok", "holds the login"),

@@ -16,8 +16,8 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem, show
 from pgherald.cli.standing import problems, write
 from pgherald.config import Config
-from pgherald.daemon.standing import as_json as json_of
-from pgherald.daemon.standing import standing_of
+from pgherald.daemon.status import as_json as json_of
+from pgherald.daemon.status import status_of
 from pgherald.files.locks import daemon_runs
 from pgherald.store import Store
 from pgherald.store.status_file import Shown
@@ -67,7 +67,7 @@ def read(config: Config) -> Shown:
     running = daemon_runs(config.state_dir)
     store = Store.read_only(config.state_dir / "state.db")
     with contextlib.nullcontext() if store is None else store:
-        return json_of(config, standing_of(config, store), running=running)
+        return json_of(config, status_of(config, store), running=running)
 
 
 def _show(shown: Shown) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pgherald import __version__
 from pgherald.config import Config
-from pgherald.daemon.standing import Standing
+from pgherald.daemon.status import Status
 
 #: The first line: by it pgherald knows its own file again.
 MARK: Final = "# Written by pgherald."
@@ -20,54 +20,54 @@ MARK: Final = "# Written by pgherald."
 Sample = tuple[Mapping[str, str], float]
 
 
-def text(config: Config, standing: Standing, *, running: bool) -> str:
+def text(config: Config, status: Status, *, running: bool) -> str:
     """The whole file.
 
     Args:
         config: names the clients.
-        standing: how everything stands.
+        status: how everything stands.
         running: whether the daemon goes on running.
     """
     lines = [MARK]
-    for name, kind, about, samples in _families(config, standing, running=running):
+    for name, kind, about, samples in _families(config, status, running=running):
         lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
         lines += [f"{name}{_labels(labels)} {float(value)!r}" for labels, value in samples]
     return "\n".join(lines) + "\n"
 
 
 def _families(
-    config: Config, standing: Standing, *, running: bool
+    config: Config, status: Status, *, running: bool
 ) -> Iterator[tuple[str, str, str, list[Sample]]]:
     """Each metric: its name, type, meaning and samples."""
 
     def gauge(name: str, about: str, samples: list[Sample]) -> tuple[str, str, str, list[Sample]]:
         return f"pgherald_{name}", "gauge", about, samples
 
-    named = [({"database": str(each.key)}, each) for each in standing.databases]
+    named = [({"database": str(each.key)}, each) for each in status.databases]
     moments: dict[str, list[tuple[dict[str, str], datetime | None]]] = {
         "looked": [(labels, each.looked_at) for labels, each in named],
         "current": [(labels, each.current_at) for labels, each in named],
         "proven": [(labels, each.proven_at) for labels, each in named],
         "last_rotation": [
             ({"database": str(key)}, record.rotation.seen_at)
-            for key, record in sorted(standing.latest.items())
+            for key, record in sorted(status.latest.items())
         ],
     }
     yield gauge("build_info", "The version.", [({"version": __version__}, 1)])
     yield gauge("up", "Whether the daemon runs; what it said last.", [({}, running)])
-    yield gauge("troubles", "How many things do not work.", [({}, len(standing.troubles))])
+    yield gauge("troubles", "How many things do not work.", [({}, len(status.troubles))])
     yield gauge(
         "trouble_since_timestamp_seconds",
         "Since when something does not work.",
         [
             ({"subject": each.subject, "kind": each.kind}, each.since.timestamp())
-            for each in standing.troubles
+            for each in status.troubles
         ],
     )
     yield gauge(
         "database_current",
         "Whether every client was last seen to hold the database's login.",
-        [(labels, standing.is_current(each)) for labels, each in named],
+        [(labels, status.is_current(each)) for labels, each in named],
     )
     yield gauge(
         "database_proven",
@@ -88,13 +88,13 @@ def _families(
         [
             (
                 {"kind": client.kind, "path": str(client.path)},
-                not standing.in_trouble(f"client:{client.path}"),
+                not status.in_trouble(f"client:{client.path}"),
             )
             for client in config.clients
         ],
     )
     # Numbers are never used twice, so the latest one counts them all, forgotten ones too.
-    total = max((record.id for record in standing.latest.values()), default=0)
+    total = max((record.id for record in status.latest.values()), default=0)
     yield "pgherald_rotations_total", "counter", "Rotations seen.", [({}, total)]
 
 

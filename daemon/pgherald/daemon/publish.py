@@ -17,7 +17,7 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.daemon import metrics
-from pgherald.daemon.standing import Standing, as_json, standing_of
+from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
@@ -126,22 +126,20 @@ class Publisher:
     async def _show(self, *, running: bool) -> None:
         config = self._config
         try:
-            standing = await asyncio.to_thread(
-                self._store.ask, lambda file: standing_of(config, file)
-            )
+            status = await asyncio.to_thread(self._store.ask, lambda file: status_of(config, file))
         except PgheraldError as exc:
             log.debug("How things stand cannot be shown: %s", exc.title)
             return
         if running:
-            self._tell_manager(standing)
-        text = text_of(as_json(config, standing, running=running))
+            self._tell_manager(status)
+        text = text_of(as_json(config, status, running=running))
         await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
         if config.metrics_file is not None:
-            text = metrics.text(config, standing, running=running)
+            text = metrics.text(config, status, running=running)
             await self._write(config.metrics_file, text, self._write_metrics)
 
-    def _tell_manager(self, standing: Standing) -> None:
-        line = status_line(self._summary, standing)
+    def _tell_manager(self, status: Status) -> None:
+        line = status_line(self._summary, status)
         if self._summary and line != self._line:
             self._manager.status(line)
             self._line = line
@@ -200,13 +198,13 @@ class Publisher:
         self._files.write_text_file(path, text, _PUBLIC)
 
 
-def status_line(summary: str, standing: Standing) -> str:
+def status_line(summary: str, status: Status) -> str:
     """One line for `systemctl status`: what is watched, and whether all is well."""
-    if standing.troubles:
-        count, first = len(standing.troubles), standing.troubles[0].title
+    if status.troubles:
+        count, first = len(status.troubles), status.troubles[0].title
         more = "" if count == 1 else f", and {count - 1} more"
         return f"{summary}; trouble: {first}{more}"
-    waiting = sum(not standing.is_current(database) for database in standing.databases)
+    waiting = sum(not status.is_current(database) for database in status.databases)
     return f"{summary}; {'all current' if not waiting else f'{waiting} not current yet'}"
 
 
@@ -219,6 +217,6 @@ def leave_status(config: Config, store: Store, files: Files) -> None:
         files: writes.
     """
     with contextlib.suppress(PgheraldError):
-        shown = as_json(config, standing_of(config, store), running=False)
+        shown = as_json(config, status_of(config, store), running=False)
         files.make_way(config.state_dir / STATUS_FILE)
         files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())

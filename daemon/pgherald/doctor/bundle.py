@@ -22,7 +22,7 @@ from typing import Any, Final
 import pgherald
 from pgherald.config import Config
 from pgherald.config.places import program_version
-from pgherald.daemon.standing import Standing, as_json, standing_of
+from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.doctor.checks import Examined, findings_json
 from pgherald.doctor.files import mode_of
 from pgherald.doctor.patient import Patient
@@ -78,11 +78,11 @@ class Part:
 def parts(patient: Patient, examined: Sequence[Examined]) -> list[Part]:
     """Everything that goes into the archive. Blocks; starts the service manager's program."""
     config = patient.config
-    standing, history = _remembered(config)
+    status, history = _remembered(config)
     clients = patient.clients()
     files = Files(config.state_dir / "locks")
     known = [*_configured(config), *_machine(), *_held(files, clients)]
-    for state in standing.databases:
+    for state in status.databases:
         known += [("app", state.key.app), ("database", state.label)]
         known += [("attachment", state.key.attachment)]
     known += [("database", record.label) for record in history]
@@ -93,7 +93,7 @@ def parts(patient: Patient, examined: Sequence[Examined]) -> list[Part]:
         ("about.json", "versions and platform", _about(patient)),
         ("configuration.json", "the configuration, without names", _configuration(config)),
         ("doctor.json", "what pgherald doctor found", findings_json(examined)),
-        ("status.json", "what pgherald status says", as_json(config, standing, running=running)),
+        ("status.json", "what pgherald status says", as_json(config, status, running=running)),
         ("history.json", f"the last {_HISTORY} rotations", [_rotation(r) for r in history]),
         ("files.json", "sizes and modes of files, no content", _sizes(config, clients)),
     ]
@@ -120,16 +120,16 @@ def archive(made: Sequence[Part], at: datetime) -> bytes:
     return out.getvalue()
 
 
-def _remembered(config: Config) -> tuple[Standing, list[Record]]:
+def _remembered(config: Config) -> tuple[Status, list[Record]]:
     """Status and history; a state file that cannot be read is among the findings."""
     try:
         store = Store.read_only(config.state_dir / "state.db")
         if store is not None:
             with store:
-                return standing_of(config, store), store.history(_HISTORY)
+                return status_of(config, store), store.history(_HISTORY)
     except StoreError:
         pass
-    return standing_of(config, None), []
+    return status_of(config, None), []
 
 
 def _configured(config: Config) -> Iterator[tuple[str, str]]:

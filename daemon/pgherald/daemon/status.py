@@ -32,7 +32,7 @@ _UNPROVEN: Final = (ProbeFailed.__name__, NotYetProven.__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Status:
     """How everything stands.
 
     Attributes:
@@ -91,7 +91,7 @@ class Standing:
         return database.looked_at + timedelta(seconds=config.poll_interval)
 
 
-def standing_of(config: Config, store: Store | None) -> Standing:
+def status_of(config: Config, store: Store | None) -> Status:
     """Read how everything stands.
 
     Args:
@@ -102,9 +102,9 @@ def standing_of(config: Config, store: Store | None) -> Standing:
         StoreError: the state cannot be read.
     """
     if store is None:
-        return Standing(_with_new_ones(config, []))
+        return Status(_with_new_ones(config, []))
     notes, accounts = store.notes(), {account.name for account in config.accounts}
-    return Standing(
+    return Status(
         _with_new_ones(config, store.databases()),
         store.troubles(),
         store.latest(),
@@ -132,26 +132,25 @@ def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseSt
     return sorted([*seen, *new], key=lambda state: state.key)
 
 
-def as_json(config: Config, standing: Standing, *, running: bool) -> Shown:
+def as_json(config: Config, status: Status, *, running: bool) -> Shown:
     """The shape for all readers; moments are still `datetime`s.
 
     Args:
         config: the configuration.
-        standing: how everything stands with it.
+        status: how everything stands with it.
         running: whether the daemon runs.
     """
     return {
-        "ok": not standing.troubles,
+        "ok": not status.troubles,
         "running": running,
         "databases": [
-            _database(config, standing, database, running=running)
-            for database in standing.databases
+            _database(config, status, database, running=running) for database in status.databases
         ],
         "clients": [
             {
                 "kind": client.kind,
                 "path": str(client.path),
-                "ok": not standing.in_trouble(f"client:{client.path}"),
+                "ok": not status.in_trouble(f"client:{client.path}"),
             }
             for client in config.clients
         ],
@@ -164,7 +163,7 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> Shown:
                 "advice": trouble.advice,
                 "since": trouble.since,
             }
-            for trouble in standing.troubles
+            for trouble in status.troubles
         ],
         "requests": [
             {
@@ -174,26 +173,26 @@ def as_json(config: Config, standing: Standing, *, running: bool) -> Shown:
                 "remaining": cost.remaining,
                 "at": cost.at,
             }
-            for cost in standing.requests
+            for cost in status.requests
         ],
-        "notifications": standing.notifications or None,
-        "warnings": standing.warnings,
+        "notifications": status.notifications or None,
+        "warnings": status.warnings,
     }
 
 
 def _database(
-    config: Config, standing: Standing, database: DatabaseState, *, running: bool
+    config: Config, status: Status, database: DatabaseState, *, running: bool
 ) -> DatabaseShown:
-    record = standing.latest.get(database.key)
+    record = status.latest.get(database.key)
     return {
         "key": str(database.key),
         "name": database.label,
-        "current": standing.is_current(database),
+        "current": status.is_current(database),
         "looked_at": database.looked_at,
-        "next_look_at": standing.next_look(config, database) if running else None,
+        "next_look_at": status.next_look(config, database) if running else None,
         "current_at": database.current_at,
         "proven": database.proven,
         "proven_at": database.proven_at,
         "last_rotation_at": None if record is None else record.rotation.seen_at,
-        "clients": standing.clients(config, database),
+        "clients": status.clients(config, database),
     }
