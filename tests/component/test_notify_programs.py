@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import re
 import sys
 import time
@@ -15,7 +14,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pgherald.clock import SystemClock
-from pgherald.notify import outside
 from pgherald.notify.desktop import Backend, Notice, Urgency
 from pgherald.notify.macos import SCRIPT, MacDesktop
 from pgherald.notify.windows import WindowsDesktop, script_for, toast_for
@@ -155,35 +153,3 @@ def running(pid: int) -> bool:
         return " Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
-
-
-async def test_killing_on_a_platform_without_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are no process groups, at least the program itself is ended."""
-    monkeypatch.delattr(os, "killpg")
-    running = asyncio.create_task(
-        outside.run(["sleep", "60"], stdin="", environ={"PATH": "/usr/bin:/bin"})
-    )
-    await asyncio.sleep(0.05)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-
-
-async def test_a_thread_that_outlives_its_caller() -> None:
-    """Blocking work whose caller has gone ends quietly."""
-    working = asyncio.create_task(outside.in_thread(lambda: time.sleep(0.05)))
-    await asyncio.sleep(0)
-    working.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await working
-    await asyncio.sleep(0.1)
-
-
-async def test_a_thread_that_fails() -> None:
-    """The exception of blocking work reaches whoever waits for it."""
-
-    def fail() -> None:
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        await outside.in_thread(fail)

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from pgherald.errors import ConfigError, LoginRequired, MissingTool, PgheraldError, Unavailable
-from pgherald.heroku.child import Ended
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.netrc import netrc_password
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.secret import Secret
+from pgherald.process import Ended
 
 HEROKU = HerokuHost.from_env({})
 TOKEN = "HRKU-CANARY-1"
@@ -29,7 +28,9 @@ class FakeRun:
         self.outcomes = list(outcomes)
         self.starts: list[tuple[Sequence[str], Mapping[str, str]]] = []
 
-    async def __call__(self, argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    async def __call__(
+        self, argv: Sequence[str], env: Mapping[str, str], *, out: bool = False
+    ) -> Ended:
         self.starts.append((argv, env))
         await asyncio.sleep(0)
         outcome = self.outcomes.pop(0)
@@ -39,7 +40,7 @@ class FakeRun:
 
 
 def printed(line: str, code: int = 0) -> Ended:
-    return Ended(code, Secret(line))
+    return Ended(code, line)
 
 
 def with_cli(home: Path) -> dict[str, str]:

@@ -11,9 +11,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pgherald.errors import ServiceError
+from pgherald.process import Ended
 from pgherald.service.launchd import Launchd
 from pgherald.service.mark import Standing
-from pgherald.service.programs import Ended, NoPrograms
+from pgherald.service.programs import NoPrograms
 from pgherald.service.setup import (
     Manager,
     Setup,

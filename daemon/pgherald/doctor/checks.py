@@ -7,17 +7,14 @@ any other and stops nobody else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import inspect
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
+from pgherald.aio import in_thread
 from pgherald.errors import PgheraldError, safe_text
-
-T = TypeVar("T")
 
 #: Seconds that a check may take, unless it says otherwise.
 TIME_LIMIT: Final = 10.0
@@ -156,30 +153,3 @@ async def _run(check: Check) -> tuple[Finding, ...]:
                 "Please report this: `pgherald doctor --bundle` makes the report.",
             ),
         )
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread that nobody waits for: one that hangs hinders no end."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: list[T], problem: Exception | None) -> None:
-        if done.done():
-            return  # nobody waits any more
-        if problem is not None:
-            done.set_exception(problem)
-        else:
-            done.set_result(result[0])
-
-    def body() -> None:
-        result: list[T] = []
-        problem: Exception | None = None
-        try:
-            result.append(work())
-        except Exception as exc:  # noqa: BLE001 – handed to whoever awaits
-            problem = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, result, problem)
-
-    threading.Thread(target=body, name="pgherald-doctor", daemon=True).start()
-    return await done

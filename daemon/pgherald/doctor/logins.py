@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
+from pgherald.aio import in_thread
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, in_thread, note, trouble
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.files import Files
 from pgherald.model import Entry, ProbePolicy
 from pgherald.sync.plan import Client, Plan, in_words, make_plan

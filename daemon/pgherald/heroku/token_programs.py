@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.errors import LoginRequired, MissingTool, PgheraldError, Unavailable
-from pgherald.heroku.child import TIME_LIMIT, Run
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.token_reading import checked
+from pgherald.process import TIME_LIMIT, Run
 from pgherald.secret import Secret
 
 _DEFAULT_USER: Final = "pgherald"
@@ -59,7 +59,7 @@ class Program:
     async def _ask(self) -> Secret:
         problem: PgheraldError
         try:
-            ended = await self._run(self._argv, self._env)
+            ended = await self._run(self._argv, self._env, out=True)
         except OSError as exc:
             problem = (
                 self._too_slow()
@@ -68,7 +68,7 @@ class Program:
             )
         else:
             if ended.code == 0:
-                return checked(ended.line, self.name)
+                return checked(Secret(ended.out.partition("\n")[0].strip()), self.name)
             problem = self._failed(ended.code)
         raise problem
 

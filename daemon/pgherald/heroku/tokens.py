@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pgherald.errors import ConfigError, LoginRequired, PgheraldError
-from pgherald.heroku.child import Run, run
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.token_programs import Cli, Keyring, Program, on_path
 from pgherald.heroku.token_reading import Netrc, TextFile, Variable
+from pgherald.process import Run, run
 from pgherald.secret import Secret
 
 

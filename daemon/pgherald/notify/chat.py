@@ -11,9 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from pgherald.aio import in_thread
 from pgherald.clock import Clock
 from pgherald.errors import MissingTool
-from pgherald.notify import outside
 from pgherald.notify.desktop import Notice, Receipt, Urgency
 from pgherald.secret import Secret
 
@@ -67,7 +67,7 @@ class Chat:
 
     async def _tell(self, url: Secret, notice: Notice) -> bool:
         try:
-            return await outside.in_thread(lambda: _post(url, notice))
+            return await in_thread(lambda: _post(url, notice))
         except Exception:  # noqa: BLE001 – a stranger's exception may hold the URL: only the failure counts
             return False
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pgherald import process
 from pgherald.clock import Clock
-from pgherald.notify import outside
 from pgherald.notify.bus import SILENT
 from pgherald.notify.desktop import (
     TIME_LIMIT,
@@ -26,6 +24,7 @@ from pgherald.notify.desktop import (
     Urgency,
     clean,
 )
+from pgherald.notify.outside import run
 
 
 class NotifySend(Backend):
@@ -38,14 +37,14 @@ class NotifySend(Backend):
         self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = outside.environment(environ, outside.SESSION)
+        self._environ = process.environment(environ, process.SESSION)
 
     async def _send(self, notice: Notice) -> None:
         if notice.passing:
             raise NotShown("it cannot be replaced later")
         options = ["--app-name=pgherald", f"--urgency={notice.urgency}"]
         argv = ["notify-send", *options, "--", notice.title, notice.body]
-        await outside.run(argv, stdin="", environ=self._environ)
+        await run(argv, self._environ)
 
 
 class Terminals(Backend):
@@ -73,7 +72,7 @@ class Terminals(Backend):
         limit: float = TIME_LIMIT,
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = outside.environment(environ)
+        self._environ = process.environment(environ)
         self._devices = devices
 
     async def _send(self, notice: Notice) -> None:
@@ -82,30 +81,20 @@ class Terminals(Backend):
         text = "\n".join(["", f"pgherald: {notice.title}", *notice.body.splitlines(), ""])
         # A terminal in raw mode wants both.
         data = text.replace("\n", "\r\n").encode()
-        if not await outside.in_thread(lambda: sum([_write(p, data) for p in self._ours()])):
+        if not sum([_write(terminal, data) for terminal in await self._ours()]):
             raise NotShown("no terminal to write to")
 
-    def _ours(self) -> Iterator[Path]:
+    async def _ours(self) -> list[Path]:
         """The terminals that `who` names, and that are ours."""
-        who = shutil.which("who", path=self._environ.get("PATH", ""))
-        if who is None:
-            raise NotShown("`who` is not there to name the terminals")
         try:
-            asked = subprocess.run(  # a fixed command
-                [who],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._limit / 2,
-                check=False,
-                env=self._environ | {"LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired:
-            raise NotShown(self.too_slow) from None
-        rows = [line.split() for line in asked.stdout.decode(errors="replace").splitlines()]
-        for terminal in sorted({row[1] for row in rows if len(row) > 1}):
-            place = self._devices / terminal
-            if ".." not in place.parts and _may_write(place):
-                yield place
+            asked = await process.run(["who"], self._environ | {"LC_ALL": "C"}, out=True)
+        except OSError as exc:
+            if isinstance(exc, TimeoutError):
+                raise
+            raise NotShown("`who` is not there to name the terminals") from None
+        rows = [line.split() for line in asked.out.splitlines()]
+        places = [self._devices / name for name in sorted({row[1] for row in rows if len(row) > 1})]
+        return [place for place in places if ".." not in place.parts and _may_write(place)]
 
 
 def _may_write(terminal: Path) -> bool:

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from pgherald import process
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
-from pgherald.notify import outside
 from pgherald.notify.desktop import NotShown
+from pgherald.notify.outside import run
 from pgherald.notify.texts import line_for
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ class Hooks:
         config: Path,
         troubles: Listens,
     ) -> None:
-        also = outside.SESSION | outside.OURS
-        self._environ = outside.environment(environ, also, PGHERALD_CONFIG=str(config))
+        also = process.SESSION | process.OURS
+        self._environ = process.environment(environ, also, PGHERALD_CONFIG=str(config))
         self._troubles = troubles
         self._queues: dict[Hook, asyncio.Queue[News]] = {
             hook: asyncio.Queue(WAITING) for hook in hooks
@@ -130,8 +131,7 @@ class Hooks:
         text = json.dumps(facts) + "\n"
         why = ""
         try:
-            async with asyncio.timeout(hook.time_limit):
-                await outside.run(hook.command, stdin=text, environ=environ)
+            await run(hook.command, environ, stdin=text, time_limit=hook.time_limit)
         except TimeoutError:
             why = f"was killed after {hook.time_limit:g} s"
         except NotShown as problem:

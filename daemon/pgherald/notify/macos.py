@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pgherald import process
 from pgherald.clock import Clock
-from pgherald.notify import outside
 from pgherald.notify.desktop import TIME_LIMIT, Backend, Notice
+from pgherald.notify.outside import run
 
 #: The texts come in as arguments, so nothing in them is ever taken for AppleScript.
 SCRIPT: Final = """\
@@ -31,9 +32,9 @@ class MacDesktop(Backend):
         self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = outside.environment(environ)
+        self._environ = process.environment(environ)
 
     async def _send(self, notice: Notice) -> None:
         # "-": the script comes on stdin. What follows is text even if it begins with "-".
         argv = ["osascript", "-", notice.title, notice.body]
-        await outside.run(argv, stdin=SCRIPT, environ=self._environ)
+        await run(argv, self._environ, stdin=SCRIPT)

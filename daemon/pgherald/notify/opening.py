@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pgherald.notify import outside
+from pgherald import process
 from pgherald.notify.desktop import Action, NotShown
+from pgherald.notify.outside import run
 
 log = logging.getLogger(__name__)
 
@@ -97,20 +98,20 @@ class Opener:
             return
         try:
             await self._start(command)
-        except NotShown:
+        except (NotShown, TimeoutError):
             log.warning("%s: it cannot be started.", LABELS[action])
 
     async def _start(self, command: Sequence[str]) -> None:
-        also = outside.SESSION | outside.OURS
-        environ = outside.environment(self._environ, also)
+        also = process.SESSION | process.OURS
+        environ = process.environment(self._environ, also)
         if self._manager_runs():
             given = [f"--setenv={n}={v}" for n, v in environ.items() if n in also]
             manager = ["systemd-run", "--user", "--collect", "--quiet", *given, "--", *command]
-            with contextlib.suppress(NotShown):
-                await outside.run(manager, stdin="", environ=environ)
+            with contextlib.suppress(NotShown, TimeoutError):
+                await run(manager, environ)
                 return
         helper = [sys.executable, "-I", "-c", LET_GO, *command]
-        await outside.run(helper, stdin="", environ=environ)
+        await run(helper, environ)
 
     def _manager_runs(self) -> bool:
         """Whether systemd's user manager runs: its private socket is there."""

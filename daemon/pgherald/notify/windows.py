@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 from xml.sax.saxutils import escape
 
+from pgherald import process
 from pgherald.clock import Clock
-from pgherald.notify import outside
 from pgherald.notify.desktop import TIME_LIMIT, Backend, Notice, Urgency
+from pgherald.notify.outside import run
 
 #: A toast needs a registered application; PowerShell's own is on every Windows.
 APPLICATION: Final = r"{1AC14E77-02E7-4E5D-B744-2EB1AE5198B7}\WindowsPowerShell\v1.0\powershell.exe"
@@ -42,13 +43,13 @@ class WindowsDesktop(Backend):
         self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
     ) -> None:
         super().__init__(clock, limit=limit)
-        self._environ = outside.environment(environ)
+        self._environ = process.environment(environ)
 
     async def _send(self, notice: Notice) -> None:
         # -EncodedCommand is base64 of UTF-16, which no code page can garble.
         encoded = base64.b64encode(script_for(notice).encode("utf-16-le")).decode()
         argv = ["powershell.exe", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded]
-        await outside.run(argv, stdin="", environ=self._environ)
+        await run(argv, self._environ)
 
 
 def script_for(notice: Notice) -> str:

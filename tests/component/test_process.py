@@ -1,0 +1,151 @@
+"""Child programs, run for real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pgherald.process import OUTPUT_LIMIT, Ended, environment, run, run_sync
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+
+
+async def gone(pid: int) -> bool:
+    for _ in range(100):
+        if not alive(pid):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+@pytest.mark.lets_out("the program that the test makes up names it")
+async def test_only_wanted_output_is_kept() -> None:
+    """Exit code and stdout come back, and stderr only where it is asked for; neither is shown."""
+    code = python("import sys; print(' HRKU-CANARY '); print('more'); sys.exit('why')")
+    ended = await run(code, ENV, out=True)
+    assert (ended.code, ended.out, ended.err) == (1, " HRKU-CANARY \nmore\n", "")
+    assert "CANARY" not in repr(ended)
+    assert (await run(code, ENV)) == Ended(1)
+
+
+def test_callers_without_a_loop() -> None:
+    """A caller that cannot await gets both outputs."""
+    assert run_sync(python("import sys; print('a'); sys.exit('b')"), ENV) == Ended(1, "a\n", "b\n")
+
+
+async def test_stdin() -> None:
+    """A program reads the text and then its end; one that does not read it hinders nobody."""
+    assert (await run(["cat"], ENV, stdin="a\nž", out=True)).out == "a\nž"
+    assert await run(["true"], ENV, stdin="z" * 900_000) == Ended(0)
+
+
+def test_the_environment_holds_no_token() -> None:
+    """Of our variables a program gets those it needs, those it is granted, and its own."""
+    ours = {"PATH": "/bin", "Path": "C:", "HEROKU_API_KEY": "CANARY", "DISPLAY": ":0"}
+    assert environment(ours) == {"PATH": "/bin", "Path": "C:"}
+    assert environment(ours, {"DISPLAY"}, A="b") == {
+        "PATH": "/bin", "Path": "C:", "DISPLAY": ":0", "A": "b",
+    }  # fmt: skip
+
+
+@pytest.mark.lets_out("the program that the test makes up names it")
+async def test_the_child_cannot_prompt_and_gets_only_its_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No input, no terminal, no variable that was not handed over, none of systemd's."""
+    monkeypatch.setenv("CANARY_VARIABLE", "x")
+    code = (
+        "import os, sys; sys.stdin.read(); "
+        "print(sorted(set(os.environ) & {'A', 'CANARY_VARIABLE', 'NOTIFY_SOCKET'}), os.getsid(0) == os.getpid())"
+    )
+    ended = await run(python(code), {**ENV, "A": "b", "NOTIFY_SOCKET": "/x"}, out=True)
+    assert ended.out == "['A'] True\n"
+
+
+async def test_a_child_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    """At the time limit the whole process group dies."""
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time; "
+        "c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+        f"open({str(pids)!r} + '.new', 'w').write(f'{{os.getpid()}} {{c.pid}}'); "
+        f"os.rename({str(pids)!r} + '.new', {str(pids)!r}); time.sleep(60)"
+    )
+    task = asyncio.create_task(run(python(code), ENV, time_limit=0.8))
+    with pytest.raises(TimeoutError):
+        await task
+    parent, child = map(int, pids.read_text().split())
+    assert await gone(parent)
+    assert await gone(child)
+
+
+async def test_an_abandoned_child_is_killed(tmp_path: Path) -> None:
+    """When the daemon stops in the middle, the program does not stay behind."""
+    pids = tmp_path / "pids"
+    code = f"import os, time; open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    task = asyncio.create_task(run(python(code), ENV))
+    for _ in range(500):
+        if pids.exists() and pids.read_text():
+            break
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await gone(int(pids.read_text()))
+
+
+async def test_a_grandchild_that_holds_the_pipe_delays_nobody() -> None:
+    """An agent that a program leaves running does not keep its token back."""
+    code = (
+        "import subprocess, sys; "
+        "agent = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'], "
+        "start_new_session=True); print(agent.pid, 'HRKU-1')"
+    )
+    start = time.monotonic()
+    ended = await run(python(code), ENV, out=True)
+    pid, token = ended.out.split()
+    os.kill(int(pid), signal.SIGKILL)
+    assert token == "HRKU-1"
+    assert time.monotonic() - start < 10
+
+
+async def test_a_grandchild_that_holds_the_pipe_of_a_silent_program() -> None:
+    """Without any line the wait for last words ends soon after the program."""
+    code = (
+        "import subprocess, sys; "
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3)'])"
+    )
+    start = time.monotonic()
+    ended = await run(python(code), ENV, out=True)
+    assert ended.out == ""
+    assert time.monotonic() - start < 2.9
+
+
+async def test_a_flood_is_cut() -> None:
+    """Megabytes of output are neither kept nor a reason to block."""
+    ended = await run(python("print('x' * 5_000_000)"), ENV, out=True)
+    assert len(ended.out) == OUTPUT_LIMIT
+
+
+async def test_a_program_that_is_not_there() -> None:
+    """Starting something that does not exist is an OSError, as `Run` promises."""
+    with pytest.raises(FileNotFoundError):
+        await run(["/nonexistent/heroku"], ENV)
