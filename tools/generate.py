@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pgherald.config import generate as config
-from pgherald.service import units
+from pgherald.service import systemd
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -39,8 +39,8 @@ FILES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "docs/commands.md": lambda: document(COMMANDS, "commands"),
         "docs/configuration.md": config.document,
         "man/pgherald.1": lambda: document(COMMANDS, "manual"),
-        "systemd/pgherald.service": units.user_unit,
-        "systemd/pgherald@.service": units.system_unit,
+        "systemd/pgherald.service": systemd.user_unit,
+        "systemd/pgherald@.service": systemd.system_unit,
     }
 )
 

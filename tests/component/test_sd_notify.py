@@ -1,7 +1,8 @@
-"""Talking to a service manager: a datagram socket that stands for systemd."""
+"""The daemon under systemd: a datagram socket that stands for it, and the backoff of its starts."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import socket
@@ -13,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from pgherald.clock import SystemClock
-from pgherald.service.sd_notify import Manager, watchdog_interval
+from pgherald.service.sd_notify import (
+    FREE,
+    LONGEST,
+    Manager,
+    StartBackoff,
+    watchdog_interval,
+)
 from support.fake_clock import FakeClock
 
 
@@ -110,7 +117,6 @@ def test_a_full_queue_does_not_hold_us_up(
         ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "42"}, 30.0),
         ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "43"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "-1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
         ({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "me"}, None),
     ],
@@ -118,3 +124,97 @@ def test_a_full_queue_does_not_hold_us_up(
 def test_the_watchdog_interval(environ: dict[str, str], seconds: float | None) -> None:
     """A sign of life comes twice as often as asked for, if it is us who were asked."""
     assert watchdog_interval(environ, 42) == seconds
+
+
+# --- starts in a row ------------------------------------------------------------------------
+
+
+class Machine:
+    """A machine on which pgherald is started again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.folder = folder
+        self.env = {"NOTIFY_SOCKET": str(folder / "notify"), "RUNTIME_DIRECTORY": str(folder)}
+
+    async def start(self, *, lasting: float = 5.0) -> float:
+        """Start, and die; gives the seconds it waited before it began."""
+        before = len(self.clock.slept)
+        task = asyncio.create_task(StartBackoff(self.env, self.clock).wait())
+        while not task.done():
+            await self.clock.advance(30)
+        await task
+        await self.clock.advance(lasting)
+        return sum(self.clock.slept[before:])
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+async def test_the_backoff_grows_and_never_gives_up(machine: Machine) -> None:
+    """The first starts follow at once, then after 30 s, 60 s and so on up to 15 minutes."""
+    waits = [await machine.start() for _ in range(10)]
+    assert waits == [0, 0, 0, 30, 60, 120, 240, 480, 900, 900]
+
+
+async def test_a_run_that_lasted_was_no_failure(machine: Machine) -> None:
+    """Whoever crashes once a day is started at once each time."""
+    assert [await machine.start(lasting=3600) for _ in range(5)] == [0] * 5
+
+
+async def test_an_orderly_end_clears_the_count(machine: Machine) -> None:
+    """After `systemctl stop`, the next start is the first one."""
+    for _ in range(FREE):
+        await machine.start()
+    StartBackoff(machine.env, machine.clock).clear()
+    assert await machine.start() == 0
+
+
+async def test_whoever_ends_the_wait_need_not_wait(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wait is logged; killed then, by `systemctl restart`, the next one begins at once."""
+    for _ in range(FREE):
+        await machine.start()
+    task = asyncio.create_task(StartBackoff(machine.env, machine.clock).wait())
+    await machine.clock.advance(1)
+    assert not task.done()
+    task.cancel()
+    assert "Ended unexpectedly 3 times in a row: begins anew in 30 s" in caplog.text
+    assert await machine.start() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 0), ("9", 0), ("9 nan", 0), ("9 1e99", 0), ("-9 900", 0), ("9" * 5000 + " 1", 0),
+     (f"{'9' * 400} 999.0\n", LONGEST)],
+)  # fmt: skip
+async def test_a_damaged_count(machine: Machine, text: str, seconds: float) -> None:
+    """Whatever stands in the count's place, pgherald begins, after the longest wait at most."""
+    (machine.folder / "starts").write_text(text)
+    assert await machine.start() == seconds
+
+
+@pytest.mark.parametrize("missing", ["NOTIFY_SOCKET", "RUNTIME_DIRECTORY"])
+async def test_without_systemd_it_never_waits(machine: Machine, missing: str) -> None:
+    """Started by hand, or by another manager, it begins at once and writes nothing."""
+    del machine.env[missing]
+    assert [await machine.start() for _ in range(5)] == [0] * 5
+    assert list(machine.folder.iterdir()) == []
+
+
+async def test_a_folder_that_cannot_be_written(machine: Machine) -> None:
+    """A count that cannot be kept is no reason not to begin."""
+    (machine.folder / "no folder").touch()
+    machine.env["RUNTIME_DIRECTORY"] = str(machine.folder / "no folder" / "gone")
+    assert [await machine.start() for _ in range(5)] == [0] * 5
+
+
+def test_the_unit_waits_longer_than_the_longest_backoff() -> None:
+    """For systemd, waiting is no start that hangs."""
+    units = [path.read_text() for path in (Path(__file__).parents[2] / "systemd").glob("*.service")]
+    waits = [int(text.split("TimeoutStartSec=")[1].split("min")[0]) for text in units]
+    assert len(waits) == 2
+    assert all(minutes * 60 > LONGEST + 60 for minutes in waits)

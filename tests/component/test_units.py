@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pgherald.service.units import quoted, system_unit, user_unit
+from pgherald.service.systemd import quoted, system_unit, user_unit
 from pgherald.simulator.postgres import Cluster
 from support.program import SHOP, House, eventually
 
@@ -77,15 +76,10 @@ def test_systemd_understands_every_line_for_the_system(tmp_path: Path, program: 
     assert (told.returncode, told.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("make", [user_unit, system_unit])
-def test_a_wrong_line_would_be_found(
-    tmp_path: Path, program: str, make: Callable[[str], str]
-) -> None:
+def test_a_wrong_line_would_be_found(tmp_path: Path, program: str) -> None:
     """The checks above can fail: systemd's complaint about an unknown key is seen."""
-    unit = make(program).replace("UMask=", "UMaks=")
-    manager = ["--user"] if make is user_unit else []
-    name = "pgherald.service" if make is user_unit else "pgherald@.service"
-    assert "UMaks" in analyze(tmp_path, unit, "verify", *manager, name=name).stderr
+    unit = user_unit(program).replace("UMask=", "UMaks=")
+    assert "UMaks" in analyze(tmp_path, unit, "verify", "--user").stderr
 
 
 def test_the_exposure_is_low(tmp_path: Path, program: str) -> None:

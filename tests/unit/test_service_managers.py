@@ -1,38 +1,40 @@
-"""What each service manager is given: pure, so all three are tested wherever the tests run."""
+"""The three service managers: pure steps, so all are tested wherever the tests run."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import plistlib
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pgherald.errors import ServiceError
+from pgherald.files import Files
 from pgherald.process import Ended
 from pgherald.service.launchd import Launchd
-from pgherald.service.mark import Standing
-from pgherald.service.programs import NoPrograms
-from pgherald.service.setup import (
+from pgherald.service.manager import (
     Manager,
     Setup,
+    Standing,
     carried,
+    marked,
     outside_home,
     program_of,
     refuse_foreign,
+    standing,
 )
-from pgherald.service.steps import Run, Step, Write, apply, lines
+from pgherald.service.steps import Programs, Run, Step, Write, apply, lines
 from pgherald.service.systemd import Systemd
-from pgherald.service.windows import TaskScheduler, task
+from pgherald.service.windows import TaskScheduler
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 SETUP = Setup(
     program=("/home/me/.local/bin/pgherald",),
-    home=Path("/home/me"),
-    state_dir=Path("/home/me/state"),
     config=Path("/home/me/my config.toml"),
     environment={"PATH": "/usr/local/bin:/usr/bin", "HTTPS_PROXY": "http://proxy.example:3128"},
     writable=(Path("/srv/pgadmin"),),
@@ -56,39 +58,17 @@ def windows(home: Path = Path("/home/me")) -> TaskScheduler:
 MANAGERS: dict[str, Manager] = {"systemd": systemd(), "launchd": launchd(), "windows": windows()}
 
 
-class Answers:
-    """Answers as told, and notes what was run."""
+class Answers(Programs):
+    """Answers as scripted, and notes what was run."""
 
     def __init__(self, *answers: Ended) -> None:
+        super().__init__({})
         self.answers = list(answers)
-        self.ran: list[tuple[str, ...]] = []
+        self.ran: list[Sequence[str]] = []
 
-    def run(self, argv: object) -> Ended:
-        assert isinstance(argv, tuple)
+    def run(self, argv: Sequence[str]) -> Ended:
         self.ran.append(argv)
-        return self.answers.pop(0) if self.answers else Ended(0, "", "")
-
-    def show(self, argv: object) -> int:
-        raise AssertionError(argv)
-
-
-class Folder:
-    """Notes what would be written."""
-
-    def __init__(self) -> None:
-        self.did: list[tuple[str, Path]] = []
-
-    def make_folder(self, path: Path) -> None:
-        self.did.append(("folder", path))
-
-    def write_private(self, path: Path, data: bytes) -> None:
-        self.did.append(("write", path))
-
-    def remove_own(self, path: Path) -> None:
-        self.did.append(("remove", path))
-
-    def sweep(self, target: Path) -> None:
-        self.did.append(("sweep", target))
+        return self.answers.pop(0) if self.answers else Ended(0)
 
 
 def written(steps: list[Step]) -> str:
@@ -137,13 +117,10 @@ def test_windows_can_read_its_task() -> None:
         '-m pgherald --config "/home/me/a & <b>.toml" run --log-file /home/me/state/pgherald.log'
     )
     assert {found.text for found in root.iter(f"{space}UserId")} == {"DESK\\me"}
-
-
-def test_without_a_domain() -> None:
-    """An account without a domain is named by its name alone."""
-    steps = TaskScheduler({"USERNAME": "me"}, Path("/s"), "/p/python.exe").install(SETUP)
-    assert "<UserId>me</UserId>" in written(steps)
-    assert task("me", "p", ("a b",)).count('"a b"') == 1
+    local = TaskScheduler({"USERNAME": "me"}, Path("/it's"), "/p/python.exe")
+    assert "<UserId>me</UserId>" in written(local.install(SETUP))
+    # A quote in a path stays within PowerShell's own quotes.
+    assert "-LiteralPath '/it''s/pgherald.log'" in local.logs(1, follow=False)[-1]
 
 
 def test_the_unit_lies_where_systemd_looks() -> None:
@@ -155,12 +132,6 @@ def test_the_unit_lies_where_systemd_looks() -> None:
     assert Systemd(env, home, sandbox=True, account=1).file == Path("/xdg") / place
     env = {"XDG_CONFIG_HOME": "xdg"}
     assert Systemd(env, home, sandbox=True, account=1).file == home / ".config" / place
-
-
-def test_where_namespaces_are_forbidden() -> None:
-    """On a machine that allows no user namespaces, the unit asks for none."""
-    assert "PrivateUsers=yes" in written(systemd().install(SETUP))
-    assert "PrivateUsers=yes" not in written(systemd(sandbox=False).install(SETUP))
 
 
 def test_lingering_is_asked_for() -> None:
@@ -176,44 +147,40 @@ def test_lingering_is_asked_for() -> None:
 # --- steps --------------------------------------------------------------------------------------
 
 
-def test_nothing_is_written_without_a_manager() -> None:
+def test_nothing_is_written_without_a_manager(tmp_path: Path) -> None:
     """When systemd cannot be reached, that is found before anything is written."""
-    folder = Folder()
+    answers = Answers(Ended(1, "", "Failed to connect to bus\n"))
     with pytest.raises(ServiceError, match="Failed to connect to bus") as caught:
-        apply(systemd().install(SETUP), folder, Answers(Ended(1, "", "Failed to connect to bus\n")))
+        apply(systemd(tmp_path).install(SETUP), Files(tmp_path / "locks"), answers)
     assert "not by su or sudo" in caught.value.advice
-    assert folder.did == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_step_that_came_too_early() -> None:
-    """While an agent's forerunner has not gone, launchd refuses it: it is tried again."""
+@pytest.mark.parametrize("refusals", [2, 9])
+def test_a_step_that_came_too_early(tmp_path: Path, refusals: int) -> None:
+    """While an agent's forerunner is still there, launchd refuses it: it is tried a few times."""
     slept: list[float] = []
-    refused = Ended(5, "", "Bootstrap failed: 5: Input/output error")
-    answers = Answers(Ended(3, "", "no such process"), Ended(0, "", ""), refused, refused)
-    apply(launchd().install(SETUP), Folder(), answers, slept.append)
-    assert [argv[1] for argv in answers.ran] == ["bootout", "enable", *["bootstrap"] * 3]
-    assert slept == [1.0, 1.0]
+    refused = [Ended(5, "", "Bootstrap failed: 5: Input/output error\nmore\n")] * refusals
+    answers = Answers(Ended(3, "", "no such process"), Ended(0), *refused)
+    steps, files = launchd(tmp_path).install(SETUP), Files(tmp_path / "locks")
+    if refusals < 5:
+        apply(steps, files, answers, slept.append)
+    else:
+        with pytest.raises(ServiceError) as caught:
+            apply(steps, files, answers, slept.append)
+        assert caught.value.title == (
+            "launchctl bootstrap gui/501 failed: Bootstrap failed: 5: Input/output error"
+        )
+    assert slept == [1.0] * min(refusals, 4)
 
 
-def test_a_step_that_fails_for_good() -> None:
-    """After the last try the person gets the program's own words."""
-    slept: list[float] = []
-    refused = [Ended(5, "", "Bootstrap failed: 5: Input/output error\nmore\n")] * 9
-    with pytest.raises(ServiceError) as caught:
-        apply(launchd().install(SETUP), Folder(), Answers(*refused), slept.append)
-    assert caught.value.title == (
-        "launchctl bootstrap gui/501 failed: Bootstrap failed: 5: Input/output error"
-    )
-    assert len(slept) == 4
-
-
-def test_a_failure_without_words() -> None:
+def test_a_failure_without_words(tmp_path: Path) -> None:
     """A program that fails in silence is quoted by its exit code."""
     with pytest.raises(ServiceError, match="failed: exit code 7"):
-        apply([Run(("schtasks", "/Run"))], Folder(), Answers(Ended(7, "", "")))
+        apply([Run(("schtasks", "/Run"))], Files(tmp_path), Answers(Ended(7)))
 
 
-# --- what they are told -------------------------------------------------------------------------
+# --- what they are given -------------------------------------------------------------------------
 
 
 def test_what_the_service_gets_of_the_shell() -> None:
@@ -250,7 +217,7 @@ def test_folders_outside_home(tmp_path: Path) -> None:
     assert outside_home(paths, home) == (elsewhere,)
 
 
-# --- how it stands ------------------------------------------------------------------------------
+# --- whose the service is ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [systemd, launchd], ids=["systemd", "launchd"])
@@ -258,27 +225,40 @@ def test_whose_the_file_is(make: object, tmp_path: Path) -> None:
     """A file that is there is ours, changed or foreign, and only ours may be touched."""
     assert callable(make)
     manager: Manager = make(tmp_path)
-    assert manager.standing(NoPrograms()) is Standing.MISSING
+    assert manager.standing(Answers()) is Standing.MISSING
     manager.file.parent.mkdir(parents=True)
-    manager.file.write_text(written(manager.install(SETUP)))
-    assert manager.standing(NoPrograms()) is Standing.OURS
-    refuse_foreign(manager, Standing.OURS)
-    manager.file.write_text(manager.file.read_text().replace("run", "walk"))
-    assert manager.standing(NoPrograms()) is Standing.EDITED
-    manager.file.write_text("mine")
-    assert manager.standing(NoPrograms()) is Standing.FOREIGN
-    for whose in (Standing.EDITED, Standing.FOREIGN):
-        with pytest.raises(ServiceError, match=str(manager.file)):
+    text = written(manager.install(SETUP))
+    for there, whose in (
+        (text, Standing.OURS),
+        (text.replace("run", "walk"), Standing.EDITED),
+        ("# mine\n" + text, Standing.EDITED),
+        ("mine", Standing.FOREIGN),
+    ):
+        manager.file.write_text(there)
+        assert manager.standing(Answers()) is whose
+        if whose is Standing.OURS:
             refuse_foreign(manager, whose)
+        else:
+            with pytest.raises(ServiceError, match=str(manager.file)):
+                refuse_foreign(manager, whose)
+
+
+@settings(max_examples=30)
+@given(st.text(st.characters(exclude_characters="\r", codec="utf-8")), st.integers(0, 3))
+def test_any_text_is_known_again(text: str, line: int) -> None:
+    """Whatever was marked is ours, and one letter more makes it a person's."""
+    given_text = text + "\n"
+    assert standing(marked(given_text, line=line)) is Standing.OURS
+    assert standing(marked(given_text, line=line) + "x") is Standing.EDITED
 
 
 @pytest.mark.parametrize(
     ("answer", "whose"),
     [
-        (Ended(1, "", "ERROR: The system cannot find the file specified."), Standing.MISSING),
-        (Ended(0, written(windows().install(SETUP)), ""), Standing.OURS),
-        (Ended(0, "\0".join(written(windows().install(SETUP))), ""), Standing.OURS),
-        (Ended(0, "<Task>mine</Task>", ""), Standing.FOREIGN),
+        (Ended(1), Standing.MISSING),
+        (Ended(0, written(windows().install(SETUP))), Standing.OURS),
+        (Ended(0, "\0".join(written(windows().install(SETUP)))), Standing.OURS),
+        (Ended(0, "<Task>mine</Task>"), Standing.FOREIGN),
     ],
     ids=["missing", "ours", "ours in UTF-16", "foreign"],
 )
@@ -327,14 +307,3 @@ def test_logs(name: str) -> None:
     assert "7" in " ".join(plain)
     assert plain != on
     assert manager.remarks(SETUP)
-
-
-def test_logs_of_an_odd_folder() -> None:
-    """A quote in the path stays within PowerShell's own quotes."""
-    odd = TaskScheduler(WINDOWS, Path("/it's"), "/p/python.exe")
-    assert "-LiteralPath '/it''s/pgherald.log'" in odd.logs(1, follow=False)[-1]
-
-
-def test_the_account_is_ours() -> None:
-    """Nobody else's session is meant."""
-    assert f"gui/{os.getuid()}" in " ".join(lines(Launchd(Path("/h")).uninstall()))

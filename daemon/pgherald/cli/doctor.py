@@ -33,7 +33,7 @@ from pgherald.daemon.wiring import files_of
 from pgherald.doctor import bundle
 from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_json
 from pgherald.doctor.patient import Patient
-from pgherald.service.programs import RealPrograms
+from pgherald.service.steps import Programs
 
 #: Seconds after which a person wants to know what takes so long.
 _PATIENCE: Final = 1.0
@@ -72,7 +72,7 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
         config,
         invocation.outside(),
         manager_of(invocation, config),
-        RealPrograms(invocation.env),
+        Programs(invocation.env),
         offline=offline,
     )
     examined = asyncio.run(_examine(patient.checks()))

@@ -20,7 +20,7 @@ from pgherald.daemon.wiring import Outside
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.disk import Disk
 from pgherald.files.own import OwnFiles
-from pgherald.service.rest import Starts
+from pgherald.service.sd_notify import StartBackoff
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,18 @@ def run(config_path: Path | None, log_file: Path | None, env: Mapping[str, str])
     set_up(config.log_level, env)
     loop = asyncio.new_event_loop()
     code = EXIT_OK
-    starts = Starts(env, SystemClock())
+    starts = StartBackoff(env, SystemClock())
 
     def end_as_told() -> NoReturn:
-        starts.ended()
+        starts.clear()
         _end(EXIT_OK)
 
     try:
-        loop.run_until_complete(starts.rest())
+        loop.run_until_complete(starts.wait())
         outside = Outside(env, Path.home(), SystemClock())
         daemon = Daemon(config, configured, outside, end_as_told)
         loop.run_until_complete(daemon.run())
-        starts.ended()
+        starts.clear()
     except PgheraldError as exc:
         from pgherald.cli.main import fail  # click, in the end
 

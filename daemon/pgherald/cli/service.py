@@ -25,13 +25,13 @@ import click
 from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem
-from pgherald.service.mark import Standing
+from pgherald.service.manager import Standing
 
 if TYPE_CHECKING:
     from pgherald.config import Config
     from pgherald.files import Files
-    from pgherald.service.programs import Programs
-    from pgherald.service.setup import Manager, Report, Setup
+    from pgherald.service.manager import Manager, Report, Setup
+    from pgherald.service.steps import Programs
 
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be written and run.")
 
@@ -99,7 +99,7 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    from pgherald.service.setup import refuse_foreign  # `--help` needs none of it
+    from pgherald.service.manager import refuse_foreign  # `--help` needs none of it
     from pgherald.service.steps import apply, lines
 
     programs = programs_of(invocation, dry_run=dry_run)
@@ -132,7 +132,7 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
     Exit code 0, also when there was none; 1 when something failed, or when the service is not
     as pgherald wrote it; 2 when the command line or the configuration is wrong.
     """
-    from pgherald.service.setup import refuse_foreign
+    from pgherald.service.manager import refuse_foreign
     from pgherald.service.steps import apply, lines
 
     config = invocation.load()
@@ -233,9 +233,9 @@ def manager_of(invocation: Invocation, config: Config) -> Manager:
 
 def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
     """What runs the service manager's programs; nothing does in a dry run."""
-    from pgherald.service.programs import NoPrograms, RealPrograms
+    from pgherald.service.steps import Programs
 
-    return NoPrograms() if dry_run else RealPrograms(invocation.env)
+    return Programs(invocation.env, dry_run=dry_run)
 
 
 def _files(config: Config) -> Files:
@@ -248,7 +248,7 @@ def _setup(
     invocation: Invocation, config: Config, *, linger: bool, credential: Path | None
 ) -> tuple[Setup, list[str]]:
     """What the service shall run, and what to say of it."""
-    from pgherald.service.setup import (
+    from pgherald.service.manager import (
         Setup,
         carried,
         outside_home,
@@ -260,8 +260,6 @@ def _setup(
     written += [] if config.metrics_file is None else [config.metrics_file]
     setup = Setup(
         program=program_of(sys.argv[0]),
-        home=Path.home(),
-        state_dir=config.state_dir,
         config=None if invocation.config_path is None else config.path,
         environment=environment,
         writable=outside_home(written, Path.home()),
@@ -277,7 +275,7 @@ def _setup(
 
 def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> list[str]:
     """What is likely to be missed about the token: the service sees another environment."""
-    from pgherald.service.units import CREDENTIAL
+    from pgherald.service.systemd import CREDENTIAL
 
     sources = [account.token for account in config.accounts]
     notes = []

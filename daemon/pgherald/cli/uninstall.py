@@ -17,10 +17,8 @@ from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
-from pgherald.service.mark import Standing
-from pgherald.service.programs import NoPrograms, RealPrograms
-from pgherald.service.setup import refuse_foreign
-from pgherald.service.steps import Step, apply, lines
+from pgherald.service.manager import Standing, refuse_foreign
+from pgherald.service.steps import Programs, Step, apply, lines
 from pgherald.sync.undo import Fate, Undo, Undoing
 
 _WORDS = {
@@ -63,7 +61,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     config = invocation.load()
     clock = invocation.outside().clock
     manager = manager_of(invocation, config)
-    programs = NoPrograms() if dry_run else RealPrograms(invocation.env)
+    programs = Programs(invocation.env, dry_run=dry_run)
     standing = manager.standing(programs)
     # Left behind, it would write everything again at the next login.
     refuse_foreign(manager, standing)

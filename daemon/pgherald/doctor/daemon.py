@@ -13,9 +13,8 @@ from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.notify.desktop import NotShown
 from pgherald.notify.presence import presence
-from pgherald.service.mark import Standing
-from pgherald.service.programs import Programs
-from pgherald.service.setup import Manager
+from pgherald.service.manager import Manager, Standing
+from pgherald.service.steps import Programs
 from pgherald.store import Store
 
 _INSTALL: Final = "Run: pgherald service install"

@@ -12,8 +12,8 @@ from pgherald.config.places import program_version
 from pgherald.daemon.wiring import Outside, clients_of, files_of
 from pgherald.doctor import account, daemon, environment, files, logins, pgadmin
 from pgherald.doctor.checks import Check
-from pgherald.service.programs import Programs
-from pgherald.service.setup import Manager
+from pgherald.service.manager import Manager
+from pgherald.service.steps import Programs
 from pgherald.sync.plan import Client
 from pgherald.sync.servers import RowMemory
 

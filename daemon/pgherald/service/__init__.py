@@ -1,12 +1,11 @@
 """How the operating system runs the daemon.
 
-sd_notify
-    Talking to systemd while the daemon runs.
-units
-    The text of the systemd units.
-setup, steps, mark, programs
-    What the service managers have in common: what they are to run, what is written and
-    started for it, by what pgherald knows its own files again, and how programs are run.
+manager
+    What the service managers have in common: what they run, and whose their file is.
+steps
+    What is written and run for it: planned first, then applied.
 systemd, launchd, windows
-    One service manager each; see `setup.Manager`.
+    One service manager each; `unit.template` and `task.template` hold their texts.
+sd_notify
+    The daemon's messages to systemd, and the backoff of its starts.
 """

@@ -11,21 +11,16 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from pgherald.service.mark import Standing, marked, standing
-from pgherald.service.programs import Programs
-from pgherald.service.setup import Report, Setup
-from pgherald.service.steps import Remove, Run, Step, Write
-from pgherald.service.systemd import read
+from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
+from pgherald.service.steps import Programs, Remove, Run, Step, Write
 
 LABEL: Final = "org.pgherald"
 
 #: `launchctl bootout` returns before the agent has gone; until then a new one is refused.
 _TRIES: Final = 5
 
-_SEE_LOG: Final = "`pgherald service logs` shows why. `pgherald service uninstall` takes it back."
 
-
-class Launchd:
+class Launchd(Manager):
     """launchd, in the person's graphical session.
 
     Args:
@@ -39,10 +34,7 @@ class Launchd:
         self.file = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         self._log = home / "Library" / "Logs" / "pgherald.log"
         self._session = f"gui/{os.getuid() if account is None else account}"
-
-    def standing(self, programs: Programs) -> Standing:  # another manager asks a program
-        """As in `Manager`."""
-        return standing(read(self.file))
+        self._agent = f"{self._session}/{LABEL}"
 
     def install(self, setup: Setup) -> list[Step]:
         """As in `Manager`."""
@@ -50,26 +42,26 @@ class Launchd:
         return [
             Write(self.file, marked(text, line=1, begin="<!-- ", end=" -->")),
             # An agent that is loaded already would keep its old plist.
-            Run(("launchctl", "bootout", f"{self._session}/{LABEL}"), needed=False),
+            Run(("launchctl", "bootout", self._agent), needed=False),
             # `launchctl disable` outlives an uninstallation.
-            Run(("launchctl", "enable", f"{self._session}/{LABEL}"), needed=False),
+            Run(("launchctl", "enable", self._agent), needed=False),
             Run(
                 ("launchctl", "bootstrap", self._session, str(self.file)),
                 tries=_TRIES,
-                advice=_SEE_LOG,
+                advice=SEE_LOG,
             ),
         ]
 
     def uninstall(self) -> list[Step]:
-        """As in `Manager`. The log stays."""
+        """As in `Manager`."""
         return [
-            Run(("launchctl", "bootout", f"{self._session}/{LABEL}"), needed=False),
+            Run(("launchctl", "bootout", self._agent), needed=False),
             Remove(self.file),
         ]
 
     def report(self, programs: Programs) -> Report:
         """As in `Manager`."""
-        ended = programs.run(("launchctl", "print", f"{self._session}/{LABEL}"))
+        ended = programs.run(("launchctl", "print", self._agent))
         if ended.code:
             return Report(self.standing(programs), enabled=False, state="not loaded")
         found = re.search(r"^\s*state = (.+)$", ended.out, re.MULTILINE)
@@ -78,10 +70,6 @@ class Launchd:
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """As in `Manager`."""
         return ["tail", "-n", str(number), *(["-F"] if follow else []), str(self._log)]
-
-    def remarks(self, setup: Setup) -> list[str]:  # the same whatever it is
-        """As in `Manager`."""
-        return ["It runs while you are logged in."]
 
 
 def agent(setup: Setup, log: Path) -> str:

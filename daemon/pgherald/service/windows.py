@@ -11,60 +11,18 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from pgherald.service.mark import WORDS, Standing
-from pgherald.service.programs import Programs
-from pgherald.service.setup import Report, Setup
-from pgherald.service.steps import Remove, Run, Step, Write
+from pgherald.service.manager import MARK, SEE_LOG, Manager, Report, Setup, Standing
+from pgherald.service.steps import Programs, Remove, Run, Step, Write
 
 TASK: Final = "pgherald"
 
-_SEE_LOG: Final = "`pgherald service logs` shows why. `pgherald service uninstall` takes it back."
-
-_XML: Final = """\
-<?xml version="1.0" encoding="UTF-16"?>
-<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo>
-    <Description>Keeps local Postgres clients working when Heroku rotates credentials. {mark}.</Description>
-  </RegistrationInfo>
-  <Triggers>
-    <LogonTrigger>
-      <Enabled>true</Enabled>
-      <UserId>{user}</UserId>
-    </LogonTrigger>
-  </Triggers>
-  <Principals>
-    <Principal id="Author">
-      <UserId>{user}</UserId>
-      <LogonType>InteractiveToken</LogonType>
-      <RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
-  <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
-    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <AllowHardTerminate>true</AllowHardTerminate>
-    <StartWhenAvailable>true</StartWhenAvailable>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
-    <RestartOnFailure>
-      <Interval>PT1M</Interval>
-      <Count>255</Count>
-    </RestartOnFailure>
-  </Settings>
-  <Actions Context="Author">
-    <Exec>
-      <Command>{command}</Command>
-      <Arguments>{arguments}</Arguments>
-    </Exec>
-  </Actions>
-</Task>
-"""
+_TEMPLATE: Final = Path(__file__).with_name("task.template")
 
 #: What the task's description says; Windows keeps it, and little else, letter for letter.
-_MARK: Final = WORDS.partition(",")[0]
+_MARK: Final = MARK.partition(",")[0]
 
 
-class TaskScheduler:
+class TaskScheduler(Manager):
     """Windows' own scheduler.
 
     Args:
@@ -99,11 +57,11 @@ class TaskScheduler:
             # One that runs already would keep its old command line.
             Run(("schtasks", "/End", "/TN", TASK), needed=False),
             Run(("schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F")),
-            Run(("schtasks", "/Run", "/TN", TASK), advice=_SEE_LOG),
+            Run(("schtasks", "/Run", "/TN", TASK), advice=SEE_LOG),
         ]
 
     def uninstall(self) -> list[Step]:
-        """As in `Manager`. The log stays."""
+        """As in `Manager`."""
         return [
             Run(("schtasks", "/End", "/TN", TASK), needed=False),
             Run(("schtasks", "/Delete", "/TN", TASK, "/F"), needed=False),
@@ -122,7 +80,7 @@ class TaskScheduler:
         script = f"Get-Content -Encoding UTF8 -LiteralPath '{path}' -Tail {number}{wait}"
         return ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", script]
 
-    def remarks(self, setup: Setup) -> list[str]:  # the same whatever it is
+    def remarks(self, setup: Setup) -> list[str]:
         """As in `Manager`."""
         return ["It runs while you are logged on."]
 
@@ -135,7 +93,7 @@ def task(user: str, command: str, arguments: tuple[str, ...]) -> str:
         command: the program.
         arguments: what follows it; quoted as Windows' own programs take it apart.
     """
-    return _XML.format(
+    return _TEMPLATE.read_text(encoding="utf-8").format(
         mark=_MARK,
         user=escape(user),
         command=escape(command),

@@ -16,9 +16,8 @@ from pgherald.cli.setup.ask import yes
 from pgherald.config import Config
 from pgherald.errors import PgheraldError
 from pgherald.notify.desktop import Notice, Receipt, desktop_for
-from pgherald.service.mark import Standing
-from pgherald.service.programs import Programs
-from pgherald.service.setup import Manager
+from pgherald.service.manager import Manager, Standing
+from pgherald.service.steps import Programs
 
 #: What is shown to see whether it is shown.
 NOTICE: Final = Notice(

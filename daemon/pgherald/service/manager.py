@@ -1,18 +1,32 @@
-"""What every service manager is told, and what every one can be asked."""
+"""What the three service managers have in common.
+
+Each is asked for steps (`pgherald.service.steps`) that install or remove the service, for a report
+and for the command that shows its log. A file it is given carries a mark: one comment with a
+checksum of all the other lines, so that a file somebody else wrote, or a person has edited since,
+is never overwritten.
+"""
 
 from __future__ import annotations
 
+import abc
+import enum
+import hashlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from pgherald.errors import ServiceError
-from pgherald.service.mark import Standing
-from pgherald.service.programs import Programs
-from pgherald.service.steps import Step
+from pgherald.service.steps import Programs, Step
+
+MARK: Final = "Written by pgherald service install, checksum"
+
+_MARKED: Final = re.compile(rf"^.*{MARK} ([0-9a-f]{{16}}).*\n", re.MULTILINE)
+
+SEE_LOG: Final = "`pgherald service logs` shows why. `pgherald service uninstall` takes it back."
 
 #: Variables that a shell often has and a service has not, and that pgherald goes by. No token
 #: is among them: a token in a service's environment can be read by whatever it starts.
@@ -23,14 +37,25 @@ CARRIED: Final = (
 )
 
 
+class Standing(enum.StrEnum):
+    """Whose the service's file is."""
+
+    MISSING = "missing"
+    """There is none."""
+    OURS = "ours"
+    """As it was written."""
+    EDITED = "edited"
+    """Written by us, and changed since."""
+    FOREIGN = "foreign"
+    """Somebody else's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What the service shall run.
 
     Attributes:
         program: pgherald, as the start of a command line; see `program_of`.
-        home: the person's home folder.
-        state_dir: pgherald's state folder.
         config: the configuration, absolute, where it is not the default one.
         environment: variables to set.
         writable: folders outside the home folder that must stay writable.
@@ -39,8 +64,6 @@ class Setup:
     """
 
     program: tuple[str, ...]
-    home: Path
-    state_dir: Path
     config: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     writable: tuple[Path, ...] = ()
@@ -55,7 +78,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the service stands.
+    """The state of the service.
 
     Attributes:
         standing: whose the file is that describes it.
@@ -70,7 +93,7 @@ class Report:
     lingering: bool | None = None
 
 
-class Manager(Protocol):
+class Manager(abc.ABC):
     """A service manager.
 
     Attributes:
@@ -82,28 +105,60 @@ class Manager(Protocol):
     file: Path
 
     def standing(self, programs: Programs) -> Standing:
-        """Whose the service is that it has under our name. Runs nothing where a file tells."""
-        ...
+        """Whose the service is that it has under our name."""
+        try:
+            return standing(self.file.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            return Standing.MISSING
 
+    @abc.abstractmethod
     def install(self, setup: Setup) -> list[Step]:
-        """What makes it run the service, now and from each login on. Pure."""
-        ...
+        """The steps that make it run the service, now and from each login on. Pure."""
 
+    @abc.abstractmethod
     def uninstall(self) -> list[Step]:
-        """What takes the service away again. Pure."""
-        ...
+        """The steps that take the service away again. The log stays. Pure."""
 
+    @abc.abstractmethod
     def report(self, programs: Programs) -> Report:
-        """Ask it how the service stands."""
-        ...
+        """Ask it for the state of the service."""
 
+    @abc.abstractmethod
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """The command that shows the last lines of the log."""
-        ...
 
     def remarks(self, setup: Setup) -> list[str]:
         """What a person should know after an installation."""
-        ...
+        return ["It runs while you are logged in."]
+
+
+def marked(text: str, *, line: int = 0, begin: str = "# ", end: str = "") -> str:
+    """The text with a mark.
+
+    Args:
+        text: ends with a line break.
+        line: where the mark goes, counted from 0; XML wants its declaration first.
+        begin: begins a comment.
+        end: ends it.
+    """
+    # Not `splitlines`, for which a form feed ends a line.
+    lines = text.split("\n")
+    lines.insert(min(line, len(lines) - 1), f"{begin}{MARK} {_checksum(text)}{end}")
+    return "\n".join(lines)
+
+
+def standing(text: str) -> Standing:
+    """Whose the file with this text is."""
+    found = _MARKED.search(text)
+    if found is None:
+        return Standing.FOREIGN
+    rest = text[: found.start()] + text[found.end() :]
+    return Standing.OURS if _checksum(rest) == found[1] else Standing.EDITED
+
+
+def _checksum(text: str) -> str:
+    """Finds what a person changed; it is no protection against anybody."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def refuse_foreign(manager: Manager, standing: Standing) -> None:
