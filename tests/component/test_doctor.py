@@ -7,13 +7,12 @@ import io
 import json
 import os
 import tarfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pgherald.cli import doctor as command
-from pgherald.doctor import bundle, files
+from pgherald.doctor import machine
 from pgherald.doctor.checks import Check, Finding, good
 from pgherald.files import Files
 from pgherald.secret import Secret
@@ -84,7 +83,18 @@ def bad(desk: Desk, *words: str, runs: bool = True) -> dict[str, str]:
 
 
 def test_all_is_well(desk: Desk) -> None:
-    """In a healthy household nothing is bad: exit code 0, nothing on stderr, one line for each."""
+    """In a healthy household nothing is bad: exit code 0, one line for each; nothing is written."""
+
+    def seen() -> dict[str, tuple[int, int]]:
+        return {
+            str(path): (path.stat().st_mtime_ns, path.stat().st_mode)
+            for path in desk.folder.rglob("*")
+            if path.is_file()
+            and path.parent.name not in ("bin", "locks")
+            and path.suffix != ".lock"
+        }
+
+    before = seen()
     result = doctor(desk)
     assert (result.code, result.err) == (0, "")
     for line in (
@@ -99,6 +109,7 @@ def test_all_is_well(desk: Desk) -> None:
     ):
         assert line in result.out
     assert "CANARY" not in result.out
+    assert seen() == before
 
 
 def test_offline(desk: Desk) -> None:
@@ -109,21 +120,6 @@ def test_offline(desk: Desk) -> None:
     result = doctor(desk, "--offline", "--json")
     areas = [item["area"] for item in result.json["findings"]]
     assert list(dict.fromkeys(areas)) == ["Files", "pgAdmin", "Daemon", "Notices"]
-
-
-def test_nothing_is_changed(desk: Desk) -> None:
-    """The doctor looks, and writes nothing: not into a client, not into the state."""
-
-    def seen() -> dict[str, tuple[int, int]]:
-        return {
-            str(path): (path.stat().st_mtime_ns, path.stat().st_mode)
-            for path in desk.folder.rglob("*")
-            if path.is_file() and path.parent.name not in ("bin", "locks")
-        }
-
-    before = seen()
-    desk.run("doctor")
-    assert seen() == before
 
 
 def test_a_wrong_configuration(desk: Desk) -> None:
@@ -148,53 +144,47 @@ def test_bad_comes_first_with_what_mends_it(desk: Desk) -> None:
     )
 
 
-def test_a_login_that_does_not_connect(desk: Desk) -> None:
-    """A login that Postgres refuses is named, with what can be done."""
-    desk.prober.outcome = Outcome.REFUSED
-    assert "pg:credentials:rotate" in bad(desk)["Postgres refuses the login of Shop"]
-
-
-def test_clients_that_are_behind(desk: Desk) -> None:
-    """After a rotation that nobody wrote yet, each client is named with the command that writes it."""
+def test_logins_and_clients(desk: Desk) -> None:
+    """After a rotation, each client that is behind is named, and so is a login that is refused."""
     desk.rotate()
+    desk.prober.outcome = Outcome.REFUSED
     found = bad(desk)
+    assert "pg:credentials:rotate" in found["Postgres refuses the login of Shop"]
     assert found["psql is behind: update shop-production/DATABASE (user, password)"] == (
         "Run: pgherald check"
     )
-    assert len(found) == 2
+    assert len(found) == 3
 
 
 def test_a_refused_token(desk: Desk) -> None:
-    """A revoked token is bad, its source is named, and all else is still looked at."""
+    """A revoked token is bad, its source is named, and all else is still checked.
+
+    What the daemon found not to work is shown as well, with since when.
+    """
     desk.world.tokens[0].revoked = True
+    assert desk.run("check").code == 1
     found = bad(desk)
     assert "HEROKU_API_KEY" in found["Heroku does not accept the token"]
+    assert any("Heroku does not accept the token (since " in title for title in found)
     assert "The daemon runs" in doctor(desk).out
 
 
-@pytest.mark.parametrize("scopes", [{"identity"}, {"read"}])
-def test_a_scope_that_is_too_narrow(desk: Desk, scopes: set[str]) -> None:
-    """A token that may not read config vars is named with its scope, and how to get another."""
-    desk.world.tokens[0].scopes = frozenset(scopes)
-    title = f"The Heroku token may not read config vars (scope: {', '.join(scopes)})"
+def test_tokens(desk: Desk) -> None:
+    """A token is judged by what it may do and when it ends; how to get a better one is shown."""
+    token = desk.world.tokens[0]
+    token.scopes = frozenset({"identity"})
+    title = "The Heroku token may not read config vars (scope: identity)"
     assert "heroku authorizations:create -s read-protected" in bad(desk)[title]
-
-
-def test_a_token_that_only_reads(desk: Desk) -> None:
-    """The least token that does is good, although Heroku refuses it its own account."""
-    desk.world.tokens[0].scopes = frozenset({"read-protected"})
+    # The least token that does is good, although Heroku refuses it its own account.
+    token.scopes = frozenset({"read-protected"})
     assert bad(desk) == {}
     assert "The token may read, and no more" in doctor(desk).out
-
-
-@pytest.mark.parametrize(("days", "wrong"), [(3, True), (300, False)])
-def test_a_token_that_ends(desk: Desk, days: int, *, wrong: bool) -> None:
-    """A token that ends within a week is bad; one that ends later is told, with the day."""
-    desk.world.tokens[0].expires_in = days * 86400
-    found = bad(desk)
-    assert bool(found) is wrong
-    assert all("The Heroku token ends on" in title for title in found)
-    assert "The Heroku token ends on" in "".join(found) + doctor(desk).out
+    token.scopes, token.expires_in = frozenset({"global"}), 3 * 86400
+    (title,) = bad(desk)
+    assert title.startswith("The Heroku token ends on")
+    token.expires_in = 300 * 86400
+    assert bad(desk) == {}
+    assert "The Heroku token ends on" in doctor(desk).out
 
 
 def test_a_stranger_as_heroku(desk: Desk) -> None:
@@ -213,43 +203,33 @@ def test_files(desk: Desk) -> None:
 
 
 def test_the_state_folder(desk: Desk) -> None:
-    """Others may not read a backup; what is interrupted is settled."""
+    """Others may not read a backup; what is interrupted is settled; a commit needs room."""
     state = desk.folder / "state"
     (journal,) = (state / "commits").iterdir()
     (journal / "0.before").write_bytes(b"")
     (journal / "0.before").chmod(0o644)
     journal.rename(journal.with_name(f"{journal.name}.open"))
+    desk.patch.setattr(machine, "_ROOM", 1 << 62)
     found = bad(desk, "--offline", runs=False)
     assert f"Others can read backups of passwords in {state}" in found
     assert "A commit was interrupted, and is not settled yet" in found
+    assert any(title.startswith("Only ") for title in found)
 
 
-def test_a_full_disk(desk: Desk) -> None:
-    """Too little room is told before a commit fails for it."""
-    desk.patch.setattr(files, "_ROOM", 1 << 62)
-    (title,) = bad(desk, "--offline")
-    assert title.startswith("Only ")
+def test_the_environment(desk: Desk) -> None:
+    """A variable by which programs read something else is named, with how to be rid of it.
 
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("PGPASSWORD", "CANARY-shell"), ("PGHOST", "x"), ("PGHOSTADDR", "::1"),
-     ("PGSERVICEFILE", "/elsewhere"), ("PGPASSFILE", "/elsewhere")],
-)  # fmt: skip
-def test_the_environment(desk: Desk, name: str, value: str) -> None:
-    """A variable by which programs read something else is named, with how to be rid of it."""
-    desk.patch.setenv(name, value)
-    ((title, advice),) = bad(desk, "--offline").items()
-    assert title.startswith(name)
-    assert f"unset {name}" in advice
-
-
-def test_variables_that_agree(desk: Desk) -> None:
-    """A variable that names the very file that is kept is right, by whatever way it names it."""
+    One that names the very file that is kept is right, by whatever way it names it.
+    """
     (desk.folder / "link").symlink_to(desk.folder / "pgpass")
     desk.patch.setenv("PGPASSFILE", str(desk.folder / "link"))
-    desk.patch.setenv("PGSERVICEFILE", str(desk.folder / "pg_service.conf"))
     assert bad(desk, "--offline") == {}
+    wrong = {"PGPASSWORD": "CANARY-shell", "PGHOSTADDR": "::1", "PGSERVICEFILE": "/elsewhere"}
+    for name, value in wrong.items():
+        desk.patch.setenv(name, value)
+    found = bad(desk, "--offline")
+    assert {title.partition(" ")[0] for title in found} == set(wrong)
+    assert all(f"unset {title.partition(' ')[0]}" in advice for title, advice in found.items())
 
 
 def test_pgadmin(desk: Desk) -> None:
@@ -271,23 +251,20 @@ def test_pgadmin(desk: Desk) -> None:
 
 
 def test_pgadmin_astray(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A running pgAdmin that its environment leads elsewhere is bad."""
+    """One that was never started is a note; one that its environment leads elsewhere is bad."""
     from pgherald.watch.pgadmin_process import Astray
 
-    astray = Astray("PGHOST", "pgAdmin runs with PGHOST", "Unset it.")
-    monkeypatch.setattr("pgherald.doctor.pgadmin.look", lambda _: [astray])
-    assert bad(desk, "--offline") == {"pgAdmin runs with PGHOST": "Unset it."}
-
-
-def test_pgadmin_never_started(desk: Desk) -> None:
-    """A pgAdmin that was never started is worth a note, and no more."""
     (desk.folder / "pgadmin4.db").unlink()
-    assert bad(desk, "--offline") == {}
+    astray = Astray("PGHOST", "pgAdmin runs with PGHOST", "Unset it.")
+    monkeypatch.setattr("pgherald.doctor.clients.look", lambda _: [astray])
+    assert bad(desk, "--offline") == {"pgAdmin runs with PGHOST": "Unset it."}
     assert "has not been started yet" in doctor(desk, "--offline").out
 
 
-def test_the_daemon(desk: Desk) -> None:
+def test_the_daemon(desk: Desk, programs: StandIns) -> None:
     """A daemon that does not run is bad; where it is installed, the log says why."""
+    programs.put("loginctl", {"show-user": Answer(out="Linger=no\n")})
+    assert "pgherald service install --linger" in doctor(desk).out
     assert "pgherald service logs" in bad(desk, runs=False)["The daemon does not run"]
     assert desk.run("service", "uninstall").code == 0
     assert bad(desk, runs=False)["The daemon does not run"] == "Run: pgherald service install"
@@ -299,21 +276,6 @@ def test_a_machine_without_a_service_manager(desk: Desk) -> None:
     desk.patch.setenv("PATH", "/nowhere")
     assert bad(desk, "--offline") == {}
     assert bad(desk, "--offline", runs=False) == {"The daemon does not run": "Run: pgherald run"}
-
-
-def test_lingering(desk: Desk, programs: StandIns) -> None:
-    """That the daemon stops when one logs out is worth a note, with how to change it."""
-    programs.put("loginctl", {"show-user": Answer(out="Linger=no\n")})
-    assert "pgherald service install --linger" in doctor(desk).out
-
-
-def test_troubles_of_the_daemon(desk: Desk) -> None:
-    """What the daemon found not to work is told as well, with since when."""
-    desk.world.tokens[0].revoked = True
-    assert desk.run("check").code == 1
-    assert any(
-        "Heroku does not accept the token (since " in title for title in bad(desk, "--offline")
-    )
 
 
 def test_notices(desk: Desk) -> None:
@@ -358,7 +320,7 @@ async def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unpacked(path: Path) -> dict[str, str]:
     with tarfile.open(path) as tar:
-        assert all(member.uname == "" for member in tar)
+        assert all((member.uname, member.mode, member.uid) == ("", 0o600, 0) for member in tar)
         return {
             Path(member.name).name: tar.extractfile(member).read().decode()  # type: ignore[union-attr]  # only files
             for member in tar
@@ -385,14 +347,6 @@ def test_the_report(desk: Desk) -> None:
     again = doctor(desk, "--bundle", str(report))
     assert again.code == 1
     assert str(report) in again.err
-
-
-def test_a_report_without_a_name(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a file's name the report gets one with the time in it, where the person is."""
-    monkeypatch.chdir(desk.folder)
-    assert doctor(desk, "--offline", "--bundle").code == 0
-    (report,) = desk.folder.glob("pgherald-report-*.tar.gz")
-    assert "about.json" in unpacked(report)
 
 
 def test_the_report_tells_nothing(desk: Desk, home: Path, programs: StandIns) -> None:
@@ -437,19 +391,14 @@ def test_a_report_of_a_new_household(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_report_of_a_damaged_state(desk: Desk) -> None:
-    """When the state file cannot be read, a report is needed most: it is made, and says so."""
+    """When the state file cannot be read, a report is needed most: it is made, and says so.
+
+    Without a file's name it gets one with the time in it, where the person is.
+    """
+    desk.patch.chdir(desk.folder)
     (desk.folder / "state" / "state.db").write_bytes(b"no database at all, but long enough" * 9)
-    result = doctor(desk, "--offline", "--bundle", str(desk.folder / "r.tgz"))
-    assert result.code == 1
-    held = unpacked(desk.folder / "r.tgz")
+    assert doctor(desk, "--offline", "--bundle").code == 1
+    (report,) = desk.folder.glob("pgherald-report-*.tar.gz")
+    held = unpacked(report)
     assert '"bad"' in held["doctor.json"]
     assert json.loads(held["history.json"]) == []
-
-
-def test_an_archive_can_be_made_again() -> None:
-    """What is in the archive is all that decides about its names, owners and times."""
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    made = [bundle.Part("a.txt", "a", b"a")]
-    with tarfile.open(fileobj=io.BytesIO(bundle.archive(made, at + timedelta(0)))) as tar:
-        (member,) = tar.getmembers()
-    assert (member.name, member.mode, member.uid) == ("pgherald-report/a.txt", 0o600, 0)

@@ -32,7 +32,7 @@ from pgherald.cli.service import manager_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor import bundle
 from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_json
-from pgherald.doctor.patient import Patient
+from pgherald.doctor.context import Context
 from pgherald.service.steps import Programs
 
 #: Seconds after which a person wants to know what takes so long.
@@ -68,21 +68,21 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
     configuration is wrong, which is all that is told then.
     """
     config = invocation.load()
-    patient = Patient(
+    context = Context(
         config,
         invocation.outside(),
         manager_of(invocation, config),
         Programs(invocation.env),
         offline=offline,
     )
-    examined = asyncio.run(_examine(patient.checks()))
+    examined = asyncio.run(_examine(context.checks()))
     well = not any(f.verdict is Verdict.BAD for each in examined for f in each.findings)
     if as_json:
         emit_json({"ok": well, "findings": findings_json(examined)})
     else:
         _show(examined)
     if into is not None:
-        _write(patient, examined, Path(into) if into else None, quiet=as_json)
+        _write(context, examined, Path(into) if into else None, quiet=as_json)
     return EXIT_OK if well else EXIT_TROUBLE
 
 
@@ -144,15 +144,15 @@ def _show(examined: Sequence[Examined]) -> None:
 
 
 def _write(
-    patient: Patient, examined: Sequence[Examined], path: Path | None, *, quiet: bool
+    context: Context, examined: Sequence[Examined], path: Path | None, *, quiet: bool
 ) -> None:
     now = datetime.now().astimezone()
-    made = bundle.parts(patient, examined)
+    made = bundle.parts(context, examined)
     path = path or Path(now.strftime(_UNNAMED))
     # With --json, stdout is for scripts.
     click.echo("", err=quiet)
     click.echo("The report holds:", err=quiet)
     for part in made:
         click.echo(f"  {part.name.ljust(18)}  {part.what}", err=quiet)
-    files_of(patient.config).write_new_private(path.absolute(), bundle.archive(made, now))
+    files_of(context.config).write_new_private(path.absolute(), bundle.archive(made, now))
     click.echo(f"It is here, and nowhere else: {path.absolute()}", err=quiet)

@@ -1,11 +1,11 @@
 """Finds out what is wrong, and how to mend it. Changes nothing.
 
 checks
-    What a check is, and how all of them are run: at once, each with a time limit.
-patient
-    What is looked at, and in which order.
-account, files, environment, pgadmin, logins, daemon
+    A check and its findings; runs all of them at once, each with a time limit.
+context
+    The list of checks.
+heroku, clients, machine
     One area each: small functions that give findings.
-redact, bundle
-    A report of a bug, without anything that tells who or where somebody is.
+bundle
+    A report of a bug, without anything that shows who or where somebody is.
 """

@@ -1,6 +1,9 @@
-"""A redacted archive for a report of a bug: what is in it, and nothing of whose it is.
+"""A redacted archive for a report of a bug, which does not show whose it is.
 
-Of the clients' files only size and mode are in it, never their content.
+Of the clients' files only size and mode are in it, never their content. Redaction works twice
+over: words that are known (apps, hosts, users, databases, the person's own names) each become a
+word with a number, the same one everywhere, so that a report can still be followed; and whatever
+looks like an address, a path or a token goes, known or not.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ import importlib.metadata
 import io
 import json
 import platform
+import re
 import socket
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,16 +27,19 @@ import pgherald
 from pgherald.config import Config
 from pgherald.config.places import program_version
 from pgherald.daemon.status import Status, as_json, status_of
+from pgherald.daemon.wiring import files_of
 from pgherald.doctor.checks import Examined, findings_json
-from pgherald.doctor.files import mode_of
-from pgherald.doctor.patient import Patient
-from pgherald.doctor.pgadmin import version
-from pgherald.doctor.redact import Redactor
+from pgherald.doctor.clients import version
+from pgherald.doctor.context import Context
+from pgherald.doctor.machine import mode_of
 from pgherald.errors import ClientError, MissingTool, ServiceError, StoreError
-from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
+from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
+
+#: What a configuration asks of a login.
+_DEMANDS: Final = ("probe", "sslmode", "require_auth")
 
 #: Rotations, and lines of the log.
 _HISTORY: Final = 100
@@ -50,6 +57,34 @@ _VARIABLES: Final = (
     *("SSL_CERT_DIR", "PGPASSWORD", "PGHOST", "PGHOSTADDR", "PGSERVICEFILE", "PGPASSFILE"),
     *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "PGHERALD_CONFIG", "PGHERALD_STATE_DIR"),
 )
+
+#: Words of our own, and others that tell nothing.
+_HARMLESS: Final = frozenset(
+    {"*", "default", "heroku", "database", "auto", "postgres", "localhost", "pgherald"}
+)
+
+#: Shorter words are replaced only where they stand alone.
+_SHORT: Final = 4
+
+#: A dotted name with such an end, or such a beginning, is a file's or a module's.
+_FILES: Final = (
+    "toml", "db", "json", "conf", "py", "log", "service", "txt", "lock", "xml", "plist",
+)  # fmt: skip
+_MODULES: Final = ("pgherald.", "heroku.com", "api.heroku.com")
+
+_PATTERNS: Final = (
+    (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+"), "<url>"),
+    (re.compile(r"[^\s@'\"<(,;]+@[^\s@'\">),;]+"), "<address>"),
+    (re.compile(r"HRKU-[\w-]+"), "<token>"),
+    (re.compile(r"(?<![\w-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "<id>"),
+    (re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"), "<ip>"),
+    (re.compile(r"\[?(?:[0-9a-fA-F]{0,4}:){3,}[0-9a-fA-F]{0,4}\]?"), "<ip>"),
+    (re.compile(r"(?<![\w/~<])~[/\\][^\s'\":,;)]+"), "<path>"),
+    (re.compile(r"(?<![\w/~<.])/[^\s'\":,;)]+"), "<path>"),
+    (re.compile(r"(?<!\w)[A-Za-z]:\\[^\s'\":,;)]+"), "<path>"),
+    (re.compile(r"(?<![\w-])[A-Za-z0-9+_=-]{32,}(?![\w-])"), "<long word>"),
+)
+_DOTTED: Final = re.compile(r"(?<![\w.-])(?:[A-Za-z0-9_-]+\.)+[A-Za-z]{2,}(?![\w-])")
 
 _INTRODUCTION: Final = """\
 A report made by `pgherald doctor --bundle`.
@@ -75,22 +110,19 @@ class Part:
     content: bytes
 
 
-def parts(patient: Patient, examined: Sequence[Examined]) -> list[Part]:
+def parts(context: Context, examined: Sequence[Examined]) -> list[Part]:
     """Everything that goes into the archive. Blocks; starts the service manager's program."""
-    config = patient.config
+    config = context.config
     status, history = _remembered(config)
-    clients = patient.clients()
-    files = Files(config.state_dir / "locks")
-    known = [*_configured(config), *_machine(), *_held(files, clients)]
-    for state in status.databases:
-        known += [("app", state.key.app), ("database", state.label)]
-        known += [("attachment", state.key.attachment)]
-    known += [("database", record.label) for record in history]
-    known += [("app", record.rotation.key.app) for record in history]
-    redactor = Redactor(known, _paths(config), patient.outside.home)
+    clients = context.clients()
+    known = list(_known(context, clients))
+    shown = [(state.key, state.label) for state in status.databases]
+    for key, label in [*shown, *((record.rotation.key, record.label) for record in history)]:
+        known += [*_key_words(key), ("database", label)]
+    redactor = Redactor(known, _paths(config), context.outside.home)
     running = daemon_runs(config.state_dir)
     documents: list[tuple[str, str, Any]] = [
-        ("about.json", "versions and platform", _about(patient)),
+        ("about.json", "versions and platform", _about(context)),
         ("configuration.json", "the configuration, without names", _configuration(config)),
         ("doctor.json", "what pgherald doctor found", findings_json(examined)),
         ("status.json", "what pgherald status says", as_json(config, status, running=running)),
@@ -103,7 +135,7 @@ def parts(patient: Patient, examined: Sequence[Examined]) -> list[Part]:
         plain = json.loads(json.dumps(value, default=str))
         text = json.dumps(redactor.value(plain), indent=2, ensure_ascii=False)
         made.append(Part(name, what, f"{text}\n".encode()))
-    if log := _log(patient):
+    if log := _log(context):
         redacted = "\n".join(map(redactor.text, log))
         made.append(Part("log.txt", f"the last {_LINES} lines of the log", redacted.encode()))
     return made
@@ -132,50 +164,38 @@ def _remembered(config: Config) -> tuple[Status, list[Record]]:
     return status_of(config, None), []
 
 
-def _configured(config: Config) -> Iterator[tuple[str, str]]:
+def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, str]]:
+    """Words that show whose it is; passwords have no way into any text."""
+    config, files = context.config, files_of(context.config)
     for database in config.databases:
-        yield "app", database.key.app
-        yield "attachment", database.key.attachment
+        yield from _key_words(database.key)
         yield "database", database.name
-        yield "group", database.group
-        yield "service", database.service
+        yield from _fields(database, "group", "service").items()
     for account in config.accounts:
         yield "account", account.name
         yield "source", account.token.argument
     for rule in config.discover:
         yield from (("pattern", text) for text in (*rule.include, *rule.exclude))
         yield from (("attachment", text) for text in rule.attachments)
-        yield "team", rule.team or ""
-        yield "group", rule.group
-    for client in config.clients:
-        yield "user", client.user or ""
-        yield "passfile", client.passfile or ""
-        yield "label", client.label
-
-
-def _machine() -> Iterator[tuple[str, str]]:
+        yield from _fields(rule, "team", "group").items()
+    for setting in config.clients:
+        yield from _fields(setting, "user", "passfile", "label").items()
     yield "machine", socket.gethostname()
     yield "machine", socket.gethostname().partition(".")[0]
     with contextlib.suppress(OSError, KeyError):  # an account without a name
         yield "person", getpass.getuser()
     yield "person", Path.home().name
-
-
-def _held(files: Files, clients: Sequence[Client]) -> Iterator[tuple[str, str]]:
-    """What the clients hold; passwords have no way into any text."""
     for client in clients:
-        try:
-            held = client.editor.read(client.read(files).content)
-        except ClientError:
-            continue
-        for key, entry in held.items():
-            yield "app", key.app
-            yield "account", key.account
-            yield "attachment", key.attachment
-            yield "host", entry.host or ""
-            yield "user", entry.user or ""
-            yield "dbname", entry.dbname or ""
-            yield "service", entry.service or ""
+        with contextlib.suppress(ClientError):
+            for key, entry in client.editor.read(client.read(files).content).items():
+                yield from _key_words(key)
+                yield "account", key.account
+                yield from _fields(entry, "host", "user", "dbname", "service").items()
+
+
+def _key_words(key: DatabaseKey) -> Iterator[tuple[str, str]]:
+    yield "app", key.app
+    yield "attachment", key.attachment
 
 
 def _paths(config: Config) -> dict[str, Path]:
@@ -186,42 +206,30 @@ def _paths(config: Config) -> dict[str, Path]:
     return named
 
 
-def _about(patient: Patient) -> dict[str, object]:
-    packages: dict[str, str | None] = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            packages[name] = None
-    program = program_version(patient.outside.env, patient.platform)
+def _about(context: Context) -> dict[str, object]:
+    there = {str(each.name).lower(): each.version for each in importlib.metadata.distributions()}
+    program = program_version(context.outside.env, context.platform)
     return {
         "pgherald": pgherald.__version__,
         "python": platform.python_version(),
         "system": platform.system(),
         "release": platform.release(),
         "machine": platform.machine(),
-        "packages": packages,
+        "packages": {name: there.get(name) for name in _PACKAGES},
         "pgadmin": None if program is None else version(program),
-        "service_manager": patient.manager.name,
-        "variables": [name for name in _VARIABLES if patient.outside.env.get(name)],
+        "service_manager": context.manager.name,
+        "variables": [name for name in _VARIABLES if context.outside.env.get(name)],
     }
 
 
 def _configuration(config: Config) -> dict[str, object]:
     """The configuration, field by field: what is not named here stays out."""
     return {
-        "poll_interval": config.poll_interval,
-        "log_level": config.log_level,
+        **_fields(config, "poll_interval", "log_level"),
         "accounts": [{"name": a.name, "token": str(a.token.kind)} for a in config.accounts],
         "databases": [
-            {
-                "key": str(database.key),
-                "service": database.service,
-                "probe": database.probe,
-                "sslmode": database.sslmode,
-                "require_auth": database.require_auth,
-            }
-            for database in config.databases
+            {"key": str(each.key), "service": each.service, **_fields(each, *_DEMANDS)}
+            for each in config.databases
         ],
         "discover": [
             {
@@ -229,9 +237,7 @@ def _configuration(config: Config) -> dict[str, object]:
                 "exclude": len(rule.exclude),
                 "team": rule.team is not None,
                 "attachments": len(rule.attachments),
-                "probe": rule.probe,
-                "sslmode": rule.sslmode,
-                "require_auth": rule.require_auth,
+                **_fields(rule, *_DEMANDS),
             }
             for rule in config.discover
         ],
@@ -254,15 +260,12 @@ def _configuration(config: Config) -> dict[str, object]:
 
 def _rotation(record: Record) -> Mapping[str, object]:
     rotation = record.rotation
-    return {
-        "key": str(rotation.key),
-        "changed": rotation.changed,
-        "seen_at": rotation.seen_at,
-        "proven_at": rotation.proven_at,
-        "written_at": rotation.written_at,
-        "release": rotation.release,
-        "clients": record.clients,
-    }
+    told = _fields(rotation, "changed", "seen_at", "proven_at", "written_at", "release")
+    return {"key": str(rotation.key), **told, "clients": record.clients}
+
+
+def _fields(item: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in names}
 
 
 def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]:
@@ -280,10 +283,66 @@ def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]
     return found
 
 
-def _log(patient: Patient) -> list[str]:
+def _log(context: Context) -> list[str]:
     """The last lines of the daemon's log, where the service manager keeps one."""
     try:
-        ended = patient.programs.run(patient.manager.logs(_LINES, follow=False))
+        ended = context.programs.run(context.manager.logs(_LINES, follow=False))
     except (MissingTool, ServiceError):
         return []
     return ended.out.splitlines() if ended.code == 0 else []
+
+
+class Redactor:
+    """Redacts texts, and whatever holds texts.
+
+    Args:
+        words: what is known, each with its kind, such as `("app", "shop-production")`.
+        paths: files that are known, each with what to call it.
+        home: the home folder.
+    """
+
+    def __init__(
+        self, words: Iterable[tuple[str, str | None]], paths: Mapping[str, Path], home: Path
+    ) -> None:
+        self._names: dict[str, str] = {str(path): f"<{name}>" for name, path in paths.items()}
+        self._names.setdefault(str(home), "~")
+        counts: dict[str, int] = {}
+        for kind, word in words:
+            if not word or word.casefold() in _HARMLESS or word in self._names:
+                continue
+            counts[kind] = counts.get(kind, 0) + 1
+            self._names[word] = f"{kind}-{counts[kind]}"
+        self._folded = {word.casefold(): name for word, name in self._names.items()}
+        # The longest first: an app's name may be the beginning of another's.
+        ordered = sorted(self._names, key=len, reverse=True)
+        parts = [_pattern(word) for word in ordered]
+        self._words = re.compile("|".join(parts), re.IGNORECASE) if parts else None
+
+    def text(self, text: str) -> str:
+        """The text without anything that tells."""
+        if self._words is not None:
+            text = self._words.sub(lambda found: self._folded[found[0].casefold()], text)
+        for pattern, name in _PATTERNS:
+            text = pattern.sub(name, text)
+        return _DOTTED.sub(_unless_file, text)
+
+    def value(self, value: Any) -> Any:
+        """A JSON value with every text in it redacted; its keys are ours, and stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {key: self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+
+def _pattern(word: str) -> str:
+    quoted = re.escape(word)
+    return quoted if len(word) >= _SHORT else rf"(?<!\w){quoted}(?!\w)"
+
+
+def _unless_file(found: re.Match[str]) -> str:
+    name = found[0]
+    known = name.rpartition(".")[2] in _FILES or name.startswith(_MODULES)
+    return name if known else "<host>"

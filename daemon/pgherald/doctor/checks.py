@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from pgherald.aio import in_thread
-from pgherald.errors import PgheraldError, safe_text
+from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed, safe_text
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT
 
 #: Seconds that a check may take, unless it says otherwise.
 TIME_LIMIT: Final = 10.0
+
+#: Kinds of errors whose title names the database.
+_NAMES_DATABASE: Final = (ProbeFailed.__name__, NotYetProven.__name__)
 
 
 class Verdict(enum.StrEnum):
@@ -64,6 +68,21 @@ def bad(title: str, advice: str) -> Finding:
 def trouble(error: PgheraldError, prefix: str = "") -> Finding:
     """An error as a finding."""
     return bad(prefix + error.title, error.advice)
+
+
+def prefix_of(subject: str, label: str = "", kind: str = "") -> str:
+    """Begins a title with whom it concerns, where the error does not say so by itself.
+
+    Args:
+        subject: as in `pgherald.model.News`.
+        label: what a person calls it.
+        kind: the error's kind.
+    """
+    about, _, key = subject.partition(":")
+    if about in (*ACCOUNT_KINDS, "discovery"):
+        return "" if key == DEFAULT_ACCOUNT else f"Heroku account {key}: "
+    named = about not in ("database", "fit", "client") or kind in _NAMES_DATABASE
+    return "" if named or not label else f"{label}: "
 
 
 Found = Iterable[Finding]
@@ -138,18 +157,15 @@ async def _run(check: Check) -> tuple[Finding, ...]:
             look = cast("Callable[[], Found]", check.look)
             return tuple(await in_thread(lambda: list(look())))
     except TimeoutError:
-        return (
-            bad(
-                f"{check.area}, {check.name}: no end after {check.limit:g} seconds",
-                "Something hangs there: the network, a network folder, or another program.",
-            ),
+        found = bad(
+            f"{check.area}, {check.name}: no end after {check.limit:g} seconds",
+            "Something hangs there: the network, a network folder, or another program.",
         )
     except PgheraldError as exc:
-        return (trouble(exc),)
+        found = trouble(exc)
     except Exception as exc:  # noqa: BLE001 – one check that stumbles stops no other
-        return (
-            bad(
-                f"{check.area}, {check.name}: could not be looked at ({safe_text(exc)})",
-                "Please report this: `pgherald doctor --bundle` makes the report.",
-            ),
+        found = bad(
+            f"{check.area}, {check.name}: could not be looked at ({safe_text(exc)})",
+            "Please report this: `pgherald doctor --bundle` makes the report.",
         )
+    return (found,)

@@ -1,22 +1,31 @@
-"""Heroku: the way there, the token, the clock."""
+"""Heroku and the logins it shows: the way there, the token, the clock, each database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pgherald.aio import in_thread
+from pgherald.config import Config
 from pgherald.config.settings import Account
+from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note, trouble
+from pgherald.doctor.checks import Finding, bad, good, note, prefix_of, trouble
+from pgherald.doctor.clients import current
 from pgherald.errors import PgheraldError
+from pgherald.files import Files
 from pgherald.heroku import way
 from pgherald.heroku.expiry import SOON
 from pgherald.heroku.getter import Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
 from pgherald.heroku.visit import ENOUGH, Visit, visit
-from pgherald.model import DEFAULT_ACCOUNT
+from pgherald.model import Entry, ProbePolicy
+from pgherald.sync.plan import Client, Plan, make_plan
+from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.verification import trials, verify
 
 #: A clock that is further off misleads: about what was when, and about certificates.
 _CLOCK: Final = timedelta(minutes=1)
@@ -62,7 +71,7 @@ def route(outside: Outside) -> Iterator[Finding]:
 
 async def token(account: Account, outside: Outside, platform: str) -> list[Finding]:
     """Whether Heroku answers, and what the token may do, and for how long."""
-    prefix = "" if account.name == DEFAULT_ACCOUNT else f"Heroku account {account.name}: "
+    prefix = prefix_of(f"account:{account.name}")
     host = HerokuHost.from_env(outside.env)
     source = token_source(
         account.token.kind, account.token.argument, host, outside.env, outside.home
@@ -130,3 +139,33 @@ def clock(found: Visit, platform: str) -> Iterator[Finding]:
         f"The clock is {seconds} seconds {'ahead' if found.ahead > timedelta() else 'behind'}",
         _SET_CLOCK.get(platform, "Run: sudo timedatectl set-ntp true"),
     )
+
+
+async def logins(
+    config: Config, outside: Outside, files: Files, clients: Sequence[Client]
+) -> list[Finding]:
+    """Ask Heroku about every database, try every login, and compare every client."""
+    looked = await look(config, outside, counts=False)
+    prober = outside.prober or PostgresProber(outside.clock)
+    plan = await in_thread(lambda: make_plan(files, clients, looked.entries))
+    probed = await asyncio.gather(*(_connects(entry, plan, prober) for entry in looked.entries))
+    return [*_failures(config, looked), *probed, *current(plan, looked)]
+
+
+def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
+    names = {f"database:{d.key}": d.name for d in config.databases}
+    for subject, error in looked.failures.items():
+        yield trouble(error, prefix_of(subject, names.get(subject, ""), error.kind))
+    if not looked.entries and not looked.failures:
+        yield note("Heroku shows no database that fits the [[discover]] rules")
+
+
+async def _connects(entry: Entry, plan: Plan, prober: Prober) -> Finding:
+    name = entry.database.name
+    if entry.database.probe is ProbePolicy.OFF:
+        return note(f"{name} is never tried", 'The configuration says so: probe = "off"')
+    proof = await verify(prober, trials(entry, plan.holders.get(entry.key, ())))
+    if proof.works:
+        return good(f"{name}: Heroku shows its login, and it connects")
+    error = proof.error(name)
+    return bad(error.title, error.advice or "Wait a moment, and run pgherald doctor again.")

@@ -1,0 +1,168 @@
+"""The clients: their files and pgAdmin's servers, and what leads them elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from pgherald.clients.pgadmin import PgAdmin
+from pgherald.clients.pgadmin_picture import Picture, opened
+from pgherald.clients.pgadmin_row import shown
+from pgherald.clients.pgadmin_whose import passed_over, seen
+from pgherald.config import ClientSetting
+from pgherald.daemon.look import Looked
+from pgherald.daemon.surroundings import look
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
+from pgherald.errors import ClientError
+from pgherald.files import Files
+from pgherald.sync.plan import Client, Plan, in_words
+
+#: Variables that beat what the files say (libpq: "Environment Variables"), and how.
+_BEATS: Final = {
+    "PGPASSWORD": "beats every password in pgpass",
+    "PGHOST": "leads a pgAdmin that is started here to another host",
+    "PGHOSTADDR": "leads programs that are started here to another address",
+}
+
+#: Variables that name a file, by the kind of client that is that file.
+_NAMES: Final = {"PGSERVICEFILE": "service_file", "PGPASSFILE": "pgpass"}
+
+_CHECK: Final = "Run: pgherald check"
+
+
+def text_file(what: Client, files: Files) -> Iterator[Finding]:
+    """One client that is a text file."""
+    try:
+        snapshot = what.read(files)
+        what.editor.read(snapshot.content)
+    except ClientError as exc:
+        yield _unreadable(what, exc)
+        return
+    if snapshot.content is None:
+        yield bad(f"{what.label} is not written yet: {what.path}", _CHECK)
+        return
+    if not os.access(snapshot.target.parent, os.W_OK):
+        folder = snapshot.target.parent
+        yield bad(
+            f"{what.label}: its folder may not be written: {folder}", f"Run: ls -ld '{folder}'"
+        )
+    elif what.editor.private and snapshot.loose:
+        yield bad(
+            f"{what.label}: others can read its passwords: {snapshot.target}",
+            f"Run: chmod 600 '{snapshot.target}'",
+        )
+    else:
+        yield good(f"{what.label}: {what.path}")
+
+
+def servers(client: Client, program: int | None) -> Iterator[Finding]:
+    """One configuration database, and pgherald's servers in it.
+
+    Args:
+        client: which one.
+        program: version of the installed pgAdmin, as its APP_VERSION_INT, if known.
+    """
+    assert client.rows is not None  # its logins are in a database
+    assert isinstance(client.editor, PgAdmin)
+    try:
+        snapshot = client.rows.read(client.path)
+        if snapshot.content is None:
+            yield note(
+                f"{client.label} has not been started yet: there is no {client.path}",
+                f"Start it once. {_CHECK}",
+            )
+            return
+        picture = opened(snapshot.content, client.editor.user)
+    except ClientError as exc:
+        yield _unreadable(client, exc)
+        return
+    release = f" {version(program)}" if program is not None else ""
+    if client.editor.rows == "service" and (broken := picture.broken_for_services):
+        yield bad(
+            f"In pgAdmin {broken} a server cannot name a service",
+            "Update pgAdmin to the newest release, and start it once.",
+        )
+    if not os.access(snapshot.target, os.W_OK) or not os.access(snapshot.target.parent, os.W_OK):
+        yield bad(
+            f"{client.label}: its database may not be written: {snapshot.target}",
+            f"Run: ls -ld '{snapshot.target}' '{snapshot.target.parent}'",
+        )
+    yield from _rows(client.editor, picture, f"{client.label}{release}")
+
+
+def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
+    there, gone = 0, []
+    for key, known in seen(editor.form, picture).items():
+        rows = [row for row in known if not row.gone]
+        there += len(rows)
+        if known and not rows:
+            gone.append(key)
+    if there:
+        yield good(f"{label} has {there} server{'s' * (there != 1)} of pgherald's")
+    elif not gone:
+        yield bad(f"{label} has no server of pgherald's yet", _CHECK)
+    for number, way in passed_over(editor.form, picture):
+        name = shown(picture.servers[number]["name"])
+        why = "is not pgherald's" if way is None else way
+        yield note(
+            f"Server {name} names the service {picture.servers[number]['service']!r} and {why}: "
+            "it is left as it is",
+            "It is yours. To be rid of this note give it another service, or delete it.",
+        )
+    for key in gone:
+        yield note(
+            f"{label}: the server of {key} was deleted, and stays so",
+            "To have it back: pgherald check --recreate",
+        )
+
+
+def surroundings(clients: Sequence[Client]) -> Iterator[Finding]:
+    """What a running pgAdmin was started with."""
+    found = look(clients)
+    for each in found:
+        yield bad(each.title, each.advice)
+    if not found:
+        yield good("Nothing leads a running pgAdmin astray")
+
+
+def version(number: int) -> str:
+    """`9.18` for 91800."""
+    return f"{number // 10000}.{number // 100 % 100}"
+
+
+def _unreadable(client: Client, error: ClientError) -> Finding:
+    return trouble(error if error.path else error.at(client.path), f"{client.label}: ")
+
+
+def current(plan: Plan, looked: Looked) -> Iterator[Finding]:
+    """Whether every client holds what Heroku shows. Files that cannot be read are told elsewhere."""
+    for file in plan.files:
+        if file.edit.changes:
+            what = ", ".join(in_words(change) for change in file.edit.changes)
+            yield bad(f"{file.client.label} is behind: {what}", _CHECK)
+        elif not file.absent and looked.entries:
+            yield good(f"{file.client.label} holds what Heroku shows")
+        for warning in file.edit.warnings:
+            yield note(f"{file.client.label}: {warning}")
+    for client, key, error in plan.refused:
+        yield bad(f"{client.label} cannot hold the login of {key}: {error.reason}", error.advice)
+
+
+def variables(env: Mapping[str, str], clients: Sequence[ClientSetting]) -> Iterator[Finding]:
+    """Variables by which programs that are started here read something else."""
+    fine = True
+    for name, how in _BEATS.items():
+        if env.get(name):
+            fine = False
+            yield bad(f"{name} is set here, which {how}", f"Run: unset {name}")
+    for name, kind in _NAMES.items():
+        kept = {os.path.realpath(client.path) for client in clients if client.kind == kind}
+        if env.get(name) and kept and os.path.realpath(env[name]) not in kept:
+            fine = False
+            yield bad(
+                f"{name} names another file than the one that is kept up to date",
+                f'Run: unset {name}, or write into [clients.{kind}]: path = "{env[name]}"',
+            )
+    if fine:
+        yield good("No variable of the environment contradicts the clients")
