@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import sys
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from pgherald.clock import SystemClock
 from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
-from pgherald.notify.fallback import InTurn, NotifySend, Terminals
+from pgherald.notify.fallback import InTurn, Terminals
 
 NOTICE = Notice("Heroku rotated Shop", "psql is up to date.\nAll \x1b[31mwell\x07.")
 
@@ -135,28 +134,8 @@ async def test_without_who(tmp_path: Path) -> None:
     assert (await silent.show(NOTICE)).why == "`who` does not answer"
 
 
-async def test_notify_send(tmp_path: Path) -> None:
-    """Libnotify's program gets urgency and texts, and no text of ours is taken for an option."""
-    program = tmp_path / "notify-send"
-    program.write_text(
-        f"#!{sys.executable}\nimport os, sys\n"
-        f"open({str(tmp_path / 'called')!r}, 'w').write(repr((sys.argv[1:], sorted(os.environ))))\n"
-    )
-    program.chmod(0o755)
-    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DISPLAY": ":7", "HEROKU_API_KEY": "CANARY"}
-    desktop = NotifySend(SystemClock(), environ=environ)
-    assert (await desktop.show(Notice("--x", "-y", Urgency.CRITICAL))).shown
-    called = (tmp_path / "called").read_text()
-    assert "['--app-name=pgherald', '--urgency=critical', '--', '--x', '-y']" in called
-    assert "DISPLAY" in called
-    assert "HEROKU_API_KEY" not in called
-    assert not (await desktop.show(Notice("x", passing=True))).shown
-
-
 class Scripted(Backend):
     """A place that shows notices, or says why not."""
-
-    too_slow = "it does not answer"
 
     def __init__(self, name: str, why: str = "") -> None:
         super().__init__(SystemClock())

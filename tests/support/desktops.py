@@ -18,7 +18,7 @@ class FakeDesktop:
         self.why = ""
         self.elsewhere = False
         self.shown: list[str] = []
-        self.in_place = True
+        self.in_place = backend != "chat"
         self.closed = False
         self.before: Callable[[], None] = lambda: None
 

@@ -1,18 +1,18 @@
-"""From news to notices: gathering, logging, receipts."""
+"""From news to notices: gathering, logging, receipts, levels, quiet hours."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import logging
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from pgherald.config.settings import Level
+from pgherald.config.settings import Level, QuietHours
 from pgherald.model import News, NewsKind
-from pgherald.notify.desktop import Receipt
-from pgherald.notify.tell import Teller
+from pgherald.notify.tell import Teller, from_text, to_text, wanted
 from support.desktops import FakeDesktop
 from support.fake_clock import START, FakeClock, settle
 
@@ -42,13 +42,13 @@ async def test_forty_become_one(clock: FakeClock, desktop: FakeDesktop) -> None:
     """News of one moment is gathered, however many pieces it comes in."""
     teller = Teller(desktop, None, clock, log)
     for n in range(20):
-        await teller.tell([rotated(f"a{n}")])
+        teller.post(rotated(f"a{n}"))
     await clock.advance(0.4)
-    await teller.tell([rotated(f"b{n}") for n in range(20)])
+    for n in range(20):
+        teller.post(rotated(f"b{n}"))
     assert desktop.shown == []
     await clock.advance(0.2)
     assert desktop.shown == ["Heroku rotated 40 databases"]
-    assert teller.last_receipt == Receipt(True, "fake", "", START + timedelta(seconds=0.5))
 
 
 async def test_what_comes_while_showing_is_shown_next(
@@ -57,12 +57,12 @@ async def test_what_comes_while_showing_is_shown_next(
     """News that arrives while a notice is being shown is gathered for the next one."""
     desktop.takes = 3.0
     teller = Teller(desktop, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await clock.advance(1)
-    await teller.tell([rotated("B")])
+    teller.post(rotated("B"))
     await clock.advance(10)
     assert desktop.shown == ["Heroku rotated A", "Heroku rotated B"]
-    await teller.tell([rotated("C")])
+    teller.post(rotated("C"))
     await clock.advance(10)
     assert desktop.shown[-1] == "Heroku rotated C"
 
@@ -72,7 +72,7 @@ async def test_the_log_has_it_at_once(
 ) -> None:
     """Each piece of news is in the log before anything is shown, a trouble as a warning."""
     teller = Teller(desktop, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     teller.post(News(NewsKind.TROUBLE, "account:x", START, "x", title="No token"))
     assert [(r.levelname, r.message) for r in caplog.records] == [
         ("INFO", "Heroku rotated A: psql is up to date."),
@@ -88,7 +88,7 @@ async def test_complains_once_per_reason(
     teller = Teller(desktop, None, clock, log)
     for why in ("no session bus", "no session bus", "no notification server", "", ""):
         desktop.why = why
-        await teller.tell([rotated("A")])
+        teller.post(rotated("A"))
         await clock.advance(1)
     told = [r.message for r in caplog.records if "rotated" not in r.message]
     assert told == [
@@ -104,30 +104,32 @@ async def test_what_another_way_has_shown_was_shown(
     """Of a notice that a fallback has shown nobody says that it could not be shown."""
     teller = Teller(desktop, None, clock, log)
     desktop.why, desktop.elsewhere = "no session bus (notify-send did)", True
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await clock.advance(1)
     assert caplog.messages[1:] == [
         "The notice was shown in another way than usual: no session bus (notify-send did)."
     ]
 
 
-async def test_the_receipt_is_kept(clock: FakeClock, desktop: FakeDesktop) -> None:
-    """Status can say what became of the last notice, on the desktop and in the chat."""
+async def test_status_says_what_hindered_a_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
+    """Whoever shows the status hears why a place showed nothing, until it shows something."""
     chat = FakeDesktop(clock, backend="chat")
     chat.why = "1 of 2 chat services did not take it"
-    teller = Teller(desktop, chat, clock, log)  # type: ignore[arg-type]  # it has the same `show`
-    await teller.tell([rotated("A")])
+    heard: list[str] = []
+    teller = Teller(desktop, chat, clock, log, on_receipt=heard.append)
+    teller.post(rotated("A"))
     await clock.advance(1)
-    shown_at = START + timedelta(seconds=0.5)
-    assert teller.last_receipt == Receipt(True, "fake", "", shown_at)
-    assert teller.last_chat_receipt == Receipt(False, "chat", chat.why, shown_at)
-    assert chat.shown == desktop.shown
+    chat.why = ""
+    teller.post(rotated("A"))
+    await clock.advance(1)
+    assert heard == ["1 of 2 chat services did not take it", ""]
+    assert chat.shown == desktop.shown == ["Heroku rotated A"] * 2
 
 
 async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
     """What is replaced soon goes to desktops that can replace it, and never to a chat."""
     chat = FakeDesktop(clock, backend="chat")
-    teller = Teller(desktop, chat, clock, log)  # type: ignore[arg-type]  # it has the same `show`
+    teller = Teller(desktop, chat, clock, log)
     teller.post(News(NewsKind.ROTATING, "database:A", START, "A"))
     await clock.advance(1)
     assert (desktop.shown, chat.shown) == (["Heroku is rotating A …"], [])
@@ -141,11 +143,10 @@ async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
 async def test_without_any_desktop(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     """A person who wants no notices still has the log, and no complaint in it."""
     teller = Teller(None, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await clock.advance(1)
     await teller.close()
     assert len(caplog.records) == 1
-    assert teller.last_receipt is None
 
 
 async def test_telling_never_fails(
@@ -159,10 +160,10 @@ async def test_telling_never_fails(
 
     desktop.before = fail
     teller = Teller(desktop, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await clock.advance(1)
     assert caplog.records[-1].message == "A notice could not be made (RuntimeError)."
-    await teller.tell([rotated("B")])
+    teller.post(rotated("B"))
     await clock.advance(1)
     assert desktop.shown == ["Heroku rotated B"]
 
@@ -170,7 +171,7 @@ async def test_telling_never_fails(
 async def test_close_shows_what_is_pending(clock: FakeClock, desktop: FakeDesktop) -> None:
     """The last news before the end is shown without waiting for the window."""
     teller = Teller(desktop, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await teller.close()
     assert desktop.shown == ["Heroku rotated A"]
     assert desktop.closed
@@ -181,19 +182,13 @@ async def test_close_is_bounded(clock: FakeClock, desktop: FakeDesktop) -> None:
     """A desktop that hangs does not keep the daemon from ending."""
     desktop.takes = 3600
     teller = Teller(desktop, None, clock, log)
-    await teller.tell([rotated("A")])
+    teller.post(rotated("A"))
     await settle()
     async with asyncio.timeout(5):
         await teller.close(within=0.01)
     assert desktop.shown == []
     assert desktop.closed
     assert clock.sleepers == 0
-
-
-async def test_close_with_nothing_to_tell(clock: FakeClock, desktop: FakeDesktop) -> None:
-    """An idle teller ends at once."""
-    await Teller(desktop, None, clock, log).close()
-    assert desktop.closed
 
 
 async def test_whoever_records_hears_what_was_told(clock: FakeClock, desktop: FakeDesktop) -> None:
@@ -223,3 +218,131 @@ async def test_what_could_not_be_shown_in_time_was_not_told(
     await clock.advance(1)
     await teller.close(within=0.01)
     assert heard == []
+
+
+# --- levels and quiet hours --------------------------------------------------------------
+
+
+def news(kind: NewsKind, name: str = "Shop", **fields: object) -> News:
+    plain = News(kind, f"database:{name}", START, name, title=f"{name} is refused")
+    return dataclasses.replace(plain, **fields)  # type: ignore[arg-type]  # names are the test's
+
+
+ROTATED = news(NewsKind.ROTATED, clients=("psql",), changed=("user", "password"))
+REOPEN = dataclasses.replace(ROTATED, reopen=True)
+BEHIND = dataclasses.replace(ROTATED, behind=(("psql", "no space left"),))
+ADDED, ROTATING = news(NewsKind.ADDED), news(NewsKind.ROTATING)
+TROUBLE = news(NewsKind.TROUBLE, "Blog", advice="Do it.")
+RECOVERED = news(NewsKind.RECOVERED, "Blog", since=START - timedelta(hours=1))
+EVERYTHING = [ADDED, ROTATING, ROTATED, REOPEN, BEHIND, TROUBLE, RECOVERED]
+
+
+@pytest.mark.parametrize(
+    ("level", "left_out"),
+    [
+        (Level.ALL, []),
+        (Level.ROTATIONS, [ADDED]),
+        (Level.TROUBLE, [ADDED, ROTATING, ROTATED]),
+    ],
+)
+def test_levels(level: Level, left_out: list[News]) -> None:
+    """Each level leaves out its part, and none what leaves something for the person to do."""
+    assert [n for n in EVERYTHING if not wanted(n, level)] == left_out
+
+
+@pytest.mark.parametrize(
+    ("hours", "moment", "quiet"),
+    [
+        ("22-07", "21:59", False), ("22-07", "22:00", True), ("22-07", "00:00", True),
+        ("22-07", "07:00", False), ("12-14", "13:00", True), ("12-14", "14:00", False),
+    ],
+)  # fmt: skip
+def test_quiet_hours(hours: str, moment: str, quiet: bool) -> None:  # a parameter of the test
+    """Quiet hours may go past midnight; their end is not part of them."""
+    start, end = (time(int(hour)) for hour in hours.split("-"))
+    assert QuietHours(start, end).covers(time.fromisoformat(moment)) is quiet
+
+
+def test_news_survives_a_restart() -> None:
+    """What is held back comes back as it was; what is damaged is nothing."""
+    assert from_text(to_text(EVERYTHING)) == EVERYTHING
+    assert to_text([]) == ""
+    for text in ("", "[]", "nonsense", "[1]", '[{"kind": "rotated"}]', "{}"):
+        assert from_text(text) == []
+
+
+class Memory:
+    """Keeps what is held back."""
+
+    def __init__(self) -> None:
+        self.news: list[News] = []
+
+    def load(self) -> list[News]:
+        return self.news
+
+    def save(self, news: Sequence[News]) -> None:
+        self.news = list(news)
+
+
+def night_clock() -> FakeClock:
+    """A clock that shows 23:00 local time."""
+    return FakeClock(datetime(2026, 1, 5, 23, 0).astimezone().astimezone(UTC))
+
+
+NIGHT = QuietHours(time(22), time(7))
+
+
+async def test_nothing_is_told_at_night() -> None:
+    """News of quiet hours is logged at once, kept, and told as one notice in the morning."""
+    clock, memory = night_clock(), Memory()
+    desktop = FakeDesktop(clock)
+    teller = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    teller.post(ROTATED)
+    await clock.advance(3600)
+    teller.post(TROUBLE)
+    assert memory.news == [ROTATED, TROUBLE]
+    await clock.advance(6.9 * 3600)
+    assert desktop.shown == []
+    await clock.advance(0.2 * 3600)
+    assert desktop.shown == ["In your quiet hours: 1 trouble and 1 rotation"]
+    assert memory.news == []
+    teller.post(ROTATED)
+    await clock.advance(1)
+    assert desktop.shown[1:] == ["Heroku rotated Shop"]
+    await teller.close()
+
+
+async def test_a_night_outlives_the_daemon() -> None:
+    """What was held back when the daemon ended is told by the next one."""
+    clock, memory = night_clock(), Memory()
+    desktop = FakeDesktop(clock)
+    first = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    first.post(ROTATED)
+    await first.close()
+    assert desktop.shown == []
+    second = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    second.resume()
+    await clock.advance(60)
+    second.post(TROUBLE)
+    await second.close()
+    assert memory.news == [ROTATED, TROUBLE]
+    await clock.advance(9 * 3600)
+    third = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    third.resume()
+    await clock.advance(1)
+    assert desktop.shown == ["In your quiet hours: 1 trouble and 1 rotation"]
+    assert memory.news == []
+    await third.close()
+
+
+async def test_the_level_counts_before_the_night() -> None:
+    """What the person does not want to hear is not kept either."""
+    clock, memory = night_clock(), Memory()
+    teller = Teller(
+        FakeDesktop(clock), None, clock, log, level=Level.TROUBLE, quiet=NIGHT, kept=memory
+    )
+    teller.post(ROTATED)
+    await clock.advance(60)
+    assert memory.news == []
+    assert clock.sleepers == 0
+    await teller.close()

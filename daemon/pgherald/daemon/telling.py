@@ -13,8 +13,7 @@ from pgherald.heroku.watched import database_of
 from pgherald.model import News, NewsKind
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for
-from pgherald.notify.quiet import from_text, to_text
-from pgherald.notify.tell import Teller
+from pgherald.notify.tell import Teller, from_text, to_text
 from pgherald.store import BackgroundStore
 
 
@@ -62,8 +61,9 @@ def _told(store: BackgroundStore, news: Sequence[News]) -> None:
 def _desktop(config: Config, outside: Outside) -> Desktop:
     """The person's desktop, and what stands in for it where it shows nothing."""
     # A server's daemon shows nothing, and does without D-Bus and all that.
-    from pgherald.notify.fallback import InTurn, NotifySend, Terminals
+    from pgherald.notify.fallback import InTurn, Terminals
     from pgherald.notify.opening import Opener
+    from pgherald.notify.programs import NotifySend
 
     env, clock = outside.env, outside.clock
     opener = Opener(env, outside.home, config.path)

@@ -16,8 +16,7 @@ from pgherald.doctor.checks import Finding, bad, good, note, prefix_of
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
-from pgherald.notify.desktop import NotShown
-from pgherald.notify.presence import presence
+from pgherald.notify.desktop import NotShown, desktop_for
 from pgherald.service.manager import Manager, Standing
 from pgherald.service.steps import Programs
 from pgherald.store import Store
@@ -163,8 +162,9 @@ async def notifications(config: Config, outside: Outside, platform: str) -> list
         )
     if not config.notifications.desktop:
         return [*findings, note("Desktop notifications are turned off in the configuration")]
+    desktop = desktop_for(platform, environ=outside.env, clock=outside.clock)
     try:
-        name = await presence(platform, outside.env, outside.clock)
+        name = await desktop.presence()
     except NotShown as exc:
         return [
             *findings,
@@ -173,4 +173,6 @@ async def notifications(config: Config, outside: Outside, platform: str) -> list
                 "On a machine without a desktop write into [notifications]: desktop = false",
             ),
         ]
+    finally:
+        await desktop.close()
     return [*findings, good(f"Notices are shown by {name}")]

@@ -14,7 +14,7 @@ from typing import Final
 from pgherald.aio import in_thread
 from pgherald.clock import Clock
 from pgherald.errors import MissingTool
-from pgherald.notify.desktop import Notice, Receipt, Urgency
+from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
 from pgherald.secret import Secret
 
 #: Seconds that all services together may take. A mail server can be slow.
@@ -24,8 +24,8 @@ TIME_LIMIT: Final = 15.0
 TALKATIVE: Final = ("apprise", "urllib3", "requests")
 
 
-class Chat:
-    """The services behind the URLs, all told at the same time.
+class Chat(Backend):
+    """The services behind the URLs, all notified at the same time.
 
     Args:
         urls: apprise's URLs.
@@ -36,12 +36,15 @@ class Chat:
         MissingTool: URLs are configured, and apprise is not installed.
     """
 
+    name = "chat"
+
     def __init__(self, urls: Sequence[Secret], clock: Clock, *, limit: float = TIME_LIMIT) -> None:
+        super().__init__(clock, limit=None)
         self._urls = tuple(urls)
-        self._clock = clock
-        self._limit = limit
+        self._each = limit
         if self._urls:
-            _silence()
+            for name in TALKATIVE:
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
             try:
                 import apprise  # noqa: F401 – heavy and optional; asked for now so that a missing one shows at the start
             except ImportError:
@@ -50,24 +53,19 @@ class Chat:
                     "Install pgherald with the extra `chat`, from a clone: pipx install '.[chat]'",
                 ) from None
 
-    async def show(self, notice: Notice) -> Receipt:
-        """Tell every service. Never raises; takes at most the time limit.
+    async def _send(self, notice: Notice) -> None:
+        """Send it to every service.
 
-        The receipt says "shown" when every service took the notice; else it counts
-        those that did not, without naming them, since their names are secret.
+        Those that did not take it are counted, not named, since their names are secret.
         """
-        told = [asyncio.create_task(self._tell(url, notice)) for url in self._urls]
-        if told:
-            await asyncio.wait(told, timeout=self._limit)
-        failed = sum(not (task.done() and task.result()) for task in told)
-        for task in told:
-            task.cancel()
-        why = f"{failed} of {len(told)} chat services did not take it" if failed else ""
-        return Receipt(not failed, "chat", why, self._clock.now())
+        taken = await asyncio.gather(*(self._post(url, notice) for url in self._urls))
+        if failed := taken.count(False):
+            raise NotShown(f"{failed} of {len(taken)} chat services did not take it")
 
-    async def _tell(self, url: Secret, notice: Notice) -> bool:
+    async def _post(self, url: Secret, notice: Notice) -> bool:
         try:
-            return await in_thread(lambda: _post(url, notice))
+            async with asyncio.timeout(self._each):
+                return await in_thread(lambda: _post(url, notice))
         except Exception:  # noqa: BLE001 – a stranger's exception may hold the URL: only the failure counts
             return False
 
@@ -86,8 +84,3 @@ def _post(url: Secret, notice: Notice) -> bool:
     return bool(
         service.notify(title=notice.title, body=notice.body or notice.title, notify_type=kind)
     )
-
-
-def _silence() -> None:
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

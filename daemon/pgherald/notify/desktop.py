@@ -1,4 +1,4 @@
-"""What every desktop back end offers: a notice goes in, a receipt comes out.
+"""The interface of every desktop back end: a notice goes in, a receipt comes out.
 
 `show` never raises and never takes longer than its time limit, whatever the desktop
 does. The receipt says whether the notice was really shown and, if not, why, in words
@@ -11,18 +11,16 @@ import abc
 import asyncio
 import dataclasses
 import enum
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pgherald import process
 from pgherald.clock import Clock
 
 if TYPE_CHECKING:
     from pgherald.notify.opening import Opener
-
-log = logging.getLogger(__name__)
 
 #: Seconds that one notice may take. A person waits for no notification.
 TIME_LIMIT: Final = 5.0
@@ -107,21 +105,24 @@ class Desktop(Protocol):
 
 
 class Backend(abc.ABC):
-    """The frame of every back end: the time limit, the clean text and the receipt.
+    """A place where notices are shown, with the time limit, the clean text and the receipt.
 
     Args:
         clock: stamps the receipts.
-        limit: seconds that one notice may take.
+        limit: seconds that one notice may take; None where the back end has its own.
     """
 
     name: str
     in_place: bool = False
-    #: Why a notice was not shown when the time was up.
-    too_slow: str
 
-    def __init__(self, clock: Clock, *, limit: float = TIME_LIMIT) -> None:
+    def __init__(self, clock: Clock, *, limit: float | None = TIME_LIMIT) -> None:
         self._clock = clock
         self._limit = limit
+
+    @property
+    def silent(self) -> str:
+        """Why a notice was not shown when the time was up."""
+        return f"{self.name} does not answer"
 
     async def show(self, notice: Notice) -> Receipt:
         """Show one notice. Never raises; takes at most the time limit."""
@@ -132,11 +133,19 @@ class Backend(abc.ABC):
         except NotShown as problem:
             why = str(problem)
         except TimeoutError:
-            why = self.too_slow
+            why = self.silent
         except Exception as problem:  # noqa: BLE001 – the desktop is no reason to fail
             # Only the type: the text of a stranger's exception may hold anything.
             why = f"unexpected trouble ({type(problem).__name__})"
         return Receipt(not why, self.name, why, self._clock.now())
+
+    async def presence(self) -> str:
+        """The name of whatever shows notices here, found out without showing one.
+
+        Raises:
+            NotShown: there is nobody; says why.
+        """
+        return self.name
 
     async def close(self) -> None:
         """Let go of what is open. Most back ends hold nothing."""
@@ -156,10 +165,36 @@ class NoDesktop(Backend):
     """A platform without notifications, or one that pgherald does not know."""
 
     name = "none"
-    too_slow = "the platform does not answer"
 
-    async def _send(self, notice: Notice) -> None:  # there is nobody to show it
+    async def presence(self) -> str:
+        """As in `Backend`."""
         raise NotShown("this platform has no notifications that pgherald knows")
+
+    async def _send(self, notice: Notice) -> None:
+        await self.presence()
+
+
+async def run(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    stdin: str = "",
+    time_limit: float | None = process.TIME_LIMIT,
+) -> None:
+    """Run a program that shows a notice or acts on it. See `pgherald.process.run`.
+
+    Raises:
+        NotShown: it is not there, or it failed; says which.
+        TimeoutError: it did not end in time, and was killed.
+    """
+    try:
+        ended = await process.run(argv, environ, stdin=stdin, time_limit=time_limit)
+    except TimeoutError:
+        raise
+    except OSError as problem:
+        raise NotShown(f"{argv[0]} cannot be run: {problem.strerror}") from None
+    if ended.code:
+        raise NotShown(f"{argv[0]} failed with exit code {ended.code}")
 
 
 def clean(notice: Notice) -> Notice:
@@ -179,7 +214,7 @@ def _clean(text: str) -> str:
 
 def desktop_for(
     platform: str, *, environ: Mapping[str, str], clock: Clock, opener: Opener | None = None
-) -> Desktop:
+) -> Backend:
     """The back end of a platform.
 
     Args:
@@ -188,16 +223,13 @@ def desktop_for(
         clock: stamps the receipts.
         opener: does what a button promises, where the platform has buttons; None for none.
     """
-    if platform == "darwin":
-        from pgherald.notify.macos import MacDesktop  # only this platform needs it
-
-        return MacDesktop(clock, environ=environ)
-    if platform == "win32":
-        from pgherald.notify.windows import WindowsDesktop  # only this platform needs it
-
-        return WindowsDesktop(clock, environ=environ)
     if platform == "linux":
         from pgherald.notify.linux import LinuxDesktop  # only this platform needs it
 
         return LinuxDesktop(clock, environ=environ, opener=opener)
-    return NoDesktop(clock)
+    if platform not in ("darwin", "win32"):
+        return NoDesktop(clock)
+    from pgherald.notify.programs import MacDesktop, WindowsDesktop
+
+    program = MacDesktop if platform == "darwin" else WindowsDesktop
+    return program(clock, environ=environ)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pgherald import process
 from pgherald.clock import Clock
-from pgherald.notify.bus import SILENT
 from pgherald.notify.desktop import (
     TIME_LIMIT,
     Backend,
@@ -24,27 +23,6 @@ from pgherald.notify.desktop import (
     Urgency,
     clean,
 )
-from pgherald.notify.outside import run
-
-
-class NotifySend(Backend):
-    """libnotify's own program, which reaches a session bus in ways that we do not speak."""
-
-    name = "notify-send"
-    too_slow = SILENT
-
-    def __init__(
-        self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
-    ) -> None:
-        super().__init__(clock, limit=limit)
-        self._environ = process.environment(environ, process.SESSION)
-
-    async def _send(self, notice: Notice) -> None:
-        if notice.passing:
-            raise NotShown("it cannot be replaced later")
-        options = ["--app-name=pgherald", f"--urgency={notice.urgency}"]
-        argv = ["notify-send", *options, "--", notice.title, notice.body]
-        await run(argv, self._environ)
 
 
 class Terminals(Backend):
@@ -61,7 +39,7 @@ class Terminals(Backend):
     """
 
     name = "terminals"
-    too_slow = "`who` does not answer"
+    silent = "`who` does not answer"
 
     def __init__(
         self,

@@ -18,8 +18,7 @@ from pgherald import process
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
-from pgherald.notify.desktop import NotShown
-from pgherald.notify.outside import run
+from pgherald.notify.desktop import NotShown, run
 from pgherald.notify.texts import line_for
 
 log = logging.getLogger(__name__)

@@ -1,29 +1,57 @@
 """Desktop notifications over D-Bus, as the desktop notifications standard describes them.
 
 One connection to the session bus is kept open. It is made anew when the bus has gone and
-come back, so a daemon that outlives a log-out keeps telling. Over the same connection it
-hears which button was pressed.
+come back, so a daemon that outlives a log-out keeps notifying. Over the same connection come
+the buttons that were pressed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
     DBusAddress,
+    DBusErrorResponse,
     HeaderFields,
+    MatchRule,
     Message,
     new_method_call,
 )
+from jeepney.auth import (  # type: ignore[import-untyped]  # likewise
+    BEGIN,
+    AuthenticationError,
+    Authenticator,
+)
+from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # likewise
+from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]  # likewise
+from jeepney.io.asyncio import DBusConnection, DBusRouter  # type: ignore[import-untyped]  # likewise
+from jeepney.io.common import RouterClosed  # type: ignore[import-untyped]  # likewise
+from jeepney.wrappers import unwrap_msg  # type: ignore[import-untyped]  # likewise
 
 from pgherald.clock import Clock
-from pgherald.notify.bus import SILENT, THE_BUS, Connection, connect
 from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency
 from pgherald.notify.opening import LABELS, Opener
+
+#: Errors of the bus that mean: nobody shows notifications here.
+_NO_SERVER: Final = (
+    "org.freedesktop.DBus.Error.ServiceUnknown",
+    "org.freedesktop.DBus.Error.NameHasNoOwner",
+    "org.freedesktop.DBus.Error.Spawn",
+    "org.freedesktop.systemd1.",
+)
+#: Errors of the bus that mean: somebody should answer, and does not.
+_NO_ANSWER: Final = (
+    "org.freedesktop.DBus.Error.NoReply",
+    "org.freedesktop.DBus.Error.TimedOut",
+    "org.freedesktop.DBus.Error.Timeout",
+)
+#: Whoever cannot answer.
+_SILENT: Final = "the notification server does not answer"
 
 #: The standard's values of the `urgency` hint.
 URGENCY: Final = {Urgency.LOW: 0, Urgency.NORMAL: 1, Urgency.CRITICAL: 2}
@@ -39,9 +67,12 @@ CUTS_TITLES: Final = {"Xfce Notify Daemon": 20}
 REMEMBERED: Final = 256
 
 _NAME: Final = "org.freedesktop.Notifications"
+_SERVER: Final = DBusAddress("/org/freedesktop/Notifications", bus_name=_NAME, interface=_NAME)
 
-#: What the server says by itself: which button was pressed, which notice is gone.
-_SIGNALS: Final = f"type='signal',sender='{_NAME}',interface='{_NAME}'"
+#: Signals of the server: which button was pressed, which notice is gone. The bus wants to be
+#: asked by the server's name, and names senders by their number.
+_WANTED: Final = MatchRule(type="signal", sender=_NAME, interface=_NAME)
+_COMING: Final = MatchRule(type="signal", interface=_NAME)
 
 
 class LinuxDesktop(Backend):
@@ -57,7 +88,7 @@ class LinuxDesktop(Backend):
 
     name = "dbus"
     in_place = True
-    too_slow = SILENT
+    silent = _SILENT
 
     def __init__(
         self,
@@ -70,7 +101,7 @@ class LinuxDesktop(Backend):
         super().__init__(clock, limit=limit)
         self._environ = environ
         self._opener = opener
-        self._connection: Connection | None = None
+        self._connection: _Connection | None = None
         self._turn = asyncio.Lock()
         # key -> (the server that showed it, the server's number for it)
         self._shown: dict[str, tuple[str, int]] = {}
@@ -84,17 +115,13 @@ class LinuxDesktop(Backend):
         if connection is not None:
             await connection.close()
 
-    async def server(self) -> str:
-        """The name of the notification server.
-
-        Raises:
-            NotShown: there is none, or it does not answer.
-        """
+    async def presence(self) -> str:
+        """As in `Backend`: the notification server's own name."""
         try:
             async with asyncio.timeout(self._limit):
                 _, (name, *_) = await self._call("GetServerInformation", None, ())
         except TimeoutError:
-            raise NotShown(self.too_slow) from None
+            raise NotShown(self.silent) from None
         except (OSError, EOFError):
             raise NotShown("the session bus hung up") from None
         return str(name)
@@ -155,35 +182,28 @@ class LinuxDesktop(Backend):
 
     async def _call(self, method: str, signature: str | None, body: tuple[Any, ...]) -> Any:
         """Call the notification server: (its unique name, what it returned)."""
-        server = DBusAddress("/org/freedesktop/Notifications", bus_name=_NAME, interface=_NAME)
         if self._connection is None:
             # A new bus gives out the same names as the old one, so its server would look like
             # the one that we know.
             self._shown.clear()
             self._offered.clear()
-            self._connection = await self._connect()
-        return await self._connection.ask(new_method_call(server, method, signature, body))
-
-    async def _connect(self) -> Connection:
-        connection = await connect(self._environ, self._heard, limit=self._limit / 2)
-        if self._opener is not None:
-            # Without it there is a notice all the same, with buttons that do nothing.
-            with contextlib.suppress(NotShown):
-                await connection.ask(new_method_call(THE_BUS, "AddMatch", "s", (_SIGNALS,)))
-        return connection
+            limit = TIME_LIMIT if self._limit is None else self._limit
+            self._connection = await _connect(self._environ, self._heard, limit=limit / 2)
+            if self._opener is not None:
+                # Without it there is a notice all the same, with buttons that do nothing.
+                with contextlib.suppress(NotShown):
+                    await self._connection.ask(message_bus.AddMatch(_WANTED))
+        return await self._connection.ask(new_method_call(_SERVER, method, signature, body))
 
     def _heard(self, signal: Message) -> None:
         """A button was pressed, or a notice is gone.
 
         Only the server that showed a notice is believed: the bus vouches for the sender's name.
         """
-        fields = signal.header.fields
-        what = fields.get(HeaderFields.member)
-        if (
-            fields.get(HeaderFields.interface) != _NAME or len(signal.body) != 2
-        ):  # the standard's signals
+        if len(signal.body) != 2:  # the standard's signals
             return
-        number, detail = signal.body
+        fields, (number, detail) = signal.header.fields, signal.body
+        what = fields.get(HeaderFields.member)
         notice = (fields.get(HeaderFields.sender, ""), number)
         if what == "NotificationClosed":
             self._offered.pop(notice, None)
@@ -195,6 +215,126 @@ class LinuxDesktop(Backend):
         opening = asyncio.create_task(self._opener.open(action))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
+
+
+class _Connection:
+    """A connection to the session bus.
+
+    Args:
+        reader: from the bus.
+        writer: to the bus.
+        heard: takes each signal that comes in; must neither block nor raise.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        heard: Callable[[Message], None],
+    ) -> None:
+        self._writer = writer
+        self._router = DBusRouter(DBusConnection(reader, writer))
+        # All that jeepney does with a queue.
+        self._router.filter(_COMING, queue=SimpleNamespace(put_nowait=heard))
+
+    async def ask(self, call: Message) -> tuple[str, tuple[Any, ...]]:
+        """Send a call and wait for its answer: (who answered, what).
+
+        Raises:
+            NotShown: the answer is an error.
+            OSError, EOFError: the connection died.
+        """
+        try:
+            reply = await self._router.send_and_get_reply(call)
+            return reply.header.fields.get(HeaderFields.sender, ""), unwrap_msg(reply)
+        except (RouterClosed, KeyError):  # jeepney 0.9: it forgets such a call twice
+            raise EOFError from None
+        except DBusErrorResponse as error:
+            name = str(error.name or "")
+        if name.startswith(_NO_SERVER):
+            raise NotShown("no notification server")
+        if name.startswith(_NO_ANSWER):
+            raise NotShown(_SILENT)
+        raise NotShown(f"the notification server refused ({name.rpartition('.')[2]})")
+
+    async def close(self) -> None:
+        """Hang up. Never raises."""
+        self._writer.transport.abort()
+        with contextlib.suppress(Exception):  # whatever ended the connection
+            await self._router.__aexit__(None, None, None)
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+async def _connect(
+    environ: Mapping[str, str], heard: Callable[[Message], None], *, limit: float
+) -> _Connection:
+    """Open a connection to the session bus.
+
+    Args:
+        environ: see `LinuxDesktop`.
+        heard: takes each signal that comes in; must neither block nor raise.
+        limit: seconds the bus may take to say hello.
+
+    Raises:
+        NotShown: there is no bus, or it refuses us.
+    """
+    for place in _places(environ):
+        try:
+            reader, writer = await asyncio.open_unix_connection(place)
+        except OSError:
+            continue
+        try:
+            async with asyncio.timeout(limit):
+                return await _greet(reader, writer, heard)
+        except BaseException as problem:
+            writer.transport.abort()
+            if isinstance(problem, TimeoutError):
+                raise NotShown("the session bus does not answer") from None
+            if isinstance(problem, EOFError | OSError):
+                raise NotShown("the session bus hung up") from None
+            raise
+    raise NotShown("no session bus")
+
+
+def _places(environ: Mapping[str, str]) -> Iterator[str]:
+    """The bus's sockets; an abstract one begins with NUL."""
+    address = environ.get("DBUS_SESSION_BUS_ADDRESS")
+    if not address and (runtime := environ.get("XDG_RUNTIME_DIR")):
+        yield f"{runtime}/bus"
+        return
+    # jeepney: an address of another transport, or nonsense, raises in the middle.
+    with contextlib.suppress(RuntimeError, ValueError):
+        yield from get_connectable_addresses(address or "")
+
+
+async def _greet(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    heard: Callable[[Message], None],
+) -> _Connection:
+    """Authenticate and say hello, which the bus wants to hear first.
+
+    jeepney's own way of connecting leaves the socket open when the bus does not answer.
+    """
+    steps = Authenticator()
+    for line in steps:
+        writer.write(line)
+        answer = await reader.read(1024)
+        if not answer:
+            raise EOFError
+        try:
+            steps.feed(answer)
+        except AuthenticationError:
+            raise NotShown("the session bus refuses this user") from None
+    writer.write(BEGIN)
+    connection = _Connection(reader, writer, heard)
+    try:
+        await connection.ask(message_bus.Hello())
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 def _hints(notice: Notice) -> dict[str, tuple[str, Any]]:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald import process
-from pgherald.notify.desktop import Action, NotShown
-from pgherald.notify.outside import run
+from pgherald.notify.desktop import Action, NotShown, run
 
 log = logging.getLogger(__name__)
 

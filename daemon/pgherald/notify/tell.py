@@ -1,22 +1,25 @@
-"""Tells the person: gathers news for a moment, so that forty rotations become one notice.
+"""Notifies the person: gathers news for a moment, so that forty rotations become one notice.
 
-The log has every piece of news at once, whatever becomes of the notice.
+The log has every piece of news at once, whatever becomes of the notice. The configured level
+leaves some news out, and quiet hours hold it back, across restarts if need be.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, Protocol
 
+from pgherald.aio import first_of
 from pgherald.clock import Clock
 from pgherald.config.settings import Level, QuietHours
-from pgherald.model import News
-from pgherald.notify.chat import Chat
+from pgherald.model import News, NewsKind
 from pgherald.notify.desktop import Desktop, Notice, Receipt
-from pgherald.notify.quiet import wanted
-from pgherald.notify.texts import is_warning, line_for, notice_for, summary_of
+from pgherald.notify.texts import is_warning, line_for, needs_hand, notice_for, summary_of
 
 #: Seconds that news is gathered for before it is shown.
 WINDOW: Final = 0.5
@@ -57,16 +60,12 @@ class Teller:
             when it was.
         on_told: hears of which news nothing is left to do: it was shown, or is not wanted, or
             is remembered in `kept`.
-
-    Attributes:
-        last_receipt: what became of the latest notice on the desktop, for `status`.
-        last_chat_receipt: likewise for the chat services.
     """
 
     def __init__(
         self,
         desktop: Desktop | None,
-        chat: Chat | None,
+        chat: Desktop | None,
         clock: Clock,
         log: logging.Logger,
         *,
@@ -92,21 +91,14 @@ class Teller:
         self._hurry = asyncio.Event()
         self._held = False
         self._complaints: dict[str, str] = {}  # backend -> why it showed nothing
-        self.last_receipt: Receipt | None = None
-        self.last_chat_receipt: Receipt | None = None
-
-    async def tell(self, news: Sequence[News]) -> None:
-        """Log the news now and show it in a moment. Never raises, never waits."""
-        for item in news:
-            self.post(item)
 
     def post(self, news: News) -> None:
-        """Like `tell`, for one piece of news and for callers that cannot await."""
+        """Log the news now and show it in a moment. Never raises, never waits."""
         self._log.log(logging.WARNING if is_warning(news) else logging.INFO, "%s", line_for(news))
-        chosen = wanted([news], self._level)
-        if not chosen:
+        if wanted(news, self._level):
+            self._take([news])
+        else:
             self._on_told([news])
-        self._take(chosen)
 
     def resume(self) -> None:
         """Take up what an earlier teller held back and never told."""
@@ -148,8 +140,7 @@ class Teller:
                 news, self._pending = self._pending, []
                 notices = summary_of(news) if self._held else notice_for(news)
                 for notice in notices:
-                    if not notice.passing or (self._desktop and self._desktop.in_place):
-                        await self._show(notice)
+                    await self._show(notice)
                 self._on_told(news)
                 self._let_go()
         except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
@@ -183,27 +174,18 @@ class Teller:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or for `close`."""
-        window = asyncio.ensure_future(self._clock.sleep(seconds))
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        try:
-            await asyncio.wait({window, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            window.cancel()
-            hurry.cancel()
+        await first_of(self._clock.sleep(seconds), self._hurry.wait())
 
     async def _show(self, notice: Notice) -> None:
-        desktop, chat = await asyncio.gather(
-            self._desktop.show(notice) if self._desktop else _nothing(),
-            # A message in a chat stays, so one that something else replaces soon is noise.
-            self._chat.show(notice) if self._chat and not notice.passing else _nothing(),
-        )
-        if desktop is not None:
-            self.last_receipt = desktop
-            self._note(desktop)
-        if chat is not None:
-            self.last_chat_receipt = chat
-            self._note(chat)
-        if self._on_receipt is not None:
+        # Where nothing is replaced, a notice that something else replaces soon is noise.
+        places = [
+            place
+            for place in (self._desktop, self._chat)
+            if place is not None and (place.in_place or not notice.passing)
+        ]
+        for receipt in await asyncio.gather(*(place.show(notice) for place in places)):
+            self._note(receipt)
+        if places and self._on_receipt is not None:
             self._on_receipt("; ".join(self._complaints.values()))
 
     def _note(self, receipt: Receipt) -> None:
@@ -218,5 +200,36 @@ class Teller:
             self._log.info("Notices are shown again.")
 
 
-async def _nothing() -> None:
-    return
+def wanted(news: News, level: Level) -> bool:
+    """Whether a person who chose that level is notified of it."""
+    if level is Level.ALL or news.kind in (NewsKind.TROUBLE, NewsKind.RECOVERED) or news.behind:
+        return True
+    if level is Level.ROTATIONS:
+        return news.kind is not NewsKind.ADDED
+    return needs_hand(news)
+
+
+def to_text(news: Sequence[News]) -> str:
+    """News as text that can be kept across a restart; it holds no secret, as news never does."""
+    return json.dumps([_plain(asdict(n)) for n in news]) if news else ""
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
+
+
+def from_text(text: str) -> list[News]:
+    """The way back from `to_text`; nothing from what is not understood."""
+    try:
+        return [_news(fields) for fields in json.loads(text or "[]")]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _news(fields: dict[str, Any]) -> News:
+    moments = {
+        k: datetime.fromisoformat(fields[k]) for k in ("at", "since") if fields[k] is not None
+    }
+    lists = {k: tuple(fields[k]) for k in ("changed", "clients")}
+    behind = tuple((label, why) for label, why in fields["behind"])
+    return News(**fields | moments | lists | {"behind": behind, "kind": NewsKind(fields["kind"])})

@@ -1,11 +1,11 @@
-"""What the person reads: news in, notices out. Pure.
+"""The texts the person reads: news in, notices out. Pure.
 
-What is told, and how loudly:
+What is shown, and how loudly:
 
-    rotating    only if proving the new login takes a while; the notice of what came of it
-                takes its place
+    rotating    only if verifying the new login takes a while; the notice of its end takes its
+                place
     rotated     always; three or more at once become one summary
-    added       one quiet line: it is what the person has just asked for
+    added       one quiet line: the person has just asked for it
     mended      not at all: the client is right again and there is nothing to do, and
                 an editor or a restore from backup would cause it day after day. The
                 log and `pgherald history` have it
@@ -41,66 +41,49 @@ WRITTEN: Final = {
     NewsKind.MENDED: ("pgherald mended {}", "pgherald mended {} databases"),
 }
 
+#: Something stopped working, and works again.
+_EDGES: Final = (NewsKind.TROUBLE, NewsKind.RECOVERED)
+
+#: How a summary counts, the most important first.
+_COUNTED: Final = {
+    NewsKind.TROUBLE: ("trouble", "troubles"),
+    NewsKind.ROTATED: ("rotation", "rotations"),
+    NewsKind.RECOVERED: ("recovery", "recoveries"),
+    NewsKind.ADDED: ("new database", "new databases"),
+    NewsKind.MENDED: ("repair", "repairs"),
+}
+
+#: Kinds of subjects that a notice of trouble names; others say by their title what they are.
+_NAMED: Final = (*ACCOUNT_KINDS, "database", "fit", "client")
+
 
 def notice_for(news: Sequence[News]) -> list[Notice]:
     """Turn what happened at about the same moment into as few notices as possible.
 
     The most urgent come last, since desktops put the latest on top.
     """
-    news = _without_blinks(_without_beginnings(news))
-    notices = _rotating([n for n in news if n.kind is NewsKind.ROTATING])
-    for kind in (NewsKind.MENDED, NewsKind.ADDED, NewsKind.ROTATED):
-        told = [n for n in news if n.kind is kind and (kind is not NewsKind.MENDED or n.behind)]
-        if len(told) >= MANY:
-            notices.append(_summary(told))
-        else:
-            notices.extend(_written(n) for n in told)
-    notices.extend(_recovered([n for n in news if n.kind is NewsKind.RECOVERED]))
-    notices.extend(_troubles([n for n in news if n.kind is NewsKind.TROUBLE]))
+    notices = _notices(_worth_showing(news))
     return sorted(notices, key=lambda notice: notice.urgency is Urgency.CRITICAL)
 
 
 def summary_of(news: Sequence[News]) -> list[Notice]:
     """What happened during quiet hours, as one notice; none if nothing is still worth telling."""
-    notices = notice_for([n for n in news if n.kind is not NewsKind.ROTATING])
+    news = _worth_showing([n for n in news if n.kind is not NewsKind.ROTATING])
+    # In a text, what is most urgent comes first.
+    notices = notice_for(news)[::-1]
     if len(notices) <= 1:
         return notices
-    notices.reverse()  # in a text, what is most urgent comes first
-    lines = [_sentence(notice.title) for notice in notices[:MANY]]
-    if (rest := len(notices) - MANY) > 0:
-        lines.append(f"And {rest} more.")
     urgency = notices[0].urgency
-    if urgency is Urgency.CRITICAL:
-        lines.append("`pgherald status` tells what to do.")
-    title = f"In your quiet hours: {joined(_counts(_without_blinks(news)))}"
+    counts = [(sum(n.kind is kind for n in news), *names) for kind, names in _COUNTED.items()]
+    counted = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    body = _listed([notice.title for notice in notices], advise=urgency is Urgency.CRITICAL)
     buttons = (Action.STATUS,) if urgency is Urgency.CRITICAL else (Action.HISTORY,)
-    return [Notice(title, "\n".join(lines), urgency, "quiet", buttons)]
-
-
-def _counts(news: Sequence[News]) -> list[str]:
-    """`2 rotations`, `1 trouble`: what matters most first."""
-    words = {
-        NewsKind.TROUBLE: ("trouble", "troubles"),
-        NewsKind.ROTATED: ("rotation", "rotations"),
-        NewsKind.RECOVERED: ("recovery", "recoveries"),
-        NewsKind.ADDED: ("new database", "new databases"),
-        NewsKind.MENDED: ("repair", "repairs"),
-    }
-    told = [n for n in news if n.kind is not NewsKind.MENDED or n.behind]
-    counted = [(sum(n.kind is kind for n in told), *names) for kind, names in words.items()]
-    return [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+    return [Notice(f"In your quiet hours: {joined(counted)}", body, urgency, "quiet", buttons)]
 
 
 def line_for(news: News) -> str:
     """One piece of news as one line of the log."""
-    if news.kind is NewsKind.TROUBLE:
-        notice = _trouble([news])
-    elif news.kind is NewsKind.RECOVERED:
-        (notice,) = _recovered([news])
-    elif news.kind is NewsKind.ROTATING:
-        (notice,) = _rotating([news])
-    else:
-        notice = _written(news)
+    (notice,) = _notices([news])
     return ": ".join(part for part in (notice.title, notice.body.replace("\n", " ")) if part)
 
 
@@ -130,28 +113,49 @@ def duration(span: timedelta) -> str:
     return " ".join(shown) or "0 s"
 
 
-def _without_beginnings(news: Sequence[News]) -> list[News]:
-    """Leave out rotations that are under way and of which it is known how they ended."""
-    ended = {n.subject for n in news if n.kind is not NewsKind.ROTATING}
-    return [n for n in news if n.kind is not NewsKind.ROTATING or n.subject not in ended]
+def _worth_showing(news: Sequence[News]) -> list[News]:
+    """Leave out silent repairs, beginnings whose end is known, and troubles that only blinked.
 
-
-def _without_blinks(news: Sequence[News]) -> list[News]:
-    """Leave out troubles that were over before anybody could be told.
-
-    Of several edges of one subject only the last is worth telling; none is, if the
+    Of several edges of one subject only the last is worth showing; none is, if the
     first was a trouble and the last is its end.
     """
+    ended = {n.subject for n in news if n.kind is not NewsKind.ROTATING}
     edges: dict[str, list[News]] = {}
     for n in news:
-        if n.kind in (NewsKind.TROUBLE, NewsKind.RECOVERED):
+        if n.kind in _EDGES:
             edges.setdefault(n.subject, []).append(n)
-    dropped: set[int] = set()
-    for of_subject in edges.values():
-        first, last = of_subject[0], of_subject[-1]
-        over = first.kind is NewsKind.TROUBLE and last.kind is NewsKind.RECOVERED
-        dropped.update(id(n) for n in of_subject if over or n is not last)
-    return [n for n in news if id(n) not in dropped]
+
+    def worth(n: News) -> bool:
+        if n.kind is NewsKind.ROTATING:
+            return n.subject not in ended
+        if n.kind in _EDGES:
+            first, last = edges[n.subject][0], edges[n.subject][-1]
+            return n is last and (first.kind, last.kind) != _EDGES
+        return n.kind is not NewsKind.MENDED or bool(n.behind)
+
+    return [n for n in news if worth(n)]
+
+
+def _notices(news: Sequence[News]) -> list[Notice]:
+    """The notices of each kind, without a look at what is worth showing."""
+    of_kind = {kind: [n for n in news if n.kind is kind] for kind in NewsKind}
+    notices = _rotating(of_kind[NewsKind.ROTATING])
+    for kind in (NewsKind.MENDED, NewsKind.ADDED, NewsKind.ROTATED):
+        many = len(of_kind[kind]) >= MANY
+        notices += [_summary(of_kind[kind])] if many else map(_written, of_kind[kind])
+    return [
+        *notices,
+        *_recovered(of_kind[NewsKind.RECOVERED]),
+        *_troubles(of_kind[NewsKind.TROUBLE]),
+    ]
+
+
+def _listed(titles: Sequence[str], *, advise: bool) -> str:
+    """The first titles as sentences, how many more there are, and where to read on."""
+    lines = [_sentence(title) for title in titles[:MANY]]
+    if (rest := len(titles) - MANY) > 0:
+        lines.append(f"And {rest} more.")
+    return "\n".join([*lines, *(["`pgherald status` tells what to do."] if advise else [])])
 
 
 # Rotating, rotated, added, mended
@@ -159,17 +163,20 @@ def _without_blinks(news: Sequence[News]) -> list[News]:
 
 def _rotating(news: Sequence[News]) -> list[Notice]:
     if len(news) >= MANY:
-        title = f"Heroku is rotating {len(news)} databases …"
-        return [_under_way(title, "The new logins are being proven.", _MANY_ROTATED)]
-    body = "The new login is being proven."
+        title, body = (
+            f"Heroku is rotating {len(news)} databases …",
+            "The new logins are being proven.",
+        )
+        return [Notice(title, body, replaces=_MANY_ROTATED, passing=True)]
     return [
-        _under_way(f"Heroku is rotating {_label(n)} …", body, _written_key(NewsKind.ROTATED, n))
+        Notice(
+            f"Heroku is rotating {_label(n)} …",
+            "The new login is being proven.",
+            replaces=f"{NewsKind.ROTATED}:{n.subject}",
+            passing=True,
+        )
         for n in news
     ]
-
-
-def _under_way(title: str, body: str, key: str) -> Notice:
-    return Notice(title, body, Urgency.NORMAL, key, passing=True)
 
 
 #: Of a summary, whatever is in it, so that it takes the place of "is rotating 40 databases".
@@ -188,17 +195,8 @@ def _written(news: News) -> Notice:
         lines.append("The new login could not be tested.")
     if news.kind is NewsKind.ROTATED:
         lines += _by_hand(news)
-    return Notice(
-        one.format(_label(news)),
-        "\n".join(lines),
-        _urgency([news]),
-        _written_key(news.kind, news),
-        _buttons([news]),
-    )
-
-
-def _written_key(kind: NewsKind, news: News) -> str:
-    return f"{kind}:{news.subject}"
+    title = one.format(_label(news))
+    return Notice(title, "\n".join(lines), _urgency([news]), _key([news]), _buttons([news]))
 
 
 def _buttons(news: Sequence[News]) -> tuple[Action, ...]:
@@ -266,29 +264,22 @@ def _urgency(news: Sequence[News]) -> Urgency:
 
 # Troubles and recoveries
 
-#: How the subjects begin that are about the end of a token.
-_EXPIRY: Final = "expiry:"
-
 
 def _troubles(news: Sequence[News]) -> list[Notice]:
     groups = _by_title(news)
     if len(groups) < MANY:
         return [_trouble(group) for group in groups]
-    lines = [_sentence(group[0].title) for group in groups[:MANY]]
-    if rest := len(groups) - MANY:
-        lines.append(f"And {rest} more.")
-    lines.append("`pgherald status` tells what to do.")
+    body = _listed([group[0].title for group in groups], advise=True)
     title = f"{len(groups)} things do not work"
-    body = "\n".join(lines)
     return [Notice(title, body, Urgency.CRITICAL, _key(news), (Action.STATUS,))]
 
 
 def _trouble(group: Sequence[News]) -> Notice:
     """Troubles with the same headline. Without advice there is nothing to do but wait."""
-    title, advice = group[0].title, group[0].advice
-    names = [name for n in group if (name := _label(n)) not in title and name != "Heroku"]
+    advice = group[0].advice
+    names = [_label(n) for n in group if _about(n) in _NAMED and not _is_only_account(n)]
     return Notice(
-        title,
+        group[0].title,
         ": ".join(part for part in (joined(names), advice) if part),
         Urgency.CRITICAL if advice else Urgency.NORMAL,
         _key(group),
@@ -297,18 +288,19 @@ def _trouble(group: Sequence[News]) -> Notice:
 
 
 def _recovered(news: Sequence[News]) -> list[Notice]:
-    renewed = [n for n in news if n.subject.startswith(_EXPIRY)]
+    # A token that ended soon never was down.
+    renewed = [n for n in news if _about(n) == "expiry"]
     broken = [n for n in news if n not in renewed]
     groups = _by_title(broken)
     if len(groups) >= MANY:
         groups = [broken]
-    return [_renewal(n) for n in renewed] + [_recovery(group) for group in groups]
-
-
-def _renewal(news: News) -> Notice:
-    """A token that ended soon never was down."""
-    title = f"{_label(news)}: the new token is in use"
-    return Notice(title, "", Urgency.LOW, _key([news]))
+    return [
+        *(
+            Notice(f"{_label(n)}: the new token is in use", "", Urgency.LOW, _key([n]))
+            for n in renewed
+        ),
+        *(_recovery(group) for group in groups),
+    ]
 
 
 def _recovery(group: Sequence[News]) -> Notice:
@@ -331,11 +323,21 @@ def _key(news: Sequence[News]) -> str:
     return f"{kind}:{'|'.join(sorted(n.subject for n in news))}"
 
 
+def _about(news: News) -> str:
+    """The kind of thing that the news is about."""
+    return news.subject.partition(":")[0]
+
+
+def _is_only_account(news: News) -> bool:
+    kind, _, name = news.subject.partition(":")
+    return kind in ACCOUNT_KINDS and name == DEFAULT_ACCOUNT
+
+
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if news.subject.partition(":")[0] in ACCOUNT_KINDS:
-        label = "Heroku" if label == DEFAULT_ACCOUNT else f"Heroku account {label}"
+    if _about(news) in ACCOUNT_KINDS:
+        label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
 
