@@ -73,28 +73,28 @@ class Hooks:
         also = process.SESSION | process.OURS
         self._environ = process.environment(environ, also, PGHERALD_CONFIG=str(config))
         self._troubles = troubles
-        self._queues: dict[Hook, asyncio.Queue[News]] = {
-            hook: asyncio.Queue(WAITING) for hook in hooks
-        }
-        self._workers: list[asyncio.Task[None]] = []
+        # Runs of one hook follow each other: a lock lets in whoever came first.
+        self._turns = {hook: asyncio.Lock() for hook in hooks}
+        self._runs: dict[asyncio.Task[None], Hook] = {}
 
     def post(self, news: News) -> None:
         """Run what is to be run on it. Returns at once."""
         if news.subject.startswith(SUBJECT):
             return  # a hook that fails must not run one that fails
-        for hook, queue in self._queues.items():
+        for hook in self._turns:
             if EVENTS.get(news.kind) is not hook.on:
                 continue
-            if not self._workers:
-                self._workers = [asyncio.create_task(self._work(*h)) for h in self._queues.items()]
-            try:
-                queue.put_nowait(news)
-            except asyncio.QueueFull:
+            if list(self._runs.values()).count(hook) > WAITING:
                 log.warning("The hook %s is too slow: left out for %s.", name_of(hook), news.label)
+                continue
+            task = asyncio.create_task(self._run_in_turn(hook, news))
+            self._runs[task] = hook
+            task.add_done_callback(self._runs.pop)
 
     async def finished(self) -> None:
         """Wait until every hook that was to be run has ended."""
-        await asyncio.gather(*(queue.join() for queue in self._queues.values()))
+        while self._runs:
+            await asyncio.wait(self._runs)
 
     async def close(self, within: float) -> None:
         """Wait for what runs, but no longer than `within` seconds; then kill it."""
@@ -103,19 +103,16 @@ class Hooks:
                 await self.finished()
         except TimeoutError:
             log.warning("Hooks that still ran, or waited for their turn, were ended.")
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        for task in self._runs:
+            task.cancel()
+        await self.finished()
 
-    async def _work(self, hook: Hook, queue: asyncio.Queue[News]) -> None:
-        while True:
-            news = await queue.get()
+    async def _run_in_turn(self, hook: Hook, news: News) -> None:
+        async with self._turns[hook]:
             try:
                 await self._run(hook, news)
             except Exception as exc:  # noqa: BLE001 – one run that goes wrong must not be the last
                 log.error("A hook could not be run: %s", safe_text(exc))
-            finally:
-                queue.task_done()
 
     async def _run(self, hook: Hook, news: News) -> None:
         facts = facts_of(news)

@@ -53,8 +53,11 @@ _COUNTED: Final = {
     NewsKind.MENDED: ("repair", "repairs"),
 }
 
+#: Kinds of subjects that are about an account.
+_ACCOUNT: Final = (*ACCOUNT_KINDS, "discovery")
+
 #: Kinds of subjects that a notice of trouble names; others say by their title what they are.
-_NAMED: Final = (*ACCOUNT_KINDS, "database", "fit", "client")
+_NAMED: Final = (*_ACCOUNT, "database", "fit", "client")
 
 
 def notice_for(news: Sequence[News]) -> list[Notice]:
@@ -330,13 +333,13 @@ def _about(news: News) -> str:
 
 def _is_only_account(news: News) -> bool:
     kind, _, name = news.subject.partition(":")
-    return kind in ACCOUNT_KINDS and name == DEFAULT_ACCOUNT
+    return kind in _ACCOUNT and name == DEFAULT_ACCOUNT
 
 
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if _about(news) in ACCOUNT_KINDS:
+    if _about(news) in _ACCOUNT:
         label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
