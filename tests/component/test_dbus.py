@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from jeepney.low_level import (  # type: ignore[import-untyped]  # jeepney ships no types
+from jeepney.low_level import (
     Endianness,
     Header,
     HeaderFields,

@@ -77,20 +77,16 @@ def _loggers_as_before() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-async def test_every_service_is_told(service: Service) -> None:
-    """A notice reaches each URL with title, body and kind."""
+async def test_every_service_is_notified(service: Service) -> None:
+    """A notice reaches each URL with title, text and kind; without a body its title is the text."""
     chat = Chat([service.url, service.url], FakeClock())
     receipt = await chat.show(Notice("t", "b", Urgency.CRITICAL))
     assert (receipt.shown, receipt.backend, receipt.why, receipt.at) == (True, "chat", "", START)
+    assert (await chat.show(Notice("t"))).shown
     assert [(g["title"], g["message"], g["type"]) for g in service.got] == [
-        ("t", "b", "warning")
-    ] * 2
-
-
-async def test_a_notice_without_a_body(service: Service) -> None:
-    """A title alone is a notice, too, although services want a text."""
-    assert (await Chat([service.url], FakeClock()).show(Notice("t"))).shown
-    assert service.got[0]["message"] == "t"
+        *[("t", "b", "warning")] * 2,
+        *[("t", "t", "info")] * 2,
+    ]
 
 
 async def test_a_service_that_fails(

@@ -69,14 +69,6 @@ async def test_terminals_are_written_to(tmp_path: Path, terminal: Terminal) -> N
     other.close()
 
 
-async def test_mesg_n(tmp_path: Path, terminal: Terminal) -> None:
-    """A terminal whose owner wants no messages stays as it is."""
-    terminal.path.chmod(0o600)
-    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(NOTICE)
-    assert (receipt.shown, receipt.why) == (False, "no terminal to write to")
-    assert terminal.shown() == ""
-
-
 async def test_a_file_is_no_terminal(tmp_path: Path) -> None:
     """Whatever `who` says, only terminals are written to, and only the person's own."""
     (tmp_path / "file").write_text("mine")
@@ -89,12 +81,29 @@ async def test_a_file_is_no_terminal(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-async def test_a_terminal_of_somebody_else(
-    tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("notice", "mode", "account"),
+    [
+        (NOTICE, 0o600, os.getuid()),
+        (NOTICE, 0o620, 4711),
+        (Notice("x", urgency=Urgency.LOW), 0o620, os.getuid()),
+        (Notice("x", passing=True), 0o620, os.getuid()),
+    ],
+    ids=["mesg n", "somebody else's", "of little weight", "passes soon"],
+)
+async def test_a_terminal_that_is_left_alone(
+    tmp_path: Path,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    notice: Notice,
+    mode: int,
+    account: int,
 ) -> None:
-    """Another user's terminal is left alone, even where it could be written to."""
-    monkeypatch.setattr(os, "getuid", lambda: 4711)
-    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(NOTICE)
+    """A terminal that wants no messages, or is another user's, stays as it is; so for trifles."""
+    terminal.path.chmod(mode)
+    monkeypatch.setattr(os, "getuid", lambda: account)
+    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(notice)
     assert not receipt.shown
     assert terminal.shown() == ""
 
@@ -111,16 +120,6 @@ async def test_a_stopped_terminal_is_not_waited_for(tmp_path: Path, terminal: Te
     assert receipt.shown
     assert "Heroku rotated Shop" in free.shown()
     free.close()
-
-
-@pytest.mark.parametrize("notice", [Notice("x", urgency=Urgency.LOW), Notice("x", passing=True)])
-async def test_work_is_not_disturbed_for_little(
-    tmp_path: Path, terminal: Terminal, notice: Notice
-) -> None:
-    """What is of little weight, or passes soon, is not written over somebody's work."""
-    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(notice)
-    assert not receipt.shown
-    assert terminal.shown() == ""
 
 
 async def test_without_who(tmp_path: Path) -> None:
@@ -158,7 +157,6 @@ class Scripted(Backend):
     [
         (("", "b", ""), True, "", [1, 0, 0]),
         (("no bus", "", ""), True, "no bus (second did)", [1, 1, 0]),
-        (("no bus", "b", ""), True, "no bus (third did)", [1, 1, 1]),
         (("no bus", "b", "c"), False, "no bus", [1, 1, 1]),
     ],
 )

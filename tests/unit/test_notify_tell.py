@@ -67,13 +67,16 @@ async def test_what_comes_while_showing_is_shown_next(
     assert desktop.shown[-1] == "Heroku rotated C"
 
 
+@pytest.mark.parametrize("shows", [True, False])
 async def test_the_log_has_it_at_once(
-    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture, *, shows: bool
 ) -> None:
-    """Each piece of news is in the log before anything is shown, a trouble as a warning."""
-    teller = Teller(desktop, None, clock, log)
+    """Each piece of news is in the log before it is shown, if at all; a trouble as a warning."""
+    teller = Teller(desktop if shows else None, None, clock, log)
     teller.post(rotated("A"))
     teller.post(News(NewsKind.TROUBLE, "account:x", START, "x", title="No token"))
+    assert desktop.shown == []
+    await clock.advance(1)
     assert [(r.levelname, r.message) for r in caplog.records] == [
         ("INFO", "Heroku rotated A: psql is up to date."),
         ("WARNING", "No token: Heroku account x"),
@@ -140,15 +143,6 @@ async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
     await teller.close()
 
 
-async def test_without_any_desktop(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    """A person who wants no notices still has the log, and no complaint in it."""
-    teller = Teller(None, None, clock, log)
-    teller.post(rotated("A"))
-    await clock.advance(1)
-    await teller.close()
-    assert len(caplog.records) == 1
-
-
 async def test_telling_never_fails(
     clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,6 +194,7 @@ async def test_whoever_records_hears_what_was_told(clock: FakeClock, desktop: Fa
     )  # fmt: skip
     teller.post(rotated("unwanted"))
     assert heard == ["unwanted"]
+    assert clock.sleepers == 0  # nor is it kept for later
     teller.post(dataclasses.replace(rotated("wanted"), behind=(("psql", "locked"),)))
     await clock.advance(0.4)
     assert heard == ["unwanted"]
@@ -333,16 +328,3 @@ async def test_a_night_outlives_the_daemon() -> None:
     assert desktop.shown == ["In your quiet hours: 1 trouble and 1 rotation"]
     assert memory.news == []
     await third.close()
-
-
-async def test_the_level_counts_before_the_night() -> None:
-    """What the person does not want to hear is not kept either."""
-    clock, memory = night_clock(), Memory()
-    teller = Teller(
-        FakeDesktop(clock), None, clock, log, level=Level.TROUBLE, quiet=NIGHT, kept=memory
-    )
-    teller.post(ROTATED)
-    await clock.advance(60)
-    assert memory.news == []
-    assert clock.sleepers == 0
-    await teller.close()

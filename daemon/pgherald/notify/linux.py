@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
+from jeepney import (
     DBusAddress,
     DBusErrorResponse,
     HeaderFields,
@@ -22,16 +22,16 @@ from jeepney import (  # type: ignore[import-untyped]  # jeepney ships no types
     Message,
     new_method_call,
 )
-from jeepney.auth import (  # type: ignore[import-untyped]  # likewise
+from jeepney.auth import (
     BEGIN,
     AuthenticationError,
     Authenticator,
 )
-from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # likewise
-from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]  # likewise
-from jeepney.io.asyncio import DBusConnection, DBusRouter  # type: ignore[import-untyped]  # likewise
-from jeepney.io.common import RouterClosed  # type: ignore[import-untyped]  # likewise
-from jeepney.wrappers import unwrap_msg  # type: ignore[import-untyped]  # likewise
+from jeepney.bus import get_connectable_addresses
+from jeepney.bus_messages import message_bus
+from jeepney.io.asyncio import DBusConnection, DBusRouter
+from jeepney.io.common import RouterClosed
+from jeepney.wrappers import unwrap_msg
 
 from pgherald.clock import Clock
 from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency

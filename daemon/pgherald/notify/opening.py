@@ -35,18 +35,13 @@ PGADMIN: Final = ("pgadmin4.desktop", "org.pgadmin.pgadmin4.desktop")
 
 #: Terminals, and what each wants to read before the program that it shall run. The person's
 #: own choice comes first.
-TERMINALS: Final = (
-    ("xdg-terminal-exec",),
-    ("x-terminal-emulator", "-e"),
-    ("gnome-terminal", "--"),
-    ("ptyxis", "--"),
-    ("konsole", "-e"),
-    ("xfce4-terminal", "-x"),
-    ("kitty",),
-    ("alacritty", "-e"),
-    ("foot",),
-    ("wezterm", "start", "--"),
-    ("xterm", "-e"),
+TERMINALS: Final = tuple(
+    command.split()
+    for command in (
+        *("xdg-terminal-exec", "x-terminal-emulator -e", "gnome-terminal --", "ptyxis --"),
+        *("konsole -e", "xfce4-terminal -x", "kitty", "alacritty -e", "foot", "wezterm start --"),
+        "xterm -e",
+    )
 )
 
 #: Starts a program and ends, so that it is nobody's child.
