@@ -97,28 +97,22 @@ def mode_of(path: Path) -> int | None:
 def service(config: Config, manager: Manager, programs: Programs) -> Iterator[Finding]:
     """Whether the daemon runs, and whether it will after the next login."""
     running = daemon_runs(config.state_dir)
+    advice, installed, report = _INSTALL, False, None
     try:
         report = manager.report(programs)
     except (MissingTool, ServiceError) as exc:
-        yield (
-            good("The daemon runs")
-            if running
-            else bad("The daemon does not run", "Run: pgherald run")
-        )
+        advice = "Run: pgherald run"
         yield note(f"The service manager cannot be asked: {exc.title}", exc.advice)
-        return
-    installed = report.standing is not Standing.MISSING
-    if running:
-        yield good("The daemon runs")
     else:
-        yield bad(
-            "The daemon does not run",
-            f"{_INSTALL}; `pgherald service logs` shows why it ended." if installed else _INSTALL,
-        )
-    if not installed and not running:
+        installed = report.standing is not Standing.MISSING
+        if installed:
+            advice += "; `pgherald service logs` shows why it ended."
+    yield good("The daemon runs") if running else bad("The daemon does not run", advice)
+    if report is None:
         return
-    if not installed:
+    if running and not installed:
         yield note("It is not installed as a service, so nobody starts it at login", _INSTALL)
+    if not installed:
         return
     if report.standing is not Standing.OURS:
         yield note(f"The service is not as pgherald would write it: {manager.file}")
@@ -149,30 +143,19 @@ def troubles(config: Config) -> Iterator[Finding]:
 
 async def notifications(config: Config, outside: Outside, platform: str) -> list[Finding]:
     """Whether a notice would be seen."""
-    findings: list[Finding] = []
-    if config.notifications.urls:
-        there = importlib.util.find_spec("apprise") is not None
-        findings.append(
-            good("The package for chat and mail is there")
-            if there
-            else bad(
-                "A package for [notifications] urls is missing",
-                "Run: pipx inject pgherald apprise, or: pip install apprise",
-            )
-        )
+    findings = []
+    if config.notifications.urls and importlib.util.find_spec("apprise") is not None:
+        findings.append(good("The package for chat and mail is there"))
+    elif config.notifications.urls:
+        advice = "Run: pipx inject pgherald apprise, or: pip install apprise"
+        findings.append(bad("A package for [notifications] urls is missing", advice))
     if not config.notifications.desktop:
         return [*findings, note("Desktop notifications are turned off in the configuration")]
     desktop = desktop_for(platform, environ=outside.env, clock=outside.clock)
     try:
-        name = await desktop.presence()
+        return [*findings, good(f"Notices are shown by {await desktop.presence()}")]
     except NotShown as exc:
-        return [
-            *findings,
-            bad(
-                f"No notice can be shown: {exc}",
-                "On a machine without a desktop write into [notifications]: desktop = false",
-            ),
-        ]
+        advice = "On a machine without a desktop write into [notifications]: desktop = false"
+        return [*findings, bad(f"No notice can be shown: {exc}", advice)]
     finally:
         await desktop.close()
-    return [*findings, good(f"Notices are shown by {name}")]

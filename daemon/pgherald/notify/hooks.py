@@ -132,12 +132,11 @@ class Hooks:
             why = f"was killed after {hook.time_limit:g} s"
         except NotShown as problem:
             why = str(problem).removeprefix(f"{hook.command[0]} ")
-        subject = f"{SUBJECT}{hook.on}:{name_of(hook)}"
         if why:
             error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
-            self._troubles.arose(subject, name_of(hook), error)
+            self._troubles.arose(_subject_of(hook), name_of(hook), error)
         else:
-            self._troubles.ended(subject)
+            self._troubles.ended(_subject_of(hook))
 
 
 def _clean(text: str) -> str:
@@ -152,7 +151,11 @@ def name_of(hook: Hook) -> str:
 
 def subjects_of(hooks: Sequence[Hook]) -> set[str]:
     """The subjects of all troubles that these hooks may have."""
-    return {f"{SUBJECT}{hook.on}:{name_of(hook)}" for hook in hooks}
+    return {_subject_of(hook) for hook in hooks}
+
+
+def _subject_of(hook: Hook) -> str:
+    return f"{SUBJECT}{hook.on}:{name_of(hook)}"
 
 
 def facts_of(news: News) -> dict[str, Any]:

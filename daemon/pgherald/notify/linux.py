@@ -37,19 +37,12 @@ from pgherald.clock import Clock
 from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency
 from pgherald.notify.opening import LABELS, Opener
 
-#: Errors of the bus that mean: nobody shows notifications here.
-_NO_SERVER: Final = (
-    "org.freedesktop.DBus.Error.ServiceUnknown",
-    "org.freedesktop.DBus.Error.NameHasNoOwner",
-    "org.freedesktop.DBus.Error.Spawn",
-    "org.freedesktop.systemd1.",
-)
-#: Errors of the bus that mean: somebody should answer, and does not.
-_NO_ANSWER: Final = (
-    "org.freedesktop.DBus.Error.NoReply",
-    "org.freedesktop.DBus.Error.TimedOut",
-    "org.freedesktop.DBus.Error.Timeout",
-)
+#: How the bus begins the names of its errors.
+_ERROR: Final = "org.freedesktop.DBus.Error."
+#: Errors that mean: nobody shows notifications here.
+_NO_SERVER: Final = ("ServiceUnknown", "NameHasNoOwner", "Spawn", "org.freedesktop.systemd1.")
+#: Errors that mean: somebody should answer, and does not.
+_NO_ANSWER: Final = ("NoReply", "TimedOut", "Timeout")
 #: Whoever cannot answer.
 _SILENT: Final = "the notification server does not answer"
 
@@ -250,7 +243,7 @@ class _Connection:
         except (RouterClosed, KeyError):  # jeepney 0.9: it forgets such a call twice
             raise EOFError from None
         except DBusErrorResponse as error:
-            name = str(error.name or "")
+            name = str(error.name or "").removeprefix(_ERROR)
         if name.startswith(_NO_SERVER):
             raise NotShown("no notification server")
         if name.startswith(_NO_ANSWER):

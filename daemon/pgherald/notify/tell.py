@@ -55,7 +55,6 @@ class Teller:
         level: how much is told.
         quiet: when nothing is told, in local time; None for never.
         kept: remembers across restarts what is held back; None to forget it.
-        window: seconds that news is gathered for.
         on_receipt: hears after each notice why it was not shown, for `status`; an empty text
             when it was.
         on_told: hears of which news nothing is left to do: it was shown, or is not wanted, or
@@ -72,7 +71,6 @@ class Teller:
         level: Level = Level.ALL,
         quiet: QuietHours | None = None,
         kept: Kept | None = None,
-        window: float = WINDOW,
         on_receipt: Callable[[str], None] | None = None,
         on_told: Callable[[Sequence[News]], None] = lambda _: None,
     ) -> None:
@@ -83,7 +81,6 @@ class Teller:
         self._level = level
         self._quiet = quiet
         self._kept = kept
-        self._window = window
         self._on_receipt = on_receipt
         self._on_told = on_told
         self._pending: list[News] = []
@@ -132,7 +129,7 @@ class Teller:
     async def _gather(self) -> None:
         try:
             while self._pending:
-                await self._pause(self._window)
+                await self._pause(WINDOW)
                 if self._is_quiet():
                     await self._hold()
                 if self._is_quiet():
