@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 #: Seconds a program may take unless the caller says otherwise.
@@ -185,11 +186,8 @@ if sys.platform == "win32":  # pragma: no cover – runs on Windows only
         return {"creationflags": subprocess.CREATE_NO_WINDOW}
 
     def _kill_group(pid: int) -> None:
-        subprocess.run(  # a fixed command and a number
-            ["taskkill", "/F", "/T", "/PID", str(pid)],  # noqa: S607 – where Windows is installed differs
-            check=False,
-            capture_output=True,
-        )
+        taskkill = str(Path(os.environ["SYSTEMROOT"], "System32", "taskkill.exe"))
+        subprocess.run([taskkill, "/F", "/T", "/PID", str(pid)], check=False, capture_output=True)
 
 else:
 

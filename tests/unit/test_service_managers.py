@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import plistlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ def test_launchd_can_read_its_agent() -> None:
         written(launchd().install(dataclasses.replace(SETUP, environment={}))).encode()
     )
     assert "EnvironmentVariables" not in bare
+    # Nobody else's session is meant.
+    assert f"gui/{os.getuid()}" in " ".join(lines(Launchd(Path("/h")).uninstall()))
 
 
 def test_windows_can_read_its_task() -> None:

@@ -124,14 +124,20 @@ async def examine(
     """
     under_way = list(checks)
 
-    async def run(check: Check) -> Examined:
-        findings = await _run(check)
-        under_way.remove(check)
-        looking(tuple(under_way))
-        return Examined(check, findings)
+    async def run(check: Check) -> tuple[Finding, ...]:
+        try:
+            return await _run(check)
+        finally:
+            under_way.remove(check)
+            looking(tuple(under_way))
 
     looking(tuple(under_way))
-    return list(await asyncio.gather(*map(run, checks)))
+    # One check that stumbles stops no other.
+    found = await asyncio.gather(*map(run, checks), return_exceptions=True)
+    return [
+        Examined(check, (_failed(check, each),) if isinstance(each, BaseException) else each)
+        for check, each in zip(checks, found, strict=True)
+    ]
 
 
 def findings_json(examined: Sequence[Examined]) -> list[dict[str, str]]:
@@ -150,22 +156,22 @@ def findings_json(examined: Sequence[Examined]) -> list[dict[str, str]]:
 
 
 async def _run(check: Check) -> tuple[Finding, ...]:
-    try:
-        async with asyncio.timeout(check.limit):
-            if inspect.iscoroutinefunction(check.look):
-                return tuple(await check.look())
-            look = cast("Callable[[], Found]", check.look)
-            return tuple(await in_thread(lambda: list(look())))
-    except TimeoutError:
-        found = bad(
+    async with asyncio.timeout(check.limit):
+        if inspect.iscoroutinefunction(check.look):
+            return tuple(await check.look())
+        look = cast("Callable[[], Found]", check.look)
+        return tuple(await in_thread(lambda: list(look())))
+
+
+def _failed(check: Check, error: BaseException) -> Finding:
+    if isinstance(error, TimeoutError):
+        return bad(
             f"{check.area}, {check.name}: no end after {check.limit:g} seconds",
             "Something hangs there: the network, a network folder, or another program.",
         )
-    except PgheraldError as exc:
-        found = trouble(exc)
-    except Exception as exc:  # noqa: BLE001 – one check that stumbles stops no other
-        found = bad(
-            f"{check.area}, {check.name}: could not be looked at ({safe_text(exc)})",
-            "Please report this: `pgherald doctor --bundle` makes the report.",
-        )
-    return (found,)
+    if isinstance(error, PgheraldError):
+        return trouble(error)
+    return bad(
+        f"{check.area}, {check.name}: could not be looked at ({safe_text(error)})",
+        "Please report this: `pgherald doctor --bundle` makes the report.",
+    )

@@ -7,6 +7,7 @@ libraries below it write, which is why those are silenced.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -45,29 +46,26 @@ class Chat(Backend):
         if self._urls:
             for name in TALKATIVE:
                 logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-            try:
-                import apprise  # noqa: F401 – heavy and optional; asked for now so that a missing one shows at the start
-            except ImportError:
+            if importlib.util.find_spec("apprise") is None:
                 raise MissingTool(
                     "`[notifications] urls` needs the package apprise",
                     "Install pgherald with the extra `chat`, from a clone: pipx install '.[chat]'",
-                ) from None
+                )
 
     async def _send(self, notice: Notice) -> None:
         """Send it to every service.
 
         Those that did not take it are counted, not named, since their names are secret.
         """
-        taken = await asyncio.gather(*(self._post(url, notice) for url in self._urls))
-        if failed := taken.count(False):
+        posts = (self._post(url, notice) for url in self._urls)
+        # A stranger's exception may hold the URL: only the failure counts.
+        taken = await asyncio.gather(*posts, return_exceptions=True)
+        if failed := sum(result is not True for result in taken):
             raise NotShown(f"{failed} of {len(taken)} chat services did not take it")
 
     async def _post(self, url: Secret, notice: Notice) -> bool:
-        try:
-            async with asyncio.timeout(self._each):
-                return await in_thread(lambda: _post(url, notice))
-        except Exception:  # noqa: BLE001 – a stranger's exception may hold the URL: only the failure counts
-            return False
+        async with asyncio.timeout(self._each):
+            return await in_thread(lambda: _post(url, notice))
 
 
 def _post(url: Secret, notice: Notice) -> bool:

@@ -89,7 +89,7 @@ class Hooks:
                 continue
             task = asyncio.create_task(self._run_in_turn(hook, news))
             self._runs[task] = hook
-            task.add_done_callback(self._runs.pop)
+            task.add_done_callback(self._ended)
 
     async def finished(self) -> None:
         """Wait until every hook that was to be run has ended."""
@@ -109,10 +109,12 @@ class Hooks:
 
     async def _run_in_turn(self, hook: Hook, news: News) -> None:
         async with self._turns[hook]:
-            try:
-                await self._run(hook, news)
-            except Exception as exc:  # noqa: BLE001 – one run that goes wrong must not be the last
-                log.error("A hook could not be run: %s", safe_text(exc))
+            await self._run(hook, news)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._runs[task]
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("A hook could not be run: %s", safe_text(exc))
 
     async def _run(self, hook: Hook, news: News) -> None:
         facts = facts_of(news)
