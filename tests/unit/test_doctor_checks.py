@@ -158,7 +158,7 @@ def test_the_clock(platform: str, command: str) -> None:
 
 def test_an_almighty_token() -> None:
     """A token that may do everything works; that less would do is a note."""
-    (finding,) = heroku.scope(_seen(scopes=frozenset({"global"})), "")
+    (finding,) = heroku.scope(_seen(scopes=frozenset({"global"})))
     assert finding.verdict is Verdict.NOTE
     assert "read-protected" in finding.advice
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -83,47 +84,39 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
         return [trouble(exc, prefix)]
     finally:
         await getter.aclose()
-    findings = [good(f"{prefix}Heroku answers, and knows the token from {source.name}")]
-    findings += [
-        bad(f"{prefix}{warning}", "Run: chmod 600 on that file") for warning in source.warnings
+    findings = [
+        good(f"Heroku answers, and knows the token from {source.name}"),
+        *(bad(warning, "Run: chmod 600 on that file") for warning in source.warnings),
+        *scope(found),
+        *expiry(found, outside.clock.now() + SOON),
+        *clock(found, platform),
+        *requests(found),
     ]
-    findings += scope(found, prefix)
-    findings += expiry(found, outside.clock.now() + SOON, prefix)
-    findings += clock(found, platform)
-    if found.remaining is not None and found.remaining < _FEW:
-        findings.append(
-            bad(
-                f"{prefix}Heroku takes only {found.remaining} more requests in this hour",
-                "Other programs use the same account; a longer poll_interval leaves them more.",
-            )
-        )
-    return findings
+    return [dataclasses.replace(each, title=prefix + each.title) for each in findings]
 
 
-def scope(found: Visit, prefix: str) -> Iterator[Finding]:
+def scope(found: Visit) -> Iterator[Finding]:
     """Whether the token may read config vars, and whether it may do more than it needs."""
     if found.scopes is None:
         return
     if not found.scopes & ENOUGH:
         shown = ", ".join(sorted(found.scopes)) or "none"
-        yield bad(
-            f"{prefix}The Heroku token may not read config vars (scope: {shown})", _GET_ANOTHER
-        )
+        yield bad(f"The Heroku token may not read config vars (scope: {shown})", _GET_ANOTHER)
     elif found.scopes & {"global", "write-protected"}:
         yield note(
-            f"{prefix}The token may do more than pgherald needs, which only reads",
+            "The token may do more than pgherald needs, which only reads",
             "One that may only read: heroku authorizations:create -s read-protected",
         )
     else:
-        yield good(f"{prefix}The token may read, and no more")
+        yield good("The token may read, and no more")
 
 
-def expiry(found: Visit, soon: datetime, prefix: str) -> Iterator[Finding]:
+def expiry(found: Visit, soon: datetime) -> Iterator[Finding]:
     """Whether the token ends soon."""
     at = found.expires_at
     if at is None:
         return
-    shown = f"{prefix}The Heroku token ends on {at.astimezone():%Y-%m-%d %H:%M}"
+    shown = f"The Heroku token ends on {at.astimezone():%Y-%m-%d %H:%M}"
     yield bad(shown, _GET_ANOTHER) if at < soon else good(shown)
 
 
@@ -139,6 +132,15 @@ def clock(found: Visit, platform: str) -> Iterator[Finding]:
         f"The clock is {seconds} seconds {'ahead' if found.ahead > timedelta() else 'behind'}",
         _SET_CLOCK.get(platform, "Run: sudo timedatectl set-ntp true"),
     )
+
+
+def requests(found: Visit) -> Iterator[Finding]:
+    """Whether other programs leave the account requests."""
+    if found.remaining is not None and found.remaining < _FEW:
+        yield bad(
+            f"Heroku takes only {found.remaining} more requests in this hour",
+            "Other programs use the same account; a longer poll_interval leaves them more.",
+        )
 
 
 async def logins(
