@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import os
 import tarfile
@@ -11,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.cli import doctor as command
 from pgherald.doctor import machine
-from pgherald.doctor.checks import Check, Finding, good
 from pgherald.files import Files
 from pgherald.secret import Secret
 from pgherald.sync.probe import Outcome
@@ -288,31 +284,6 @@ def test_notices(desk: Desk) -> None:
     assert "pipx inject pgherald apprise" in found["A package for [notifications] urls is missing"]
     assert "desktop = false" in found["No notice can be shown: no session bus"]
     assert any("Others can read the addresses" in title for title in found)
-
-
-async def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes long is told in one line that goes again; to a pipe nothing of it is written."""
-
-    class Screen(io.StringIO):
-        tty = True
-
-        def isatty(self) -> bool:
-            return self.tty
-
-    async def slow() -> list[Finding]:
-        while (
-            screen.tty and "Looking at: Heroku …" not in screen.getvalue()
-        ):  # nobody could set an event
-            await asyncio.sleep(0)
-        return [good("fine")]
-
-    monkeypatch.setattr(command, "_PATIENCE", 0)
-    for Screen.tty in (True, False):
-        screen = Screen()
-        monkeypatch.setattr("sys.stderr", screen)
-        await command._examine([Check("Heroku", "slow", slow)])
-        assert screen.getvalue().endswith("\r\x1b[K" if Screen.tty else "")
-        assert bool(screen.getvalue()) is Screen.tty
 
 
 # --- the report ----------------------------------------------------------------------------

@@ -1,26 +1,29 @@
-"""How everything looks on a real terminal: a narrow one, one without colours, none at all."""
+"""The commands on a real terminal: a narrow one, one without colours, and one that is watched."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
-from datetime import UTC, datetime
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from pgherald.cli.main import group
 from pgherald.errors import ProbeFailed
-from pgherald.files import Files
-from pgherald.model import DatabaseKey, Entry, Rotation
-from pgherald.store import Store, Trouble
-from support.commands import CLIENTS, SHOP
-from support.household import database, login
+from support.commands import CLIENTS
+from support.stored import KEY, StoredDesk
 from support.terminal import Terminal
 
 COLUMNS = 40
+
+#: So long ago that a test does not see the days change.
+DAYS = timedelta(days=3, hours=1)
 
 #: What sets a colour: 30 to 37, 90 to 97 and the longer forms. Bold is no colour.
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|9)[0-8][;\d]*m")
@@ -39,78 +42,68 @@ def commands() -> list[tuple[str, ...]]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
-    """A folder with a configuration, a database with a rotation, and a trouble."""
-    (tmp_path / "config.toml").write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
-    files = Files(tmp_path / "state" / "locks")
-    files.private_folder(tmp_path / "state")
-    at = datetime.now(UTC)
-    key = DatabaseKey("default", "shop-production", "DATABASE")
-    shop = database("shop-production")
-    with Store.open(tmp_path / "state" / "state.db", files) as store:
-        store.looked([shop], at)
-        store.current([Entry(shop, login())], at, {key: at})
-        rotation = Rotation(key, ("host", "user", "password"), at, at, at, 42)
-        store.add_rotation(rotation, "Shop (production)", ("psql", "service file"))
-        error = ProbeFailed("Postgres refuses the login of Shop (production)", "Make another one.")
-        store.put_trouble(
-            Trouble(f"database:{key}", "Shop", error.kind, error.title, error.advice, at, told=True)
-        )
-    return tmp_path
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredDesk:
+    """A database with a rotation, and a trouble."""
+    desk = StoredDesk(tmp_path, monkeypatch)
+    desk.healthy(before=DAYS)
+    desk.rotated(label="Shop (production)")
+    desk.trouble(f"database:{KEY}", "Shop", ProbeFailed("Postgres refuses Shop", "Make another."),
+                 desk.now - DAYS)  # fmt: skip
+    return desk
+
+
+def terminal(
+    desk: StoredDesk, *words: str, columns: int = COLUMNS, env: dict[str, str] | None = None
+) -> Terminal:
+    surroundings = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    argv = [str(Path(sys.executable).with_name("pgherald")), "--config", "config.toml", *words]
+    env = {**surroundings, "TERM": "xterm", **(env or {})}
+    return Terminal(argv, env=env, columns=columns, cwd=desk.folder)
 
 
 def show(
-    desk: Path, *words: str, columns: int = COLUMNS, env: dict[str, str] | None = None
+    desk: StoredDesk, *words: str, columns: int = COLUMNS, env: dict[str, str] | None = None
 ) -> Terminal:
     """Run a command of pgherald on a terminal to its end."""
-    surroundings = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
-    argv = [str(Path(sys.executable).with_name("pgherald")), "--config", "config.toml", *words]
-    with Terminal(
-        argv, env={**surroundings, "TERM": "xterm", **(env or {})}, columns=columns, cwd=desk
-    ) as terminal:
-        assert terminal.end() in (0, 1), terminal.shown
-    assert "Traceback" not in terminal.shown
-    return terminal
+    with terminal(desk, *words, columns=columns, env=env) as shown:
+        assert shown.end() in (0, 1), shown.shown
+    assert "Traceback" not in shown.shown
+    return shown
 
 
 def too_wide(shown: str, columns: int) -> list[str]:
     """Lines that such a terminal would break, other than what is to be copied as it stands."""
-    example = False
-    found = []
-    for line in shown.splitlines():
-        example = line.endswith(":") and "Example" in line if line and line[2:3] != " " else example
-        if len(line) > columns and not example and " " in line.strip():
-            found.append(line)
-    return found
+    text = shown.partition("Example")[0].partition("Exit codes")[0]
+    return [line for line in text.splitlines() if len(line) > columns and " " in line.strip()]
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_help_on_a_narrow_terminal(words: tuple[str, ...], desk: Path) -> None:
-    """Help fits 40 columns: what is to be typed stays whole, and all else is wrapped."""
-    shown = show(desk, *words, "--help").shown
-    assert too_wide(shown.partition("Example")[0].partition("Exit codes")[0], COLUMNS) == []
-    assert "Usage:" in shown
-    assert "..." not in shown.replace("[ARGS]...", "")
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 columns the words to type stay whole, and all else is wrapped."""
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    for words in commands():
+        shown = CliRunner().invoke(group, [*words, "--help"]).output
+        assert too_wide(shown, COLUMNS) == []
+        assert "Usage:" in shown
+        assert "..." not in shown.replace("[ARGS]...", "")
 
 
-def test_status_on_a_narrow_terminal(desk: Path) -> None:
-    """At 40 columns each database is a paragraph, with nothing cut off."""
+def test_status_on_a_narrow_terminal(desk: StoredDesk) -> None:
+    """Each database is a paragraph, with nothing cut off."""
     shown = show(desk, "status").shown
     lines = shown.splitlines()
-    assert "Make another one." in shown
-    begin = lines.index("Shop-production")
+    assert "Make another." in shown
+    begin = lines.index("Shop")
     assert lines[begin + 1 : begin + 3] == [
         "  key           shop-production/DATABASE",
         "  state         trouble",
     ]
     assert max(map(len, lines[begin : begin + 6])) <= COLUMNS
-    assert (
-        max(map(len, show(desk, "status", columns=30).shown.splitlines()[begin : begin + 7])) <= 30
-    )
+    narrower = show(desk, "status", columns=30).shown.splitlines()
+    assert max(map(len, narrower[narrower.index("Shop") :][:7])) <= 30
 
 
-def test_history_on_a_narrow_terminal(desk: Path) -> None:
-    """At 40 columns each rotation is a paragraph that begins with its time, below the time line."""
+def test_history_on_a_narrow_terminal(desk: StoredDesk) -> None:
+    """Each rotation is a paragraph that begins with its time, below the time line."""
     lines = show(desk, "history").shown.splitlines()
     end = lines.index("")
     assert lines[0].startswith("Shop (produc…")
@@ -118,17 +111,42 @@ def test_history_on_a_narrow_terminal(desk: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[end + 1])
     assert lines[end + 2 :] == [
         "  database   Shop (production) (v42)",
-        "  changed    host, user, password",
+        "  changed    user, password",
         "  proven     yes",
         "  written to psql, service file",
     ]
 
 
-@pytest.mark.parametrize("words", [["status"], ["history"], ["plan"], ["history", "xyz"]])
-def test_no_color(words: list[str], desk: Path) -> None:
+def test_a_table_fits_a_wider_terminal(desk: StoredDesk) -> None:
+    """Columns that can be spared go, and a name's square brackets stay."""
+    desk.configure('[[databases]]\napp = "shop"\nname = "[bold]Shop"\n' + CLIENTS)
+    shown = show(desk, "status", columns=100).shown
+    assert "[bold]Shop" in shown
+    assert "shop/DATABASE" not in shown  # dispensable, and there is no room for it
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("words", [["status"], ["history"], ["plan"]])
+def test_no_color(words: list[str], desk: StoredDesk) -> None:
     """With $NO_COLOR a terminal gets no colour, in whatever is shown and in every error."""
-    for columns in (COLUMNS, 100):
-        assert not COLOUR.findall(show(desk, *words, columns=columns, env={"NO_COLOR": "1"}).raw)
-    if words != ["history"]:
-        # Without it, and with an empty one, there are some: the search above can find them.
-        assert COLOUR.findall(show(desk, *words, env={"NO_COLOR": ""}).raw)
+    assert not COLOUR.findall(show(desk, *words, columns=100, env={"NO_COLOR": "1"}).raw)
+    # With an empty one there are some: the search above can find them.
+    assert COLOUR.findall(show(desk, *words, columns=100, env={"NO_COLOR": ""}).raw)
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_watch_shows_each_change(desk: StoredDesk, way: signal.Signals) -> None:
+    """It draws a change, and nothing while nothing changes; it gives the terminal back."""
+    with terminal(desk, "status", "--watch", columns=100) as shown:
+        shown.until("Postgres refuses Shop")
+        shown.until("Ctrl-C ends this.")
+        desk.trouble("commit", "commit", ProbeFailed("No undo could be written"), desk.now - DAYS)
+        shown.until("No undo could be written")
+        drawn = shown.raw.count("No undo could be written")
+        time.sleep(1.3)  # a real terminal, so real time: the state is read once in this
+        shown.child.send_signal(way)
+        assert shown.end() == 0
+    assert shown.raw.count("No undo could be written") == drawn
+    assert "\x1b[?1049l" in shown.raw  # the terminal's own screen …
+    assert "\x1b[?25h" in shown.raw  # … and its cursor
+    assert "Traceback" not in shown.raw

@@ -59,7 +59,7 @@ def by_hand(desk: Desk) -> None:
     )  # fmt: skip
 
 
-def used(desk: Desk, rotations: int = 8) -> None:
+def used(desk: Desk, rotations: int = 6) -> None:
     """It has been at work for a while."""
     assert desk.run("check").code == 0
     for _ in range(rotations):
@@ -92,50 +92,13 @@ def test_everything_is_as_it_was(desk: Desk, *, restore: bool) -> None:
     assert "CANARY" not in result.out
 
 
-def test_an_adopted_server_gets_its_login_back(desk: Desk) -> None:
-    """A server made by hand is again what it was, the saved password included, long after."""
-    by_hand(desk)
-    before = pgadmin(desk).servers()
-    assert desk.run("check", "--adopt").code == 0
-    assert pgadmin(desk).servers() != before
-    used(desk)
-    result = desk.run("uninstall", "--restore", "--yes")
-    assert (result.code, result.err) == (0, "")
-    assert pgadmin(desk).servers() == before
-
-
-def test_what_stood_there_at_first_counts(desk: Desk) -> None:
-    """Of a column that was written twice the first value comes back, not the second."""
-    by_hand(desk)
-    before = pgadmin(desk).servers()
-    assert desk.run("check", "--adopt").code == 0
-    pgadmin(desk).ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
-    used(desk, 7)
-    assert desk.run("uninstall", "--restore", "--yes").code == 0
-    assert pgadmin(desk).servers() == before
-
-
-def test_what_the_person_changed_in_an_adopted_server_stays(desk: Desk) -> None:
-    """A name, a colour, a parameter and a password of the person's own outlive the undoing."""
-    by_hand(desk)
-    assert desk.run("check", "--adopt").code == 0
-    pgadmin(desk).ask(
-        "UPDATE server SET name = 'Renamed', bgcolor = '#fff', password = 'CANARY-newer',"
-        " connection_params = json_set(connection_params, '$.options', '-c x=1') WHERE id = 1"
-    )
-    assert desk.run("uninstall", "--restore", "--yes").code == 0
-    (row,) = pgadmin(desk).servers().values()
-    assert (row["name"], row["bgcolor"], row["password"]) == ("Renamed", "#fff", "CANARY-newer")
-    assert (row["host"], row["service"]) == (desk.login().host, None)
-    assert row["connection_params"] == '{"options": "-c x=1", "sslmode": "prefer"}'
-
-
 @pytest.mark.parametrize("restore", [["--restore"], []])
-def test_an_adopted_server_works_without_pgherald(desk: Desk, restore: list[str]) -> None:
-    """With --restore and without it, a server made by hand has its own login again, and it is said."""
+def test_an_adopted_server_gets_its_login_back(desk: Desk, restore: list[str]) -> None:
+    """A server made by hand is again what it was, its password included, and it is said."""
     by_hand(desk)
     before = pgadmin(desk).servers()
     assert desk.run("check", "--adopt").code == 0
+    used(desk, 2)
     result = desk.run("uninstall", "--yes", *restore)
     assert result.code == 0
     assert 'Server "By hand" has its own host, user and saved password of ' in result.out
@@ -156,25 +119,6 @@ def test_what_was_added_since_is_never_lost(desk: Desk) -> None:
     assert desk.read("pgpass") == OWN_LINE + "# mine, added since\n"
     assert desk.read("pg_service.conf") == "# mine, added since\n"
     assert desk.read("servers.json") == OTHERS
-
-
-def test_what_an_earlier_pgherald_left_is_not_brought_back(desk: Desk) -> None:
-    """Where the backups were lost once, "as it was" means without pgherald all the same."""
-    used(desk, 1)
-    Files(desk.folder / "locks").remove_own_tree(desk.folder / "state", within=desk.folder)
-    used(desk, 2)
-    assert desk.run("uninstall", "--restore", "--yes").code == 0
-    assert desk.read("pgpass") == OWN_LINE
-    assert same_json(desk.read("servers.json"), OTHERS)
-    assert desk.read("pg_service.conf") == ""
-
-
-def test_a_client_that_is_no_longer_configured(desk: Desk) -> None:
-    """What pgherald once wrote is undone, even if the configuration knows it no more."""
-    used(desk, 1)
-    desk.configure(TWO + '[clients.service_file]\npath = "pg_service.conf"\n')
-    assert desk.run("uninstall", "--yes").code == 0
-    assert desk.read("pgpass") == OWN_LINE
 
 
 def test_a_dry_run_shows_it_and_does_nothing(desk: Desk) -> None:
@@ -200,17 +144,6 @@ def test_nobody_is_there_to_be_asked(desk: Desk) -> None:
     assert result.code == 2
     assert "--yes" in result.err
     assert contents(desk) == before
-
-
-def test_a_no_is_a_no(desk: Desk) -> None:
-    """Whoever declines finds everything as it was."""
-    used(desk, 0)
-    before = contents(desk)
-    desk.patch.setattr("pgherald.cli.uninstall._agreed", lambda: False)
-    result = desk.run("uninstall")
-    assert (result.code, result.out.splitlines()[-1]) == (1, "Nothing was changed.")
-    assert contents(desk) == before
-    assert (desk.folder / "state").exists()
 
 
 def test_a_client_that_cannot_be_understood_stops_all(desk: Desk) -> None:
@@ -295,22 +228,3 @@ def test_metrics_go_too(desk: Desk) -> None:
     result = desk.run("uninstall", "--yes")
     assert (result.code, result.err) == (0, "")
     assert not (desk.folder / "pgherald.prom").exists()
-
-
-def test_a_state_folder_that_holds_something_else(desk: Desk) -> None:
-    """In a folder that the person uses for other things too, only pgherald's own goes."""
-    used(desk, 0)
-    (desk.folder / "state" / "thesis.txt").write_text("mine")
-    result = desk.run("uninstall", "--yes")
-    assert result.code == 0
-    assert "thesis.txt: not pgherald's" in result.out
-    assert [path.name for path in (desk.folder / "state").iterdir()] == ["thesis.txt"]
-
-
-def test_nothing_was_ever_written(desk: Desk) -> None:
-    """Where pgherald never wrote, there is nothing to undo, and it can be said twice."""
-    before = contents(desk)
-    for _ in range(2):
-        assert desk.run("uninstall", "--restore", "--yes").code == 0
-        assert contents(desk) == before
-        assert not (desk.folder / "state").exists()

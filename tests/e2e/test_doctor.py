@@ -29,14 +29,3 @@ async def test_the_doctor_sees_a_real_login_and_clock(house: House) -> None:
     assert "psql holds what Heroku shows" in done.out
     assert "The daemon runs" in done.out
     assert "CANARY" not in done.out + done.err
-
-
-async def test_the_doctor_sees_a_login_that_broke(house: House) -> None:
-    """After a rotation that nobody followed, the clients that are behind are named; exit code 1."""
-    await house.rotate()
-    done = await house.pgherald("doctor")
-    assert done.code == 1
-    assert "psql is behind: update shop-production/DATABASE (user, password)\n" in done.err
-    assert "  Run: pgherald check\n" in done.err
-    assert (await house.pgherald("check")).code == 0
-    assert "is behind" not in (await house.pgherald("doctor")).err

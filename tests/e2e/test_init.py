@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -80,9 +80,14 @@ async def at(terminal: Terminal, *steps: tuple[str, str]) -> int:
 
 
 async def test_for_scripts(flat: Flat) -> None:
-    """With flags alone the configuration is written, private, and every client holds the login."""
+    """With flags alone the configuration is written, private, and every client holds the login.
+
+    No secret is shown, and Heroku is asked by GET alone.
+    """
     done = await flat.house.pgherald("init", *SHOP)
     assert (done.code, done.err) == (0, "")
+    assert "CANARY" not in done.out + flat.config.read_text()
+    assert {visit.method for visit in flat.house.simulator.app.front.visits} == {"GET"}
     assert "dev@example.com, by " in done.out
     assert flat.config.stat().st_mode & 0o777 == 0o600
     assert flat.config.parent.stat().st_mode & 0o777 == 0o700
@@ -92,77 +97,6 @@ async def test_for_scripts(flat: Flat) -> None:
     assert flat.programs.calls == []
     again = await flat.house.pgherald("check")
     assert again.out == "shop-production (DATABASE): current\n"
-
-
-async def test_no_secret_and_only_reads(flat: Flat) -> None:
-    """No secret is shown or written into the configuration, and Heroku is asked by GET alone."""
-    done = await flat.house.pgherald("init", "--all", "--attachment", "*", *SHOP[2:])
-    assert done.code == 0
-    assert "CANARY" not in done.out + done.err + flat.config.read_text()
-    assert {visit.method for visit in flat.house.simulator.app.front.visits} == {"GET"}
-
-
-async def test_a_dry_run(flat: Flat) -> None:
-    """A dry run shows the configuration and the clients' changes, and writes nothing."""
-    before = flat.files()
-    done = await flat.house.pgherald("init", "--dry-run", *SHOP)
-    assert (done.code, done.err) == (0, "")
-    assert '+app = "shop-production"\n' in done.out
-    assert "add shop-production/DATABASE" in done.out
-    assert flat.files() == before
-    assert not flat.config.exists()
-
-
-async def test_run_again(flat: Flat) -> None:
-    """Run again, it adds to the configuration, and comments, order and other keys stay."""
-    flat.config.parent.mkdir(parents=True)
-    mine = (
-        '# mine\npoll_interval = "90s"  # rarely\n\n[[databases]]\napp = "shop-production"\n'
-        'name = "Shop"  # short\n\n# the clients\n[clients.service_file]\n[clients.pgpass]\n'
-    )
-    flat.house.put(flat.config, mine, 0o640)
-    done = await flat.house.pgherald("init", "--app", "blog", "--yes", "--no-service")
-    assert (done.code, done.err) == (0, "")
-    new = '\n[[databases]]\napp = "blog"\n'
-    assert flat.config.read_text() == mine.replace("\n\n# the", f"\n{new}\n# the")
-    assert flat.config.stat().st_mode & 0o777 == 0o640
-    assert flat.house.behind(flat.house.login("blog"), "blog") == ["servers.json"]
-    assert flat.pgadmin.servers() == {}
-    idle = await flat.house.pgherald("init", "--app", "blog", "--yes", "--no-service")
-    assert "Nothing to do. All 2 databases are current" in idle.out
-
-
-async def test_a_configuration_that_is_wrong_is_left_alone(flat: Flat) -> None:
-    """A configuration with a mistake is named with its line, and not written over."""
-    flat.config.parent.mkdir(parents=True)
-    flat.house.put(flat.config, "[[databases]]\nap = 1\n")
-    done = await flat.house.pgherald("init", *SHOP)
-    assert done.code == 2
-    assert f"{flat.config}:2: " in done.err
-    assert flat.config.read_text() == "[[databases]]\nap = 1\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("--app", "nope", "--yes"), 1, "It shows blog, shop-production, shop-staging."),
-        (("--yes",), 2, "Name them with --app, or take --all."),
-        ((), 2, "name the databases with --app or --all, and add --yes"),
-        (("--token", "HRKU-CANARY-0123456789012345", "--yes"), 2, "must not be the token itself"),
-        (("--clients", "pgadmin,dbeaver"), 2, "there is no 'dbeaver'"),
-        (("--clients", "pgadmin", *SHOP), 2, "add [clients.service_file]"),
-        (("--account", "work"), 2, "There is no account 'work'"),
-    ],
-)
-async def test_what_cannot_be(flat: Flat, words: tuple[str, ...], code: int, said: str) -> None:
-    """What the command line asks for in vain is said with what there is, and nothing is written."""
-    before = flat.files()
-    done = await flat.house.pgherald("init", *words)
-    assert done.code == code
-    assert said in done.err
-    assert "CANARY" not in done.err
-    assert flat.files() == before
-    assert not flat.config.exists()
 
 
 # --- the login ----------------------------------------------------------------------------------
@@ -194,26 +128,6 @@ async def test_a_file_with_the_token(flat: Flat) -> None:
     assert 'token = "file:~/token"' in flat.config.read_text()
 
 
-async def test_a_token_that_may_only_read(flat: Flat) -> None:
-    """A token of the scope read-protected is enough, though it may not tell whose it is."""
-    world = flat.house.world
-    narrow = world.add_token(world.tokens[0].account, scopes={"read-protected"})
-    flat.house.put(flat.house.token, narrow.value.reveal())
-    done = await flat.house.pgherald("init", *SHOP, "--token", "file:token")
-    assert (done.code, done.err) == (0, "")
-    assert "by " + str(flat.house.token) in done.out
-
-
-async def test_a_login_that_a_service_cannot_see(flat: Flat) -> None:
-    """Where the token is in the shell's environment, a service is not what Enter takes."""
-    flat.house.env["HEROKU_API_KEY"] = flat.house.token.read_text().strip()
-    done = await flat.house.pgherald("init", *SHOP[:3])
-    assert done.code == 0
-    assert "$HEROKU_API_KEY, which a service does not see" in done.out
-    assert [call[-1] for call in flat.programs.calls] == ["--property=Version"]
-    assert not (flat.house.home / ".config" / "systemd").exists()
-
-
 # --- pgAdmin ------------------------------------------------------------------------------------
 
 
@@ -240,14 +154,6 @@ async def test_adoption_is_offered(flat: Flat, kept: bool) -> None:  # a column 
         assert names == {"By hand": "shop-production"}
     else:
         assert names == {"By hand": None, "shop-production (DATABASE)": "shop-production"}
-
-
-async def test_a_deleted_server_comes_back(flat: Flat) -> None:
-    """A server that was deleted in pgAdmin is made again by init."""
-    assert (await flat.house.pgherald("init", *SHOP)).code == 0
-    flat.pgadmin.ask("DELETE FROM server")
-    assert (await flat.house.pgherald("init", *SHOP)).code == 0
-    assert len(flat.pgadmin.servers()) == 1
 
 
 # --- at a terminal ------------------------------------------------------------------------------
@@ -293,15 +199,6 @@ async def test_nothing_that_fits_is_nothing_chosen(flat: Flat) -> None:
     assert "Databases: blog/DATABASE\n" in terminal.shown
 
 
-async def test_a_window_of_another_size(flat: Flat) -> None:
-    """The list is drawn anew for a terminal that becomes narrow, and goes on."""
-    with flat.terminal("--no-service", "--dry-run", columns=100) as terminal:
-        await asyncio.to_thread(terminal.until, "goes on")
-        terminal.resize(40)
-        code = await at(terminal, ("enter goes\n on)", "blog\r"))
-    assert code == 0, terminal.screen
-
-
 async def test_ctrl_z_and_fg(flat: Flat) -> None:
     """Ctrl-Z stops it, as any program in a shell; fg draws the list again, with its marks."""
     argv = [sys.executable, "-m", "pgherald", "init", "--no-service", "--dry-run"]
@@ -320,46 +217,18 @@ async def test_ctrl_z_and_fg(flat: Flat) -> None:
     assert code == 0, terminal.screen
 
 
-async def test_no(flat: Flat) -> None:
-    """Whoever answers no has everything as it was."""
+async def test_ctrl_c_in_the_list(flat: Flat) -> None:
+    """Ctrl-C ends it with 130, and everything is as it was."""
     before = flat.files()
-    with flat.terminal("--app", "blog") as terminal:
-        assert await at(terminal, ("Do it?", "n\r")) == 0
-    assert "Nothing was written." in terminal.screen
-    assert flat.files() == before
-    assert not flat.config.exists()
-
-
-def in_the_picker(flat: Flat) -> tuple[str, ...]:
-    return ("enter goes on",)
-
-
-def at_the_question(flat: Flat) -> tuple[str, ...]:
-    return ("enter goes on", "Do it?")
-
-
-def while_it_is_proven(flat: Flat) -> tuple[str, ...]:
-    return ("enter goes on", "Do it?", "waiting for Postgres")
-
-
-@pytest.mark.parametrize("moment", [in_the_picker, at_the_question, while_it_is_proven])
-async def test_ctrl_c(
-    flat: Flat, cluster: Cluster, moment: Callable[[Flat], tuple[str, ...]]
-) -> None:
-    """Ctrl-C ends it with 130 at any moment, and leaves configuration and clients as they were."""
-    await cluster.lock_role(flat.house.login("blog").user)
-    before = flat.files()
-    texts = moment(flat)
-    keys = [*["blog\r", "\r"][: len(texts) - 1], CTRL_C]
     with flat.terminal() as terminal:
-        code = await at(terminal, *zip(texts, keys, strict=True))
+        code = await at(terminal, ("enter goes on", CTRL_C))
     assert code == 130, terminal.screen
     assert terminal.screen.rstrip().endswith("Stopped.")
     assert flat.files() == before
     assert not flat.config.exists()
 
 
-async def test_ctrl_c_while_it_is_edited(flat: Flat, cluster: Cluster) -> None:
+async def test_ctrl_c_while_it_writes(flat: Flat, cluster: Cluster) -> None:
     """Ctrl-C while a further database is proven gives the configuration back byte for byte."""
     assert (await flat.house.pgherald("init", *SHOP)).code == 0
     before, text = flat.files(), flat.config.read_bytes()

@@ -21,7 +21,6 @@ import ctypes
 import fnmatch
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -42,7 +41,7 @@ from support.marks import MARK
 
 #: Seconds that anything may take before a test gives up on it. What a test promises is
 #: far shorter, and measured by what the files and the simulator say.
-LIMIT = 30.0
+LIMIT = 100.0
 
 #: Where coverage leaves its orders for child processes.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -497,11 +496,6 @@ def like_anybody() -> None:
     for capability in FILE_CAPABILITIES:
         if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
-
-
-def no_file_larger_than(size: int) -> Callable[[], None]:
-    """In a child that is to be started: let every file end at that many bytes."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def _environment(simulator: Simulator, home: Path) -> dict[str, str]:

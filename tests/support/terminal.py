@@ -25,7 +25,7 @@ from typing import Self
 import pyte
 
 #: Seconds that anything may take before a test gives up on it.
-LIMIT = 30.0
+LIMIT = 100.0
 
 #: Lines of a terminal.
 LINES = 24

@@ -49,7 +49,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         (["--service", "shop"], "CANARY-shop"),
         (["--host", "db.example.com", "--user", "u1"], "CANARY-u1"),
         (["--host", "db.example.com", "--port", "5432", "--user", '"u1"'], "CANARY-u1"),
-        (["--host", "localhost", "--user", "me"], "CANARY-mine"),
         (
             ["--host", "db.example.com", "--port", "5433", "--dbname", "orders",
              "--user", '"Odd ""name"""'],
@@ -85,7 +84,6 @@ def test_no_such_password(desk: Desk, args: list[str], reason: str) -> None:
     ("args", "reason"),
     [
         ([], "Give either --service, or --host and --user."),
-        (["--service", "shop", "--host", "h"], "Give either --service, or --host and --user."),
         (["--host", "h"], "--user is missing."),
         (["--user", "u"], "--host is missing."),
         (["--host", "h", "--user", "u", "--port", "0"], "--port"),
@@ -110,9 +108,8 @@ def test_a_client_that_is_not_configured(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "args"),
     [
-        ("pgpass", b"\x00", ["--host", "h", "--user", "u"]),
         ("services", b"[shop]\nno keyword\n", ["--service", "shop"]),
-        ("services", b"\x00", ["--service", "shop"]),
+        ("pgpass", b"\x00", ["--host", "h", "--user", "u"]),
     ],
 )
 def test_a_file_that_cannot_be_read(desk: Desk, name: str, text: bytes, args: list[str]) -> None:
@@ -121,14 +118,6 @@ def test_a_file_that_cannot_be_read(desk: Desk, name: str, text: bytes, args: li
     result = desk.ask(*args)
     assert (result.code, result.out) == (1, "")
     assert str(desk.folder / name) in result.err
-
-
-def test_a_missing_file(desk: Desk) -> None:
-    """A client's file that is not there yet holds no password, and that is all."""
-    (desk.folder / "services").unlink()
-    result = desk.ask("--service", "shop")
-    assert (result.code, result.out) == (1, "")
-    assert "No service file has a section [shop]" in result.err
 
 
 def test_the_first_of_several_files(desk: Desk) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 SCRIPT = """
 import ctypes, os, resource, sys
-from pgherald.cli import core_dumps
-core_dumps.forbid()
+from pgherald.cli.foreground import forbid_core_dumps
+forbid_core_dumps()
 print(resource.getrlimit(resource.RLIMIT_CORE))
 if sys.platform == "linux":
     print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE

@@ -36,12 +36,12 @@ PATH_METHODS = {
 
 #: Who writes outside files/ all the same, what, and why.
 WRITES_ELSEWHERE = {
-    ("cli/scratch.py", "tempfile.mkdtemp"): "the throw-away folder of demo and simulate",
+    ("cli/simulate.py", "tempfile.mkdtemp"): "the throw-away folder of demo and simulate",
     (
         "simulator/postgres_server.py",
         "tempfile.mkdtemp",
     ): "a home that Postgres's own account may enter",
-    ("cli/terminal.py", "write_text"): "click's help formatter, which writes into memory",
+    ("cli/main.py", "write_text"): "click's help formatter, which writes into memory",
     ("cli/main.py", "os.open"): "the null device, in place of a pipe that nobody reads",
     ("notify/fallback.py", "os.open"): "the person's own terminal, which is no file",
     ("notify/fallback.py", "os.write"): "likewise",

@@ -1,16 +1,28 @@
-"""`pgherald init` in this process, at moments that a test has to choose."""
+"""`pgherald init` in this process: its choices, and moments that a test has to choose."""
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from pgherald.cli.check import reconcile
-from pgherald.errors import FileTrouble
+from pgherald.cli.setup.apply import show_configuration
+from pgherald.cli.setup.ask import numbers
+from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
+from pgherald.cli.setup.preflight import moved_by_environment, token_of
+from pgherald.config import Config
+from pgherald.config.edit import NewDatabase
+from pgherald.errors import FileTrouble, PgheraldError
+from pgherald.heroku.discovery import Found, Rule
 from support.commands import Desk
+from support.configs import CLIENTS, load_text
 from support.pgadmin_database import Database
+from support.stand_ins import StandIns
 
 BLOG = ("init", "--app", "blog", "--yes", "--no-service")
 
@@ -27,7 +39,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.mark.parametrize(
     ("error", "code"), [(KeyboardInterrupt(), 130), (FileTrouble("is full", "Make room."), 1)]
 )
-def test_a_commit_is_taken_back(
+def test_what_was_committed_is_taken_back(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:
     """What stops it just after the commit takes the commit and the configuration back."""
@@ -38,7 +50,7 @@ def test_a_commit_is_taken_back(
         written.append((Path.home() / ".pg_service.conf").read_text())
         raise error
 
-    monkeypatch.setattr("pgherald.cli.setup.deed.reconcile", stopped)
+    monkeypatch.setattr("pgherald.cli.setup.apply.reconcile", stopped)
     result = desk.run(*BLOG)
     assert result.code == code
     assert "[blog]" in written[0]
@@ -48,12 +60,12 @@ def test_a_commit_is_taken_back(
     assert Database(Path.home() / ".pgadmin" / "pgadmin4.db").servers() == {}
 
 
-def test_a_configuration_that_changes_meanwhile(
+def test_a_configuration_that_changes_meanwhile_stays(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A configuration that somebody else writes while a person reads the plan stays theirs."""
     monkeypatch.setattr(
-        "pgherald.cli.setup.walk.show_plan", lambda *_: desk.file.write_text("# theirs\n")
+        "pgherald.cli.init.show_plan", lambda *_: desk.file.write_text("# theirs\n")
     )
     result = desk.run(*BLOG)
     assert result.code == 1
@@ -71,7 +83,7 @@ def test_no_database_at_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
     assert "heroku addons --all" in result.err
 
 
-def test_several_accounts(desk: Desk) -> None:
+def test_one_of_several_accounts_has_to_be_named(desk: Desk) -> None:
     """With several accounts one has to be named, its databases name it, and its token is left."""
     desk.file.write_text(
         'state_dir = "state"\n[[accounts]]\nname = "work"\ntoken = "auto"\n'
@@ -86,8 +98,8 @@ def test_several_accounts(desk: Desk) -> None:
     assert "psql is up to date" in result.out
 
 
-def test_beside_rules(desk: Desk) -> None:
-    """Where rules find the databases nothing has to be chosen, and what they find is not named."""
+def test_beside_rules_nothing_has_to_be_chosen(desk: Desk) -> None:
+    """Databases that rules find are not named; another one gets an entry of its own."""
     rules = '[[discover]]\ninclude = ["shop-*"]\n[clients.service_file]\n'
     desk.file.write_text(rules)
     result = desk.run("init", "--yes", "--no-service")
@@ -95,8 +107,6 @@ def test_beside_rules(desk: Desk) -> None:
     assert "Kept by [[discover]] without being named: 2." in result.out
     assert desk.file.read_text() == rules
     assert "[shop-staging]" in (Path.home() / ".pg_service.conf").read_text()
-    assert desk.run(*BLOG).code == 0
-    assert desk.file.read_text().count("[[databases]]") == 1
 
 
 @pytest.mark.parametrize("team", ["acme", "unheard-of"])
@@ -115,10 +125,238 @@ def test_beside_a_rule_for_a_team(desk: Desk, team: str) -> None:
     assert "[shop-staging]" in (Path.home() / ".pg_service.conf").read_text()
 
 
-def test_no_notifications(desk: Desk) -> None:
+def test_flags_choose_clients_and_notifications(desk: Desk) -> None:
     """With --no-notify the configuration says so; with chosen clients only those are written."""
     assert desk.run(*BLOG, "--no-notify", "--clients", "service_file").code == 0
     text = desk.file.read_text()
     assert "desktop = false" in text
     assert "pgpass" not in text
     assert (Path.home() / ".pgpass").read_text() == "mine:5432:*:me:CANARY-mine\n"
+
+
+def test_a_dry_run_writes_nothing(desk: Desk) -> None:
+    """It shows the configuration and the clients' changes."""
+    result = desk.run(*BLOG, "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    assert '+app = "blog"\n' in result.out
+    assert "add blog/DATABASE" in result.out
+    assert not desk.file.exists()
+    assert not (Path.home() / ".pg_service.conf").exists()
+
+
+def test_whoever_says_no_has_everything_as_it_was(desk: Desk) -> None:
+    """The question comes before anything is written."""
+    desk.patch.setattr("sys.stdin", io.StringIO("n\n"))
+    result = desk.run("init", "--app", "blog", "--no-adopt", "--no-service")
+    assert (result.code, result.out.splitlines()[-1]) == (0, "Do it? [Y/n]: Nothing was written.")
+    assert not desk.file.exists()
+    assert not (Path.home() / ".pg_service.conf").exists()
+
+
+def test_run_again_it_adds_to_the_configuration(desk: Desk) -> None:
+    """Comments, order, other keys and the mode stay; a client that is not named is not added."""
+    mine = (
+        '# mine\npoll_interval = "90s"  # rarely\n\n[[databases]]\napp = "shop-production"\n'
+        'name = "Shop"  # short\n\n# the clients\n[clients.service_file]\n[clients.pgpass]\n'
+    )
+    desk.file.write_text(mine)
+    desk.file.chmod(0o640)
+    result = desk.run(*BLOG)
+    assert (result.code, result.err) == (0, "")
+    new = '\n[[databases]]\napp = "blog"\n'
+    assert desk.file.read_text() == mine.replace("\n\n# the", f"\n{new}\n# the")
+    assert desk.file.stat().st_mode & 0o777 == 0o640
+    assert Database(Path.home() / ".pgadmin" / "pgadmin4.db").servers() == {}
+    assert "Nothing to do. All 2 databases are current" in desk.run(*BLOG).out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--app", "nope", "--yes"), 1, "It shows blog, shop-production, shop-staging."),
+        (("--yes",), 2, "Name them with --app, or take --all."),
+        (("--token", "HRKU-CANARY-0123456789012345", "--yes"), 2, "must not be the token itself"),
+        (("--clients", "pgadmin,dbeaver"), 2, "there is no 'dbeaver'"),
+        (("--clients", "pgadmin", *BLOG[1:]), 2, "add [clients.service_file]"),
+        (("--account", "work"), 2, "There is no account 'work'"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused(
+    desk: Desk, words: tuple[str, ...], code: int, said: str
+) -> None:
+    """It is named with what there is, and nothing is written."""
+    result = desk.run("init", *words)
+    assert (result.code, said in result.err) == (code, True), result
+    assert "CANARY" not in result.err
+    assert not desk.file.exists()
+    assert not (Path.home() / ".pg_service.conf").exists()
+
+
+def test_a_deleted_server_is_made_again(desk: Desk) -> None:
+    """That is what init is run for."""
+    pgadmin = Database(Path.home() / ".pgadmin" / "pgadmin4.db")
+    assert desk.run(*BLOG).code == 0
+    pgadmin.ask("DELETE FROM server")
+    assert desk.run(*BLOG).code == 0
+    assert len(pgadmin.servers()) == 1
+
+
+def test_a_login_that_a_service_cannot_see(desk: Desk) -> None:
+    """Where the token is in the shell's environment, a service is not installed unasked."""
+    stand_ins = StandIns(desk.folder / "bin")
+    stand_ins.put("systemctl")
+    desk.patch.setenv("PATH", f"{stand_ins.folder}:{os.environ['PATH']}")
+    result = desk.run(*BLOG[:-1])
+    assert result.code == 0
+    assert "$HEROKU_API_KEY, which a service does not see" in result.out
+    assert [call[-1] for call in stand_ins.calls] == ["--property=Version"]
+    assert not (Path.home() / ".config" / "systemd").exists()
+
+
+# --- which databases ------------------------------------------------------------------------
+
+
+def found(app: str, attachment: str = "DATABASE") -> Found:
+    return Found(app, attachment, "", "heroku-postgresql:mini", Rule())
+
+
+FOUND = (found("blog"), found("shop", "READER"), found("shop"), found("wiki", "BLUE"))
+ALL = [
+    Offer("blog", "DATABASE", "mini"),
+    Offer("shop", "DATABASE", "mini"),
+    Offer("shop", "READER", "mini"),
+    Offer("wiki", "BLUE", "mini"),
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """One database that Heroku shows and one that it does not, and a rule."""
+    return load_text(
+        tmp_path,
+        '[[databases]]\napp = "gone"\n[[databases]]\napp = "shop"\n'
+        f'[[discover]]\ninclude = ["b*"]\n{CLIENTS}',
+    )
+
+
+def test_the_first_time_everything_is_offered() -> None:
+    """Each app's main database comes first; nothing is marked, but for an only one."""
+    assert offers(FOUND, None, "default", {}) == (ALL, 0)
+    assert marked(ALL) == set()
+    assert marked(ALL[:1]) == {0}
+
+
+def test_again_the_configured_ones_are_marked(config: Config) -> None:
+    """They are offered, shown or not; a database that a rule finds is not offered."""
+    offered, ruled = offers(FOUND, config, "default", {})
+    assert [(str(each), each.place) for each in offered] == [
+        ("gone/DATABASE", 0),
+        ("shop/DATABASE", 1),
+        ("shop/READER", None),
+        ("wiki/BLUE", None),
+    ]
+    assert ruled == 1
+    assert offered[0].about == "not shown by Heroku now"
+    assert marked(offered) == {0, 1}
+    assert dropped(offered, offered[1:3]) == {0}
+    assert added(offered[1:3], config, None) == (NewDatabase("shop", "READER"),)
+    # Flags add, and never drop.
+    assert dropped(offered, by_flags(offered, ["wiki"], [])) == frozenset()
+
+
+def test_another_accounts_databases_stay(config: Config) -> None:
+    """They are neither offered nor dropped."""
+    offered, _ = offers(FOUND, config, "work", {})
+    assert [str(each) for each in offered] == [str(each) for each in ALL]
+    assert dropped(offered, []) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("apps", "attachments", "chosen"),
+    [
+        (["shop"], [], [1]),
+        (["*"], ["*"], [0, 1, 2, 3]),
+        ([], ["READ*"], [2]),
+        (["wiki"], [], [3]),
+    ],
+)
+def test_flags_are_patterns(apps: list[str], attachments: list[str], chosen: list[int]) -> None:
+    """Patterns choose; without one for attachments it is DATABASE, or an app's only one."""
+    assert by_flags(ALL, apps, attachments) == [ALL[number] for number in chosen]
+
+
+@pytest.mark.parametrize(
+    ("apps", "attachments", "title", "advice"),
+    [
+        (["nope"], [], "Heroku shows no database of nope", "It shows blog, shop, wiki."),
+        (["shop"], ["BLUE"], "Heroku shows no BLUE of shop", "shop/DATABASE, shop/READER."),
+    ],
+)
+def test_a_flag_that_fits_nothing_is_an_error(
+    apps: list[str], attachments: list[str], title: str, advice: str
+) -> None:
+    """A pattern that fits nothing is an error that says what there is."""
+    with pytest.raises(PgheraldError) as caught:
+        by_flags(ALL, apps, attachments)
+    assert caught.value.title == title
+    assert advice in caught.value.advice
+
+
+def test_no_two_databases_share_a_service(config: Config) -> None:
+    """Two databases never share a section of the service file."""
+    chosen = [Offer("a", "B_C"), Offer("a-b-c", "DATABASE"), Offer("shop-database", "DATABASE")]
+    assert [new.service for new in added(chosen, config, None)] == [None, "a-b-c-database", None]
+
+
+# --- before it begins -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "asked"),
+    [
+        ("auto", "auto", "auto"),
+        ("file:t", "file:~/here/t", "file:/home/eve/here/t"),
+        ("file:../../t", "file:/home/t", "file:/home/t"),
+    ],
+)
+def test_a_tokens_file_is_found_from_anywhere(text: str, written: str, asked: str) -> None:
+    """It is meant from the person's folder, and written below the home folder or absolute."""
+    told, spec = token_of(text, {"HOME": "/home/eve"}, Path("/home/eve/here"))
+    assert (told, str(spec)) == (written, asked)
+
+
+def test_the_token_itself_is_refused() -> None:
+    """It is no source, and is not repeated."""
+    with pytest.raises(click.BadParameter) as caught:
+        token_of("HRKU-CANARY-0123456789012345", {}, Path("/"))
+    assert "CANARY" not in str(caught.value)
+
+
+def test_files_that_the_environment_moved_are_written_there() -> None:
+    """A file that $PGSERVICEFILE or $PGPASSFILE names gets a path; a usual place does not."""
+    env = {"HOME": "/home/eve", "PGSERVICEFILE": "/home/eve/.pg_service.conf", "PGPASSFILE": "/p/x"}
+    kinds = ("pgadmin", "service_file", "pgpass")
+    assert moved_by_environment(kinds, env, Path("/home/eve/config.toml")) == {
+        "pgadmin": None,
+        "service_file": None,
+        "pgpass": "/p/x",
+    }
+
+
+def test_a_configuration_is_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that stay are not shown, and of a command only that it is one."""
+    old = 'urls = ["slack://CANARY"]\ntoken = "command:x CANARY"\n# a\n'
+    show_configuration(Path("c"), old, old.replace("x CANARY", "y 'CANARY' z") + "# b\n")
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1:4] == ['-token = "command:…', '+token = "command:…', "+# b"]
+    assert "CANARY" not in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "picked"),
+    [("1,3", [0, 2]), ("2-4 1", [0, 1, 2, 3]), ("ALL", [0, 1, 2, 3]),
+     ("", []), ("0", []), ("5", []), ("3-2", []), ("1,x", []), ("1-", [])],
+)  # fmt: skip
+def test_numbers_choose(answer: str, picked: list[int]) -> None:
+    """Numbers, ranges and `all` are understood, and half an answer is none."""
+    assert numbers(answer, 4) == picked

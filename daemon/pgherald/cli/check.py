@@ -27,19 +27,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import NOTHING_FOUND, emit_json, error_json, problem
-from pgherald.cli.progress import progress
-from pgherald.cli.wording import headline
+from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, fields, problem, progress
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.publish import leave_status
 from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
+from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import News
 from pgherald.notify.texts import line_for
@@ -55,7 +55,7 @@ _WORDS = {
 }
 
 
-@click.command("check", epilog="\b\nExample:\n  pgherald check && psql service=shop-production")
+@click.command("check")
 @click.option("--prune", is_flag=True, help="Take out of the clients what is no longer configured.")
 @click.option("--adopt", is_flag=True,
               help="Keep servers in pgAdmin that you made by hand: no password is asked again.")  # fmt: skip
@@ -72,26 +72,30 @@ def command(
     that runs at the same time does no harm.
 
     A database that was taken out of the configuration keeps its entries until --prune, which
-    names each server in pgAdmin and what became of it. With --adopt, a server that you made in pgAdmin by hand and that leads to one of the databases
-    takes its login from the service file from then on; its name, colours and open tabs stay,
-    and the password that pgAdmin has saved for it goes. A server that you deleted in pgAdmin
-    stays deleted until --recreate.
+    names each server in pgAdmin and what became of it. With --adopt, a server that you made in
+    pgAdmin by hand and that leads to one of the databases takes its login from the service file
+    from then on; its name, colours and open tabs stay, and the password that pgAdmin has saved for
+    it goes. A server that you deleted in pgAdmin stays deleted until --recreate.
 
     Exit code 0 when every client of every database is current, changed or not; 1 when
     something could not be made current, each thing named on stderr; 2 when the command line
     or the configuration is wrong.
+
+    Example:
+        pgherald check && psql service=shop-production
     """
     config = invocation.load()
     outside = invocation.outside()
-    # Its warnings are for the daemon's log; here each is named below, once.
-    logging.getLogger("pgherald").setLevel(logging.ERROR)
+    if not invocation.verbose:
+        # Its warnings are for the daemon's log; here each is named below, once.
+        logging.getLogger("pgherald").setLevel(logging.ERROR)
     wishes = Wishes(adopt, recreate)
     report, news = asyncio.run(reconcile(config, outside, wishes, prune=prune))
     if as_json:
         emit_json(_as_json(report))
     else:
         show(report, news)
-    name_problems(report)
+    show_problems(report)
     return EXIT_OK if report.current else EXIT_TROUBLE
 
 
@@ -140,18 +144,16 @@ def show(report: CheckReport, news: list[News]) -> None:
         click.echo(f"Note: {warning}")
 
 
-def name_problems(report: CheckReport) -> None:
+def show_problems(report: CheckReport) -> None:
     """Name on stderr what is not current."""
     for subject, error in report.errors.items():
-        problem(headline(subject, "", error.title), error.advice)
+        error_at(subject, "", error)
     for item in report.databases:
-        key, name = item.database.key, item.database.name
         if item.error is not None:
-            problem(headline(f"database:{key}", name, item.error.title), item.error.advice)
+            error_at(f"database:{item.database.key}", item.database.name, item.error)
     for client in report.clients:
         if client.error is not None:
-            title = headline(f"client:{client.path}", client.label, client.error.title)
-            problem(title, client.error.advice)
+            error_at(f"client:{client.path}", client.label, client.error)
     well = not report.errors and all(client.error is None for client in report.clients)
     for item in report.databases:
         if well and not item.current and item.error is None:
@@ -166,25 +168,24 @@ def _as_json(report: CheckReport) -> dict[str, object]:
         "current": report.current,
         "databases": [
             {
-                "key": str(item.database.key),
-                "name": item.database.name,
-                "current": item.current,
-                "standing": item.standing,
-                "problem": error_json(item.error),
+                **fields(item.database, "key", "name"),
+                **fields(item, "current", "standing"),
+                "problem": item.error,
             }
             for item in report.databases
         ],
         "clients": [
-            {
-                "label": item.label,
-                "path": str(item.path),
-                "problem": error_json(item.error),
-            }
-            for item in report.clients
+            {"label": client.label, "path": client.path, "problem": client.error}
+            for client in report.clients
         ],
-        "problems": [
-            {"subject": subject} | (error_json(error) or {})
-            for subject, error in report.errors.items()
-        ],
+        "problems": problems_json(report.errors),
         "warnings": report.warnings,
     }
+
+
+def problems_json(errors: Mapping[str, PgheraldError]) -> list[dict[str, object]]:
+    """Errors by subject, in the shape that `check` and `plan` share."""
+    return [
+        {"subject": subject, **fields(error, "kind", "title", "advice")}
+        for subject, error in errors.items()
+    ]

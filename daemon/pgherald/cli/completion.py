@@ -5,30 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
+from click.shell_completion import CompletionItem, get_completion_class
 
-from pgherald.cli.exits import EXIT_OK
+from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation, group
+from pgherald.config import Config
 from pgherald.errors import PgheraldError
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-    from pgherald.config import Config
-
-#: Where click looks for what the shell's script asks; click makes this name by itself.
+#: Where click looks for the shell's request; click makes this name by itself.
 VARIABLE: Final = "_PGHERALD_COMPLETE"
 
 
-@click.command(
-    "completion",
-    epilog="\b\nExample:\n"
-    '  eval "$(pgherald completion bash)"        # a line for ~/.bashrc\n'
-    '  eval "$(pgherald completion zsh)"         # for ~/.zshrc, after compinit\n'
-    "  pgherald completion fish > ~/.config/fish/completions/pgherald.fish",
-)
+@click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> int:
     """Print the script that completes commands in your shell.
@@ -38,32 +29,31 @@ def command(shell: str) -> int:
     services of your configuration.
 
     Exit code 0; 2 when the command line is wrong.
-    """
-    from click.shell_completion import get_completion_class  # nobody else needs it
 
+    Example:
+        eval "$(pgherald completion bash)"        # a line for ~/.bashrc
+        eval "$(pgherald completion zsh)"         # for ~/.zshrc, after compinit
+        pgherald completion fish > ~/.config/fish/completions/pgherald.fish
+    """
     found = get_completion_class(shell)
     assert found is not None  # click knows these three
     click.echo(found(group, {}, "pgherald", VARIABLE).source())
     return EXIT_OK
 
 
-Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def from_config(choices: Callable[[Config], Iterable[str]]) -> Complete:
-    """Complete by what the configuration names; by nothing when it cannot be read.
+    """Complete by the names in the configuration; by nothing when it cannot be read.
 
     Args:
         choices: the words that are possible.
     """
 
     def complete(
-        context: click.Context,
-        _parameter: click.Parameter,
-        incomplete: str,
+        context: click.Context, _parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
         # While completing, no command has run yet, and nothing has made this for us.
         given = context.find_root().params.get("config_path")
         found: list[str] = []

@@ -8,9 +8,9 @@ from typing import Final
 
 import click
 
-from pgherald.cli.exits import EXIT_OK
+from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json
+from pgherald.cli.output import emit_json, fields
 from pgherald.config import Config
 from pgherald.config.generate import describe, example
 from pgherald.config.paths import locate
@@ -19,51 +19,50 @@ from pgherald.config.paths import locate
 _WIDTH: Final = 96
 
 
-@click.group(
-    "config", epilog="\b\nExample:\n  pgherald config example > ~/.config/pgherald/config.toml"
-)
+@click.group("config")
 def command() -> None:
-    """Show, check or explain the configuration."""
+    """Show, check or explain the configuration.
+
+    Example:
+        pgherald config example > ~/.config/pgherald/config.toml
+    """
 
 
-@command.command(
-    "path",
-    short_help="Print where the file is looked for.",
-    epilog='\b\nExample:\n  "$EDITOR" "$(pgherald config path)"',
-)
+@command.command("path")
 @click.pass_obj
 def path(invocation: Invocation) -> int:
-    """Print where the configuration file is looked for; it need not be there.
+    """Print where the file is looked for. It need not be there.
 
     Exit code 0.
+
+    Example:
+        "$EDITOR" "$(pgherald config path)"
     """
     click.echo(locate(invocation.config_path, invocation.env))
     return EXIT_OK
 
 
-@command.command(
-    "example",
-    short_help="Print an example with every key explained.",
-    epilog='\b\nExample:\n  pgherald config example > "$(pgherald config path)"',
-)
+@command.command("example")
 def show_example() -> int:
-    """Print an example with every key explained; a good file to begin with.
+    """Print an example with every key explained. It is a good file to begin with.
 
     Exit code 0.
+
+    Example:
+        pgherald config example > "$(pgherald config path)"
     """
     click.echo(example(), nl=False)
     return EXIT_OK
 
 
-@command.command(
-    "keys",
-    short_help="List every key with its meaning.",
-    epilog="\b\nExample:\n  pgherald config keys | less",
-)
+@command.command("keys")
 def keys() -> int:
     """List every key with its type, default and meaning.
 
     Exit code 0.
+
+    Example:
+        pgherald config keys | less
     """
     width = min(shutil.get_terminal_size().columns, _WIDTH)
     for number, key in enumerate(describe()):
@@ -71,50 +70,39 @@ def keys() -> int:
             click.echo("")
         click.secho(key.path, bold=True)
         default = f"default {key.default}" if key.default else "required"
-        for text in (f"{key.type}; {default}", key.description):
+        for part in (f"{key.type}; {default}", key.description):
             # Back-ticks are for the documents, where Markdown makes them type.
-            click.echo(_wrapped(text.replace("`", ""), width))
+            text = part.replace("`", "")
+            lines = textwrap.wrap(text, width - 4, break_long_words=False, break_on_hyphens=False)
+            click.echo(textwrap.indent("\n".join(lines), "    "))
     return EXIT_OK
 
 
-def _wrapped(text: str, width: int) -> str:
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent="    ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-@command.command(
-    "check",
-    short_help="Name everything that is wrong with the file.",
-    epilog="\b\nExample:\n  pgherald config check && systemctl --user reload pgherald",
-)
+@command.command("check")
 @click.pass_obj
 def check(invocation: Invocation) -> int:
-    """Read the file and name everything that is wrong with it, each with its line.
+    """Name everything that is wrong with the file, each with its line.
 
     Exit code 0 when nothing is, 2 when something is.
+
+    Example:
+        pgherald config check && systemctl --user reload pgherald
     """
     config = invocation.load()
     click.echo(f"{config.path} is fine.")
     return EXIT_OK
 
 
-@command.command(
-    "show",
-    short_help="Show what the file comes to.",
-    epilog="\b\nExample:\n  pgherald config show --json | jq '.databases[].service'",
-)
+@command.command("show")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
 def show(invocation: Invocation, *, as_json: bool) -> int:
     """Show what the file comes to, defaults included. Secrets are never shown.
 
     Exit code 0, or 2 when the file is wrong.
+
+    Example:
+        pgherald config show --json | jq '.databases[].service'
     """
     settings = _settings(invocation.load())
     if as_json:
@@ -137,53 +125,29 @@ def _plain(value: object) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:g}"
-        case list():
+        case list() | tuple():
             return " ".join(map(str, value))
         case _:
             return str(value)
 
 
 def _settings(config: Config) -> dict[str, object]:
+    notifications = config.notifications
     return {
-        "path": str(config.path),
-        "poll_interval": config.poll_interval,
-        "state_dir": str(config.state_dir),
-        "log_level": config.log_level,
+        **fields(config, "path", "poll_interval", "state_dir", "log_level"),
         "accounts": [{"name": a.name, "token": _source(str(a.token))} for a in config.accounts],
         "databases": [
-            {
-                "key": str(database.key),
-                "name": database.name,
-                "group": database.group,
-                "service": database.service,
-                "probe": str(database.probe),
-                "sslmode": database.sslmode,
-                "require_auth": database.require_auth,
-            }
-            for database in config.databases
+            fields(each, "key", "name", "group", "service", "probe", "sslmode", "require_auth")
+            for each in config.databases
         ],
         "discover": [
-            {
-                "account": rule.account,
-                "include": list(rule.include),
-                "exclude": list(rule.exclude),
-                "team": rule.team,
-                "attachments": list(rule.attachments),
-            }
+            fields(rule, "account", "include", "exclude", "team", "attachments")
             for rule in config.discover
         ],
-        "clients": [
-            {
-                "kind": client.kind,
-                "path": str(client.path),
-                "rows": None if client.rows is None else str(client.rows),
-                "passfile": client.passfile,
-            }
-            for client in config.clients
-        ],
-        "desktop_notifications": config.notifications.desktop,
-        "notification_urls": len(config.notifications.urls),
-        "notification_level": config.notifications.level,
+        "clients": [fields(each, "kind", "path", "rows", "passfile") for each in config.clients],
+        "desktop_notifications": notifications.desktop,
+        "notification_urls": len(notifications.urls),
+        "notification_level": notifications.level,
     }
 
 

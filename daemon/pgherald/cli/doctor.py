@@ -16,8 +16,6 @@ What `--json` prints; scripts may rely on it:
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +23,9 @@ from typing import Final
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, problem
+from pgherald.cli.output import emit_json, problem, progress
 from pgherald.cli.service import manager_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor import bundle
@@ -35,17 +33,11 @@ from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_j
 from pgherald.doctor.context import Context
 from pgherald.service.steps import Programs
 
-#: Seconds after which a person wants to know what takes so long.
-_PATIENCE: Final = 1.0
-
 #: `--bundle` without a file.
 _UNNAMED: Final = "pgherald-report-%Y%m%d-%H%M%S.tar.gz"
 
 
-@click.command(
-    "doctor",
-    epilog="\b\nExample:\n  pgherald doctor\n  pgherald doctor --bundle report.tar.gz",
-)
+@click.command("doctor")
 @click.option("--offline", is_flag=True, help="Ask neither Heroku nor Postgres.")
 @click.option("--bundle", "into", metavar="[FILE]", is_flag=False, flag_value="",
               type=click.Path(), help="Write a redacted archive for a report of a bug.")  # fmt: skip
@@ -66,6 +58,10 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
 
     Exit code 0 when nothing is bad; 1 when something is; 2 when the command line or the
     configuration is wrong, which is all that is told then.
+
+    Example:
+        pgherald doctor
+        pgherald doctor --bundle report.tar.gz
     """
     config = invocation.load()
     context = Context(
@@ -75,7 +71,7 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
         Programs(invocation.env),
         offline=offline,
     )
-    examined = asyncio.run(_examine(context.checks()))
+    examined = _examined(context)
     well = not any(f.verdict is Verdict.BAD for each in examined for f in each.findings)
     if as_json:
         emit_json({"ok": well, "findings": findings_json(examined)})
@@ -86,48 +82,22 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
     return EXIT_OK if well else EXIT_TROUBLE
 
 
-class _Waiting:
-    """One line on a terminal that tells what is being looked at, once that takes long."""
+def _examined(context: Context) -> list[Examined]:
+    """Every check's findings; where that takes long, a terminal shows those that go on."""
+    areas: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
-        self._areas: tuple[str, ...] = ()
-        self._shown = False
+    def going_on(checks: Sequence[Check]) -> None:
+        nonlocal areas
+        areas = tuple(dict.fromkeys(check.area for check in checks))
 
-    def looking(self, checks: Sequence[Check]) -> None:
-        self._areas = tuple(dict.fromkeys(check.area for check in checks))
-        if self._shown:
-            self._show()
-
-    async def run(self) -> None:
-        await asyncio.sleep(_PATIENCE)
-        self._shown = True
-        self._show()
-
-    def _show(self) -> None:
-        text = f"Looking at: {', '.join(self._areas)} …" if self._areas else ""
-        # To the beginning of the line, and all of it away.
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-
-
-async def _examine(checks: Sequence[Check]) -> list[Examined]:
-    waiting = _Waiting()
-    told = asyncio.create_task(waiting.run()) if sys.stderr.isatty() else None
-    try:
-        return await examine(checks, waiting.looking)
-    finally:
-        if told is not None:
-            told.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await told
+    with progress(lambda: f"Looking at: {', '.join(areas)}"):
+        return asyncio.run(examine(context.checks(), going_on))
 
 
 def _show(examined: Sequence[Examined]) -> None:
-    bad = False
-    for each in examined:
-        for finding in each.findings:
-            if finding.verdict is Verdict.BAD:
-                bad = True
-                problem(finding.title, finding.advice)
+    bad = [f for each in examined for f in each.findings if f.verdict is Verdict.BAD]
+    for finding in bad:
+        problem(finding.title, finding.advice)
     if bad:
         click.echo("", err=True)
     area = ""

@@ -5,7 +5,7 @@ What `--json` prints, the latest first; scripts may rely on it:
     [{
       "id": 7,                          // grows with time
       "key": "shop/DATABASE",           // as in `status` and `check`
-      "name": "Shop (production)",      // what the database was called then
+      "name": "Shop (production)",      // the database's name at that time
       "changed": ["user", "password"],  // fields of the login
       "release": 42,                    // the app's release that brought it, or null
       "seen_at": "2026-01-05T09:00:00.000+00:00",
@@ -13,30 +13,50 @@ What `--json` prints, the latest first; scripts may rely on it:
       "written_at": "…",                // when every client held it; null when not all did
       "clients": ["psql"]               // those that it was written into
     }]
+
+With `--commits`, likewise:
+
+    [{
+      "commit": 7,                      // for `pgherald rollback`
+      "at": "2026-01-05T09:00:00.000+00:00",
+      "note": "update shop/DATABASE (user, password)",
+      "files": [{"label": "psql", "path": "/home/me/.pgpass"}]
+    }]
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
-from pgherald.cli.columns import can_show
+from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
-from pgherald.cli.exits import EXIT_OK
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, table
-from pgherald.cli.timeline import timeline as timeline_of
+from pgherald.cli.output import ago, can_show, emit_json, fields, table
+from pgherald.config import Config
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
 from pgherald.store.sqlite import HISTORY_LIMIT
 
+#: Columns of a time line: at least, however narrow the terminal, and at most.
+_SHORTEST: Final = 10
+_LONGEST: Final = 100
 
-@click.command("history", epilog="\b\nExample:\n  pgherald history shop-production/DATABASE -n 5")
+#: What stands for one rotation, for the time between two, and for the rest of a long name.
+_MARKS: Final = "●─…"
+_PLAIN_MARKS: Final = "o-~"
+
+#: More rotations than this in one place are "+".
+_COUNTED: Final = 9
+
+
+@click.command("history")
 @click.argument(
     "database",
     required=False,
@@ -73,40 +93,42 @@ def command(
 
     Exit code 0, also when there were none; 1 when DATABASE is unknown or may mean several; 2
     when the command line or the configuration is wrong.
+
+    Example:
+        pgherald history shop-production/DATABASE -n 5
     """
     config = invocation.load()
     if commits:
         if database is not None:
             raise click.UsageError("--commits is about all databases: name none.")
-        from pgherald.cli.commits import show_commits  # only this needs the journals
-
-        show_commits(config, limit, as_json=as_json)
+        _show_commits(config, limit, as_json=as_json)
         return EXIT_OK
-    store = Store.read_only(config.state_dir / "state.db")
-    records: list[Record] = []
-    if store is not None:
-        with store:
-            records = store.history(limit, None if database is None else _key(store, database))
-    elif database is not None:
-        raise _unknown(database)
+    records = _records(config, database, limit)
     if as_json:
         emit_json([_as_json(record) for record in records])
     elif not records:
         click.echo("No rotation has been seen yet.")
     else:
         if sys.stdout.isatty() if timeline is None else timeline:
-            _draw(records)
-        table(("WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN TO"), [_row(r) for r in records])
+            width, marks = shutil.get_terminal_size().columns, can_show(_MARKS)
+            for line in timeline_of(records, datetime.now(UTC), width, marks=marks):
+                click.echo(line)
+            click.echo("")
+        headings = ("WHEN", "DATABASE", "CHANGED", "PROVEN", "WRITTEN TO")
+        click.echo(table(headings, [_row(record) for record in records]))
     if wait:
         click.pause()
     return EXIT_OK
 
 
-def _draw(records: Sequence[Record]) -> None:
-    width = shutil.get_terminal_size().columns
-    for line in timeline_of(records, datetime.now(UTC), width, marks=can_show("●─…")):
-        click.echo(line)
-    click.echo("")
+def _records(config: Config, database: str | None, limit: int) -> list[Record]:
+    store = Store.read_only(config.state_dir / "state.db")
+    if store is not None:
+        with store:
+            return store.history(limit, None if database is None else _key(store, database))
+    if database is not None:
+        raise _unknown(database)
+    return []
 
 
 def _key(store: Store, text: str) -> DatabaseKey:
@@ -137,7 +159,7 @@ def _row(record: Record) -> tuple[str, ...]:
     rotation = record.rotation
     release = "" if rotation.release is None else f" (v{rotation.release})"
     return (
-        rotation.seen_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        _local(rotation.seen_at),
         f"{record.label}{release}",
         ", ".join(rotation.changed),
         "yes" if rotation.proven_at is not None else "no",
@@ -145,16 +167,98 @@ def _row(record: Record) -> tuple[str, ...]:
     )
 
 
+def _local(at: datetime) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _as_json(record: Record) -> dict[str, object]:
     rotation = record.rotation
     return {
         "id": record.id,
-        "key": str(rotation.key),
+        "key": rotation.key,
         "name": record.label,
-        "changed": rotation.changed,
-        "release": rotation.release,
-        "seen_at": rotation.seen_at,
-        "proven_at": rotation.proven_at,
-        "written_at": rotation.written_at,
+        **fields(rotation, "changed", "release", "seen_at", "proven_at", "written_at"),
         "clients": record.clients,
     }
+
+
+def _show_commits(config: Config, limit: int, *, as_json: bool) -> None:
+    """List the commits that can be taken back."""
+    from pgherald.cli.rollback import (  # only this needs the journals
+        commit_json,
+        committer_of,
+        number_of,
+    )
+
+    commits = committer_of(config).history()[:limit]
+    if as_json:
+        emit_json(
+            [
+                commit_json(each)
+                | {"files": [fields(file, "label", "path") for _, file in each.clients]}
+                for each in commits
+            ]
+        )
+    elif not commits:
+        click.echo("Nothing has been written yet.")
+    else:
+        rows = [
+            (str(number_of(record)), _local(record.at), record.note,
+             ", ".join(file.label for _, file in record.clients))
+            for record in commits
+        ]  # fmt: skip
+        click.echo(table(("COMMIT", "WHEN", "WHAT", "FILES"), rows))
+
+
+# --- the line of time -----------------------------------------------------------------------
+
+
+def timeline_of(
+    records: Sequence[Record], now: datetime, width: int, *, marks: bool = True
+) -> Iterator[str]:
+    """Draw when each database was rotated: one line for each, the past to the left.
+
+    A mark is a rotation, a digit several close to each other. One that was proven and is in
+    every client is green, another one yellow.
+
+    Args:
+        records: the rotations, at least one, in any order.
+        now: the right end, UTC.
+        width: columns of the terminal.
+        marks: whether more than ASCII can be shown.
+    """
+    by_key: dict[str, list[Record]] = {}
+    for record in records:
+        by_key.setdefault(str(record.rotation.key), []).append(record)
+    mark, between, end = _MARKS if marks else _PLAIN_MARKS
+    start = min(record.rotation.seen_at for record in records)
+    longest = max(len(of_key[0].label) for of_key in by_key.values())
+    room = min(longest, max(width // 3, _SHORTEST))
+    length = min(max(width - room - 2, _SHORTEST), _LONGEST)
+    for _, of_key in sorted(by_key.items()):
+        name = of_key[0].label
+        name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}{end}"
+        cells = [between] * length
+        for place, here in _placed(of_key, start, now, length).items():
+            count = str(len(here)) if len(here) <= _COUNTED else "+"
+            well = all(each.rotation.proven_at and each.rotation.written_at for each in here)
+            text = mark if len(here) == 1 else count
+            cells[place] = click.style(text, fg="green" if well else "yellow")
+        yield f"{name}  {''.join(cells)}"
+    left, right = ago(start, now), "now"
+    if len(left) + 1 + len(right) > length:
+        left = ""
+    yield f"{'':{room}}  {left}{right.rjust(length - len(left))}"
+
+
+def _placed(
+    records: Sequence[Record], start: datetime, now: datetime, length: int
+) -> dict[int, list[Record]]:
+    """The rotations by their place on a line of that length."""
+    span = max((now - start).total_seconds(), 1.0)
+    places: dict[int, list[Record]] = {}
+    for record in records:
+        passed = (record.rotation.seen_at - start).total_seconds() / span
+        # A clock that was set back may put one into the future.
+        places.setdefault(min(round(passed * (length - 1)), length - 1), []).append(record)
+    return places

@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import click
 
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
+from pgherald.cli.plan import ask_heroku, planned, show_obstacles
+from pgherald.cli.plan import show as show_plan
+from pgherald.cli.setup import apply
+from pgherald.cli.setup.ask import pick, yes
+from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
+from pgherald.cli.setup.preflight import Preflight, moved_by_environment, preflight, show_found
+from pgherald.clients.base import Action
+from pgherald.config import Config, loads, refuse_strangers
+from pgherald.config.edit import Wishes as Edits
+from pgherald.config.edit import edited, fresh
+from pgherald.daemon.look import Looked
+from pgherald.daemon.wiring import Wishes
+from pgherald.errors import PgheraldError
+from pgherald.sync.plan import Plan
 
-#: The kinds of client that `--clients` takes; the others need a path, so a line in the file.
+#: The kinds of client that `--clients` takes, and those of a new configuration; the others need a
+#: path, so a line in the file.
 _KINDS: Final = ("pgadmin", "service_file", "pgpass")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The command line; empty or None where it leaves something open.
+
+    Attributes:
+        apps: patterns of app names.
+        attachments: patterns of attachment names.
+        every: every app.
+        token: the token's source.
+        account: which of several accounts.
+        clients: kinds of client.
+        adopt: whether servers made by hand are kept working too.
+        no_notify: whether there are no notifications.
+        service: whether the service is installed.
+        yes: nothing is asked.
+        dry_run: nothing is written.
+    """
+
+    apps: tuple[str, ...]
+    attachments: tuple[str, ...]
+    every: bool
+    token: str | None
+    account: str | None
+    clients: tuple[str, ...]
+    adopt: bool | None
+    no_notify: bool
+    service: bool | None
+    yes: bool
+    dry_run: bool
 
 
 def _kinds(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -19,10 +68,7 @@ def _kinds(_context: click.Context, _option: click.Parameter, value: str | None)
     return names
 
 
-@click.command(
-    "init",
-    epilog="\b\nExample:\n  pgherald init\n  pgherald init --app 'shop-*' --yes --no-service",
-)
+@click.command("init")
 @click.option("--app", "apps", multiple=True, metavar="NAME",
               help="Keep this app's database; a pattern with * and ?, may be repeated.")  # fmt: skip
 @click.option("--attachment", "attachments", multiple=True, metavar="NAME",
@@ -41,21 +87,7 @@ def _kinds(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing, for scripts.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.pass_obj
-def command(
-    invocation: Invocation,
-    *,
-    apps: tuple[str, ...],
-    attachments: tuple[str, ...],
-    every: bool,
-    token: str | None,
-    account: str | None,
-    clients: tuple[str, ...],
-    adopt: bool | None,
-    no_notify: bool,
-    service: bool | None,
-    yes: bool,
-    dry_run: bool,
-) -> int:
+def command(invocation: Invocation, /, **flags: Any) -> int:
     """Set pgherald up: which databases, and it keeps them working.
 
     Finds your Heroku login, lists the databases that it shows, and asks which of them to keep
@@ -76,20 +108,117 @@ def command(
 
     Exit code 0 when every client is current; 1 when something could not be done, each thing
     named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
-    """
-    from pgherald.cli.setup.walk import Flags, walk  # `--help` needs none of it
 
-    flags = Flags(
-        apps=apps,
-        attachments=attachments,
-        every=every,
-        token=token,
-        account=account,
-        clients=clients,
-        adopt=adopt,
-        notify=not no_notify,
-        service=service,
-        yes=yes,
-        dry_run=dry_run,
-    )
-    return walk(invocation, flags)
+    Example:
+        pgherald init
+        pgherald init --app 'shop-*' --yes --no-service
+    """
+    return _wizard(invocation, _Flags(**flags))
+
+
+def _wizard(invocation: Invocation, flags: _Flags) -> int:
+    """Lead through all of it; the exit code.
+
+    Raises:
+        PgheraldError: something hinders it; nothing was written.
+        click.Abort: the person would rather not. What was shown as done stays, and nothing else.
+    """
+    found = preflight(invocation, flags.account, flags.token, asks=not flags.yes)
+    edits = _edits(invocation, found, flags)
+    text = fresh(edits) if found.config is None else edited(found.text, edits)
+    config = loads(text, found.file, invocation.env)
+    refuse_strangers(config, invocation.env)
+    looked = ask_heroku(config, invocation.outside())
+    wishes, plan = _wishes(config, looked, flags)
+    changes = text != found.text
+    writes = changes or not plan.idle
+    if writes:
+        click.echo("This is what will be written; passwords are shown as dots.\n")
+    if changes:
+        apply.show_configuration(found.file, found.text, text)
+    show_plan(plan, looked)
+    if edits.drop:
+        click.echo("What is left out stays in the clients until: pgherald check --prune")
+    well = show_obstacles(config, plan, looked)
+    if flags.dry_run:
+        return EXIT_OK if well else EXIT_TROUBLE
+    if writes and not flags.yes and not yes("Do it?"):
+        click.echo("Nothing was written.")
+        return EXIT_OK
+    if writes:
+        well = apply.write(invocation, found, text, config, wishes)
+    try:
+        if found.config is None and config.notifications.desktop and not flags.yes:
+            apply.try_notification(invocation)
+        source = found.survey.source
+        well &= apply.offer_service(invocation, config, source, flags.service, asks=not flags.yes)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nThe databases are kept all the same.")
+        raise
+    apply.show_next_steps(config)
+    return EXIT_OK if well else EXIT_TROUBLE
+
+
+def _edits(invocation: Invocation, found: Preflight, flags: _Flags) -> Edits:
+    """The changes of the configuration."""
+    new = found.config is None
+    kinds = flags.clients or (_KINDS if new else ())
+    paths = moved_by_environment(kinds, invocation.env, found.file)
+    show_found(invocation.env, found, paths)
+    shown, teams = found.survey.found, found.survey.teams
+    offered, ruled = offers(shown, found.config, found.account, teams)
+    if ruled:
+        click.echo(f"Kept by [[discover]] without being named: {ruled}.")
+    chosen = _chosen(invocation, found, offered, flags)
+    desktop = False if flags.no_notify else (True if new else None)
+    databases = added(chosen, found.config, found.account if found.is_one_of_several else None)
+    return Edits(databases, dropped(offered, chosen), found.token, paths, desktop)
+
+
+def _chosen(
+    invocation: Invocation, found: Preflight, offered: Sequence[Offer], flags: _Flags
+) -> list[Offer]:
+    """The databases to keep."""
+    ruled = found.config is not None and bool(found.config.discover)
+    if not offered:
+        if ruled:
+            return []
+        raise PgheraldError(
+            "Heroku shows no Postgres database to this login",
+            "Is it the right account? `heroku addons --all` lists what there is.",
+        )
+    if flags.apps or flags.attachments or flags.every:
+        return by_flags(offered, () if flags.every else flags.apps, flags.attachments)
+    usual = marked(offered)
+    if flags.yes:
+        if not usual and not ruled:
+            raise click.UsageError("Which databases? Name them with --app, or take --all.")
+        return [offered[number] for number in sorted(usual)]
+    wide = max(len(each.app) for each in offered)
+    deep = max(len(each.attachment) for each in offered)
+    rows = [
+        f"{each.app.ljust(wide)}  {each.attachment.ljust(deep)}  {each.about}".rstrip()
+        for each in offered
+    ]
+    title = "Which databases shall pgherald keep working?"
+    picked = pick(title, rows, usual, invocation.env, needed=not ruled)
+    chosen = [offered[number] for number in picked]
+    click.echo(f"Databases: {', '.join(map(str, chosen)) or 'as before'}\n")
+    return chosen
+
+
+def _wishes(config: Config, looked: Looked, flags: _Flags) -> tuple[Wishes, Plan]:
+    """The wishes for pgAdmin, and the plan that comes of them.
+
+    A server of ours that was deleted there is made again: that is what init is run for.
+    """
+    plain, adopting = Wishes(recreate=True), Wishes(adopt=True, recreate=True)
+    adopt = False if flags.adopt is None and flags.yes else flags.adopt
+    if adopt is None:
+        changes = [c for file in planned(config, looked, adopting).files for c in file.edit.changes]
+        if names := [c.fields[0] for c in changes if c.action is Action.ADOPT]:
+            click.echo(f"Made by hand in pgAdmin, and leading there too: {', '.join(names)}.")
+            question = "Keep that working as well? The password that pgAdmin has saved for it goes."
+            adopt = yes(question)
+    wishes = plain if adopt is False else adopting
+    return wishes, planned(config, looked, wishes)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import inspect
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.cli.terminal import Context, colour, fitted
+from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
+    # `--help`, and most commands, do without them.
     from pgherald.config import Config
     from pgherald.daemon.wiring import Outside
 
@@ -47,17 +50,19 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
-    """What the command line was given before the command's name.
+    """What holds for every command.
 
     Attributes:
         config_path: the configuration file; None for the default one.
         env: the environment.
+        verbose: whether this run logs at debug level, whatever the configuration says.
     """
 
     config_path: Path | None
     env: Mapping[str, str]
+    verbose: bool = False
 
     def load(self) -> Config:
         """Read the configuration.
@@ -76,6 +81,95 @@ class Invocation:
 
         return Outside(self.env, Path.home(), SystemClock())
 
+    def log_all(self) -> None:
+        """Log at debug level, to stderr."""
+        from pgherald.cli.foreground import set_up  # the daemon's; only this needs it
+
+        self.verbose = True
+        set_up("debug", self.env)
+
+
+# --- help that fits the terminal ------------------------------------------------------------
+
+#: Columns. Click itself takes none for narrower than this, and its lines would be broken anywhere.
+_NARROW: Final = 52
+
+#: What `--verbose` does.
+_LOGS: Final = "Log all that is done, to stderr."
+
+#: Columns that a description beside an option needs, or it is a column of single words.
+_READABLE: Final = 20
+
+
+def colour(env: Mapping[str, str]) -> bool | None:
+    """Whether to use colours: never with $NO_COLOR; None for on a terminal only.
+
+    https://no-color.org: any value but the empty one.
+    """
+    return False if env.get("NO_COLOR") else None
+
+
+class _Formatter(click.HelpFormatter):
+    """Puts descriptions below their options where there is no room beside them."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        columns = shutil.get_terminal_size().columns
+        if width is None and columns < _NARROW:
+            width = max(columns - 2, _READABLE)
+        super().__init__(indent_increment, width, max_width)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write a definition list."""
+        rows = list(rows)
+        widest = min(max((len(first) for first, _ in rows), default=0), col_max)
+        if self.width - widest - col_spacing - self.current_indent >= _READABLE:
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        for first, second in rows:
+            self.write(f"{'':>{self.current_indent}}{first}\n")
+            with self.indentation(), self.indentation():
+                self.write_text(second)
+
+
+class _Context(click.Context):
+    """The context of every command of pgherald."""
+
+    formatter_class = _Formatter
+
+
+def _verbose(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    # While a shell completes, no command is run, and there is no invocation.
+    if wanted and isinstance(context.obj, Invocation):
+        context.obj.log_all()
+
+
+def _completed(command: click.Command) -> click.Command:
+    """The same command with all that commands share.
+
+    That is help which fits the terminal, `--verbose`, and the docstring's example below the
+    options, as it stands there.
+    """
+    if command.context_class is not _Context:
+        command.context_class = _Context
+        command.help, _, example = inspect.cleandoc(command.help or "").partition("Example:\n")
+        # Click would cut it off where the terminal is narrow.
+        command.short_help = command.help.partition("\n")[0].partition(". ")[0].rstrip(".") + "."
+        command.epilog = "\b\nExample:\n" + textwrap.indent(textwrap.dedent(example), "  ")
+        command.params.append(
+            click.Option(
+                ["-v", "--verbose"], is_flag=True, expose_value=False, callback=_verbose, help=_LOGS
+            )
+        )
+        for each in command.commands.values() if isinstance(command, click.Group) else ():
+            _completed(each)
+    return command
+
+
+# --- the group ------------------------------------------------------------------------------
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -83,7 +177,7 @@ CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_w
 class _LazyGroup(click.Group):
     """A group that imports a command's module when that command is asked for."""
 
-    context_class = Context
+    context_class = _Context
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. A reader that has seen enough (`| head`) is no error."""
@@ -93,27 +187,20 @@ class _LazyGroup(click.Group):
             nobody_reads()
             return EXIT_OK
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
-    def get_command(
-        self,
-        ctx: click.Context,  # click's signature
-        cmd_name: str,
-    ) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pgherald.cli.{cmd_name}")
-        command = module.command
+        command = importlib.import_module(f"pgherald.cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # tells mypy what the table promises
-        return fitted(command)
+        return _completed(command)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name without importing the commands, or an option."""
-        from click.shell_completion import CompletionItem  # only a shell asks
-
         found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
@@ -124,18 +211,12 @@ class _LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
-            import difflib  # only a misspelt command needs it
-
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if not close:
                 raise
             raise click.UsageError(f"{exc.message} Did you mean {close[0]!r}?", ctx) from None
 
-    def format_commands(
-        self,
-        ctx: click.Context,  # click's signature
-        formatter: click.HelpFormatter,
-    ) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -159,11 +240,15 @@ class _LazyGroup(click.Group):
     envvar="PGHERALD_CONFIG",
     help="The configuration file. Default: the platform's configuration folder.",
 )
+@click.option("-v", "--verbose", is_flag=True,
+              help=f"{_LOGS} Also after the command.")  # fmt: skip
 @click.version_option(__version__, prog_name="pgherald")
 @click.pass_context
-def group(ctx: click.Context, config_path: Path | None) -> None:
+def group(ctx: click.Context, config_path: Path | None, *, verbose: bool) -> None:
     """Heroku rotates your Postgres credentials; your pgAdmin never notices."""
     ctx.obj = Invocation(config_path, os.environ)
+    if verbose:
+        ctx.obj.log_all()
 
 
 def nobody_reads() -> None:
@@ -180,16 +265,6 @@ def fail(error: PgheraldError) -> int:
     if isinstance(error, ConfigError):
         return EXIT_USAGE
     return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE
-
-
-def _stumbled(exc: BaseException) -> int:
-    """Say that the program itself is at fault. A traceback may quote what it should not."""
-    told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
-    click.secho(told, err=True, fg="red", color=colour(os.environ))
-    click.echo("Please report it; with PGHERALD_TRACEBACK=1 you see all of it.", err=True)
-    if os.environ.get("PGHERALD_TRACEBACK") == "1":
-        raise exc
-    return EXIT_TROUBLE
 
 
 def main() -> NoReturn:
@@ -211,4 +286,10 @@ def ended(exc: BaseException) -> NoReturn:
         sys.exit(EXIT_INTERRUPTED)
     if isinstance(exc, PgheraldError):
         sys.exit(fail(exc))
-    sys.exit(_stumbled(exc))
+    # The program itself is at fault; a traceback may quote what it should not.
+    told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+    click.secho(told, err=True, fg="red", color=colour(os.environ))
+    click.echo("Please report it; with PGHERALD_TRACEBACK=1 you see all of it.", err=True)
+    if os.environ.get("PGHERALD_TRACEBACK") == "1":
+        raise exc
+    sys.exit(EXIT_TROUBLE)

@@ -1,77 +1,179 @@
-"""How commands print things: tables, JSON, what is wrong."""
+"""How commands print: JSON, tables, times, problems, and what takes long."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 import click
 
-from pgherald.cli.columns import NARROW, Column, drawn, fitting, plain
 from pgherald.errors import PgheraldError
-from pgherald.store.status_file import text_of
+from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT, DatabaseKey
 
 #: For a configuration that has only [[discover]] rules.
-NOTHING_FOUND = "Heroku shows no database that fits the [[discover]] rules."
+NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
+
+#: Columns of a terminal; a table of six columns needs more.
+_NARROW: Final = 60
+
+#: Cells that are seen better in colour.
+_COLOURS: Final = {
+    **dict.fromkeys(("✓", "current"), "green"),
+    **dict.fromkeys(("✗", "trouble"), "red"),
+    **dict.fromkeys(("○", "unproven"), "yellow"),
+}
+
+#: Seconds in which `progress` shows nothing: most of the time all is over by then.
+PATIENCE: Final = 1.0
+
+#: Seconds after which `progress` asks again for what is being done.
+_PAUSE: Final = 0.2
+
+# --- JSON -----------------------------------------------------------------------------------
 
 
 def emit_json(value: object) -> None:
-    """Print a value as JSON for scripts; moments as ISO 8601. It must hold no secret."""
-    click.echo(text_of(value), nl=False)
+    """Print a value as JSON for scripts. Secrets are refused, as is all that is not foreseen."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings; see `show`."""
-    show([Column(heading, [row[i] for row in rows]) for i, heading in enumerate(headings)])
+def _jsonable(value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="milliseconds")
+        case Path() | DatabaseKey():
+            return str(value)
+        case PgheraldError():
+            return fields(value, "kind", "title", "advice")
+    raise TypeError(f"{type(value).__name__} is not for showing")
 
 
-def show(columns: Sequence[Column]) -> None:
-    """Print columns; fitted to a terminal, plain and whole when piped.
+def fields(item: object, *names: str) -> dict[str, object]:
+    """Some attributes of an object, by their names."""
+    return {name: getattr(item, name) for name in names}
+
+
+# --- tables ---------------------------------------------------------------------------------
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()) -> str:
+    """Rows under headings: fitted to a terminal, plain and whole when piped.
 
     Where a narrow terminal would leave a column of single letters, each row is a paragraph.
+
+    Args:
+        headings: one for each column.
+        rows: the cells.
+        spare: headings of columns that a narrow terminal does without, in the order they go.
     """
+    columns = list(zip(headings, *rows, strict=True))
+    width = shutil.get_terminal_size().columns
     if not sys.stdout.isatty():
-        click.echo("\n".join(plain(columns)))
-        return
-    if shutil.get_terminal_size().columns < NARROW:
-        _paragraphs(columns)
-        return
-    from rich.console import Console  # only a terminal needs it
+        return "\n".join(_plain(columns))
+    if width < _NARROW:
+        return "\n".join(_paragraphs(headings, rows, width))
+    for heading in spare:
+        # Two blanks between two columns, and one at each end.
+        if sum(max(map(len, column)) + 2 for column in columns) > width:
+            columns = [column for column in columns if column[0] != heading]
+    return _drawn(columns).removesuffix("\n")
 
-    console = Console()
-    console.print(drawn(fitting(columns, console.width)))
+
+def _plain(columns: Sequence[Sequence[str]]) -> Iterator[str]:
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
 
 
-def _paragraphs(table: Sequence[Column]) -> None:
-    """Print each row as a paragraph: its first cell, and below it the others with headings."""
-    headings = [column.heading for column in table]
-    rows = list(zip(*(column.cells for column in table), strict=True))
-    columns = shutil.get_terminal_size().columns
+def _paragraphs(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> Iterator[str]:
+    """Each row as a paragraph: its first cell, and below it the others with headings."""
     widest = max(map(len, headings[1:]), default=0)
     for number, (first, *others) in enumerate(rows):
         if number:
-            click.echo("")
-        click.secho(first, bold=True)
+            yield ""
+        yield click.style(first, bold=True)
         for heading, cell in zip(headings[1:], others, strict=True):
             begin = f"  {heading.lower().ljust(widest)} "
-            room = max(columns - len(begin), 1)
-            parts = textwrap.wrap(cell, room, break_on_hyphens=False)
-            click.echo((begin + f"\n{'':{len(begin)}}".join(parts)).rstrip())
+            parts = textwrap.wrap(cell, max(width - len(begin), 1), break_on_hyphens=False)
+            yield (begin + f"\n{'':{len(begin)}}".join(parts)).rstrip()
 
 
-def diff_line(line: str) -> None:
-    """Print one line of a diff, coloured on a terminal."""
-    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-    click.secho(line, fg=colour)
+def _drawn(columns: Sequence[Sequence[str]]) -> str:
+    from rich.box import SIMPLE_HEAD  # only a terminal needs it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for heading, *_ in columns:
+        drawn.add_column(heading, overflow="fold")
+    for row in zip(*(cells for _, *cells in columns), strict=True):
+        # Text, not markup: a database's name may hold square brackets.
+        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    console = Console()
+    with console.capture() as shown:
+        console.print(drawn)
+    return shown.get()
 
 
-def error_json(error: PgheraldError | None) -> dict[str, str] | None:
-    """An error in the shape that all of `--json` shares."""
-    if error is None:
-        return None
-    return {"kind": error.kind, "title": error.title, "advice": error.advice}
+def can_show(text: str) -> bool:
+    """Whether stdout's encoding has these characters; memory, which has none, has them all."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+# --- times ----------------------------------------------------------------------------------
+
+
+def ago(at: datetime | None, now: datetime | None = None) -> str:
+    """A moment as a person says it: `never`, `just now`, `5 min ago`, `3 days ago`."""
+    if at is None:
+        return "never"
+    passed = (now or datetime.now(UTC)) - at
+    # "1 s ago" is now.
+    return "just now" if passed < timedelta(seconds=2) else f"{lasting(passed)} ago"
+
+
+def lasting(time: timedelta) -> str:
+    """A span as a person says it: `45 s`, `5 min`, `2 h 5 min`, `3 days`."""
+    minutes, seconds = divmod(int(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    if days := hours // 24:
+        return "1 day" if days == 1 else f"{days} days"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+# --- what is wrong, and what takes long -----------------------------------------------------
+
+
+def headline(subject: str, label: str, title: str) -> str:
+    """A title that names whom it concerns, once.
+
+    Args:
+        subject: as in `pgherald.model.News`.
+        label: what a person calls it.
+        title: what is wrong.
+    """
+    kind, _, name = subject.partition(":")
+    if kind in ACCOUNT_KINDS:
+        return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
+    told = label in title or name in title  # an empty label is in every title
+    return title if told or not name else f"{label}: {title}"
 
 
 def problem(title: str, advice: str = "") -> None:
@@ -79,3 +181,49 @@ def problem(title: str, advice: str = "") -> None:
     click.secho(title, err=True, fg="red")
     if advice:
         click.echo(f"  {advice}", err=True)
+
+
+def error_at(subject: str, label: str, error: PgheraldError) -> None:
+    """Name an error on stderr, with whom it concerns; see `headline`."""
+    problem(headline(subject, label, error.title), error.advice)
+
+
+def diff_line(line: str) -> None:
+    """Print one line of a diff, coloured on a terminal."""
+    click.secho(line, fg={"+": "green", "-": "red", "@": "cyan"}.get(line[:1]))
+
+
+@contextlib.contextmanager
+def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
+    """Meanwhile, show on a terminal what is being done, and take it away in the end.
+
+    A thread shows it, so that it turns also while the main thread is busy. A debug log, which
+    shows more, stands for it.
+
+    Args:
+        doing: says what is being done, in a few words; is called from that thread.
+
+    Yields:
+        A function that prints a line, which stays.
+    """
+    if not sys.stderr.isatty() or logging.getLogger().isEnabledFor(logging.DEBUG):
+        yield lambda line: click.echo(line, err=True)
+        return
+    from rich.console import Console  # only a terminal needs it
+
+    console, over = Console(stderr=True), threading.Event()
+
+    def turn() -> None:
+        if over.wait(PATIENCE):
+            return
+        with console.status(f"{doing()} …") as shown:
+            while not over.wait(_PAUSE):
+                shown.update(f"{doing()} …")
+
+    thread = threading.Thread(target=turn, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield lambda line: console.print(line, markup=False, highlight=False)
+    finally:
+        over.set()
+        thread.join()

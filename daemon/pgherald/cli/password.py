@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
-from pgherald.cli.exits import EXIT_OK
 from pgherald.cli.main import Invocation
 from pgherald.clients import lookup, service_file
 from pgherald.config import Config
@@ -18,21 +18,14 @@ from pgherald.files import Files
 from pgherald.secret import Secret
 
 
-@click.command(
-    "password",
-    epilog="\b\nExample:\n"
-    "  PGPASSWORD=$(pgherald password --service shop-production) some-tool\n"
-    "\b\nAs pgAdmin's PasswordExecCommand:\n"
-    "  pgherald password --host %HOSTNAME% --port %PORT% --user %USERNAME%",
-)
+@click.command("password")
 @click.option("--service", metavar="NAME", help="Section of the service file.",
               shell_complete=from_config(lambda config: [each.service for each in config.databases]))  # fmt: skip
 @click.option("--host", metavar="NAME", help="Host, exactly as the client's file has it.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True,
               metavar="NUMBER", help="Port, exactly as the client's file has it.")  # fmt: skip
-@click.option(
-    "--user", metavar="NAME", help="Role name; pgAdmin's quotes around it are understood."
-)
+@click.option("--user", metavar="NAME",
+              help="Role name; pgAdmin's quotes around it are understood.")  # fmt: skip
 @click.option("--dbname", metavar="NAME", default="*",
               help="Database, where a line of pgpass names one.")  # fmt: skip
 @click.pass_obj
@@ -53,31 +46,33 @@ def command(
     Exit code 0 and the password on stdout. Else nothing is on stdout and the reason is on
     stderr: 1 when there is no such password, 2 when the command line or the configuration is
     wrong.
+
+    Example:
+        PGPASSWORD=$(pgherald password --service shop-production) some-tool
+        # As pgAdmin's PasswordExecCommand:
+        pgherald password --host %HOSTNAME% --port %PORT% --user %USERNAME%
     """
     if (service is None) == (host is None and user is None):
         raise click.UsageError("Give either --service, or --host and --user.")
-    if service is None and (host is None or user is None):
-        raise click.UsageError(f"--{'user' if user is None else 'host'} is missing.")
-    config = invocation.load()
     if service is not None:
-        found = _by_service(config, service)
+        found = _by_service(invocation.load(), service)
+    elif host is None or user is None:
+        raise click.UsageError(f"--{'user' if user is None else 'host'} is missing.")
     else:
-        assert host is not None  # made sure of above
-        assert user is not None
-        found = _by_login(config, host, port, lookup.unquoted(user), dbname)
+        found = _by_login(invocation.load(), host, port, lookup.unquoted(user), dbname)
     click.echo(found.reveal())
     return EXIT_OK
 
 
 def _by_service(config: Config, service: str) -> Secret:
-    files = Files(config.state_dir / "locks")
-    for path in _paths(config, "service_file", "--host and --user"):
+    for path, text in _texts(config, "service_file", "--host and --user"):
         with _named(path):
-            held = service_file.held(files.read(path).content or b"", service)
-        if held is not None and held.password is not None:
+            held = service_file.held(text, service)
+            if held is None:
+                continue
+            if held.password is None:
+                raise ClientError(f"section [{service}] holds no password")
             return held.password
-        if held is not None:
-            raise ClientError(f"section [{service}] holds no password", path=path)
     raise PgheraldError(
         f"No service file has a section [{service}]",
         "`pgherald status` shows the databases; `pgherald check` writes their sections.",
@@ -85,10 +80,9 @@ def _by_service(config: Config, service: str) -> Secret:
 
 
 def _by_login(config: Config, host: str, port: int, user: str, dbname: str) -> Secret:
-    files = Files(config.state_dir / "locks")
-    for path in _paths(config, "pgpass", "--service"):
+    for path, text in _texts(config, "pgpass", "--service"):
         with _named(path):
-            found = lookup.password(files.read(path).content or b"", host, port, dbname, user)
+            found = lookup.password(text, host, port, dbname, user)
         if found is not None:
             return found
     raise PgheraldError(
@@ -106,11 +100,14 @@ def _named(path: Path) -> Iterator[None]:
         raise exc if exc.path is not None else exc.at(path) from None
 
 
-def _paths(config: Config, kind: str, other: str) -> list[Path]:
+def _texts(config: Config, kind: str, other: str) -> Iterator[tuple[Path, bytes]]:
+    """Each file of a kind of client; `other` is the way to ask without one."""
     paths = [client.path for client in config.clients if client.kind == kind]
     if not paths:
         raise PgheraldError(
             f"The configuration has no [clients.{kind}]",
             f"Add that section and run `pgherald check`, or ask by {other}.",
         )
-    return paths
+    files = Files(config.state_dir / "locks")
+    for path in paths:
+        yield path, files.read(path).content or b""

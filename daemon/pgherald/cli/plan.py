@@ -27,11 +27,18 @@ import asyncio
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.check import problems_json
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import NOTHING_FOUND, diff_line, emit_json, error_json, problem
-from pgherald.cli.progress import progress
-from pgherald.cli.wording import headline
+from pgherald.cli.output import (
+    NOTHING_FOUND,
+    diff_line,
+    emit_json,
+    error_at,
+    fields,
+    problem,
+    progress,
+)
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
@@ -40,7 +47,7 @@ from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.servers import RowMemory
 
 
-@click.command("plan", epilog="\b\nExample:\n  pgherald plan | less -R")
+@click.command("plan")
 @click.option("--adopt", is_flag=True, help="As check --adopt would do it.")
 @click.option("--recreate", is_flag=True, help="As check --recreate would do it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -53,18 +60,21 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
 
     Exit code 0 when a plan could be made, whether or not it holds changes; 1 when something
     hinders it, each thing named on stderr; 2 when the command line or the configuration is wrong.
+
+    Example:
+        pgherald plan | less -R
     """
     config = invocation.load()
-    looked = look_patiently(config, invocation.outside())
+    looked = ask_heroku(config, invocation.outside())
     plan = planned(config, looked, Wishes(adopt, recreate))
     if as_json:
         emit_json(_as_json(plan, looked))
     else:
         show(plan, looked)
-    return EXIT_OK if name_hindrances(config, plan, looked) else EXIT_TROUBLE
+    return EXIT_OK if show_obstacles(config, plan, looked) else EXIT_TROUBLE
 
 
-def look_patiently(config: Config, outside: Outside) -> Looked:
+def ask_heroku(config: Config, outside: Outside) -> Looked:
     """Ask Heroku about every database, and show how far that is where it takes long."""
     sweepers: list[Poller] = []
     with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
@@ -78,13 +88,13 @@ def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
     return make_plan(files, clients, looked.entries)
 
 
-def name_hindrances(config: Config, plan: Plan, looked: Looked) -> bool:
+def show_obstacles(config: Config, plan: Plan, looked: Looked) -> bool:
     """Name on stderr what hinders the plan; whether nothing does."""
     names = {f"database:{database.key}": database.name for database in config.databases}
     for subject, trouble in looked.failures.items():
-        problem(headline(subject, names.get(subject, ""), trouble.title), trouble.advice)
+        error_at(subject, names.get(subject, ""), trouble)
     for client, error in plan.failed:
-        problem(headline(client.subject, client.label, error.title), error.advice)
+        error_at(client.subject, client.label, error)
     for client, _, error in plan.refused:
         problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
     return not looked.failures and not plan.failed and not plan.refused
@@ -119,15 +129,11 @@ def _show_file(file: FilePlan) -> None:
 def _as_json(plan: Plan, looked: Looked) -> dict[str, object]:
     return {
         "idle": plan.idle,
-        "databases": [str(entry.key) for entry in looked.entries],
+        "databases": [entry.key for entry in looked.entries],
         "files": [
             {
-                "label": file.client.label,
-                "path": str(file.client.path),
-                "changes": [
-                    {"key": str(c.key), "action": c.action, "fields": c.fields}
-                    for c in file.edit.changes
-                ],
+                **fields(file.client, "label", "path"),
+                "changes": [fields(c, "key", "action", "fields") for c in file.edit.changes],
                 "tighten": file.loose,
                 "diff": list(file.diff()),
                 "warnings": file.edit.warnings,
@@ -135,15 +141,11 @@ def _as_json(plan: Plan, looked: Looked) -> dict[str, object]:
             for file in plan.files
         ],
         "failed": [
-            {"label": client.label, "path": str(client.path), "problem": error_json(error)}
-            for client, error in plan.failed
+            {**fields(client, "label", "path"), "problem": error} for client, error in plan.failed
         ],
         "refused": [
-            {"label": client.label, "key": str(key), "problem": error_json(refusal)}
+            {"label": client.label, "key": key, "problem": refusal}
             for client, key, refusal in plan.refused
         ],
-        "problems": [
-            {"subject": subject} | (error_json(trouble) or {})
-            for subject, trouble in looked.failures.items()
-        ],
+        "problems": problems_json(looked.failures),
     }

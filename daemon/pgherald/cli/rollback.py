@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import click
 
-from pgherald.cli.commits import committer_of, number_of
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, problem
+from pgherald.cli.output import emit_json, fields, problem
+from pgherald.clock import SystemClock
+from pgherald.config import Config
+from pgherald.daemon.belongings import clients_in
 from pgherald.errors import AlreadyRunning, PgheraldError
+from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
+from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.rollback import RolledBack
 
 
-@click.command(
-    "rollback", epilog="\b\nExample:\n  pgherald history --commits && pgherald rollback 7"
-)
+@click.command("rollback")
 @click.argument("number", type=click.IntRange(1), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
@@ -44,6 +46,9 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
 
     Exit code 0 when all went back; 1 when something was left alone, or there is no such commit; 2
     when the command line or the configuration is wrong; 3 while the daemon runs.
+
+    Example:
+        pgherald history --commits && pgherald rollback 7
     """
     config = invocation.load()
     if daemon_runs(config.state_dir):
@@ -62,6 +67,22 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
     for path in done.left:
         problem(f"{path} was changed since, so it was left alone.")
     return EXIT_TROUBLE if done.left else EXIT_OK
+
+
+def committer_of(config: Config) -> Committer:
+    """What knows the commits, and takes them back."""
+    files, folder = Files(config.state_dir / "locks"), config.state_dir / "commits"
+    return Committer(files, folder, SystemClock(), clients_in(config))
+
+
+def number_of(record: CommitRecord) -> int:
+    """The number by which a person calls a commit."""
+    return int(record.id.rpartition("-")[2])
+
+
+def commit_json(record: CommitRecord) -> dict[str, object]:
+    """A commit without its files, in the shape that `history --commits` and `rollback` share."""
+    return {"commit": number_of(record), **fields(record, "at", "note")}
 
 
 def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
@@ -91,12 +112,10 @@ def _show(record: CommitRecord, done: RolledBack) -> None:
 
 
 def _as_json(record: CommitRecord, done: RolledBack) -> dict[str, object]:
-    labels = {file.path: file.label for file in record.files}
     restored = [] if done.record is None else [file for _, file in done.record.clients]
+    left = [file for file in record.files if file.path in done.left]
     return {
-        "commit": number_of(record),
-        "at": record.at,
-        "note": record.note,
-        "restored": [{"label": file.label, "path": str(file.path)} for file in restored],
-        "left": [{"label": labels[path], "path": str(path)} for path in done.left],
+        **commit_json(record),
+        "restored": [fields(file, "label", "path") for file in restored],
+        "left": [fields(file, "label", "path") for file in left],
     }

@@ -11,7 +11,7 @@ from pgherald.cli.foreground import run
 from pgherald.cli.main import Invocation
 
 
-@click.command("run", epilog="\b\nExample:\n  pgherald run\n  pgherald service install")
+@click.command("run")
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
               help="Add the log to this file, not to stderr.")  # fmt: skip
 @click.pass_obj
@@ -25,5 +25,9 @@ def command(invocation: Invocation, log_file: Path | None) -> NoReturn:
 
     Exit code 0 when it was told to stop, 2 when the configuration is wrong, 3 when another
     pgherald already runs with the same state folder, 1 for any other trouble.
+
+    Example:
+        pgherald run
+        pgherald service install
     """
-    run(invocation.config_path, log_file, invocation.env)
+    run(invocation.config_path, log_file, invocation.env, verbose=invocation.verbose)

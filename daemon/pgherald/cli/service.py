@@ -17,29 +17,41 @@ What `status --json` prints; scripts may rely on it:
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, problem
-from pgherald.service.manager import Standing
+from pgherald.cli.output import emit_json, fields, problem
+from pgherald.config import Config
+from pgherald.daemon.wiring import files_of
+from pgherald.files.locks import daemon_runs
+from pgherald.service.manager import (
+    Manager,
+    Report,
+    Setup,
+    Standing,
+    carried,
+    outside_home,
+    program_of,
+    refuse_foreign,
+)
+from pgherald.service.steps import Programs, Run, Step, apply, lines
+from pgherald.service.systemd import CREDENTIAL
 
-if TYPE_CHECKING:
-    from pgherald.config import Config
-    from pgherald.files import Files
-    from pgherald.service.manager import Manager, Report, Setup
-    from pgherald.service.steps import Programs
+_WORDS = {
+    Standing.MISSING: "not installed",
+    Standing.OURS: "installed",
+    Standing.EDITED: "installed, and changed by hand since",
+    Standing.FOREIGN: "there is one that pgherald did not write",
+}
 
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be written and run.")
 
 
-@click.group(
-    "service",
-    epilog="\b\nExample:\n  pgherald service install --dry-run\n  pgherald service install",
-)
+@click.group("service")
 def command() -> None:
     """Keep the daemon running: install it as a service.
 
@@ -47,15 +59,14 @@ def command() -> None:
     when you log on on Windows. No root is needed.
 
     Exit codes are those of each command below.
+
+    Example:
+        pgherald service install --dry-run
+        pgherald service install
     """
 
 
-@command.command(
-    "install",
-    short_help="Start the daemon now and at every login.",
-    epilog="\b\nExample:\n  pgherald service install --dry-run\n"
-    "  pgherald service install --linger",
-)
+@command.command("install")
 @_DRY_RUN
 @click.option("--linger", is_flag=True, help="Linux: run while you are logged out, too.")
 @click.option("--credential", type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -76,6 +87,10 @@ def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: 
 
     Exit code 0 when it runs; 1 when something failed or would have been overwritten, 2 when
     the command line or the configuration is wrong.
+
+    Example:
+        pgherald service install --dry-run
+        pgherald service install --linger
     """
     config = invocation.load()
     manager = manager_of(invocation, config)
@@ -99,29 +114,37 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    from pgherald.service.manager import refuse_foreign  # `--help` needs none of it
-    from pgherald.service.steps import apply, lines
-
     programs = programs_of(invocation, dry_run=dry_run)
     refuse_foreign(manager, manager.standing(programs))
-    setup, notes = _setup(invocation, config, linger=linger, credential=credential)
+    environment, secret = carried(invocation.env)
+    written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
+    written += [] if config.metrics_file is None else [config.metrics_file]
+    setup = Setup(
+        program=program_of(sys.argv[0]),
+        config=None if invocation.config_path is None else config.path,
+        environment=environment,
+        writable=outside_home(written, Path.home()),
+        token=None if credential is None else credential.absolute(),
+        linger=linger,
+    )
     steps = manager.install(setup)
     if dry_run:
-        for line in lines(steps):
-            click.echo(line)
+        click.echo("\n".join(lines(steps)))
     else:
-        apply(steps, _files(config), programs)
+        apply(steps, files_of(config), programs)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
-        notes = [*manager.remarks(setup), *notes]
-    for note in notes:
+        for remark in manager.remarks(setup):
+            click.echo(remark)
+    for name in secret:
+        click.echo(
+            f"${name} holds a password, so the service does not get it: set it in a drop-in.",
+            err=dry_run,
+        )
+    for note in _token_notes(invocation, config, credential):
         click.echo(note, err=dry_run)
 
 
-@command.command(
-    "uninstall",
-    short_help="Stop the daemon and take the service away.",
-    epilog="\b\nExample:\n  pgherald service uninstall",
-)
+@command.command("uninstall")
 @_DRY_RUN
 @click.pass_obj
 def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
@@ -131,42 +154,46 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
 
     Exit code 0, also when there was none; 1 when something failed, or when the service is not
     as pgherald wrote it; 2 when the command line or the configuration is wrong.
-    """
-    from pgherald.service.manager import refuse_foreign
-    from pgherald.service.steps import apply, lines
 
+    Example:
+        pgherald service uninstall
+    """
     config = invocation.load()
-    manager = manager_of(invocation, config)
     programs = programs_of(invocation, dry_run=dry_run)
-    standing = manager.standing(programs)
-    refuse_foreign(manager, standing)
-    steps = manager.uninstall()
-    if dry_run:
-        for line in lines(steps):
-            click.echo(line)
-    elif standing is Standing.MISSING:
+    steps = removal(manager_of(invocation, config), programs)
+    if not steps:
         click.echo("pgherald is not installed as a service.")
+    elif dry_run:
+        click.echo("\n".join(lines(steps)))
     else:
-        apply(steps, _files(config), programs)
+        apply(steps, files_of(config), programs)
         click.echo("The service is gone. The clients keep what they have.")
     return EXIT_OK
 
 
-@command.command(
-    "status",
-    short_help="Show how the service stands.",
-    epilog="\b\nExample:\n  pgherald service status --json | jq .running",
-)
+def removal(manager: Manager, programs: Programs) -> list[Step]:
+    """The steps that take the service away; none where there is none.
+
+    Raises:
+        ServiceError: the service is not pgherald's.
+    """
+    standing = manager.standing(programs)
+    refuse_foreign(manager, standing)
+    return [] if standing is Standing.MISSING else manager.uninstall()
+
+
+@command.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
 def status(invocation: Invocation, *, as_json: bool) -> int:
-    """Show how the service stands: the daemon itself, not the databases.
+    """Show how the service stands. This is the daemon itself, not the databases.
 
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
     configuration is wrong.
-    """
-    from pgherald.files.locks import daemon_runs
 
+    Example:
+        pgherald service status --json | jq .running
+    """
     config = invocation.load()
     manager = manager_of(invocation, config)
     report = manager.report(programs_of(invocation))
@@ -176,12 +203,11 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         emit_json(
             {
                 "manager": manager.name,
-                "file": str(manager.file),
+                "file": manager.file,
                 "installed": installed,
-                "standing": str(report.standing),
-                "enabled": report.enabled if installed else False,
-                "lingering": report.lingering,
-                "state": report.state,
+                "standing": report.standing,
+                "enabled": installed and report.enabled,
+                **fields(report, "lingering", "state"),
                 "running": running,
             }
         )
@@ -190,11 +216,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     return EXIT_OK if installed and running else EXIT_TROUBLE
 
 
-@command.command(
-    "logs",
-    short_help="Show the daemon's log.",
-    epilog="\b\nExample:\n  pgherald service logs -f",
-)
+@command.command("logs")
 @click.option("-n", "--lines", "number", type=click.IntRange(1), default=50, show_default=True,
               help="How many lines, at most.")  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines, until Ctrl-C.")
@@ -205,9 +227,10 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
 
     Exit code: that of the program that shows it; 1 when it is not there, 2 when the command
     line or the configuration is wrong.
-    """
-    from pgherald.service.steps import Run, lines
 
+    Example:
+        pgherald service logs -f
+    """
     manager = manager_of(invocation, invocation.load())
     argv = manager.logs(number, follow=follow)
     if dry_run:
@@ -233,76 +256,27 @@ def manager_of(invocation: Invocation, config: Config) -> Manager:
 
 def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
     """What runs the service manager's programs; nothing does in a dry run."""
-    from pgherald.service.steps import Programs
-
     return Programs(invocation.env, dry_run=dry_run)
 
 
-def _files(config: Config) -> Files:
-    from pgherald.files import Files
-
-    return Files(config.state_dir / "locks")
-
-
-def _setup(
-    invocation: Invocation, config: Config, *, linger: bool, credential: Path | None
-) -> tuple[Setup, list[str]]:
-    """What the service shall run, and what to say of it."""
-    from pgherald.service.manager import (
-        Setup,
-        carried,
-        outside_home,
-        program_of,
-    )
-
-    environment, left_out = carried(invocation.env)
-    written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
-    written += [] if config.metrics_file is None else [config.metrics_file]
-    setup = Setup(
-        program=program_of(sys.argv[0]),
-        config=None if invocation.config_path is None else config.path,
-        environment=environment,
-        writable=outside_home(written, Path.home()),
-        token=None if credential is None else credential.absolute(),
-        linger=linger,
-    )
-    notes = [
-        f"${name} holds a password, so the service does not get it: set it in a drop-in."
-        for name in left_out
-    ]
-    return setup, notes + _token_notes(invocation, config, credential)
-
-
-def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> list[str]:
+def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> Iterator[str]:
     """What is likely to be missed about the token: the service sees another environment."""
-    from pgherald.service.systemd import CREDENTIAL
-
     sources = [account.token for account in config.accounts]
-    notes = []
     if credential is not None and all(Path(s.argument).name != CREDENTIAL for s in sources):
-        notes.append(
-            f'The configuration does not use that token yet: write token = "file:{CREDENTIAL}".'
-        )
+        yield f'The configuration does not use that token yet: write token = "file:{CREDENTIAL}".'
     named = {source.argument for source in sources if source.kind == "env"}
     if any(source.kind == "auto" for source in sources) and "HEROKU_API_KEY" in invocation.env:
         named.add("HEROKU_API_KEY")
-    notes += [
-        f"A service does not see your shell's ${name}: put the token into a file, and write "
-        'token = "file:PATH".'
-        for name in sorted(named)
-    ]
-    return notes
+    for name in sorted(named):
+        yield (
+            f"A service does not see your shell's ${name}: put the token into a file, and write "
+            'token = "file:PATH".'
+        )
 
 
 def _show(manager: Manager, report: Report, *, running: bool) -> None:
-    words = {
-        Standing.MISSING: "not installed",
-        Standing.OURS: "installed",
-        Standing.EDITED: "installed, and changed by hand since",
-        Standing.FOREIGN: "there is one that pgherald did not write",
-    }
     installed = report.standing is not Standing.MISSING
-    click.echo(f"Service: {words[report.standing]} ({manager.name}: {manager.file})")
+    click.echo(f"Service: {_WORDS[report.standing]} ({manager.name}: {manager.file})")
     if installed:
         by_itself = {True: "at login", False: "by hand only", None: "unknown"}[report.enabled]
         if report.enabled and report.lingering:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
-from pgherald.cli.exits import EXIT_OK
+from pgherald.cli import EXIT_OK
+from pgherald.files import Files
+from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.seed import APPS
+from pgherald.simulator.server import serve
 
 
-@click.command(
-    "simulate", epilog="\b\nExample:\n  pgherald simulate --port 5000 --app shop --app blog"
-)
+@click.command("simulate")
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True,
               help="Where to listen on 127.0.0.1; 0 takes a free port.")  # fmt: skip
 @click.option("--app", "apps", multiple=True, metavar="NAME",
@@ -25,12 +33,32 @@ def command(port: int, apps: tuple[str, ...]) -> int:
     packages of pgherald[demo].
 
     Exit code 0 when it was told to stop, 1 when it could not start.
-    """
-    from pgherald.cli.scratch import scratch  # needs the extra packages
-    from pgherald.simulator.seed import APPS
-    from pgherald.simulator.server import serve
 
+    Example:
+        pgherald simulate --port 5000 --app shop --app blog
+    """
     click.echo("Starting a Postgres …", err=True)
-    with scratch("simulator") as (_, cluster):
+    with throwaway("simulator") as (_, cluster):
         asyncio.run(serve(cluster, port=port, announce=click.echo, apps=apps or APPS))
     return EXIT_OK
+
+
+@contextlib.contextmanager
+def throwaway(purpose: str) -> Iterator[tuple[Path, Cluster]]:
+    """A folder and a Postgres of which nothing is left, also after SIGTERM.
+
+    Args:
+        purpose: becomes part of the folder's name.
+
+    Raises:
+        MissingTool: there is no Postgres, or an extra package is missing.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"pgherald-{purpose}-")).resolve()
+    # As Ctrl-C does, it unwinds the program instead of ending it on the spot.
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with Cluster.start(folder / "postgres") as cluster:
+            yield folder, cluster
+    finally:
+        Files(folder / "locks").remove_tree(folder)
+        signal.signal(signal.SIGTERM, before)

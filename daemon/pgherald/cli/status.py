@@ -6,27 +6,44 @@ What `--json` prints, and the daemon keeps in status.json: `pgherald.store.statu
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, problem, show
-from pgherald.cli.standing import problems, write
+from pgherald.cli.output import ago, can_show, emit_json, headline, lasting, problem, table
 from pgherald.config import Config
 from pgherald.daemon.status import as_json as json_of
 from pgherald.daemon.status import status_of
+from pgherald.errors import StoreError
 from pgherald.files.locks import daemon_runs
+from pgherald.model import DEFAULT_ACCOUNT
 from pgherald.store import Store
-from pgherald.store.status_file import Shown
+from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
+
+#: How one client stands with one database, as in `daemon.status.WORDS`: its mark, its mark where
+#: only ASCII can be shown, and the mark's meaning.
+_MARKS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "current": ("✓", "ok", "holds the login"),
+    "old": ("○", "old", "holds the old login"),
+    "failed": ("✗", "no", "could not be written"),
+    "new": ("·", "-", "is yet to be written"),
+}
+
+#: Columns that a narrow terminal does without, in the order they go.
+_SPARE: Final = ("KEY", "PROVEN", "NEXT LOOK", "LAST ROTATION")
+
+#: Seconds after which --watch reads the state again, which costs next to nothing.
+_PAUSE: Final = 1.0
 
 
-@click.command(
-    "status",
-    epilog="\b\nExample:\n  pgherald status --watch\n  pgherald status --json | jq '.troubles[].title'",
-)
+@click.command("status")
 @click.option("--watch", is_flag=True, help="Stay, and show every change. Ends with Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
@@ -39,6 +56,10 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
 
     Exit code 0 when nothing is wrong; 1 when something is, which is said first, on stderr; 2
     when the command line or the configuration is wrong. With --watch it is 0 in the end.
+
+    Example:
+        pgherald status --watch
+        pgherald status --json | jq '.troubles[].title'
     """
     if watch and (as_json or not sys.stdout.isatty()):
         raise click.UsageError(
@@ -46,19 +67,22 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
         )
     config = invocation.load()
     if watch:
-        from pgherald.cli.watching import watch as watch_it  # only a terminal needs it
-
-        watch_it(lambda: read(config))
+        _watch(config)
         return EXIT_OK
-    shown = read(config)
+    shown = _read(config)
     if as_json:
         emit_json(shown)
     else:
-        _show(shown)
+        now = datetime.now(UTC)
+        for title, advice in _problems(shown, now):
+            problem(title, advice)
+        if shown["troubles"]:
+            click.echo("", err=True)
+        click.echo("\n".join(_lines(shown, now)))
     return EXIT_TROUBLE if shown["troubles"] else EXIT_OK
 
 
-def read(config: Config) -> Shown:
+def _read(config: Config) -> Shown:
     """Read the state file; Heroku is not asked.
 
     Raises:
@@ -70,10 +94,112 @@ def read(config: Config) -> Shown:
         return json_of(config, status_of(config, store), running=running)
 
 
-def _show(shown: Shown) -> None:
+def _watch(config: Config) -> None:
+    """Draw the state, again whenever it would look different, until Ctrl-C or SIGTERM."""
+    from rich.console import Console  # only a terminal needs it
+    from rich.live import Live
+    from rich.text import Text
+
+    # However this ends, the terminal gets its own screen back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console, drawn = Console(), None
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            text = "\n".join(_screen(config))
+            if (console.size, text) != drawn:
+                live.update(Text.from_ansi(text), refresh=True)
+                drawn = (console.size, text)
+            time.sleep(_PAUSE)
+
+
+def _screen(config: Config) -> Iterator[str]:
     now = datetime.now(UTC)
-    for title, advice in problems(shown, now):
-        problem(title, advice)
-    if shown["troubles"]:
-        click.echo("", err=True)
-    write(shown, now, click.echo, show)
+    try:
+        shown = _read(config)
+    except StoreError as exc:
+        yield click.style(str(exc), fg="red")
+        return
+    for title, advice in _problems(shown, now):
+        yield click.style(title, fg="red")
+        yield f"  {advice}"
+    yield from _lines(shown, now)
+    yield "Ctrl-C ends this."
+
+
+def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
+    """What is wrong, and the advice."""
+    for trouble in shown["troubles"]:
+        title = headline(trouble["subject"], trouble["name"], trouble["title"])
+        yield f"{title} (began {ago(trouble['since'], now)})", trouble["advice"]
+
+
+def _lines(shown: Shown, now: datetime) -> Iterator[str]:
+    """Everything but the troubles, top to bottom."""
+    databases = shown["databases"]
+    if all(each["looked_at"] is None for each in databases) and not shown["troubles"]:
+        yield "Nothing has been looked at yet. Run: pgherald check"
+        yield ""
+    if databases:
+        marks = 0 if can_show("".join(mark for mark, *_ in _MARKS.values())) else 1
+        kinds = list(databases[0]["clients"])
+        headings = ("DATABASE", "KEY", "STATE", *kinds,
+                    "LAST LOOK", "NEXT LOOK", "LAST ROTATION", "PROVEN")  # fmt: skip
+        yield table(headings, [_row(shown, each, now, marks) for each in databases], _SPARE)
+        words = {word for database in databases for word in database["clients"].values()}
+        if words & {"old", "failed"}:
+            told = (_MARKS[word] for word in _MARKS if word in words)
+            yield "  ".join(f"{each[marks]} {each[2]}" for each in told)
+        yield ""
+    how = "running" if shown["running"] else "not running; start it with: pgherald run"
+    yield f"The daemon is {how}."
+    if shown["running"]:
+        yield from map(_cost, shown["requests"])
+    if why := shown["notifications"]:
+        yield f"Notifications: {why}"
+    yield from (f"Note: {warning}" for warning in shown["warnings"])
+
+
+def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tuple[str, ...]:
+    """A row of the table; `marks` is the place in `_MARKS`."""
+    clients = database["clients"].values()
+    # No client holds it yet, as far as is known.
+    is_new = database["current_at"] is None and set(clients) <= {"new"}
+    if any(trouble["subject"] == f"database:{database['key']}" for trouble in shown["troubles"]):
+        state = "trouble"
+    elif is_new:
+        state = "new"
+    else:
+        state = "behind" if {"old", "failed"} & set(clients) else "current"
+    unproven = "never" if is_new else "unproven"
+    return (
+        database["name"],
+        database["key"],
+        state,
+        *(_MARKS[word][marks] for word in clients),
+        ago(database["looked_at"], now),
+        _next(shown, database, now),
+        ago(database["last_rotation_at"], now),
+        ago(database["proven_at"], now) if database["proven"] else unproven,
+    )
+
+
+def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
+    if not shown["running"]:
+        return "-"
+    due = database["next_look_at"]
+    if due is None:
+        return "now" if database["looked_at"] is None else "later"
+    return f"in {lasting(due - now)}" if due > now else "now"
+
+
+def _cost(cost: RequestsShown) -> str:
+    account, remaining = cost["account"], cost["remaining"]
+    whose = "" if account == DEFAULT_ACCOUNT else f" ({account})"
+    left = "" if remaining is None else f"; {remaining} left to all programs"
+    return (
+        f"Requests in the last hour{whose}: {cost['last_hour']} of {cost['allowance']} "
+        f"allowed{left}."
+    )

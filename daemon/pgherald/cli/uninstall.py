@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from pgherald.cli.exits import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import diff_line, problem
-from pgherald.cli.service import manager_of
-from pgherald.cli.wording import headline
+from pgherald.cli.output import diff_line, error_at, problem
+from pgherald.cli.service import manager_of, programs_of, removal
 from pgherald.config import Config
 from pgherald.daemon.uninstall import foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
-from pgherald.service.manager import Standing, refuse_foreign
-from pgherald.service.steps import Programs, Step, apply, lines
+from pgherald.service.steps import Step, apply, lines
 from pgherald.sync.undo import Fate, Undo, Undoing
 
 _WORDS = {
@@ -30,10 +29,7 @@ _WORDS = {
 }
 
 
-@click.command(
-    "uninstall",
-    epilog="\b\nExample:\n  pgherald uninstall --restore --dry-run\n  pgherald uninstall --restore",
-)
+@click.command("uninstall")
 @click.option("--restore", is_flag=True,
               help="Give every file back as it was before pgherald first wrote it.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -42,30 +38,33 @@ _WORDS = {
 def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> int:
     """Undo all that pgherald did on this machine.
 
-    Stops the service and takes it away; takes pgherald's entries out of every client, servers in pgAdmin included, all as one commit; then
-    deletes the state folder, with history and backups. A file that pgherald made goes, if
-    nothing else is in it. Configuration, token and the program itself stay, and are named.
+    Stops the service and takes it away; takes pgherald's entries out of every client, servers in
+    pgAdmin included, all as one commit; then deletes the state folder, with history and backups.
+    A file that pgherald made goes, if nothing else is in it. Configuration, token and the program
+    itself stay, and are named.
 
-    A server in pgAdmin that was adopted gets back its host, its user and the password that was saved.
-    They are those of that day: Heroku may have changed them since. A server that you changed stays.
+    A server in pgAdmin that was adopted gets back its host, its user and the password that was
+    saved. They are those of that day: Heroku may have changed them since. A server that you
+    changed stays.
 
     With --restore, every file becomes again what it was before pgherald first wrote it. A file in
     which something of your own was added or changed since only loses pgherald's part.
 
     Asks before it does anything. Heroku is not asked.
 
-    Exit code 0 when all is undone; 1 when it was not wanted after all, or a client cannot be read or
-    written: then no client was touched; 2 when the command line or the configuration is wrong;
+    Exit code 0 when all is undone; 1 when it was not wanted after all, or a client cannot be read
+    or written: then no client was touched; 2 when the command line or the configuration is wrong;
     3 while the daemon runs.
+
+    Example:
+        pgherald uninstall --restore --dry-run
+        pgherald uninstall --restore
     """
     config = invocation.load()
     clock = invocation.outside().clock
-    manager = manager_of(invocation, config)
-    programs = Programs(invocation.env, dry_run=dry_run)
-    standing = manager.standing(programs)
-    # Left behind, it would write everything again at the next login.
-    refuse_foreign(manager, standing)
-    steps = [] if standing is Standing.MISSING else manager.uninstall()
+    programs = programs_of(invocation, dry_run=dry_run)
+    # Left behind, the service would write everything again at the next login.
+    steps = removal(manager_of(invocation, config), programs)
     if not steps and not dry_run and daemon_runs(config.state_dir):
         raise AlreadyRunning(
             "The daemon is running, and would write everything again",
@@ -74,7 +73,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     foreseen = foresee(config, clock, restore=restore)
     _show(config, foreseen, steps, with_diff=dry_run)
     for client, error in foreseen.failed:
-        problem(headline(client.subject, client.label, error.title), error.advice)
+        error_at(client.subject, client.label, error)
     if foreseen.failed:
         problem(
             "Nothing was changed.",
@@ -88,9 +87,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
         return EXIT_TROUBLE
     apply(steps, files_of(config), programs)
     done = uninstall(config, clock, restore=restore)
-    _show_done(config, len(done.clients.changed))
-    for path in done.left:
-        click.echo(f"  {path}: not pgherald's")
+    _show_left(config, len(done.clients.changed), done.left)
     return EXIT_OK
 
 
@@ -126,7 +123,7 @@ def _fate(undo: Undo) -> str:
     return words
 
 
-def _show_done(config: Config, count: int) -> None:
+def _show_left(config: Config, count: int, left: Sequence[Path]) -> None:
     files = "1 client" if count == 1 else f"{count} clients"
     click.echo(f"Done: {files} changed, the state folder is gone. What is left, and is yours:")
     click.echo(f"  {config.path}: the configuration")
@@ -136,3 +133,5 @@ def _show_done(config: Config, count: int) -> None:
             "made for pgherald: `heroku authorizations`, then `heroku authorizations:revoke`"
         )
     click.echo("  the program: `pipx uninstall pgherald`, or as you installed it")
+    for path in left:
+        click.echo(f"  {path}: not pgherald's")

@@ -1,7 +1,6 @@
-"""What `pgherald init` does, step by step.
+"""The steps of `pgherald init`, which the wizard in `cli.init` leads through.
 
-`walk` leads through it: `ground` finds what is there, `choice` says which databases there are to
-choose from (pure), `ask` puts the questions, on a real terminal by `picker` (pure) and `keys`,
-`deed` writes, or takes back what it wrote, and `after` shows a notification and installs the
-service.
+`preflight` finds the configuration, a Heroku login and the clients; `choice` says which databases
+there are to choose from (pure); `ask` puts the questions; `apply` writes, or takes back what it
+wrote, and then shows a notification and installs the service.
 """

@@ -8,10 +8,9 @@ from fnmatch import fnmatchcase
 
 from pgherald.config import Config
 from pgherald.config.edit import NewDatabase
-from pgherald.config.settings import DEFAULT_ATTACHMENT, default_service
+from pgherald.config.settings import DEFAULT_ATTACHMENT, DiscoverRule, default_service
 from pgherald.errors import PgheraldError
 from pgherald.heroku.discovery import Found
-from pgherald.model import DatabaseKey
 
 _NAMED_AT_MOST = 5
 
@@ -42,55 +41,43 @@ def offers(
     config: Config | None,
     account: str,
     teams: Mapping[str, Collection[str]],
-) -> list[Offer]:
+) -> tuple[list[Offer], int]:
     """The databases to choose from, sorted: those that Heroku shows, and the configured ones.
 
-    What `[[discover]]` finds by itself is left out; see `by_rules`. A configured database that
-    Heroku does not show stays an offer: emptiness is no reason to drop anything.
-    """
-    places = _places(config, account)
-    ruled = set(by_rules(found, config, account, teams))
-    shown = {
-        (each.app, each.attachment): each.plan.partition(":")[2]
-        for each in found
-        if each not in ruled
-    }
-    for key in places:
-        shown.setdefault(key, "not shown by Heroku now")
-    return [
-        Offer(app, attachment, about, places.get((app, attachment)))
-        for (app, attachment), about in sorted(shown.items(), key=_order)
-    ]
-
-
-def by_rules(
-    found: Iterable[Found],
-    config: Config | None,
-    account: str,
-    teams: Mapping[str, Collection[str]],
-) -> list[Found]:
-    """Those that a `[[discover]]` rule keeps already, and nobody has to choose.
+    A configured database that Heroku does not show stays an offer: emptiness is no reason to drop
+    anything. A database that a `[[discover]]` rule keeps is none: nobody has to choose it.
 
     Args:
-        found: what Heroku shows.
+        found: the databases that Heroku shows.
         config: the configuration; None for a new one.
-        account: whose rules count.
+        account: whose databases and rules count.
         teams: the apps of each team that a rule names.
+
+    Returns:
+        The offers, and the number of those that rules keep.
     """
     rules = [rule for rule in config.discover if rule.account == account] if config else []
     places = _places(config, account)
-    return [
-        each
-        for each in found
-        if (each.app, each.attachment) not in places
-        and any(
-            (rule.team is None or each.app in teams.get(rule.team, ()))
-            and _fits(each.app, rule.include)
-            and not _fits(each.app, rule.exclude)
-            and _fits(each.attachment, rule.attachments)
-            for rule in rules
-        )
-    ]
+    offered = dict.fromkeys(places, "not shown by Heroku now")
+    ruled = 0
+    for each in found:
+        name = each.app, each.attachment
+        if name not in places and any(_keeps(rule, each, teams) for rule in rules):
+            ruled += 1
+        else:
+            offered[name] = each.plan.partition(":")[2]
+    # Each app's main database comes first.
+    ordered = sorted(offered, key=lambda name: (name[0], name[1] != DEFAULT_ATTACHMENT, name[1]))
+    return [Offer(*name, offered[name], places.get(name)) for name in ordered], ruled
+
+
+def _keeps(rule: DiscoverRule, each: Found, teams: Mapping[str, Collection[str]]) -> bool:
+    return (
+        (rule.team is None or each.app in teams.get(rule.team, ()))
+        and _fits(each.app, rule.include)
+        and not _fits(each.app, rule.exclude)
+        and _fits(each.attachment, rule.attachments)
+    )
 
 
 def marked(offered: Sequence[Offer]) -> set[int]:
@@ -141,14 +128,13 @@ def added(
     taken = {database.service for database in config.databases} if config else set()
     new = []
     for each in chosen:
-        if each.place is not None:
-            continue
-        usual = default_service(each.app, each.attachment)
-        service = _free(usual, f"{each.app}-{each.attachment.lower().replace('_', '-')}", taken)
-        taken.add(service)
-        new.append(
-            NewDatabase(each.app, each.attachment, account, None if service == usual else service)
-        )
+        if each.place is None:
+            usual = default_service(each.app, each.attachment)
+            longer = f"{each.app}-{each.attachment.lower().replace('_', '-')}"
+            service = _free(usual, longer, taken)
+            taken.add(service)
+            named = None if service == usual else service
+            new.append(NewDatabase(each.app, each.attachment, account, named))
     return tuple(new)
 
 
@@ -158,18 +144,12 @@ def dropped(offered: Iterable[Offer], chosen: Collection[Offer]) -> frozenset[in
 
 
 def _places(config: Config | None, account: str) -> dict[tuple[str, str], int]:
-    """Where each database of an account stands in the configuration."""
-    if config is None:
-        return {}
-    keys: list[DatabaseKey] = [database.key for database in config.databases]
+    """The place of each database of an account in the configuration."""
     return {
-        (key.app, key.attachment): place for place, key in enumerate(keys) if key.account == account
+        (each.key.app, each.key.attachment): place
+        for place, each in enumerate(config.databases if config else ())
+        if each.key.account == account
     }
-
-
-def _order(item: tuple[tuple[str, str], str]) -> tuple[str, bool, str]:
-    (app, attachment), _ = item
-    return app, attachment != DEFAULT_ATTACHMENT, attachment
 
 
 def _free(usual: str, longer: str, taken: Collection[str]) -> str:

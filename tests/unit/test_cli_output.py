@@ -1,0 +1,168 @@
+"""How commands print: tables, JSON, times, headlines, and what takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+
+from pgherald.cli import output
+from pgherald.cli.output import ago, emit_json, headline, lasting, progress, table
+from pgherald.heroku.account import Account
+from pgherald.secret import Secret
+from support.commands import CLIENTS, SHOP, Desk
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=45), "45 s"),
+        (timedelta(minutes=5, seconds=59), "5 min"),
+        (timedelta(hours=2), "2 h"),
+        (timedelta(hours=2, minutes=5), "2 h 5 min"),
+        (timedelta(days=1, hours=23), "1 day"),
+        (timedelta(days=3), "3 days"),
+    ],
+)
+def test_spans_are_said_in_a_persons_units(span: timedelta, text: str) -> None:
+    """A span is said in one or two units, and so is the moment that lies so far back."""
+    assert lasting(span) == text
+    assert ago(NOW - span, NOW) == f"{text} ago"
+
+
+def test_never_and_now_have_words_of_their_own() -> None:
+    """So has a moment in the future, which a clock that was set back makes."""
+    assert ago(None) == "never"
+    assert ago(NOW, NOW) == ago(NOW + timedelta(hours=1), NOW) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("subject", "label", "title", "told"),
+    [
+        ("account:default", "default", "No token", "No token"),
+        ("expiry:work", "work", "The token ends", "Heroku account work: The token ends"),
+        ("database:shop/DATABASE", "Shop", "Shop is gone", "Shop is gone"),
+        ("database:shop/DATABASE", "Shop", "It is gone", "Shop: It is gone"),
+        ("client:/p", "psql", "/p:3: odd", "/p:3: odd"),
+        ("commit", "commit", "No undo could be written", "No undo could be written"),
+    ],
+)
+def test_a_headline_names_its_subject_once(subject: str, label: str, title: str, told: str) -> None:
+    """The subject is put before a title that does not name it."""
+    assert headline(subject, label, title) == told
+
+
+def test_json_refuses_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever nobody foresaw is refused, a secret above all, and nothing of it is printed."""
+    with pytest.raises(TypeError, match="Secret is not for showing"):
+        emit_json({"password": Secret("CANARY-password")})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_narrow_terminal_does_without_some_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that can be spared go, one after the other, as long as there is no room."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    wide = "x" * 40
+    for columns, left in ((100, ["A", "B", "C"]), (90, ["A", "C"]), (60, ["A"])):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = click.unstyle(table(("A", "B", "C"), [(wide, "b" * 6, wide)], spare=("B", "C")))
+        assert next(line for line in shown.splitlines() if line.strip()).split() == left
+
+
+# --- what takes long ------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """Memory that calls itself a terminal, and tells when something was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        if "Asking Heroku …" in self.getvalue():
+            self.seen.set()
+        return count
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Stderr is a terminal; within a test only, since pytest sets it anew for each phase."""
+    shown = Terminal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERM", "xterm")
+        patch.delenv("NO_COLOR", raising=False)
+        patch.setattr("sys.stderr", shown)
+        yield shown
+    assert not [t for t in threading.enumerate() if t.name == "progress"]
+
+
+def test_quick_work_shows_nothing() -> None:
+    """Within the first second nothing is said."""
+    with terminal() as shown, progress(lambda: "Asking Heroku"):
+        pass
+    assert not shown.getvalue()
+
+
+@pytest.mark.parametrize("mistake", [False, True])
+def test_long_work_is_shown_and_taken_away(monkeypatch: pytest.MonkeyPatch, mistake: bool) -> None:
+    """A line says what is being done; however the work ends it goes, and what was printed stays."""
+    monkeypatch.setattr(output, "PATIENCE", 0.0)
+    with terminal() as shown:
+        with contextlib.suppress(KeyError), progress(lambda: "Asking Heroku") as say:
+            assert shown.seen.wait(30)
+            say("[shop]: still being proven")
+            if mistake:
+                raise KeyError
+        text = shown.getvalue()
+    assert "[shop]: still being proven" in click.unstyle(text)
+    assert text.endswith("\x1b[1A\x1b[2K")  # the line is taken away
+    assert "\x1b[?25h" in text  # and the cursor given back
+
+
+def test_piped_progress_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal there is no line, and what is printed is just that."""
+    with progress(lambda: "Asking Heroku") as say:
+        say("shop: still being proven")
+    assert capsys.readouterr().err == "shop: still being proven\n"
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_commands_say_what_they_wait_for(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Heroku is being asked, check and plan can say so."""
+    said: list[str] = []
+    doing = str
+    ask = Account.look
+
+    async def look(self: Account, databases: object) -> object:
+        await asyncio.sleep(0)
+        said.append(doing())
+        return await ask(self, databases)  # type: ignore[arg-type]  # handed on as it came
+
+    def noting(what: object) -> object:
+        nonlocal doing
+        doing = what  # type: ignore[assignment]  # it takes nothing and gives a text
+        return progress(doing)
+
+    monkeypatch.setattr(f"pgherald.cli.{command}.progress", noting)
+    monkeypatch.setattr(Account, "look", look)
+    desk = Desk.laid(tmp_path, monkeypatch)
+    desk.configure(SHOP + CLIENTS)
+    assert desk.run(command).code == 0
+    assert said == ["Asking Heroku: 1 app to go"]
+    assert doing() == "Comparing the clients"
