@@ -202,6 +202,10 @@ class Inexpressible(ClientError):
     """The file's format has no way to hold this login (a line break in a password, say)."""
 
 
+class ClientMissing(ClientError):
+    """The client is not there: its program has never run here, or is gone."""
+
+
 class ChangedMeanwhile(ClientError):
     """Another program wrote the file between our reading and our writing. Plan again."""
 

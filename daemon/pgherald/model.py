@@ -65,6 +65,45 @@ class ProbePolicy(enum.StrEnum):
     """Do not connect; every login is written and called "unproven"."""
 
 
+class Phase(enum.StrEnum):
+    """How a database stands. The values are those of `check --json`."""
+
+    CURRENT = "current"
+    """Every client holds its login, and nothing had to be written."""
+    WRITTEN = "written"
+    """Its login has just been written into every client."""
+    VERIFYING = "proving"
+    """Its login is being verified."""
+    UNVERIFIED = "unproven"
+    """Its login could not be verified, so the clients keep the one that they hold."""
+    BEHIND = "behind"
+    """At least one client does not hold its login."""
+    GONE = "gone"
+    """Heroku answers, and does not show it any more."""
+    UNREACHABLE = "unreachable"
+    """Heroku did not answer for it."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every client holds a verified login."""
+        return self in (Phase.CURRENT, Phase.WRITTEN)
+
+
+class ClientPhase(enum.StrEnum):
+    """How one client stands with one database, the best first."""
+
+    CURRENT = "current"
+    """It holds the login."""
+    OLD = "old"
+    """It holds an older login."""
+    FAILED = "failed"
+    """It cannot be read or written, or cannot hold this login."""
+    MISSING = "missing"
+    """It is not there: a pgAdmin that was never started, or is gone."""
+    NEW = "new"
+    """It holds no login of the database yet."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class DatabaseKey:
     """Names a database for good: through rotation, failover and renaming.

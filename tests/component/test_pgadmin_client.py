@@ -93,17 +93,20 @@ async def test_a_saved_password_is_cleared_at_the_next_look(
 
 
 async def test_a_pgadmin_that_was_never_started(tmp_path: Path) -> None:
-    """No pgAdmin is no trouble and is not called up to date; once it is there it gets its server."""
+    """A pgAdmin that is not there is named, and not called up to date; then it gets its server."""
     place = tmp_path / "home" / ".pgadmin" / "pgadmin4.db"
     client = Database(place).client(tmp_path / "state")
     async with household(tmp_path, clients=clients(tmp_path, client)) as house:
         await house.sees((SHOP, login()))
-        assert house.news[0].clients == ("psql", "service file")
+        assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED]
+        assert house.news[0].title == f"{place}: is not there"
+        assert house.news[1].clients == ("psql", "service file")
         assert not place.parent.exists()
         pgadmin = Database.made(place)
         await house.sees((SHOP, login()))
         assert [row["service"] for row in pgadmin.servers().values()] == ["shop"]
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
+        await house.sees((SHOP, login()))
+        assert house.kinds()[2:] == [NewsKind.RECOVERED, NewsKind.MENDED]
 
 
 async def test_a_pgadmin_that_holds_its_lock(

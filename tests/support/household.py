@@ -23,6 +23,7 @@ from pgherald.model import (
     Login,
     News,
     NewsKind,
+    Phase,
     ProbePolicy,
     Sighting,
 )
@@ -34,7 +35,6 @@ from pgherald.sync.plan import Client
 from pgherald.sync.probe import Outcome, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.tracked import Phase
 from pgherald.sync.troubles import Troubles
 from support.fake_clock import FakeClock
 

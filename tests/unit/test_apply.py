@@ -17,9 +17,9 @@ import pytest
 from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
-from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Rotation
+from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation
 from pgherald.sync.plan import Client, Plan, make_plan
-from pgherald.sync.tracked import Phase, VerifiedLogin
+from pgherald.sync.tracked import VerifiedLogin
 from support.fake_clock import START
 from support.household import Household, database, household, login, until
 from support.pgadmin_database import Database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from datetime import datetime, timedelta
@@ -9,21 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.daemon.status import Heartbeat
 from pgherald.errors import (
-    ClientError,
     FileTrouble,
     LoginRequired,
-    NotVisible,
-    PgheraldError,
     ProbeFailed,
     Unparsable,
 )
-from pgherald.model import Entry
+from pgherald.model import Entry, Phase
 from pgherald.store import requests
 from pgherald.store.requests import Requests
 from support.commands import CLIENTS, SHOP
 from support.household import login
 from support.stored import KEY, PRODUCTION, StoredDesk
+
+#: The clients' files.
+FILES = ("pgpass", "pg_service.conf", "servers.json")
 
 
 @pytest.fixture
@@ -89,25 +91,71 @@ def test_an_unproven_login_is_called_unproven(desk: StoredDesk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "error", "marks", "told"),
+    ("phase", "words", "row", "told"),
     [
-        ("client:{folder}/pgpass", FileTrouble("x"), "✗ ✓ ✓", "✓ holds the login  ✗ could not"),
-        (f"fit:{KEY}", ClientError("psql cannot hold the login of x"), "✗ ✓ ✓", "✗ could not be"),
-        (f"database:{KEY}", ProbeFailed("Postgres refuses x"), "○ ○ ○", "○ holds the old login"),
-        (f"database:{KEY}", NotVisible("x is gone"), "✓ ✓ ✓", ""),
-        ("commit", FileTrouble("no undo"), "✗ ✗ ✗", "✗ could not be written"),
+        (Phase.CURRENT, {}, "current ✓ ✓ ✓", ""),
+        (Phase.BEHIND, {"pgpass": "failed"}, "behind ✗ ✓ ✓", "✗ could not be written"),
+        (Phase.UNVERIFIED, dict.fromkeys(FILES, "old"), "behind ○ ○ ○", "○ holds the old login"),
+        (Phase.BEHIND, {"servers.json": "missing"}, "behind ✓ ✓ ?", "? is not there"),
     ],
 )
 def test_a_mark_shows_each_clients_login(
-    desk: StoredDesk, subject: str, error: PgheraldError, marks: str, told: str
+    desk: StoredDesk, phase: Phase, words: dict[str, str], row: str, told: str
 ) -> None:
-    """A mark tells of each client what it holds; where one is amiss, the marks are explained."""
+    """A mark says of each client what it holds; where one is amiss, the marks are explained."""
     desk.healthy()
-    desk.trouble(subject.format(folder=desk.folder), "x", error)
+    with desk.store() as store:
+        clients = {str(desk.folder / name): word for name, word in words.items()}
+        store.keep(KEY, str(phase), clients)
     out = desk.run("status").out
-    assert f" {marks} " in " ".join(out.split())
+    assert f" {row} " in " ".join(out.split())
     assert told in out
-    assert ("written\n" in out or "holds" in out) is bool(told)
+    assert ("there\n" in out or "written\n" in out or "holds" in out) is bool(told)
+
+
+def test_a_client_in_trouble_failed(desk: StoredDesk) -> None:
+    """A client that could not be read since the last comparison is marked as such."""
+    desk.healthy()
+    desk.trouble(f"client:{desk.folder / 'pgpass'}", "psql", FileTrouble("x"))
+    assert " ✗ ✓ ✓ " in " ".join(desk.run("status").out.split())
+
+
+def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
+    """A database that Heroku no longer shows is trouble, with the way to remove its logins."""
+    desk.healthy()
+    with desk.store() as store:
+        store.keep(KEY, str(Phase.GONE), {})
+    result = desk.run("status", "--json")
+    assert (result.code, result.json["ok"]) == (1, False)
+    assert result.json["databases"][0]["current"] is False
+    (trouble,) = result.json["troubles"]
+    assert (trouble["subject"], trouble["kind"]) == (f"database:{KEY}", "Gone")
+    assert "check --prune" in trouble["advice"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "running", "swept", "kind"),
+    [
+        (True, False, timedelta(days=3), "DaemonStopped"),
+        (False, False, timedelta(days=3), None),
+        (True, True, timedelta(minutes=2), None),
+        (True, True, timedelta(minutes=4), "SweepOverdue"),
+    ],
+)
+def test_a_daemon_that_does_not_do_its_work_is_trouble(
+    desk: StoredDesk, expected: bool, running: bool, swept: timedelta, kind: str | None
+) -> None:
+    """A daemon that should run and does not, or asked nothing for three intervals, is not ok."""
+    desk.healthy()
+    with desk.store() as store:
+        heartbeat = Heartbeat(desk.now - timedelta(days=4), None, expected)
+        store.note("daemon", heartbeat.note())
+        store.note("swept", (desk.now - swept).isoformat())
+    lock = desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run")
+    with lock if running else contextlib.nullcontext():
+        result = desk.run("status", "--json")
+    assert [trouble["kind"] for trouble in result.json["troubles"]] == ([kind] if kind else [])
+    assert (result.code, result.json["ok"]) == ((1, False) if kind else (0, True))
 
 
 def test_the_next_look_is_a_poll_interval_after_the_last(desk: StoredDesk) -> None:

@@ -15,9 +15,8 @@ import pytest
 from pgherald.clients.base import Held, TextClient
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
-from pgherald.model import SSLMODES, Entry, NewsKind, ProbePolicy, strictest
+from pgherald.model import SSLMODES, Entry, NewsKind, Phase, ProbePolicy, strictest
 from pgherald.sync.outcomes import Outcome
-from pgherald.sync.tracked import Phase
 from pgherald.sync.verification import trials
 from support.household import Household, database, household, login
 

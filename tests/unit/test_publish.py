@@ -89,6 +89,8 @@ class Room:
         self.store.current([Entry(PRODUCTION, login())], START, {KEY: START})
 
     def troubled(self) -> None:
+        clients = {str(client.path): "old" for client in self.config.clients}
+        self.store.keep(KEY, "unproven", clients)
         told = (REFUSED.kind, REFUSED.title, REFUSED.advice)
         self.store.put_trouble(Trouble(f"database:{KEY}", "Shop", *told, START, told=True))
 
@@ -152,7 +154,9 @@ async def test_the_shape_is_that_of_status(room: Room) -> None:
     async with room.running():
         room.publisher.follow(room.config, "x")
         await room.shown()
-        shape = as_json(room.config, status_of(room.config, room.store), running=True)
+        shape = as_json(
+            room.config, status_of(room.config, room.store, room.clock.now(), running=True)
+        )
         found = room.status()
         assert found == json.loads(
             json.dumps(shape, default=lambda at: at.isoformat("T", "milliseconds"))
@@ -324,7 +328,7 @@ def test_odd_names_in_metrics(room: Room) -> None:
     """A quote, a backslash or a line break in a name does not break the file."""
     odd = Path('/home/me/"odd"\\\n.pgpass')
     config = dataclasses.replace(room.config, clients=(ClientSetting("pgpass", odd),))
-    text = metrics.text(config, Status([]), running=True)
+    text = metrics.text(config, Status([], running=True))
     assert samples(text)["pgherald_client_ok", "pgpass", str(odd)] == 1.0
 
 
@@ -383,5 +387,7 @@ async def test_the_line_for_systemd(room: Room) -> None:
 def test_a_line_for_several_troubles() -> None:
     """Of several troubles the longest-status is named, and the others are counted."""
     one = Trouble("account:a", "a", "X", "It is broken", "", START, told=True)
-    line = status_line("watching", Status([], [one, dataclasses.replace(one, subject="b")]))
+    line = status_line(
+        "watching", Status([], troubles=[one, dataclasses.replace(one, subject="b")])
+    )
     assert line == "watching; trouble: It is broken, and 1 more"

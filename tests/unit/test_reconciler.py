@@ -16,12 +16,11 @@ import pytest
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Snapshot
-from pgherald.model import NewsKind, ProbePolicy
+from pgherald.model import NewsKind, Phase, ProbePolicy
 from pgherald.secret import Secret
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome
 from pgherald.sync.reconciler import SLOW
-from pgherald.sync.tracked import Phase
 from support.disks import NoUndo, SteppedDisk, placed
 from support.household import database, household, login, until
 

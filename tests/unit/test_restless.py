@@ -10,9 +10,8 @@ import pytest
 
 from pgherald.errors import BeingWritten
 from pgherald.files import Stillness
-from pgherald.model import Entry, NewsKind
+from pgherald.model import Entry, NewsKind, Phase
 from pgherald.sync.restless import HOLD
-from pgherald.sync.tracked import Phase
 from support.fake_clock import FakeClock
 from support.household import Household, database, household, login, until
 

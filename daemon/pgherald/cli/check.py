@@ -41,9 +41,8 @@ from pgherald.daemon.publish import leave_status
 from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
 from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
-from pgherald.model import News
+from pgherald.model import News, Phase
 from pgherald.notify.texts import line_for
-from pgherald.sync.tracked import Phase
 from pgherald.sync.troubles import Troubles
 
 _WORDS = {
@@ -127,7 +126,7 @@ async def reconcile(
                 "run pgherald check again.",
             )
         elif not daemon_runs(config.state_dir):
-            leave_status(config, state.store, state.files)
+            leave_status(config, state.store, state.files, outside.clock.now())
     return report, news
 
 

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "init": "Set pgherald up: which databases, and it keeps them working.",
         "check": "Bring every client up to date, once, in the foreground.",
+        "refresh": "Ask Heroku for everything now, instead of at the next interval.",
         "plan": "Show what check would write, and write nothing.",
         "run": "Keep every client up to date: the daemon.",
         "status": "Show how every database and client stands.",

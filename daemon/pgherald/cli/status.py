@@ -33,8 +33,12 @@ _MARKS: Final[Mapping[str, tuple[str, str, str]]] = {
     "current": ("✓", "ok", "holds the login"),
     "old": ("○", "old", "holds the old login"),
     "failed": ("✗", "no", "could not be written"),
+    "missing": ("?", "?", "is not there"),
     "new": ("·", "-", "is yet to be written"),
 }
+
+#: Those that ask for something to be done.
+_AMISS: Final = frozenset({"old", "failed", "missing"})
 
 #: Columns that a narrow terminal does without, in the order they go.
 _SPARE: Final = ("KEY", "PROVEN", "NEXT LOOK", "LAST ROTATION")
@@ -69,6 +73,15 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
     if watch:
         _watch(config)
         return EXIT_OK
+    return print_status(config, as_json=as_json)
+
+
+def print_status(config: Config, *, as_json: bool = False) -> int:
+    """Print the status; the exit code that goes with it.
+
+    Raises:
+        StoreError: the state cannot be read.
+    """
     shown = _read(config)
     if as_json:
         emit_json(shown)
@@ -79,7 +92,7 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
         if shown["troubles"]:
             click.echo("", err=True)
         click.echo("\n".join(_lines(shown, now)))
-    return EXIT_TROUBLE if shown["troubles"] else EXIT_OK
+    return EXIT_OK if shown["ok"] else EXIT_TROUBLE
 
 
 def _read(config: Config) -> Shown:
@@ -91,7 +104,7 @@ def _read(config: Config) -> Shown:
     running = daemon_runs(config.state_dir)
     store = Store.read_only(config.state_dir / "state.db")
     with contextlib.nullcontext() if store is None else store:
-        return json_of(config, status_of(config, store), running=running)
+        return json_of(config, status_of(config, store, datetime.now(UTC), running=running))
 
 
 def _watch(config: Config) -> None:
@@ -149,7 +162,7 @@ def _lines(shown: Shown, now: datetime) -> Iterator[str]:
                     "LAST LOOK", "NEXT LOOK", "LAST ROTATION", "PROVEN")  # fmt: skip
         yield table(headings, [_row(shown, each, now, marks) for each in databases], _SPARE)
         words = {word for database in databases for word in database["clients"].values()}
-        if words & {"old", "failed"}:
+        if words & _AMISS:
             told = (_MARKS[word] for word in _MARKS if word in words)
             yield "  ".join(f"{each[marks]} {each[2]}" for each in told)
         yield ""
@@ -172,7 +185,7 @@ def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tu
     elif is_new:
         state = "new"
     else:
-        state = "behind" if {"old", "failed"} & set(clients) else "current"
+        state = "behind" if _AMISS & set(clients) else "current"
     unproven = "never" if is_new else "unproven"
     return (
         database["name"],

@@ -11,9 +11,9 @@ from pgherald.daemon.surroundings import look
 from pgherald.daemon.wiring import Machinery
 from pgherald.errors import PgheraldError
 from pgherald.heroku.watched import account_subject
-from pgherald.model import Database, DatabaseKey
+from pgherald.model import Database, DatabaseKey, Phase
 from pgherald.sync.plan import Plan
-from pgherald.sync.tracked import Phase, Tracked
+from pgherald.sync.tracked import Tracked
 
 #: A first word about logins that are still being proven comes after this, in seconds.
 _PATIENCE = 2.0

@@ -20,24 +20,21 @@ MARK: Final = "# Written by pgherald."
 Sample = tuple[Mapping[str, str], float]
 
 
-def text(config: Config, status: Status, *, running: bool) -> str:
+def text(config: Config, status: Status) -> str:
     """The whole file.
 
     Args:
         config: names the clients.
         status: how everything stands.
-        running: whether the daemon goes on running.
     """
     lines = [MARK]
-    for name, kind, about, samples in _families(config, status, running=running):
+    for name, kind, about, samples in _families(config, status):
         lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
         lines += [f"{name}{_labels(labels)} {float(value)!r}" for labels, value in samples]
     return "\n".join(lines) + "\n"
 
 
-def _families(
-    config: Config, status: Status, *, running: bool
-) -> Iterator[tuple[str, str, str, list[Sample]]]:
+def _families(config: Config, status: Status) -> Iterator[tuple[str, str, str, list[Sample]]]:
     """Each metric: its name, type, meaning and samples."""
 
     def gauge(name: str, about: str, samples: list[Sample]) -> tuple[str, str, str, list[Sample]]:
@@ -54,7 +51,7 @@ def _families(
         ],
     }
     yield gauge("build_info", "The version.", [({"version": __version__}, 1)])
-    yield gauge("up", "Whether the daemon runs; what it said last.", [({}, running)])
+    yield gauge("up", "Whether the daemon runs; what it said last.", [({}, status.running)])
     yield gauge("troubles", "How many things do not work.", [({}, len(status.troubles))])
     yield gauge(
         "trouble_since_timestamp_seconds",

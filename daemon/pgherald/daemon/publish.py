@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -126,16 +127,19 @@ class Publisher:
     async def _show(self, *, running: bool) -> None:
         config = self._config
         try:
-            status = await asyncio.to_thread(self._store.ask, lambda file: status_of(config, file))
+            now = self._clock.now()
+            status = await asyncio.to_thread(
+                self._store.ask, lambda file: status_of(config, file, now, running=running)
+            )
         except PgheraldError as exc:
             log.debug("How things stand cannot be shown: %s", exc.title)
             return
         if running:
             self._tell_manager(status)
-        text = text_of(as_json(config, status, running=running))
+        text = text_of(as_json(config, status))
         await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
         if config.metrics_file is not None:
-            text = metrics.text(config, status, running=running)
+            text = metrics.text(config, status)
             await self._write(config.metrics_file, text, self._write_metrics)
 
     def _tell_manager(self, status: Status) -> None:
@@ -208,15 +212,16 @@ def status_line(summary: str, status: Status) -> str:
     return f"{summary}; {'all current' if not waiting else f'{waiting} not current yet'}"
 
 
-def leave_status(config: Config, store: Store, files: Files) -> None:
+def leave_status(config: Config, store: Store, files: Files, now: datetime) -> None:
     """Keep status.json true where no daemon runs; what hinders that does no harm.
 
     Args:
         config: what has just been brought up to date.
         store: where it is known.
         files: writes.
+        now: the moment, UTC.
     """
     with contextlib.suppress(PgheraldError):
-        shown = as_json(config, status_of(config, store), running=False)
+        shown = as_json(config, status_of(config, store, now, running=False))
         files.make_way(config.state_dir / STATUS_FILE)
         files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())

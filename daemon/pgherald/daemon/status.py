@@ -1,4 +1,8 @@
-"""How everything stands, read from the state, for all readers: `store.status_file` has the shape."""
+"""How everything stands, read from the state, for all readers.
+
+`store.status_file` has the shape. Nothing is decided here from a message's words: a database's
+phase and its clients are those of its record (`sync.tracked`), as the daemon or a check kept them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from pgherald.config import ClientSetting, Config
-from pgherald.errors import NotYetProven, ProbeFailed
-from pgherald.model import DatabaseKey
+from pgherald.config import Config
+from pgherald.model import ClientPhase, DatabaseKey, Phase
 from pgherald.store import DatabaseState, Record, Store, Trouble
 from pgherald.store.requests import Requests, kept
 from pgherald.store.status_file import DatabaseShown, Shown
@@ -25,10 +28,44 @@ LABELS: Final = {
 }
 
 #: How one client stands with one database, the best first.
-WORDS: Final = ("current", "old", "failed", "new")
+WORDS: Final = tuple(ClientPhase)
 
-#: As long as a login cannot be proven, the clients keep the old one.
-_UNPROVEN: Final = (ProbeFailed.__name__, NotYetProven.__name__)
+#: A daemon that has not asked Heroku for so many intervals does not do its work.
+_INTERVALS: Final = 3
+
+#: Phases in which each client holds a login that has connected.
+_CURRENT: Final = frozenset({Phase.CURRENT, Phase.WRITTEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What the daemon noted of itself.
+
+    Attributes:
+        started_at: when it started, UTC.
+        swept_at: when it last ended a sweep, UTC; None before the first.
+        expected: whether it should be running: it was started by a service manager, or has not
+            ended in an orderly way.
+    """
+
+    started_at: datetime
+    swept_at: datetime | None = None
+    expected: bool = True
+
+    @classmethod
+    def read(cls, notes: Mapping[str, str]) -> Heartbeat | None:
+        """From the state's notes; None when there never was a daemon."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            found = json.loads(notes["daemon"])
+            swept = notes.get("swept")
+            started_at = datetime.fromisoformat(found["started_at"])
+            swept_at = None if swept is None else datetime.fromisoformat(swept)
+            return cls(started_at, swept_at, bool(found["expected"]))
+        return None
+
+    def note(self) -> str:
+        """As the note `daemon`."""
+        return json.dumps({"started_at": self.started_at.isoformat(), "expected": self.expected})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +73,8 @@ class Status:
     """How everything stands.
 
     Attributes:
-        databases: those that were looked at, and those that are still to be, by key.
+        databases: those that Heroku was asked for, and those that are still to be, by key.
+        running: whether the daemon runs.
         troubles: what does not work, the longest-standing first.
         latest: the latest rotation of each database.
         notifications: why the latest notice could not be shown; empty when it could.
@@ -45,6 +83,7 @@ class Status:
     """
 
     databases: list[DatabaseState]
+    running: bool = False
     troubles: list[Trouble] = field(default_factory=list)
     latest: Mapping[DatabaseKey, Record] = field(default_factory=dict)
     notifications: str = ""
@@ -53,7 +92,8 @@ class Status:
 
     def is_current(self, database: DatabaseState) -> bool:
         """Whether every client was last seen to hold this database's login."""
-        return database.current_at is not None and not self.in_trouble(f"database:{database.key}")
+        known = database.phase in _CURRENT if database.phase else database.current_at is not None
+        return known and not self.in_trouble(f"database:{database.key}")
 
     def in_trouble(self, subject: str) -> bool:
         """Whether something does not work with it."""
@@ -64,54 +104,88 @@ class Status:
 
         Several clients of one kind are as good as the worst of them.
         """
-        found: dict[str, str] = {}
-        for setting in config.clients:
-            label, word = LABELS[setting.kind], self._word(setting, database)
+        usual = ClientPhase.CURRENT if database.written else ClientPhase.NEW
+        found: dict[str, ClientPhase] = {}
+        for client in config.clients:
+            label = LABELS[client.kind]
+            word = ClientPhase(database.clients.get(str(client.path), usual))
+            if self.in_trouble(f"client:{client.path}") and word is not ClientPhase.MISSING:
+                word = ClientPhase.FAILED
             found[label] = max(word, found.get(label, word), key=WORDS.index)
-        return {label: found[label] for label in LABELS.values() if label in found}
-
-    def _word(self, setting: ClientSetting, database: DatabaseState) -> str:
-        if not database.written:
-            return "new"
-        for trouble in self.troubles:
-            if trouble.subject in ("commit", f"client:{setting.path}"):
-                return "failed"
-            refused = trouble.title.startswith(setting.label or LABELS[setting.kind])
-            if trouble.subject == f"fit:{database.key}" and refused:
-                return "failed"
-            if trouble.subject == f"database:{database.key}" and trouble.kind in _UNPROVEN:
-                return "old"
-        return "current"
+        return {label: str(found[label]) for label in LABELS.values() if label in found}
 
     def next_look(self, config: Config, database: DatabaseState) -> datetime | None:
-        """When a running daemon looks again, UTC; None when nobody knows."""
+        """When the daemon asks again, UTC; None when nobody knows."""
         waits = self.in_trouble(f"account:{database.key.account}")
-        if waits or database.looked_at is None:
+        if not self.running or waits or database.looked_at is None:
             return None
         return database.looked_at + timedelta(seconds=config.poll_interval)
 
 
-def status_of(config: Config, store: Store | None) -> Status:
+def status_of(config: Config, store: Store | None, now: datetime, *, running: bool) -> Status:
     """Read how everything stands.
 
     Args:
-        config: tells what has yet to be looked at.
+        config: says what has yet to be asked for.
         store: the state; None when there is none yet.
+        now: the moment, UTC.
+        running: whether the daemon runs.
 
     Raises:
         StoreError: the state cannot be read.
     """
     if store is None:
-        return Status(_with_new_ones(config, []))
+        return Status(_with_new_ones(config, []), running)
     notes, accounts = store.notes(), {account.name for account in config.accounts}
+    databases = _with_new_ones(config, store.databases())
+    troubles = store.troubles()
+    troubles += _gone(databases, {trouble.subject for trouble in troubles}, now)
+    troubles += _idle(config, Heartbeat.read(notes), now, running=running)
     return Status(
-        _with_new_ones(config, store.databases()),
-        store.troubles(),
+        databases,
+        running,
+        sorted(troubles, key=lambda trouble: trouble.since),
         store.latest(),
         notes.get("notifications", ""),
         [cost for cost in kept(notes) if cost.account in accounts],
         _listed(notes.get("warnings", "[]")),
     )
+
+
+def _gone(databases: list[DatabaseState], known: set[str], now: datetime) -> list[Trouble]:
+    """Databases that Heroku no longer shows: shown as such, without a notice for each."""
+    return [
+        Trouble(
+            f"database:{state.key}",
+            state.label,
+            "Gone",
+            f"{state.label} is no longer on Heroku, or not visible to this account",
+            "`pgherald check --prune` removes its logins from the clients.",
+            state.looked_at or now,
+            told=True,
+        )
+        for state in databases
+        if state.phase == Phase.GONE and f"database:{state.key}" not in known
+    ]
+
+
+def _idle(
+    config: Config, heartbeat: Heartbeat | None, now: datetime, *, running: bool
+) -> list[Trouble]:
+    """A daemon that should run and does not, or does not do its work."""
+    if heartbeat is None:
+        return []
+    seen_at = max(heartbeat.started_at, heartbeat.swept_at or heartbeat.started_at)
+    if not running:
+        title = "The pgherald daemon is not running"
+        advice = "Start it: `pgherald service start`, or `pgherald run` in a terminal."
+        kind, troubled = "DaemonStopped", heartbeat.expected
+    else:
+        title = "The pgherald daemon has not asked Heroku for a while"
+        advice = "Restart it: `pgherald service restart`. Its log says what holds it up."
+        kind = "SweepOverdue"
+        troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
+    return [Trouble("daemon", "pgherald", kind, title, advice, seen_at, told=True)] * troubled
 
 
 def _listed(text: str) -> list[str]:
@@ -132,20 +206,17 @@ def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseSt
     return sorted([*seen, *new], key=lambda state: state.key)
 
 
-def as_json(config: Config, status: Status, *, running: bool) -> Shown:
+def as_json(config: Config, status: Status) -> Shown:
     """The shape for all readers; moments are still `datetime`s.
 
     Args:
         config: the configuration.
         status: how everything stands with it.
-        running: whether the daemon runs.
     """
     return {
         "ok": not status.troubles,
-        "running": running,
-        "databases": [
-            _database(config, status, database, running=running) for database in status.databases
-        ],
+        "running": status.running,
+        "databases": [_database(config, status, database) for database in status.databases],
         "clients": [
             {
                 "kind": client.kind,
@@ -180,16 +251,14 @@ def as_json(config: Config, status: Status, *, running: bool) -> Shown:
     }
 
 
-def _database(
-    config: Config, status: Status, database: DatabaseState, *, running: bool
-) -> DatabaseShown:
+def _database(config: Config, status: Status, database: DatabaseState) -> DatabaseShown:
     record = status.latest.get(database.key)
     return {
         "key": str(database.key),
         "name": database.label,
         "current": status.is_current(database),
         "looked_at": database.looked_at,
-        "next_look_at": status.next_look(config, database) if running else None,
+        "next_look_at": status.next_look(config, database),
         "current_at": database.current_at,
         "proven": database.proven,
         "proven_at": database.proven_at,

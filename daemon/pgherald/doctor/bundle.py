@@ -19,7 +19,7 @@ import socket
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,12 +120,11 @@ def parts(context: Context, examined: Sequence[Examined]) -> list[Part]:
     for key, label in [*shown, *((record.rotation.key, record.label) for record in history)]:
         known += [*_key_words(key), ("database", label)]
     redactor = Redactor(known, _paths(config), context.outside.home)
-    running = daemon_runs(config.state_dir)
     documents: list[tuple[str, str, Any]] = [
         ("about.json", "versions and platform", _about(context)),
         ("configuration.json", "the configuration, without names", _configuration(config)),
         ("doctor.json", "what pgherald doctor found", findings_json(examined)),
-        ("status.json", "what pgherald status says", as_json(config, status, running=running)),
+        ("status.json", "what pgherald status says", as_json(config, status)),
         ("history.json", f"the last {_HISTORY} rotations", [_rotation(r) for r in history]),
         ("files.json", "sizes and modes of files, no content", _sizes(config, clients)),
     ]
@@ -158,10 +157,12 @@ def _remembered(config: Config) -> tuple[Status, list[Record]]:
         store = Store.read_only(config.state_dir / "state.db")
         if store is not None:
             with store:
-                return status_of(config, store), store.history(_HISTORY)
+                return status_of(
+                    config, store, datetime.now(UTC), running=daemon_runs(config.state_dir)
+                ), store.history(_HISTORY)
     except StoreError:
         pass
-    return status_of(config, None), []
+    return Status([]), []
 
 
 def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
         "proven": true,                 // the login in the clients was proven
         "proven_at": "…",
         "last_rotation_at": null,
-        "clients": {"psql": "current"}  // each: current | old | failed | new
+        "clients": {"psql": "current"}  // each: current | old | failed | missing | new
       }],
       "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
       "troubles": [{                    // the longest-standing first

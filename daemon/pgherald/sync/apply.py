@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
+from pgherald.errors import ChangedMeanwhile, ClientError, ClientMissing, FileTrouble
 from pgherald.files import Files, Stillness
 from pgherald.model import (
     DatabaseKey,
@@ -34,6 +34,10 @@ _ATTEMPTS: Final = 8
 
 #: How long one client's file may take to be read, in seconds.
 _READ_LIMIT: Final = 10.0
+
+_MISSING: Final = (
+    "Start its program once, which makes it, or take the client out of the configuration."
+)
 
 #: Pause before planning anew, in seconds, times the number of the attempt.
 _PAUSE: Final = 0.05
@@ -239,7 +243,10 @@ class Applier:
         self._note_failed(plan)
         self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
-            if file.idle:
+            if file.absent:
+                error = ClientMissing("is not there", _MISSING, path=file.client.path)
+                self._fail(file.client, error)
+            elif file.idle:
                 await self._remember(file)
                 self._well(file.client)
 
@@ -262,8 +269,11 @@ class Applier:
 
     def _note_failed(self, plan: Plan) -> None:
         for client, error in plan.failed:
-            self.broken[client] = error
-            self._troubles.arose(client.subject, client.label, error)
+            self._fail(client, error)
+
+    def _fail(self, client: Client, error: ClientError) -> None:
+        self.broken[client] = error
+        self._troubles.arose(client.subject, client.label, error)
 
     def _well(self, client: Client) -> None:
         self.broken.pop(client, None)

@@ -17,13 +17,13 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import PgheraldError, ProbeFailed
-from pgherald.model import Database, DatabaseKey, Entry, ProbePolicy, Sighting
+from pgherald.model import Database, DatabaseKey, Entry, Phase, ProbePolicy, Sighting
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
 from pgherald.sync.probe import RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.tracked import Comparison, Phase, Tracked, Tracker, VerifiedLogin
+from pgherald.sync.tracked import Comparison, Tracked, Tracker, VerifiedLogin
 from pgherald.sync.troubles import Troubles
 from pgherald.sync.verification import (
     MAX_AGE,

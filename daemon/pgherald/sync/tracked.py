@@ -7,58 +7,18 @@ code of `check`) is read from these records. Nothing is decided from a message's
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pgherald.clients.base import Action
 from pgherald.errors import ClientError, NotVisible, NotYetProven, PgheraldError, ProbeFailed
-from pgherald.model import Database, DatabaseKey, Entry, Sighting
+from pgherald.model import ClientPhase, Database, DatabaseKey, Entry, Phase, Sighting
 from pgherald.store import BackgroundStore
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import Proof
 from pgherald.sync.troubles import Troubles
 from pgherald.sync.verification import Trial, Verification
-
-
-class Phase(enum.StrEnum):
-    """How a database stands. The values are those of `check --json`."""
-
-    CURRENT = "current"
-    """Every client holds its login, and nothing had to be written."""
-    WRITTEN = "written"
-    """Its login has just been written into every client."""
-    VERIFYING = "proving"
-    """Its login is being verified."""
-    UNVERIFIED = "unproven"
-    """Its login could not be verified, so the clients keep the one that they hold."""
-    BEHIND = "behind"
-    """At least one client does not hold its login."""
-    GONE = "gone"
-    """Heroku answers, and does not show it any more."""
-    UNREACHABLE = "unreachable"
-    """Heroku did not answer for it."""
-
-    @property
-    def is_current(self) -> bool:
-        """Whether every client holds a verified login."""
-        return self in (Phase.CURRENT, Phase.WRITTEN)
-
-
-class ClientPhase(enum.StrEnum):
-    """How one client stands with one database, the best first."""
-
-    CURRENT = "current"
-    """It holds the login."""
-    OLD = "old"
-    """It holds an older login."""
-    FAILED = "failed"
-    """It cannot be read or written, or cannot hold this login."""
-    MISSING = "missing"
-    """It is not there: a pgAdmin that was never started, or is gone."""
-    NEW = "new"
-    """It holds no login of the database yet."""
 
 
 @dataclass(frozen=True, slots=True)
