@@ -23,7 +23,8 @@ from pgherald.config import (
     load,
 )
 from pgherald.config.paths import locate
-from pgherald.config.settings import Hook, HookEvent, Level, QuietHours
+from pgherald.config.settings import Hook, HookEvent, Level
+from pgherald.config.values import QuietHours
 from pgherald.errors import ConfigError
 from pgherald.model import Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
@@ -300,7 +301,9 @@ def test_a_single_named_account_is_everyones(tmp_path: Path) -> None:
 def test_discover_defaults(tmp_path: Path) -> None:
     """An empty rule finds the main database of every app, once."""
     config = load_text(tmp_path, f"[[discover]]\n{CLIENTS}")
-    assert config.discover == (DiscoverRule("default", include=("*",), attachments=("DATABASE",)),)
+    assert config.discover == (
+        DiscoverRule(account="default", include=("*",), attachments=("DATABASE",)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,9 +329,9 @@ def test_a_discovered_database_is_like_a_named_one(tmp_path: Path) -> None:
     named = load_text(
         tmp_path, f'[[databases]]\napp = "shop"\nattachment = "A_B"\n{CLIENTS}'
     ).databases[0]
-    assert database_for(DiscoverRule("default"), "default", "shop", "A_B") == named
+    assert database_for(DiscoverRule(account="default"), "default", "shop", "A_B") == named
     rule = DiscoverRule(
-        "work", group="G", probe=ProbePolicy.OFF, sslmode="verify-full", require_auth="md5"
+        account="work", group="G", probe=ProbePolicy.OFF, sslmode="verify-full", require_auth="md5"
     )
     found = database_for(rule, "work", "shop", "DATABASE")
     assert (found.group, found.probe, found.sslmode) == ("G", ProbePolicy.OFF, "verify-full")

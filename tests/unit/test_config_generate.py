@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from pgherald.config.generate import describe, document, example
-from pgherald.config.meta import Key, parts, sections
 from pgherald.config.schema import Root
+from pgherald.config.tables import Key, parts, sections
 from support.configs import load_text
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgherald.config.build import Builder
-from pgherald.config.meta import parts, sections
+from pgherald.config.paths import Surroundings
 from pgherald.config.schema import Root
-from pgherald.config.structure import structure
-from pgherald.config.surroundings import Surroundings
+from pgherald.config.tables import parts, read, sections
 from pgherald.errors import ConfigError
 from support.configs import CLIENTS, DATABASES, HOME, SMALLEST, load_text, problems
 
@@ -609,7 +608,7 @@ _VALUES = st.recursive(
 @given(data=st.dictionaries(_NAMES, _VALUES, max_size=6))
 def test_any_data_is_either_right_or_explained(data: dict[str, Any], tmp_path: Path) -> None:
     """Whatever a file holds, there is a configuration or a list of problems, never a crash."""
-    root, found = structure(data)
+    root, found = read(Root, data)
     builder = Builder(root, data, Surroundings(tmp_path / "config.toml", HOME, "linux"))
     config = builder.build()
     assert all(problem.message for problem in [*found, *builder.problems])

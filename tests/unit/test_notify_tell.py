@@ -10,7 +10,8 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from pgherald.config.settings import Level, QuietHours
+from pgherald.config.settings import Level
+from pgherald.config.values import QuietHours
 from pgherald.model import News, NewsKind
 from pgherald.notify.tell import Teller, from_text, to_text, wanted
 from support.desktops import FakeDesktop

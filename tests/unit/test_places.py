@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.config.paths import usable
-from pgherald.config.places import databases, program_version, storage_name, text
+from pgherald.config.paths import pgadmin_databases as databases
+from pgherald.config.paths import program_version, read_text, storage_name, usable
 
 HOME = Path("/home/eve")
 SERVER = Path("/var/lib/pgadmin/pgadmin4.db")
@@ -115,7 +115,7 @@ def test_what_is_usable(tmp_path: Path) -> None:
     file.touch()
     assert usable(file)
     assert not usable(tmp_path)
-    assert (text(file), text(tmp_path)) == ("", None)
+    assert (read_text(file), read_text(tmp_path)) == ("", None)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from pgherald.config.trust import refuse
+from pgherald.config.load import refuse
 from pgherald.errors import ConfigError, FileTrouble
 from pgherald.files import Disk, trusted
 from pgherald.files.own import OwnFiles

@@ -2,16 +2,15 @@
 
     config = load(None, os.environ)
 
-`schema` says what the file may hold; `load` reads it, by way of `structure` (each table
-by itself) and `build` (one against another); `lines` finds the line of a problem;
-`trust` refuses what somebody else could have written;
-`generate` writes the example file and the documents, and `edit` changes a file that is there.
-`settings` is what comes out.
+`schema` says what the file may hold; `load` reads it, by way of `tables` (each table by
+itself) and `build` (one against another), finds the line of a problem by `lines`, and refuses
+what somebody else could have written. `generate` writes the example file and the documents,
+and `edit` changes a file that is there. `settings` is what comes out.
 """
 
 from __future__ import annotations
 
-from pgherald.config.load import load, loads
+from pgherald.config.load import load, loads, refuse_strangers
 from pgherald.config.settings import (
     Account,
     ClientSetting,
@@ -19,11 +18,9 @@ from pgherald.config.settings import (
     DiscoverRule,
     Notifications,
     Rows,
-    TokenKind,
-    TokenSpec,
     database_for,
 )
-from pgherald.config.trust import refuse_strangers
+from pgherald.config.values import TokenKind, TokenSpec
 
 __all__ = [
     "Account",

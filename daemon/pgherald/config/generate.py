@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pgherald.config.meta import Form, Key, Section, heading, parts, sections
 from pgherald.config.schema import Root
+from pgherald.config.tables import Form, Key, Section, heading, parts, sections
 
 _WIDTH: Final = 88
 

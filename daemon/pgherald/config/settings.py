@@ -1,13 +1,19 @@
-"""What the configuration says, checked and complete: the rest of the program reads this."""
+"""The configuration as the rest of the program reads it, checked and complete.
+
+Classes whose fields are made by `key` are tables of the file as they stand; the file's other
+tables are in `schema`, and `build` makes the rest of this from them.
+"""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pgherald.config import values
+from pgherald.config.tables import key
+from pgherald.config.values import QuietHours, TokenSpec, choice
 from pgherald.model import REQUIRE_AUTH, Database, DatabaseKey, ProbePolicy
 from pgherald.secret import Secret
 
@@ -17,42 +23,6 @@ DEFAULT_GROUP: Final = "Heroku"
 DEFAULT_SSLMODE: Final = "require"
 #: The attachment that a database, or a rule, is about where the person names none.
 DEFAULT_ATTACHMENT: Final = "DATABASE"
-
-
-class TokenKind(enum.StrEnum):
-    """Where an account's token comes from."""
-
-    AUTO = "auto"
-    """$HEROKU_API_KEY, then the Heroku CLI, then netrc."""
-    ENV = "env"
-    """An environment variable."""
-    FILE = "file"
-    """The content of a file."""
-    COMMAND = "command"
-    """What a command prints."""
-    KEYRING = "keyring"
-    """The operating system's password store."""
-    NETRC = "netrc"
-    """The netrc file, as the Heroku CLI writes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSpec:
-    """Says where a token comes from; it is never the token itself.
-
-    Attributes:
-        kind: which source.
-        argument: name of the variable; absolute path of the file, or name of a systemd
-            credential; the command; `SERVICE[/USER]` in the keyring; empty for `auto`
-            and `netrc`.
-    """
-
-    kind: TokenKind = TokenKind.AUTO
-    argument: str = ""
-
-    def __str__(self) -> str:
-        """The form that the configuration file has: `env:NAME`."""
-        return f"{self.kind}:{self.argument}" if self.argument else str(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +42,54 @@ class Account:
     events: int = 20
 
 
+def account_key() -> Any:
+    """The key by which a table says which account it is about; empty for the only one."""
+    about = "Which of [[accounts]] this belongs to. Needed when there are several."
+    return key(
+        values.ACCOUNT, about, default="", default_text="the only account", example="default"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DiscoverRule:
-    """Databases to find by themselves. Patterns are those of `fnmatch.fnmatchcase`.
+    """Databases to find by themselves: one of `[[discover]]`."""
 
-    Attributes:
-        account: name of the account whose apps are searched.
-        include: patterns, one of which the app's name has to match.
-        exclude: patterns, none of which the app's name may match.
-        team: search only this Heroku team's apps; None for all the account can see.
-        attachments: patterns, one of which the attachment's name has to match.
-        group: pgAdmin's server group for what is found.
-        probe: what an unproven login may do.
-        sslmode: libpq's `sslmode`.
-        require_auth: libpq's `require_auth` for the probe.
-    """
-
-    account: str
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    team: str | None = None
-    attachments: tuple[str, ...] = (DEFAULT_ATTACHMENT,)
-    group: str = DEFAULT_GROUP
-    probe: ProbePolicy = ProbePolicy.REQUIRE
-    sslmode: str = DEFAULT_SSLMODE
-    require_auth: str = REQUIRE_AUTH
+    include: tuple[str, ...] = key(
+        values.APP_PATTERN,
+        "Apps to look at: patterns with * and ?.",
+        default=("*",),
+        example=["shop-*"],
+        many=True,
+        empty=", so that nothing can match",
+    )
+    exclude: tuple[str, ...] = key(
+        values.APP_PATTERN,
+        "Apps to leave out, even if they are included.",
+        default=(),
+        example=["*-review", "*-pr-*"],
+        many=True,
+    )
+    team: str | None = key(
+        values.NAME,
+        "Only apps of this Heroku team.",
+        default=None,
+        default_text="every app the account can see",
+        example="acme",
+    )
+    attachments: tuple[str, ...] = key(
+        values.ATTACHMENT_PATTERN,
+        "Attachments to keep: patterns with * and ?. The default is each app's main "
+        'database, once; ["*"] adds followers, named credentials and second names of the '
+        "same database. Connection pools only where a pattern without * and ? names them.",
+        default=(DEFAULT_ATTACHMENT,),
+        many=True,
+        empty=", so that nothing can match",
+    )
+    account: str = account_key()
+    group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
+    probe: ProbePolicy = key(values.PROBE, "As in [[databases]].", default=ProbePolicy.REQUIRE)
+    sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
+    require_auth: str = key(values.REQUIRE_AUTH, "As in [[databases]].", default=REQUIRE_AUTH)
 
 
 class Rows(enum.StrEnum):
@@ -131,7 +124,7 @@ class ClientSetting:
 
 
 class Level(enum.StrEnum):
-    """How much the person is told (configuration key `level`)."""
+    """How much the person is notified of (configuration key `level`)."""
 
     ALL = "all"
     """Rotations, first entries, troubles and their end."""
@@ -142,36 +135,38 @@ class Level(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class QuietHours:
-    """A part of each day, in local time; it may go past midnight. The end is not part of it."""
-
-    start: time
-    end: time
-
-    def covers(self, moment: time) -> bool:
-        """Whether a moment of the day is in it."""
-        if self.start <= self.end:
-            return self.start <= moment < self.end
-        return moment >= self.start or moment < self.end
-
-
-@dataclass(frozen=True, slots=True)
 class Notifications:
-    """How the person is told.
+    """How the person is notified: `[notifications]`."""
 
-    Attributes:
-        desktop: whether to show desktop notifications.
-        terminals: whether to write to the person's terminals what no desktop shows.
-        urls: Apprise addresses; secret, since they hold tokens.
-        level: how much is told.
-        quiet: when nothing is told; None for never.
-    """
-
-    desktop: bool = True
-    terminals: bool = True
-    urls: tuple[Secret, ...] = ()
-    level: Level = Level.ALL
-    quiet: QuietHours | None = None
+    desktop: bool = key(values.FLAG, "Show desktop notifications.", default=True)
+    level: Level = key(
+        choice(*Level, of=Level),
+        'How much you are told. "all": rotations, databases kept for the first time, troubles and '
+        'their end. "rotations": the same without first times. "trouble": troubles, their end, and '
+        "rotations that leave something for you to do.",
+        default=Level.ALL,
+    )
+    quiet: QuietHours | None = key(
+        values.QUIET,
+        "A part of each day, in local time, in which you are told nothing, troubles included. "
+        "Afterwards one notice sums up what is still worth knowing. Hooks run all the same.",
+        default=None,
+        example="22:00-07:00",
+    )
+    terminals: bool = key(
+        values.FLAG,
+        "Where no desktop shows a notice: write it to the terminals on which you are logged in, "
+        "as `write` does. `mesg n` keeps a terminal free of it. Linux, macOS.",
+        default=True,
+    )
+    urls: tuple[Secret, ...] = key(
+        values.URL,
+        "Chat and mail too: addresses of Apprise (https://github.com/caronc/apprise), which "
+        "come with pgherald's extra `chat`. They hold tokens: keep this file private.",
+        default=(),
+        example=["slack://TokenA/TokenB/TokenC/#databases"],
+        many=True,
+    )
 
 
 class HookEvent(enum.StrEnum):
@@ -187,17 +182,27 @@ class HookEvent(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A program of the person's own.
+    """A program of the person's own: one of `[[hooks]]`."""
 
-    Attributes:
-        on: what it is run on.
-        command: the program and its arguments; no shell looks at them.
-        time_limit: seconds after which it is killed.
-    """
-
-    on: HookEvent
-    command: tuple[str, ...]
-    time_limit: float
+    on: HookEvent = key(
+        choice(*HookEvent, of=HookEvent),
+        "What it is run on: a rotation that is in the clients, a trouble, the end of one.",
+        example="rotation",
+    )
+    command: tuple[str, ...] = key(
+        values.TEXT,
+        "The program and its arguments. No shell looks at them, and the program is looked for on "
+        "the daemon's PATH.",
+        example=["notify-my-team", "--channel", "databases"],
+        many=True,
+        empty=": name a program",
+    )
+    time_limit: float = key(
+        values.up_to(3600.0, "must be more than nothing, and at most one hour"),
+        "It is killed, with all that it has started, when it takes longer. At most one hour.",
+        default=30.0,
+        example="30s",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +219,7 @@ class Config:
         databases: the databases that the file names.
         discover: rules that find more.
         clients: the files to keep up to date, at least one.
-        notifications: how the person is told.
+        notifications: how the person is notified.
         metrics_file: a Prometheus text file to keep up to date, absolute; None for none.
         hooks: programs that are run on what happens.
     """

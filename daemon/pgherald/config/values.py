@@ -7,6 +7,7 @@ where it cannot be a secret.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 import shlex
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any, Final
 
-from pgherald.config.settings import HookEvent, Level, QuietHours, Rows, TokenKind, TokenSpec
 from pgherald.model import SSLMODES, ProbePolicy
 from pgherald.secret import Secret
 
@@ -24,16 +24,11 @@ from pgherald.secret import Secret
 MAX_NAME: Final = 200
 #: More connections at the same time would be no comfort to anybody.
 MOST: Final = 100
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) *([smh])")
 _PERCENT: Final = re.compile(r"(\d{1,3}) *%", re.ASCII)
 _QUIET: Final = re.compile(r"(\d\d?):(\d\d) *[-–] *(\d\d?):(\d\d)")
-_APP: Final = re.compile(r"[a-z][a-z0-9-]*")
-_ATTACHMENT: Final = re.compile(r"[A-Z][A-Z0-9_]*")
-_PATTERN_MARKS: Final = re.compile(r"[*?\[\]!]+")
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]+")
 _AUTH_METHODS: Final = ("scram-sha-256", "md5", "password")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+", re.DOTALL)
@@ -51,6 +46,56 @@ TOKEN_FORMS: Final = (
     "keyring:SERVICE",
     "netrc",
 )
+
+
+class TokenKind(enum.StrEnum):
+    """Where an account's token comes from."""
+
+    AUTO = "auto"
+    """$HEROKU_API_KEY, then the Heroku CLI, then netrc."""
+    ENV = "env"
+    """An environment variable."""
+    FILE = "file"
+    """The content of a file."""
+    COMMAND = "command"
+    """What a command prints."""
+    KEYRING = "keyring"
+    """The operating system's password store."""
+    NETRC = "netrc"
+    """The netrc file, as the Heroku CLI writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpec:
+    """Says where a token comes from; it is never the token itself.
+
+    Attributes:
+        kind: which source.
+        argument: name of the variable; absolute path of the file, or name of a systemd
+            credential; the command; `SERVICE[/USER]` in the keyring; empty for `auto`
+            and `netrc`.
+    """
+
+    kind: TokenKind = TokenKind.AUTO
+    argument: str = ""
+
+    def __str__(self) -> str:
+        """The form that the configuration file has: `env:NAME`."""
+        return f"{self.kind}:{self.argument}" if self.argument else str(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """A part of each day, in local time; it may go past midnight. The end is not part of it."""
+
+    start: time
+    end: time
+
+    def covers(self, moment: time) -> bool:
+        """Whether a moment of the day is in it."""
+        if self.start <= self.end:
+            return self.start <= moment < self.end
+        return moment >= self.start or moment < self.end
 
 
 class Wrong(ValueError):
@@ -168,50 +213,6 @@ def _quiet(value: Any) -> QuietHours:
     return hours
 
 
-def _app(value: Any) -> str:
-    text = _text(value)
-    if not _APP.fullmatch(text):
-        lower = text.lower()
-        raise Wrong(
-            f"must be a Heroku app's name (lower-case letters, digits and dashes), "
-            f"not {shown(value)}" + (f'; did you mean "{lower}"?' if _APP.fullmatch(lower) else "")
-        )
-    return text
-
-
-def _attachment(value: Any) -> str:
-    text = _text(value).removesuffix("_URL")
-    if not _ATTACHMENT.fullmatch(text):
-        upper = text.upper().removesuffix("_URL").replace("-", "_")
-        raise Wrong(
-            f"must be an attachment's name (upper-case letters, digits and underscores), "
-            f"not {shown(value)}"
-            + (f'; did you mean "{upper}"?' if _ATTACHMENT.fullmatch(upper) else "")
-        )
-    return text
-
-
-def _app_pattern(value: Any) -> str:
-    text = _text(value)
-    # Any name that the pattern could match has to be possible.
-    if not _APP.fullmatch("a" + _PATTERN_MARKS.sub("", text)):
-        raise Wrong(
-            f'must be a pattern of app names such as "shop-*" '
-            f"(lower-case letters, digits, dashes, * and ?), not {shown(value)}"
-        )
-    return text
-
-
-def _attachment_pattern(value: Any) -> str:
-    text = _text(value).removesuffix("_URL")
-    if not _ATTACHMENT.fullmatch("A" + _PATTERN_MARKS.sub("", text)):
-        raise Wrong(
-            f'must be a pattern of attachment names such as "DATABASE" or "*_REPLICA" '
-            f"(upper-case letters, digits, underscores, * and ?), not {shown(value)}"
-        )
-    return text
-
-
 def _require_auth(value: Any) -> str:
     words = [word.strip() for word in _text(value).split(",")]
     for word in words:
@@ -223,13 +224,6 @@ def _require_auth(value: Any) -> str:
                 f"not {shown(value)}{near}"
             )
     return ",".join(dict.fromkeys(words))
-
-
-def _account(value: Any) -> str:
-    text = _text(value)
-    if not _ACCOUNT.fullmatch(text):
-        raise Wrong(f"must be letters, digits, dashes and underscores, not {shown(value)}")
-    return text
 
 
 def _path(value: Any) -> str:
@@ -287,11 +281,48 @@ def _check_argument(kind: TokenKind, argument: str) -> None:
             raise Wrong(f"cannot be split into words: {str(exc).lower()}") from None
 
 
+def _spelled(
+    pattern: str,
+    must: str,
+    *,
+    clean: Callable[[str], str] = str,
+    near: Callable[[str], str] = str,
+) -> Callable[[Any], str]:
+    """Reads a text that a pattern matches; `near` makes the one that was probably meant."""
+    matches = re.compile(pattern).fullmatch
+
+    def read(value: Any) -> str:
+        text = clean(_text(value))
+        if matches(text):
+            return text
+        meant = near(text)
+        hint = f'; did you mean "{meant}"?' if matches(meant) else ""
+        raise Wrong(f"must be {must}, not {shown(value)}{hint}")
+
+    return read
+
+
+def _without_url(text: str) -> str:
+    return text.removesuffix("_URL")
+
+
 def _url(value: Any) -> Secret:
     """Never shows the value: such addresses hold tokens."""
     if not isinstance(value, str) or not _URL.fullmatch(value.strip()):
         raise Wrong('must be an address such as "slack://…" or "mailto://…" (not shown here)')
     return Secret(value.strip())
+
+
+def up_to(most: float, must: str) -> Kind:
+    """A duration above zero and at most `most` seconds; "nan" is none."""
+
+    def read(value: Any) -> float:
+        seconds = _duration(value)
+        if not 0 < seconds <= most:
+            raise Wrong(must)
+        return seconds
+
+    return Kind(DURATION.word, read)
 
 
 def choice(*allowed: str, of: Callable[[str], Any] = str) -> Kind:
@@ -313,20 +344,48 @@ FLAG: Final = Kind("`true` or `false`", _flag)
 DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
 PERCENT: Final = Kind('text such as `"25%"`', _percent)
 COUNT: Final = Kind("number", _count)
-APP: Final = Kind("app name", _app)
-ATTACHMENT: Final = Kind("attachment name", _attachment)
-APP_PATTERN: Final = Kind("pattern", _app_pattern)
-ATTACHMENT_PATTERN: Final = Kind("pattern", _attachment_pattern)
-ACCOUNT: Final = Kind("account name", _account)
+APP: Final = Kind(
+    "app name",
+    _spelled(
+        r"[a-z][a-z0-9-]*",
+        "a Heroku app's name (lower-case letters, digits and dashes)",
+        near=str.lower,
+    ),
+)
+ATTACHMENT: Final = Kind(
+    "attachment name",
+    _spelled(
+        r"[A-Z][A-Z0-9_]*",
+        "an attachment's name (upper-case letters, digits and underscores)",
+        clean=_without_url,
+        near=lambda text: _without_url(text.upper()).replace("-", "_"),
+    ),
+)
+APP_PATTERN: Final = Kind(
+    "pattern",
+    _spelled(
+        r"[a-z0-9*?\[\]!-]+",
+        'a pattern of app names such as "shop-*" (lower-case letters, digits, dashes, * and ?)',
+    ),
+)
+ATTACHMENT_PATTERN: Final = Kind(
+    "pattern",
+    _spelled(
+        r"[A-Z0-9_*?\[\]!]+",
+        'a pattern of attachment names such as "DATABASE" or "*_REPLICA" '
+        "(upper-case letters, digits, underscores, * and ?)",
+        clean=_without_url,
+    ),
+)
+ACCOUNT: Final = Kind(
+    "account name", _spelled(r"[A-Za-z0-9_-]+", "letters, digits, dashes and underscores")
+)
 PATH: Final = Kind("path", _path)
 METRICS_FILE: Final = Kind("path", _metrics_file)
 TOKEN: Final = Kind("token source", _token)
 URL: Final = Kind("URL", _url)
 QUIET: Final = Kind('text such as `"22:00-07:00"`', _quiet)
-LEVEL: Final = choice(*Level, of=Level)
-HOOK_EVENT: Final = choice(*HookEvent, of=HookEvent)
-LOG_LEVEL: Final = choice(*LOG_LEVELS)
+LOG_LEVEL: Final = choice("debug", "info", "warning", "error")
 PROBE: Final = choice(*ProbePolicy, of=ProbePolicy)
 SSLMODE: Final = choice(*SSLMODES)
 REQUIRE_AUTH: Final = Kind("methods, with commas between them", _require_auth)
-ROWS: Final = choice(*Rows, of=Rows)

@@ -21,7 +21,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
 from pgherald.config import Rows as RowKind
-from pgherald.config.places import program_version
+from pgherald.config.paths import program_version
 from pgherald.daemon.belongings import clients_in, sweep
 from pgherald.daemon.surroundings import SUBJECT
 from pgherald.errors import StoreError

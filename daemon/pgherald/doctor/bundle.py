@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import pgherald
 from pgherald.config import Config
-from pgherald.config.places import program_version
+from pgherald.config.paths import program_version
 from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor.checks import Examined, findings_json

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from pgherald.config import Config
-from pgherald.config.places import program_version
+from pgherald.config.paths import program_version
 from pgherald.daemon.wiring import Outside, clients_of, files_of
 from pgherald.doctor import clients, heroku, machine
 from pgherald.doctor.checks import Check

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pgherald.config.trust import refuse
+from pgherald.config.load import refuse
 from pgherald.errors import LoginRequired
 from pgherald.heroku.netrc import netrc_password
 from pgherald.secret import Secret

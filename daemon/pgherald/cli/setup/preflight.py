@@ -17,10 +17,9 @@ import click
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.setup.ask import line
-from pgherald.config import Config, TokenKind, TokenSpec, places
-from pgherald.config.client_tables import PgpassTable, ServiceFileTable
-from pgherald.config.paths import home, locate
-from pgherald.config.surroundings import Surroundings
+from pgherald.config import Config, TokenKind, TokenSpec
+from pgherald.config.paths import Surroundings, home, locate, pgadmin_databases
+from pgherald.config.schema import PgpassTable, ServiceFileTable
 from pgherald.config.values import TOKEN, Wrong
 from pgherald.daemon.survey import Survey, survey
 from pgherald.errors import LoginRequired
@@ -165,7 +164,7 @@ def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str |
     """Say what was found; `new` are the clients that the configuration does not have yet."""
     who = found.survey.email or "an account that the token may not name"
     rows = [("Heroku", f"{who}, by {found.survey.source}")]
-    databases = [p for p in places.databases(env, home(env), sys.platform) if p.is_file()]
+    databases = [p for p in pgadmin_databases(env, home(env), sys.platform) if p.is_file()]
     rows += [("pgAdmin", str(path)) for path in databases]
     if not databases:
         rows.append(("pgAdmin", "not found; its servers come once it has been started"))

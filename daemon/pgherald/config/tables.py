@@ -1,0 +1,262 @@
+"""Tables of a TOML file as dataclasses: one class for each, one field for each key.
+
+A field's metadata says what its value may be, what it means, and how documents show it.
+`read` turns what `tomllib` gave into instances of these classes, with every problem in one go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from pgherald.config.lines import Place
+from pgherald.config.values import Kind, Wrong, shown, suggestion
+
+T = TypeVar("T")
+
+_META: Final = "pgherald"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What there is to know about one key.
+
+    Attributes:
+        kind: what its value may be; for an array, what each item may be.
+        about: what it means, in a sentence or two.
+        default: the default as the documents show it; empty when the key is required.
+        example: the value in the example file, as TOML.
+        many: whether the value is an array.
+        empty: what is wrong with an empty array; nothing if that is empty too.
+    """
+
+    kind: Kind
+    about: str
+    default: str
+    example: str
+    many: bool
+    empty: str
+
+    @property
+    def type(self) -> str:
+        """What the value may be, in words."""
+        return f"array of {self.kind.word}s" if self.many else self.kind.word
+
+
+class Form(enum.Enum):
+    """How a table is written."""
+
+    ONE = enum.auto()
+    """`[name]`, once."""
+    MANY = enum.auto()
+    """`[[name]]`, any number of times."""
+    EITHER = enum.auto()
+    """`[name]`, or `[[name]]` for several."""
+    GROUP = enum.auto()
+    """Holds other tables, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What there is to know about one table.
+
+    Attributes:
+        table: its class.
+        form: how it is written.
+        about: what it is for.
+        live: whether the example file has it switched on.
+    """
+
+    table: type
+    form: Form
+    about: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in the file.
+
+    Attributes:
+        place: the key or table it is about.
+        message: what is wrong, in one sentence; holds no secret.
+        other: a second place whose line the message ends with, such as the first of two equals.
+    """
+
+    place: Place
+    message: str
+    other: Place | None = None
+
+
+def key(
+    kind: Kind,
+    about: str,
+    *,
+    default: Any = MISSING,
+    default_text: str = "",
+    example: Any = None,
+    many: bool = False,
+    empty: str = "",
+) -> Any:
+    """A field for one key.
+
+    Args:
+        kind: what its value may be.
+        about: what it means.
+        default: its default, as the field holds it; none makes the key required.
+        default_text: the default for people, where it is neither the value nor the example.
+        example: the value in the example file; the default if left out, so that a
+            required key has to have one.
+        many: whether the value is an array of `kind`.
+        empty: what is wrong with an empty array, if anything.
+    """
+    if default in {None, ()}:
+        default_text = default_text or "none"
+    elif default is not MISSING and not default_text:
+        same = example is not None and not many and kind.read(example) == default
+        default_text = f"`{_toml(example if same else default)}`"
+    written = _toml(default if example is None else example)
+    meta = Key(kind, about, default_text, written, many, empty)
+    return dataclasses.field(default=default, metadata={_META: meta})
+
+
+def section(table: type, form: Form, about: str, *, live: bool = True) -> Any:
+    """A field for one table, or for all tables of one name."""
+    metadata = {_META: Section(table, form, about, live)}
+    if form is Form.GROUP:
+        return dataclasses.field(default_factory=table, metadata=metadata)
+    return dataclasses.field(default=None if form is Form.ONE else (), metadata=metadata)
+
+
+def parts(table: type) -> dict[str, Key | Section]:
+    """What a table may hold, by name, in the order in which people should read it."""
+    fields = dataclasses.fields(table)
+    return {field.name: field.metadata[_META] for field in fields if field.metadata}
+
+
+def sections(table: type, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Section]]:
+    """Every table below a table with its path, such as `("clients", "pgpass")`, in reading order."""
+    for name, part in parts(table).items():
+        if isinstance(part, Section):
+            yield (*above, name), part
+            yield from sections(part.table, (*above, name))
+
+
+def heading(path: tuple[str, ...], form: Form) -> str:
+    """How a table begins: `[clients.pgpass]`."""
+    name = ".".join(path)
+    return f"[[{name}]]" if form is Form.MANY else f"[{name}]"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def read(root: type[T], data: Mapping[str, Any]) -> tuple[T, list[Problem]]:
+    """Read a whole file.
+
+    Returns:
+        The tables, and the problems inside them. A table with a problem is None where
+        there may be several, and otherwise as if it were not there, so that the rest
+        can still be checked.
+    """
+    reader = _Reader(root)
+    return root(**reader.parts(root, data, ())), reader.problems
+
+
+class _Reader(Generic[T]):
+    """Reads tables, and gathers what is wrong with them."""
+
+    def __init__(self, root: type[T]) -> None:
+        self.problems: list[Problem] = []
+        self._root = root
+
+    def parts(self, table: type, value: Any, place: Place) -> dict[str, Any]:
+        """What a table says, by name, as far as it is right.
+
+        Raises:
+            Wrong: it is no table.
+        """
+        if not isinstance(value, Mapping):
+            raise Wrong(f"must be a table, not {shown(value)}")
+        found: dict[str, Any] = {}
+        known = parts(table)
+        for name, part in known.items():
+            here = (*place, name)
+            with self._noting(here):
+                if name not in value:
+                    if isinstance(part, Key) and not part.default:
+                        raise Wrong("is missing")
+                elif isinstance(part, Key):
+                    found[name] = self._key(part, value[name], here)
+                else:
+                    found[name] = self._section(part, value[name], here)
+        for name in sorted(value.keys() - known.keys()):
+            self.problems.append(Problem((*place, name), self._unknown(name, table)))
+        return found
+
+    def _key(self, key: Key, value: Any, place: Place) -> Any:
+        if not key.many:
+            return key.kind.read(value)
+        if not isinstance(value, list):
+            raise Wrong(f"must be an array such as {key.example}, not {shown(value)}")
+        if key.empty and not value:
+            raise Wrong(f"is empty{key.empty}")
+        items: list[Any] = []
+        for index, item in enumerate(value):
+            with self._noting((*place, index)):
+                items.append(key.kind.read(item))
+        return tuple(items)
+
+    def _section(self, section: Section, value: Any, place: Place) -> Any:
+        table, form, name = section.table, section.form, place[-1]
+        if isinstance(value, list):
+            if form not in {Form.MANY, Form.EITHER}:
+                raise Wrong(f"comes once: write [{name}], with single brackets")
+            return tuple(self._table(table, one, (*place, i)) for i, one in enumerate(value))
+        match form:
+            case Form.MANY:
+                raise Wrong(f"may come several times: write [[{name}]], with double brackets")
+            case Form.EITHER:
+                return (self._table(table, value, place),)
+            case Form.GROUP:
+                # Of several clients, the ones that are right can still be checked.
+                return table(**self.parts(table, value, place))
+            case _:
+                return self._table(table, value, place)
+
+    def _table(self, table: type, value: Any, place: Place) -> Any:
+        """The whole table; None when anything in it is wrong."""
+        before = len(self.problems)
+        found: dict[str, Any] = {}
+        with self._noting(place):
+            found = self.parts(table, value, place)
+        return table(**found) if len(self.problems) == before else None
+
+    @contextlib.contextmanager
+    def _noting(self, place: Place) -> Iterator[None]:
+        """What is raised as wrong meanwhile is a problem of this place."""
+        try:
+            yield
+        except Wrong as exc:
+            # The line says which of several it is.
+            label = next(step for step in reversed(place) if isinstance(step, str))
+            self.problems.append(Problem(place, f"{label} {exc}"))
+
+    def _unknown(self, key: str, table: type) -> str:
+        """The message for a key that a table does not have."""
+        headings = {s.table: heading(path, s.form) for path, s in sections(self._root)}
+        where = f" in {headings[table]}" if table in headings else ""
+        message = f"unknown key {shown(key)}{where}"
+        if near := suggestion(key, parts(table)):
+            return message + near
+        if key in parts(self._root):
+            return f"{message}; it belongs at the top level, before the first [section]"
+        if homes := [name for other, name in headings.items() if key in parts(other)]:
+            return f"{message}; it belongs in {' or '.join(homes)}"
+        return f"{message}; known are {', '.join(parts(table))}"
