@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -136,44 +136,61 @@ def _applied(before: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
     """What the file is to say, as `tomllib` would read it."""
     wanted = copy.deepcopy(dict(before))
     if wishes.add or wishes.drop:
-        old = wanted.get("databases", [])
-        kept = [table for index, table in enumerate(old) if index not in wishes.drop]
-        wanted["databases"] = [*kept, *(new.keys for new in wishes.add)]
-        if not wanted["databases"]:
-            del wanted["databases"]
-    if wishes.token is not None:
-        wanted.setdefault("heroku", {})["token"] = wishes.token
-    for kind, path in wishes.clients.items():
-        table = {} if path is None else {"path": path}
-        wanted.setdefault("clients", {}).setdefault(kind, table)
-    if wishes.desktop is not None:
-        wanted.setdefault("notifications", {})["desktop"] = wishes.desktop
+        _set_databases(wanted, wishes, dict)
+    _set_values(wanted, wishes, lambda _document, _name: {})
     return wanted
+
+
+def _set_databases(document: Any, wishes: Wishes, table: Callable[[dict[str, str]], Any]) -> None:
+    """Change the list of databases in what `tomllib` or tomlkit made of the file."""
+    databases = document.setdefault("databases", [])
+    for index in sorted(wishes.drop, reverse=True):
+        del databases[index]
+    for new in wishes.add:
+        databases.append(table(new.keys))
+    if not databases:
+        del document["databases"]
+
+
+def _set_values(document: Any, wishes: Wishes, table: Callable[[Any, str], Any]) -> None:
+    """Change single values and clients in what `tomllib` or tomlkit made of the file.
+
+    Args:
+        document: the file.
+        wishes: what is to be different.
+        table: makes an empty table for this name in that table.
+    """
+
+    def at(parent: Any, name: str) -> Any:
+        if name not in parent:
+            parent[name] = table(parent, name)
+        return parent[name]
+
+    if wishes.token is not None:
+        at(document, "heroku")["token"] = wishes.token
+    for kind, path in wishes.clients.items():
+        clients = at(document, "clients")
+        if kind not in clients:
+            client = at(clients, kind)
+            if path is not None:
+                client["path"] = path
+    if wishes.desktop is not None:
+        at(document, "notifications")["desktop"] = wishes.desktop
 
 
 def _with_values(text: str, wishes: Wishes) -> str:
     """Single values, and clients, set by tomlkit; nothing where it would move other lines."""
     import tomlkit  # only a configuration that is there already needs it
 
+    def table(parent: Any, name: str) -> Any:
+        if isinstance(parent, tomlkit.items.InlineTable):
+            return tomlkit.inline_table()
+        return tomlkit.table(is_super_table=name == "clients")
+
     document = tomlkit.parse(text)
     if tomlkit.dumps(document) != text:
         return text  # it moves `[[databases]]` together where other tables stand between them
-
-    def table(name: str) -> Any:
-        if name not in document:
-            document[name] = tomlkit.table(is_super_table=name == "clients")
-        return document[name]
-
-    if wishes.token is not None:
-        table("heroku")["token"] = wishes.token
-    for kind, path in wishes.clients.items():
-        if kind not in (clients := table("clients")):
-            inline = isinstance(clients, tomlkit.items.InlineTable)
-            clients[kind] = tomlkit.inline_table() if inline else tomlkit.table()
-            if path is not None:
-                clients[kind]["path"] = path
-    if wishes.desktop is not None:
-        table("notifications")["desktop"] = wishes.desktop
+    _set_values(document, wishes, table)
     return tomlkit.dumps(document)
 
 
@@ -229,14 +246,13 @@ def _in_array(text: str, wishes: Wishes) -> str:
     """The same where they are written as `databases = [{…}]`."""
     import tomlkit
 
+    def table(keys: dict[str, str]) -> Any:
+        made = tomlkit.inline_table()
+        made.update(keys)
+        return made
+
     document = tomlkit.parse(text)
-    array: Any = document["databases"]
-    for index in sorted(wishes.drop, reverse=True):
-        del array[index]
-    for new in wishes.add:
-        table = tomlkit.inline_table()
-        table.update(new.keys)
-        array.append(table)
+    _set_databases(document, wishes, table)
     return tomlkit.dumps(document)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pgherald.config import values
 from pgherald.config.tables import key
@@ -42,54 +42,26 @@ class Account:
     events: int = 20
 
 
-def account_key() -> Any:
-    """The key by which a table says which account it is about; empty for the only one."""
-    about = "Which of [[accounts]] this belongs to. Needed when there are several."
-    return key(
-        values.ACCOUNT, about, default="", default_text="the only account", example="default"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class DiscoverRule:
-    """Databases to find by themselves: one of `[[discover]]`."""
+    """Databases to find by themselves: one of `[[discover]]`. An empty account is the only one."""
 
     include: tuple[str, ...] = key(
-        values.APP_PATTERN,
-        "Apps to look at: patterns with * and ?.",
-        default=("*",),
-        example=["shop-*"],
-        many=True,
-        empty=", so that nothing can match",
+        values.APP_PATTERN, default=("*",), many=True, empty=", so that nothing can match"
     )
-    exclude: tuple[str, ...] = key(
-        values.APP_PATTERN,
-        "Apps to leave out, even if they are included.",
-        default=(),
-        example=["*-review", "*-pr-*"],
-        many=True,
-    )
-    team: str | None = key(
-        values.NAME,
-        "Only apps of this Heroku team.",
-        default=None,
-        default_text="every app the account can see",
-        example="acme",
-    )
+    exclude: tuple[str, ...] = key(values.APP_PATTERN, default=(), many=True)
+    team: str | None = key(values.NAME, default=None)
     attachments: tuple[str, ...] = key(
         values.ATTACHMENT_PATTERN,
-        "Attachments to keep: patterns with * and ?. The default is each app's main "
-        'database, once; ["*"] adds followers, named credentials and second names of the '
-        "same database. Connection pools only where a pattern without * and ? names them.",
         default=(DEFAULT_ATTACHMENT,),
         many=True,
         empty=", so that nothing can match",
     )
-    account: str = account_key()
-    group: str = key(values.NAME, "The server group in pgAdmin.", default=DEFAULT_GROUP)
-    probe: ProbePolicy = key(values.PROBE, "As in [[databases]].", default=ProbePolicy.REQUIRE)
-    sslmode: str = key(values.SSLMODE, "As in [[databases]].", default=DEFAULT_SSLMODE)
-    require_auth: str = key(values.REQUIRE_AUTH, "As in [[databases]].", default=REQUIRE_AUTH)
+    account: str = key(values.ACCOUNT, default="")
+    group: str = key(values.NAME, default=DEFAULT_GROUP)
+    probe: ProbePolicy = key(values.PROBE, default=ProbePolicy.REQUIRE)
+    sslmode: str = key(values.SSLMODE, default=DEFAULT_SSLMODE)
+    require_auth: str = key(values.REQUIRE_AUTH, default=REQUIRE_AUTH)
 
 
 class Rows(enum.StrEnum):
@@ -138,35 +110,11 @@ class Level(enum.StrEnum):
 class Notifications:
     """How the person is notified: `[notifications]`."""
 
-    desktop: bool = key(values.FLAG, "Show desktop notifications.", default=True)
-    level: Level = key(
-        choice(*Level, of=Level),
-        'How much you are told. "all": rotations, databases kept for the first time, troubles and '
-        'their end. "rotations": the same without first times. "trouble": troubles, their end, and '
-        "rotations that leave something for you to do.",
-        default=Level.ALL,
-    )
-    quiet: QuietHours | None = key(
-        values.QUIET,
-        "A part of each day, in local time, in which you are told nothing, troubles included. "
-        "Afterwards one notice sums up what is still worth knowing. Hooks run all the same.",
-        default=None,
-        example="22:00-07:00",
-    )
-    terminals: bool = key(
-        values.FLAG,
-        "Where no desktop shows a notice: write it to the terminals on which you are logged in, "
-        "as `write` does. `mesg n` keeps a terminal free of it. Linux, macOS.",
-        default=True,
-    )
-    urls: tuple[Secret, ...] = key(
-        values.URL,
-        "Chat and mail too: addresses of Apprise (https://github.com/caronc/apprise), which "
-        "come with pgherald's extra `chat`. They hold tokens: keep this file private.",
-        default=(),
-        example=["slack://TokenA/TokenB/TokenC/#databases"],
-        many=True,
-    )
+    desktop: bool = key(values.FLAG, default=True)
+    level: Level = key(choice(*Level, of=Level), default=Level.ALL)
+    quiet: QuietHours | None = key(values.QUIET, default=None)
+    terminals: bool = key(values.FLAG, default=True)
+    urls: tuple[Secret, ...] = key(values.URL, default=(), many=True)
 
 
 class HookEvent(enum.StrEnum):
@@ -184,24 +132,10 @@ class HookEvent(enum.StrEnum):
 class Hook:
     """A program of the person's own: one of `[[hooks]]`."""
 
-    on: HookEvent = key(
-        choice(*HookEvent, of=HookEvent),
-        "What it is run on: a rotation that is in the clients, a trouble, the end of one.",
-        example="rotation",
-    )
-    command: tuple[str, ...] = key(
-        values.TEXT,
-        "The program and its arguments. No shell looks at them, and the program is looked for on "
-        "the daemon's PATH.",
-        example=["notify-my-team", "--channel", "databases"],
-        many=True,
-        empty=": name a program",
-    )
+    on: HookEvent = key(choice(*HookEvent, of=HookEvent))
+    command: tuple[str, ...] = key(values.TEXT, many=True, empty=": name a program")
     time_limit: float = key(
-        values.up_to(3600.0, "must be more than nothing, and at most one hour"),
-        "It is killed, with all that it has started, when it takes longer. At most one hour.",
-        default=30.0,
-        example="30s",
+        values.up_to(3600.0, "must be more than nothing, and at most one hour"), default=30.0
     )
 
 

@@ -1,6 +1,6 @@
 """Tables of a TOML file as dataclasses: one class for each, one field for each key.
 
-A field's metadata says what its value may be, what it means, and how documents show it.
+A field's metadata says what its value may be; `reference.toml` says what it means.
 `read` turns what `tomllib` gave into instances of these classes, with every problem in one go.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import functools
 import json
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
+from importlib import resources
 from typing import Any, Final, Generic, TypeVar
 
 from pgherald.config.lines import Place
@@ -24,28 +27,19 @@ _META: Final = "pgherald"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What there is to know about one key.
+    """One key.
 
     Attributes:
         kind: what its value may be; for an array, what each item may be.
-        about: what it means, in a sentence or two.
-        default: the default as the documents show it; empty when the key is required.
-        example: the value in the example file, as TOML.
+        default: its default; MISSING when the table is wrong without it.
         many: whether the value is an array.
         empty: what is wrong with an empty array; nothing if that is empty too.
     """
 
     kind: Kind
-    about: str
-    default: str
-    example: str
+    default: Any
     many: bool
     empty: str
-
-    @property
-    def type(self) -> str:
-        """What the value may be, in words."""
-        return f"array of {self.kind.word}s" if self.many else self.kind.word
 
 
 class Form(enum.Enum):
@@ -63,19 +57,10 @@ class Form(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What there is to know about one table.
-
-    Attributes:
-        table: its class.
-        form: how it is written.
-        about: what it is for.
-        live: whether the example file has it switched on.
-    """
+    """One table: its class, and how it is written."""
 
     table: type
     form: Form
-    about: str
-    live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,44 +78,32 @@ class Problem:
     other: Place | None = None
 
 
-def key(
-    kind: Kind,
-    about: str,
-    *,
-    default: Any = MISSING,
-    default_text: str = "",
-    example: Any = None,
-    many: bool = False,
-    empty: str = "",
-) -> Any:
-    """A field for one key.
-
-    Args:
-        kind: what its value may be.
-        about: what it means.
-        default: its default, as the field holds it; none makes the key required.
-        default_text: the default for people, where it is neither the value nor the example.
-        example: the value in the example file; the default if left out, so that a
-            required key has to have one.
-        many: whether the value is an array of `kind`.
-        empty: what is wrong with an empty array, if anything.
-    """
-    if default in {None, ()}:
-        default_text = default_text or "none"
-    elif default is not MISSING and not default_text:
-        same = example is not None and not many and kind.read(example) == default
-        default_text = f"`{_toml(example if same else default)}`"
-    written = _toml(default if example is None else example)
-    meta = Key(kind, about, default_text, written, many, empty)
-    return dataclasses.field(default=default, metadata={_META: meta})
+def key(kind: Kind, *, default: Any = MISSING, many: bool = False, empty: str = "") -> Any:
+    """A field for one key; without a default it is required. See `Key`."""
+    metadata = {_META: Key(kind, default, many, empty)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def section(table: type, form: Form, about: str, *, live: bool = True) -> Any:
+def section(table: type, form: Form) -> Any:
     """A field for one table, or for all tables of one name."""
-    metadata = {_META: Section(table, form, about, live)}
+    metadata = {_META: Section(table, form)}
     if form is Form.GROUP:
         return dataclasses.field(default_factory=table, metadata=metadata)
     return dataclasses.field(default=None if form is Form.ONE else (), metadata=metadata)
+
+
+@functools.cache
+def reference() -> Mapping[str, Any]:
+    """What people are to know of each table and key: `reference.toml`."""
+    return tomllib.loads(resources.files(__package__).joinpath("reference.toml").read_text("utf-8"))
+
+
+def entry(place: Iterable[str | int]) -> Mapping[str, Any]:
+    """What the reference says of a table or key."""
+    found: Mapping[str, Any] = reference()["keys"]
+    for name in place:
+        found = found[name] if isinstance(name, str) else found
+    return found
 
 
 def parts(table: type) -> dict[str, Key | Section]:
@@ -153,7 +126,8 @@ def heading(path: tuple[str, ...], form: Form) -> str:
     return f"[[{name}]]" if form is Form.MANY else f"[{name}]"
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A text, a number, a truth or an array of them as TOML has it."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -190,7 +164,7 @@ class _Reader(Generic[T]):
             here = (*place, name)
             with self._noting(here):
                 if name not in value:
-                    if isinstance(part, Key) and not part.default:
+                    if isinstance(part, Key) and part.default is MISSING:
                         raise Wrong("is missing")
                 elif isinstance(part, Key):
                     found[name] = self._key(part, value[name], here)
@@ -204,7 +178,8 @@ class _Reader(Generic[T]):
         if not key.many:
             return key.kind.read(value)
         if not isinstance(value, list):
-            raise Wrong(f"must be an array such as {key.example}, not {shown(value)}")
+            example = toml(entry(place).get("example", key.default))
+            raise Wrong(f"must be an array such as {example}, not {shown(value)}")
         if key.empty and not value:
             raise Wrong(f"is empty{key.empty}")
         items: list[Any] = []
