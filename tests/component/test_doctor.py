@@ -110,7 +110,7 @@ def test_all_is_well(desk: Desk) -> None:
 
 def test_offline(desk: Desk) -> None:
     """With --offline neither Heroku nor Postgres is asked, and the rest is still looked at."""
-    desk.patch.setattr("pgherald.heroku.getter.Getter.get", None)
+    desk.patch.setattr("pgherald.heroku.http.HttpClient.get", None)
     desk.prober.outcome = Outcome.REFUSED
     assert bad(desk, "--offline") == {}
     result = doctor(desk, "--offline", "--json")

@@ -18,8 +18,8 @@ from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.events import AppEvents
-from pgherald.heroku.getter import Getter
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.http import HttpClient
 from pgherald.heroku.tokens import token_source
 from pgherald.secret import Secret
 from pgherald.simulator.faults import Fault
@@ -116,21 +116,21 @@ async def test_where_it_is_not_allowed(simulator: Simulator, tmp_path: Path, kin
 # --- odd logs ------------------------------------------------------------------------------
 
 
-async def refused(getter: Getter, url: str) -> None:
+async def refused(client: HttpClient, url: str) -> None:
     """The log is not fetched, since its address is odd."""
     with pytest.raises(UnsafeHost) as caught:
-        await read(getter, url)
+        await read(client, url)
     assert "CANARY" not in str(caught.value)
     assert caught.value.__context__ is None
 
 
-async def read(getter: Getter, url: str) -> bytes:
+async def read(client: HttpClient, url: str) -> bytes:
     """All that a log says."""
     try:
-        async with asyncio.timeout(10), getter.follow(Secret(url)) as pieces:
+        async with asyncio.timeout(10), client.follow(Secret(url)) as pieces:
             return b"".join([piece async for piece in pieces])
     finally:
-        await getter.aclose()
+        await client.aclose()
 
 
 PLAIN = {"Content-Type": "text/html"}
@@ -152,9 +152,9 @@ async def test_odd_logs(script: Script, kind: type[HerokuError]) -> None:
     """Whatever stands in the log's place, following it ends with an error in plain words."""
     async with serve(script) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        getter = Getter(host, time_limit=1.0, size_limit=1_000_000)
+        client = HttpClient(host, time_limit=1.0, size_limit=1_000_000)
         with pytest.raises(kind) as caught:
-            await read(getter, f"{server.url}/sessions/x")
+            await read(client, f"{server.url}/sessions/x")
     assert "CANARY" not in str(caught.value)
     assert caught.value.__context__ is None
     assert all("uthorization" not in head for head in server.heads)
@@ -164,7 +164,7 @@ async def test_plain_lines_and_a_quiet_connection() -> None:
     """Plain lines are read too, and the kernel is told to look after the silent connection."""
     async with serve(answer(200, "one\ntwo\n", PLAIN)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        assert await read(Getter(host), f"{server.url}/sessions/x") == b"one\ntwo\n"
+        assert await read(HttpClient(host), f"{server.url}/sessions/x") == b"one\ntwo\n"
     assert "\r\nAccept: text/event-stream\r\n" in server.heads[0]
 
 
@@ -195,7 +195,7 @@ async def test_an_odd_address_is_not_fetched(url: str) -> None:
     """An address that a log may not be fetched from is refused before anything is sent."""
     host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
     with pytest.raises((UnsafeHost, NotHeroku, Unavailable)) as caught:
-        await read(Getter(host), url)
+        await read(HttpClient(host), url)
     assert isinstance(caught.value, UnsafeHost)
 
 
@@ -224,7 +224,7 @@ async def test_this_machine_however_it_is_spelt(spelling: str) -> None:
     """An address that is this machine in disguise is refused before anything connects to it."""
     async with serve(answer(200, "CANARY", PLAIN)) as server:
         port = server.url.rpartition(":")[2]
-        await refused(Getter(HEROKU, time_limit=5.0), f"https://{spelling}:{port}/CANARY")
+        await refused(HttpClient(HEROKU, time_limit=5.0), f"https://{spelling}:{port}/CANARY")
         assert server.connections == 0
 
 
@@ -248,8 +248,8 @@ async def test_a_name_that_leads_home(addresses: list[str]) -> None:
         asked.append((name, port))
         return addresses
 
-    getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
-    await refused(getter, "https://logs.example.com/CANARY")
+    client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+    await refused(client, "https://logs.example.com/CANARY")
     assert asked == [("logs.example.com", 443)]
 
 
@@ -274,8 +274,8 @@ async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.Monkey
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
-        await refused(getter, f"https://logs.example.com:{port}/CANARY")
+        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+        await refused(client, f"https://logs.example.com:{port}/CANARY")
         async with asyncio.timeout(10):
             assert await received == b""
 
@@ -288,7 +288,7 @@ async def test_a_simulator_that_leads_elsewhere() -> None:
 
     async with serve(answer(200, "x", PLAIN)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        await refused(Getter(host, resolver=resolver), f"{server.url}/CANARY")
+        await refused(HttpClient(host, resolver=resolver), f"{server.url}/CANARY")
         assert server.connections == 0
 
 
@@ -298,9 +298,9 @@ async def test_a_name_that_does_not_exist() -> None:
     async def resolver(name: str, port: int) -> list[str]:
         raise socket.gaierror
 
-    getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+    client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
     with pytest.raises(Unavailable):
-        await read(getter, "https://logs.invalid/CANARY")
+        await read(client, "https://logs.invalid/CANARY")
 
 
 async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,9 +311,9 @@ async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch)
 
     async with serve(answer(407, "CANARY")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        getter = Getter(HEROKU, time_limit=5.0, resolver=resolver)
+        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
         with pytest.raises(Unavailable) as caught:
-            await read(getter, "https://logs.example.com/CANARY")
+            await read(client, "https://logs.example.com/CANARY")
         assert "the proxy refuses" in caught.value.title
         assert proxy.heads[0].startswith("CONNECT logs.example.com:443 HTTP/1.1")
 
@@ -332,11 +332,11 @@ async def test_a_log_after_a_question_on_the_same_connection(
 async def test_one_log_after_another() -> None:
     """Each log has a connection of its own, whose address is seen, though the router is the same."""
     async with serve(answer(200, "one\n", PLAIN)) as server:
-        getter = Getter(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"}))
+        client = HttpClient(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"}))
         for _ in range(2):
-            async with getter.follow(Secret(f"{server.url}/sessions/x")) as pieces:
+            async with client.follow(Secret(f"{server.url}/sessions/x")) as pieces:
                 assert [piece async for piece in pieces] == [b"one\n"]
-        await getter.aclose()
+        await client.aclose()
         assert server.connections == 2
 
 
@@ -348,6 +348,6 @@ async def test_a_packed_log(encoding: str) -> None:
     async with serve(bytes_then_close(head.encode() + body)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
         with pytest.raises(NotHeroku) as caught:
-            await read(Getter(host), f"{server.url}/sessions/x")
+            await read(HttpClient(host), f"{server.url}/sessions/x")
     assert "packs its data" in caught.value.title
     assert "\r\nAccept-Encoding: identity\r\n" in server.heads[0]

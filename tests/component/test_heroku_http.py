@@ -25,8 +25,8 @@ from pgherald.config import load
 from pgherald.daemon.wiring import Outside, accounts_of
 from pgherald.errors import HerokuError, NotHeroku, NotVisible, Unavailable
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.getter import SIZE_LIMIT, Getter
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.http import SIZE_LIMIT, HttpClient
 from pgherald.secret import Secret
 from support.heroku_answers import HOST, TOKEN, URL, FakeTokens
 from support.http_server import Script, answer, bytes_then_close, flood, serve, silence
@@ -150,11 +150,11 @@ async def test_a_redirect_to_no_address(location: str) -> None:
         problem = await outcome(api(server.url))
         assert isinstance(problem, NotHeroku)
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        getter = Getter(host, time_limit=LIMIT)
+        client = HttpClient(host, time_limit=LIMIT)
         with pytest.raises(HerokuError):
-            async with getter.follow(Secret(f"{server.url}/sessions/x")):
+            async with client.follow(Secret(f"{server.url}/sessions/x")):
                 pass
-        await getter.aclose()
+        await client.aclose()
 
 
 async def test_nobody_listens() -> None:
@@ -169,13 +169,13 @@ async def test_a_size_limit_of_its_own() -> None:
     async with serve(answer(200, "[" + " " * 1000 + "]")) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
         for limit, fits in ((1002, True), (1001, False)):
-            getter = Getter(host, size_limit=limit)
+            client = HttpClient(host, size_limit=limit)
             try:
-                assert len((await getter.get("/", Secret(TOKEN), {})).body) == 1002
+                assert len((await client.get("/", Secret(TOKEN), {})).body) == 1002
                 assert fits
             except NotHeroku:
                 assert not fits
-            await getter.aclose()
+            await client.aclose()
 
 
 async def test_an_abandoned_question_leaves_no_connection() -> None:
@@ -319,7 +319,7 @@ async def test_accounts_share_what_they_trust(
     for times in (1, 2):
         async with accounts_of(load(file, {}), outside) as accounts:
             for watched in accounts.watched:
-                watched.account.api._getter._opened()
+                watched.account.api.http._opened()
         assert len(read) == times
 
 

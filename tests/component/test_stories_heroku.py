@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pgherald.heroku.getter import TIME_LIMIT
+from pgherald.heroku.network import TIME_LIMIT
 from pgherald.simulator.server import Simulator
 from support.fake_clock import FakeClock
 from support.http_server import answer, serve
@@ -171,7 +171,7 @@ async def test_answers_that_another_token_would_change(place: Workplace, kind: s
 async def test_a_slow_heroku_is_a_healthy_one(tmp_path: Path) -> None:
     """An answer that takes ten seconds is waited for, and nobody hears of it."""
     async with Workplace.standing(tmp_path, top=CALM) as place:
-        place.api._getter._time_limit = 20
+        place.api.http._time_limit = 20
         await place.sweep()
         rotated = await place.rotate()
         place.goes_wrong("slow", seconds=10)
@@ -420,7 +420,7 @@ SWEEPS = 288
 async def requests_of_a_day(folder: Path, trouble: Callable[[Workplace], object]) -> int:
     """How many requests a day of that kind costs, with two apps."""
     async with Workplace.standing(folder, top=CALM, watched=(SHOP, "blog")) as place:
-        place.api._getter._time_limit = TIME_LIMIT  # a busy machine must not look like an outage
+        place.api.http._time_limit = TIME_LIMIT  # a busy machine must not look like an outage
         await place.sweep()
         asked = place.requests
         if inspect.isawaitable(begun := trouble(place)):

@@ -13,6 +13,7 @@ import httpx
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, PgheraldError
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
 from pgherald.secret import Secret
 
@@ -73,9 +74,13 @@ class FakeHeroku:
         self.requests: list[httpx.Request] = []
         self.transport = httpx.MockTransport(self._answer)
 
-    def api(self, clock: Clock, tokens: FakeTokens | None = None) -> HerokuApi:
+    def api(
+        self, clock: Clock, tokens: FakeTokens | None = None, budget: Budget | None = None
+    ) -> HerokuApi:
         """An API that asks this Heroku."""
-        return HerokuApi(HOST, tokens or FakeTokens(), clock=clock, transport=self.transport)
+        return HerokuApi(
+            HOST, tokens or FakeTokens(), clock=clock, budget=budget, transport=self.transport
+        )
 
     def holds(self, app: str, config: Mapping[str, str | None], release: int = 7) -> None:
         """Give an app these config vars and that latest release."""

@@ -187,7 +187,7 @@ class Workplace:
                         listeners,
                         machine,
                     )
-                    place.api._getter._time_limit = PATIENCE
+                    place.api.http._time_limit = PATIENCE
                     for window in (machine.reconciler._window, machine.reconciler._group._window):
                         window._quiet = QUIET
                     machine.applier.restless._stillness._first = 0.0  # its clock stands
@@ -217,7 +217,7 @@ class Workplace:
     @property
     def requests(self) -> int:
         """How many requests were sent so far, answered or not."""
-        return self.api.requests
+        return self.api.http.requests
 
     def app(self, name: str = SHOP) -> App:
         """An app, as the simulated Heroku knows it."""

@@ -18,9 +18,9 @@ from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
 from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good, prefix_of
 from pgherald.errors import LoginRequired, MissingTool, Unavailable
-from pgherald.heroku import way
+from pgherald.heroku import network
+from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.visit import Visit
 from pgherald.model import Entry
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.plan import Client, ClientPlan, Plan, join_plans
@@ -111,10 +111,10 @@ def test_proxies(
     """A proxy that cannot be used is named by its variable, never by its value."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     if problem is None:
-        way.check_proxies(env)
+        network.check_proxies(env)
         return
     with pytest.raises(problem) as raised:
-        way.check_proxies(env)
+        network.check_proxies(env)
     assert next(iter(env)) in str(raised.value)
     assert "CANARY" not in str(raised.value)
 
@@ -122,23 +122,23 @@ def test_proxies(
 def test_certificates(tmp_path: Path) -> None:
     """A file or folder of certificates that is not there is named by its variable."""
     (tmp_path / "ca.pem").touch()
-    way.check_certificates(
+    network.check_certificates(
         {"SSL_CERT_FILE": str(tmp_path / "ca.pem"), "SSL_CERT_DIR": str(tmp_path)}
     )
     with pytest.raises(Unavailable, match="SSL_CERT_FILE names what is not there"):
-        way.check_certificates({"SSL_CERT_FILE": str(tmp_path / "no.pem")})
+        network.check_certificates({"SSL_CERT_FILE": str(tmp_path / "no.pem")})
 
 
 def test_dns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name without an address is told with a command that shows it."""
-    way.look_up(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:5000"}))
+    network.resolve_host(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:5000"}))
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError
 
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     with pytest.raises(Unavailable, match="no network, or no DNS") as raised:
-        way.look_up(HerokuHost.from_env({}))
+        network.resolve_host(HerokuHost.from_env({}))
     assert "nslookup api.heroku.com" in raised.value.advice
 
 
@@ -163,8 +163,8 @@ def test_an_almighty_token() -> None:
     assert "read-protected" in finding.advice
 
 
-def _seen(scopes: frozenset[str] | None = None, ahead: timedelta | None = None) -> Visit:
-    return Visit(scopes, None, ahead, None)
+def _seen(scopes: frozenset[str] | None = None, ahead: timedelta | None = None) -> TokenInfo:
+    return TokenInfo(scopes, None, ahead, None)
 
 
 # --- the documents -------------------------------------------------------------------------

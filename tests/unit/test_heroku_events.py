@@ -22,9 +22,9 @@ from pgherald.errors import (
     UnsafeHost,
 )
 from pgherald.heroku.account import Account
+from pgherald.heroku.answers import LogSession
+from pgherald.heroku.backoff import LONGEST
 from pgherald.heroku.events import LIFE, AppEvents, Releases
-from pgherald.heroku.gate import LONGEST
-from pgherald.heroku.shapes import LogSession
 from pgherald.secret import Secret
 from support.fake_clock import START, FakeClock, settle
 from support.heroku_answers import FakeHeroku, error, ok

@@ -34,8 +34,7 @@ class Town:
     def __init__(self, *apps: str, share: float = 0.25, full_sweep: float = 900.0) -> None:
         self.clock = FakeClock()
         self.heroku = FakeHeroku()
-        self.api = self.heroku.api(self.clock)
-        self.api.budget = Budget(self.clock, share)
+        self.api = self.heroku.api(self.clock, budget=Budget(self.clock, share))
         self.account = Account(
             "default", self.api, interval=MINUTE, full_sweep=full_sweep, jitter=lambda: 0.0
         )

@@ -13,7 +13,7 @@ import pytest
 
 from pgherald.errors import ConfigError, LoginRequired, MissingTool, PgheraldError, Unavailable
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.netrc import netrc_password
+from pgherald.heroku.token_sources import netrc_password
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.process import Ended
 

@@ -10,7 +10,7 @@ from functools import partial
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of
 from pgherald.errors import PgheraldError
-from pgherald.heroku.ledger import peek
+from pgherald.heroku.budget import peek
 from pgherald.heroku.poller import Poller
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
 from pgherald.store import BackgroundStore, Store

@@ -29,11 +29,10 @@ from pgherald.files import Files
 from pgherald.files.rows import Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.budget import Budget
+from pgherald.heroku.budget import Budget, Ledger
 from pgherald.heroku.discovery import Discovery, Found, Rule
-from pgherald.heroku.getter import shared_trust
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.ledger import Ledger
+from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched, database_of

@@ -17,12 +17,11 @@ from pgherald.doctor.checks import Finding, bad, good, note, prefix_of, trouble
 from pgherald.doctor.clients import current
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
-from pgherald.heroku import way
+from pgherald.heroku import network
+from pgherald.heroku.api import ENOUGH, HerokuApi, TokenInfo
 from pgherald.heroku.expiry import SOON
-from pgherald.heroku.getter import Getter
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
-from pgherald.heroku.visit import ENOUGH, Visit, visit
 from pgherald.model import Entry, ProbePolicy
 from pgherald.sync.plan import Client, Plan, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
@@ -55,9 +54,9 @@ def route(outside: Outside) -> Iterator[Finding]:
         )
     if host.is_loopback:
         return
-    way.check_proxies(outside.env)
-    way.check_certificates(outside.env)
-    proxies = way.proxies(outside.env)
+    network.check_proxies(outside.env)
+    network.check_certificates(outside.env)
+    proxies = network.proxies(outside.env)
     if proxies:
         yield note(
             f"Heroku is asked through the proxy in {' and '.join(proxies)}",
@@ -66,7 +65,7 @@ def route(outside: Outside) -> Iterator[Finding]:
         )
     else:
         yield good("No proxy in the environment")
-        way.look_up(host)
+        network.resolve_host(host)
         yield good(f"{host.name} has an address")
 
 
@@ -77,13 +76,13 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
     source = token_source(
         account.token.kind, account.token.argument, host, outside.env, outside.home
     )
-    getter = Getter(host, transport=outside.transport)
+    api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
     try:
-        found = await visit(getter, source, outside.clock)
+        found = await api.token_info()
     except PgheraldError as exc:
         return [trouble(exc, prefix)]
     finally:
-        await getter.aclose()
+        await api.aclose()
     findings = [
         good(f"Heroku answers, and knows the token from {source.name}"),
         *(bad(warning, "Run: chmod 600 on that file") for warning in source.warnings),
@@ -95,7 +94,7 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
     return [dataclasses.replace(each, title=prefix + each.title) for each in findings]
 
 
-def scope(found: Visit) -> Iterator[Finding]:
+def scope(found: TokenInfo) -> Iterator[Finding]:
     """Whether the token may read config vars, and whether it may do more than it needs."""
     if found.scopes is None:
         return
@@ -111,7 +110,7 @@ def scope(found: Visit) -> Iterator[Finding]:
         yield good("The token may read, and no more")
 
 
-def expiry(found: Visit, soon: datetime) -> Iterator[Finding]:
+def expiry(found: TokenInfo, soon: datetime) -> Iterator[Finding]:
     """Whether the token ends soon."""
     at = found.expires_at
     if at is None:
@@ -120,7 +119,7 @@ def expiry(found: Visit, soon: datetime) -> Iterator[Finding]:
     yield bad(shown, _GET_ANOTHER) if at < soon else good(shown)
 
 
-def clock(found: Visit, platform: str) -> Iterator[Finding]:
+def clock(found: TokenInfo, platform: str) -> Iterator[Finding]:
     """Whether our clock is right, by Heroku's."""
     if found.ahead is None:
         return
@@ -134,7 +133,7 @@ def clock(found: Visit, platform: str) -> Iterator[Finding]:
     )
 
 
-def requests(found: Visit) -> Iterator[Finding]:
+def requests(found: TokenInfo) -> Iterator[Finding]:
     """Whether other programs leave the account requests."""
     if found.remaining is not None and found.remaining < _FEW:
         yield bad(

@@ -17,10 +17,10 @@ from pgherald.errors import (
     RateLimited,
     Unavailable,
 )
+from pgherald.heroku.answers import LogSession, VarsSeen
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.gate import LONGEST, Gate, Pause
+from pgherald.heroku.backoff import LONGEST, Backoff, Pause
 from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
-from pgherald.heroku.shapes import LogSession, VarsSeen
 from pgherald.heroku.url import parse_postgres_url
 from pgherald.model import Database, DatabaseKey, Login, Sighting
 from pgherald.secret import Secret
@@ -79,7 +79,7 @@ class Account:
         self.api = api
         self.interval = interval
         self._is_recorded = is_recorded
-        self._gate = Gate(api.clock, interval, jitter)
+        self._backoff = Backoff(api.clock, interval, jitter)
         self._recheck: Pause | None = None
         self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
         self._known: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
@@ -87,18 +87,18 @@ class Account:
             api.clock,
             api.budget,
             lambda: self.ask(LIST, api.apps),
-            lambda exc: self._gate.is_own(LIST, exc),
+            lambda exc: self._backoff.is_own(LIST, exc),
             full_sweep=full_sweep,
         )
 
     @property
     def stopped(self) -> HerokuError | None:
         """Why nothing is asked until the token changes; None while all is well."""
-        return self._gate.stopped
+        return self._backoff.stopped
 
     def retry(self) -> None:
         """Somebody did something about it: ask again, with a token read afresh."""
-        self._gate.reopen()
+        self._backoff.reopen()
         self._recheck = None
         self._overview.forget()
         self.api.tokens.forget()
@@ -148,7 +148,7 @@ class Account:
         try:
             seen = await self.ask(app, lambda: self.api.config_vars(app, attachments))
         except HerokuError as exc:
-            if not self._gate.is_own(app, exc):
+            if not self._backoff.is_own(app, exc):
                 raise
             return [Missing(database.key, exc) for database in databases]
         found = [_sighting(database, seen) for database in databases]
@@ -188,7 +188,7 @@ class Account:
             MissingTool: as in `look`.
         """
         try:
-            began = self._gate.admit(subject)
+            began = self._backoff.admit(subject)
         except HerokuError as exc:
             raise Unavailable(exc.title) from None
         if not self.api.budget.is_ample:
@@ -196,7 +196,7 @@ class Account:
         try:
             return await question()
         except RateLimited as exc:
-            self._gate.failed(None, exc, began)
+            self._backoff.failed(None, exc, began)
             raise
 
     async def ask(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
@@ -211,16 +211,16 @@ class Account:
             MissingTool: likewise.
         """
         if self.stopped is not None and await self._has_other_token():
-            self._gate.reopen()
-        began = self._gate.admit(subject)
+            self._backoff.reopen()
+        began = self._backoff.admit(subject)
         try:
             answer = await question()
         except HerokuError as exc:
-            self._gate.failed(subject, exc, began)
+            self._backoff.failed(subject, exc, began)
             if self.stopped is exc:
                 self._recheck = Pause(self.api.clock, LONGEST)
             raise
-        self._gate.worked(subject, began)
+        self._backoff.worked(subject, began)
         return answer
 
     async def _has_other_token(self) -> bool:
@@ -256,11 +256,10 @@ class Account:
             self._releases[app] = (seen.logins, None)
             return None
         try:
-            latest = await self.api.latest_release(app)
+            release = await self.api.latest_release(app)
         except PgheraldError as exc:
             log.debug("release of %s: %s", app, exc.title)
             return None
-        release = latest.version if latest else None
         self._releases[app] = (seen.logins, release)
         return release
 

@@ -1,4 +1,10 @@
-"""What a status and its error body mean, as one of our errors.
+"""What Heroku's answers mean: JSON as frozen types, refusals as our errors.
+
+Only what is needed is read, and only when it has the right shape. Names from Heroku end up in
+file names, section names and on the screen, so they are held to Heroku's own alphabet. Numbers
+and moments are held to what SQLite and every time zone can express. A field that identifies
+something must be right, or its item is refused. A field that only describes it (a moment, a
+version, a plan) is None where it is odd.
 
 Heroku's errors are JSON: `{"id":"not_found","message":"Couldn't find that app."}`. A 4xx
 with any other body comes from something in between, and is not believed. Heroku's
@@ -8,10 +14,12 @@ message is never shown: something in Heroku's place could put into it what we se
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pgherald.errors import (
     AccountSuspended,
@@ -24,13 +32,22 @@ from pgherald.errors import (
     TwoFactorRequired,
     Unavailable,
 )
-from pgherald.heroku.getter import Answer
-from pgherald.heroku.shapes import count_of, moment
+from pgherald.heroku.http import MOST, Answer, count_of
+from pgherald.heroku.url import looks_like_postgres
+from pgherald.secret import Secret
+
+T = TypeVar("T")
 
 #: Values in one answer. A page of a thousand apps has 40,000; each takes up to 100 bytes of memory
 #: and may be one or two letters, so the size alone would allow for gigabytes.
 _MOST_VALUES: Final = 250_000
-_LONGEST_DATE: Final = 64
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_LONGEST: Final = 1024
+_LONGEST_TIME: Final = 64
+#: A log session's address may carry a whole signed token.
+_LONGEST_URL: Final = 8192
+#: Years that are believed. Further ones leave the calendar in another time zone.
+_YEARS: Final = range(1970, 3000)
 
 #: Heroku refills its pool within the hour; a longer pause is somebody's mistake.
 _LONGEST_RETRY: Final = timedelta(hours=1)
@@ -55,6 +72,246 @@ _BY_WORD: Final[Mapping[str, tuple[type[HerokuError], str, str]]] = {
 }
 _NO_ENTRY: Final = (Forbidden, "{what}: Heroku does not let this token in", "")
 _TOO_NARROW: Final = (Forbidden, _SCOPE, "")
+
+
+# --- what is in an answer ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VarsSeen:
+    """What an app's config vars hold of interest. Every other value is gone.
+
+    Attributes:
+        seen_at: when, UTC.
+        logins: the URLs of the attachments asked for, by attachment; without those that
+            have no config var.
+        names: config vars that were not asked for and hold a Postgres URL, sorted.
+    """
+
+    seen_at: datetime
+    logins: Mapping[str, Secret]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app.
+
+    Attributes:
+        name: may be changed by its owner.
+        released_at: when its code or a config var last changed, UTC; the cheap sign of
+            a rotation.
+    """
+
+    name: str
+    released_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An add-on attached to an app under a name.
+
+    Attributes:
+        app: the app that it is attached to.
+        name: its config var is `<name>_URL`.
+        addon: name of the add-on.
+        namespace: which of the add-on's credentials or pools; None is the default one.
+        plan: `service:plan`, such as `heroku-postgresql:standard-0`; None where Heroku
+            did not say.
+    """
+
+    app: str
+    name: str
+    addon: str
+    namespace: str | None
+    plan: str | None
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it leads to a connection pooler and not to Postgres itself."""
+        if self.namespace is None:
+            return False
+        return self.namespace.startswith(("connection-pooling:", "pool:")) or (
+            "proxy:true" in self.namespace.split("|")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSession:
+    """Where an app's log can be read for a while.
+
+    Attributes:
+        url: its address, which is the key to it.
+        created_at: when it began, by Heroku's clock, UTC.
+    """
+
+    url: Secret
+    created_at: datetime | None
+
+
+def config_vars(
+    attachments: Collection[str],
+) -> Callable[[Any], tuple[Mapping[str, Secret], tuple[str, ...]]]:
+    """Makes the reader of config vars that keeps these attachments' URLs only; see `VarsSeen`."""
+    wanted = {f"{name}_URL": name for name in attachments}
+
+    def read(body: Any) -> tuple[Mapping[str, Secret], tuple[str, ...]]:
+        if not isinstance(body, dict):
+            raise _wrong("config vars")
+        logins = {
+            # An odd value is no URL, and is refused as such for its own database alone.
+            wanted[var]: Secret(value if isinstance(value, str) else "")
+            for var, value in body.items()
+            if var in wanted and value is not None
+        }
+        if not any(logins.values()) and not all(
+            isinstance(value, str | None) for value in body.values()
+        ):
+            raise _wrong("config vars")  # an object, but not of config vars
+        names = (var for var, value in body.items() if var not in wanted and _is_url(var, value))
+        return logins, tuple(sorted(names))
+
+    return read
+
+
+def app(body: Any) -> App:
+    """An app.
+
+    Raises:
+        NotHeroku: it has not the shape of one; likewise below.
+    """
+    return App(_name(body, "name"), _time(body, "released_at"))
+
+
+def attachment(body: Any) -> Attachment:
+    """An attachment."""
+    addon = _field(body, "addon", dict)
+    return Attachment(
+        app=_name(_field(body, "app", dict), "name"),
+        name=_name(body, "name"),
+        addon=_name(addon, "name"),
+        namespace=None if body.get("namespace") is None else _text(body, "namespace"),
+        plan=_or_none(_text, addon.get("plan"), "name"),
+    )
+
+
+def addon_plan(body: Any) -> tuple[str, str]:
+    """An add-on's name and its plan's."""
+    return _name(body, "name"), _text(_field(body, "plan", dict), "name")
+
+
+def release_version(body: Any) -> int | None:
+    """A release's version, which counts up from 1; None where Heroku says something odd."""
+    if not isinstance(body, dict):
+        raise _wrong("release")
+    return _or_none(_count, body, "version")
+
+
+def log_session(body: Any) -> LogSession:
+    """A log session."""
+    return LogSession(Secret(_text(body, "logplex_url", _LONGEST_URL)), _time(body, "created_at"))
+
+
+def email(body: Any) -> str:
+    """Whose account it is."""
+    return _text(body, "email")
+
+
+def token_end(body: Any, token: Secret, now: datetime) -> datetime | None:
+    """When a token ends, by the list of the account's authorizations; None where it does not.
+
+    An odd entry is passed over: it is not ours, or it is not understood.
+
+    Facts: `expires_in`, seconds from now, of the authorization with our token in it: the
+    Heroku CLI's `auth:token`.
+    """
+    for item in body if isinstance(body, list) else ():
+        access = item.get("access_token") if isinstance(item, dict) else None
+        if Secret(_or_none(_plain, access, "token") or "") == token:
+            seconds = _or_none(_count, access, "expires_in")
+            if seconds is not None:
+                return _moment(now + timedelta(seconds=seconds))
+    return None
+
+
+def date_of(text: str) -> datetime | None:
+    """The moment that a header holds, UTC; None where it holds none."""
+    try:
+        return _moment(parsedate_to_datetime(text)) if len(text) <= _LONGEST_TIME else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _moment(at: datetime) -> datetime | None:
+    """A moment in UTC; None where it has no time zone, or cannot be expressed in every one."""
+    try:
+        utc = at.astimezone(UTC) if at.tzinfo is not None else None
+    except OverflowError:
+        return None
+    return utc if utc is not None and utc.year in _YEARS else None
+
+
+def _is_url(var: str, value: object) -> bool:
+    if not var.endswith("_URL") or not _NAME.fullmatch(var):
+        return False
+    return isinstance(value, str) and looks_like_postgres(value)
+
+
+def _or_none(read: Callable[[Any, str], T], body: Any, key: str) -> T | None:
+    try:
+        return read(body, key)
+    except NotHeroku:
+        return None
+
+
+def _field(body: Any, key: str, kind: type[T]) -> T:
+    value = body.get(key) if isinstance(body, dict) else None
+    if not isinstance(value, kind):
+        raise _wrong(key)
+    return value
+
+
+def _plain(body: Any, key: str) -> str:
+    return _field(body, key, str)
+
+
+def _text(body: Any, key: str, longest: int = _LONGEST) -> str:
+    text = _plain(body, key)
+    if len(text) > longest or not text.isprintable():
+        raise _wrong(key)
+    return text
+
+
+def _name(body: Any, key: str) -> str:
+    name = _plain(body, key)
+    if not _NAME.fullmatch(name):
+        raise _wrong(key)
+    return name
+
+
+def _count(body: Any, key: str) -> int:
+    number = _field(body, key, int)
+    if isinstance(number, bool) or not 0 <= number <= MOST:
+        raise _wrong(key)
+    return number
+
+
+def _time(body: Any, key: str) -> datetime | None:
+    """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None for anything else."""
+    text = _or_none(_text, body, key)
+    try:
+        return (
+            _moment(datetime.fromisoformat(text)) if text and len(text) <= _LONGEST_TIME else None
+        )
+    except ValueError:
+        return None
+
+
+def _wrong(what: str) -> NotHeroku:
+    return NotHeroku(f"What answers is not Heroku: {what} has an odd shape")
+
+
+# --- refusals ------------------------------------------------------------------------------
 
 
 def needs_other_token(error: HerokuError) -> bool:
@@ -88,21 +345,18 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
         what: whose answer it is, such as `shop-production`; for the title.
         now: the wall clock, for "ask again in".
     """
-    if answer.status >= 500:  # HTTP: a server's error
-        return Unavailable(f"Heroku has a problem of its own ({answer.status})")
-    if answer.status == 429:  # HTTP: too many requests
+    status = answer.status
+    if status >= 500:  # HTTP: a server's error
+        return Unavailable(f"Heroku has a problem of its own ({status})")
+    if status == 429:  # HTTP: too many requests
         return RateLimited(
             "Heroku's limit of requests is used up",
             "Other programs use the same account: Heroku allows 4500 requests an hour.",
             retry_at=_retry_at(answer.headers, now),
         )
     body = _error_body(answer)
-    if body is None or answer.status < 400:  # HTTP: refusals begin here
-        return NotHeroku(f"What answers is not Heroku: an odd status {answer.status}")
-    return _refusal(answer.status, body, what)
-
-
-def _refusal(status: int, body: Mapping[str, Any], what: str) -> HerokuError:
+    if body is None or status < 400:  # HTTP: refusals begin here
+        return NotHeroku(f"What answers is not Heroku: an odd status {status}")
     if status == 403:  # HTTP: forbidden
         narrow = "scope" in str(body.get("message"))
         found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else _NO_ENTRY)
@@ -122,19 +376,6 @@ def _error_body(answer: Answer) -> Mapping[str, Any] | None:
     except NotHeroku:
         return None
     return body if isinstance(body, dict) else None
-
-
-def requests_left(headers: Mapping[str, str]) -> int | None:
-    """How many requests the account has left; None where Heroku says nothing plain."""
-    return count_of(headers.get("RateLimit-Remaining", ""))
-
-
-def date_of(text: str) -> datetime | None:
-    """The moment that a header holds, UTC; None where it holds none."""
-    try:
-        return moment(parsedate_to_datetime(text)) if len(text) <= _LONGEST_DATE else None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -18,8 +18,9 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -27,12 +28,12 @@ import httpx
 
 from pgherald.clock import Clock
 from pgherald.errors import Forbidden, LoginRequired, NotHeroku
-from pgherald.heroku import shapes
-from pgherald.heroku.answers import decoded, error_of, needs_other_token, requests_left
+from pgherald.heroku import answers
+from pgherald.heroku.answers import App, Attachment, LogSession, VarsSeen, decoded, error_of
 from pgherald.heroku.budget import Budget
-from pgherald.heroku.getter import TIME_LIMIT, Answer, Getter, Trust, segment
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.shapes import App, Attachment, LogSession, Release, VarsSeen
+from pgherald.heroku.http import Answer, HttpClient, segment
+from pgherald.heroku.network import TIME_LIMIT, Trust
 from pgherald.heroku.tokens import TokenSource
 from pgherald.secret import Secret
 
@@ -43,14 +44,15 @@ T = TypeVar("T")
 #: Sends a request, with this token and these headers.
 Send = Callable[[Secret, Mapping[str, str]], Awaitable[Answer]]
 
+#: A token with one of these reads config vars (Heroku: `Oauth-Scope-Accepted`).
+ENOUGH: Final = frozenset({"global", "read-protected", "write-protected"})
+
 _ACCEPT: Final = "application/vnd.heroku+json; version=3"
 #: The variant that names an attachment's plan (heroku CLI: addons, pg resolver).
 _WITH_PLAN: Final = {
     "Accept": f"{_ACCEPT}.sdk",
     "Accept-Inclusion": "addon:plan,config_vars",
 }
-#: The one question that costs nothing of the account's requests.
-_FREE: Final = "/account/rate-limits"
 _LONGEST_PAGE: Final = 1000
 _ALL: Final = f"id ..; max={_LONGEST_PAGE}"
 _NEWEST: Final = "version ..; max=1, order=desc"
@@ -60,9 +62,27 @@ _MOST_ITEMS: Final = _MOST_PAGES * _LONGEST_PAGE
 _MOST_REMEMBERED: Final = 4096
 #: What we are willing to send back in a header: visible ASCII and spaces.
 _ECHOED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_SCOPE: Final = re.compile(r"(?<![^\s,])[a-z-]{1,32}(?![^\s,])")
 _GOOD: Final = frozenset({200, 201, 206})
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What Heroku says of the token, and of the time.
+
+    Attributes:
+        scopes: the token's; None where Heroku does not say.
+        expires_at: when the token ends, UTC; None where it does not, or nobody may know.
+        ahead: how far our clock is ahead of Heroku's; None where Heroku does not say.
+        remaining: requests that the account has left in this hour; None likewise.
+    """
+
+    scopes: frozenset[str] | None
+    expires_at: datetime | None
+    ahead: timedelta | None
+    remaining: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +93,7 @@ class _Remembered:
 
 @dataclass(frozen=True, slots=True)
 class _Page(Generic[T]):
-    """Part of a list.
-
-    Attributes:
-        items: what was understood.
-        odd: how many items were not.
-        following: the `Range` of the next part; empty when there is none.
-    """
+    """Part of a list: what was understood, how much was not, and the next part's `Range`."""
 
     items: tuple[T, ...]
     odd: int
@@ -87,15 +101,13 @@ class _Page(Generic[T]):
 
 
 class HerokuApi:
-    """The questions, each one or more GET requests.
-
-    Every method raises the errors of `pgherald.errors.HerokuError`, and what the token
-    source raises.
+    """The questions. Each raises the tree of `HerokuError`, and what the token source raises.
 
     Attributes:
         tokens: where the token comes from.
         clock: tells the time.
         budget: counts the requests, and sends none beyond.
+        http: sends them.
         refused: the token that Heroku refused last, if any.
         odd: paths of the lists in which something was not understood the last time.
     """
@@ -115,19 +127,16 @@ class HerokuApi:
         self.clock = clock
         self.budget = budget or Budget(clock)
         self.refused: Secret | None = None
-        self._getter = Getter(host, transport=transport, trust=trust, time_limit=time_limit)
+        self.odd: set[str] = set()
+        self.http = HttpClient(
+            host, budget=self.budget, transport=transport, trust=trust, time_limit=time_limit
+        )
         self._renewing = asyncio.Lock()
         self._memory: OrderedDict[tuple[str, object], _Remembered] = OrderedDict()
-        self.odd: set[str] = set()
-
-    @property
-    def requests(self) -> int:
-        """How many requests have been sent."""
-        return self._getter.requests
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._getter.aclose()
+        await self.http.aclose()
 
     async def config_vars(self, app: str, attachments: Collection[str]) -> VarsSeen:
         """The URLs of these attachments; every other value is dropped at once.
@@ -137,86 +146,121 @@ class HerokuApi:
             attachments: their names, without `_URL`.
         """
         names = frozenset(attachments)
-        read = shapes.vars_seen(names, self.clock.now)
-        seen, unchanged = await self._one(f"/apps/{segment(app)}/config-vars", read, app, names)
-        return replace(seen, seen_at=self.clock.now(), unchanged=True) if unchanged else seen
+        path = f"/apps/{segment(app)}/config-vars"
+        read = answers.config_vars(names)
+        logins, others = await self._cached((path, names), lambda a: read(decoded(a)), app)
+        return VarsSeen(self.clock.now(), logins, others)
 
     async def apps(self) -> list[App]:
         """All apps that the token may see, those of teams included."""
-        return await self._list("/apps", shapes.app, "The account's apps")
+        return await self._list("/apps", answers.app, "The account's apps")
 
     async def team_apps(self, team: str) -> list[App]:
         """A team's apps."""
-        return await self._list(f"/teams/{segment(team)}/apps", shapes.app, f"Team {team}")
-
-    async def attachments(self, app: str) -> list[Attachment]:
-        """What is attached to an app."""
-        path = f"/apps/{segment(app)}/addon-attachments"
-        return await self._list(path, shapes.attachment, app, _WITH_PLAN)
+        return await self._list(f"/teams/{segment(team)}/apps", answers.app, f"Team {team}")
 
     async def all_attachments(self) -> list[Attachment]:
         """What is attached to any app that the token may see."""
         what = "The account's attachments"
-        return await self._list("/addon-attachments", shapes.attachment, what, _WITH_PLAN)
+        return await self._list("/addon-attachments", answers.attachment, what, _WITH_PLAN)
 
     async def addon_plans(self) -> dict[str, str]:
         """The plan's name of every add-on that the token may see, by the add-on's name."""
-        return dict(await self._list("/addons", shapes.addon_plan, "The account's add-ons"))
+        return dict(await self._list("/addons", answers.addon_plan, "The account's add-ons"))
 
-    async def latest_release(self, app: str) -> Release | None:
-        """The newest release; None when there is none."""
-        path = f"/apps/{segment(app)}/releases"
-        answer = await self._ask(path, app, {"Range": _NEWEST})
-        releases, odd = _each(shapes.release, decoded(answer))
-        if odd and not releases:
+    async def latest_release(self, app: str) -> int | None:
+        """The newest release's version; None when there is none, or it makes no sense."""
+        get = partial(self.http.get, f"/apps/{segment(app)}/releases")
+        answer = await self._ask(get, app, {"Range": _NEWEST})
+        versions, odd = _each(answers.release_version, decoded(answer))
+        if odd and not versions:
             raise _odd_list()
-        return max(releases, key=lambda release: release.version or 0, default=None)
+        return max((version for version in versions if version is not None), default=None)
 
     async def open_log(self, app: str) -> LogSession:
         """Open a log session of an app; the one request that is no GET."""
-        send = partial(self._getter.open_log, app)
-        answer = await self._ask("", app, {}, send=send)
-        return shapes.log_session(decoded(answer))
+        answer = await self._ask(partial(self.http.open_log, app), app, {}, optional=True)
+        return answers.log_session(decoded(answer))
 
-    @contextlib.asynccontextmanager
-    async def follow(self, session: LogSession) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Read a log session; see `Getter.follow`. It costs none of the account's requests."""
-        async with self._getter.follow(session.url) as pieces:
-            yield pieces
+    def follow(self, session: LogSession) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Read a log session; see `HttpClient.follow`. It costs none of the account's requests."""
+        return self.http.follow(session.url)
 
     async def account(self) -> str:
         """The e-mail address of the account."""
-        return (await self._one("/account", shapes.email, "The account"))[0]
+        get = partial(self.http.get, "/account")
+        return answers.email(decoded(await self._ask(get, "The account", {})))
 
     async def token_ends_at(self) -> datetime | None:
         """When the token ends, UTC; None where it does not, or may not tell.
 
         Nothing of the answer is remembered: it holds the account's other tokens, too.
         """
-        send = partial(self._getter.get, "/oauth/authorizations")
+        get = partial(self.http.get, "/oauth/authorizations")
         try:
-            answer = await self._ask("", "The token", {"Range": _ALL}, send=send)
+            answer = await self._ask(get, "The token", {"Range": _ALL}, optional=True)
         except Forbidden:
             return None
-        return shapes.end_of(decoded(answer), await self.tokens.get(), self.clock.now())
+        return answers.token_end(decoded(answer), await self.tokens.get(), self.clock.now())
 
-    async def rate_limit(self) -> int:
-        """How many requests are left. This one is free."""
-        remaining = (await self._one(_FREE, shapes.remaining, "The account"))[0]
-        self.budget.saw(remaining)
-        return remaining
+    async def token_info(self) -> TokenInfo:
+        """What Heroku says of the token, and what time it is there: two requests.
 
-    async def _one(
-        self, path: str, pick: Callable[[Any], T], what: str, chosen: object = None
-    ) -> tuple[T, bool]:
-        """What `pick` finds in the answer, and whether it is the remembered one."""
-        remembered = self._memory.get((path, chosen))
-        answer = await self._ask(path, what, {}, remembered)
+        Each answer of Heroku's, a refusal too, says so in its headers. So it does not matter
+        that a narrow token may not ask for the account at all.
+
+        Facts: `Oauth-Scope` and `Date`, recorded answers.
+        """
+        token = await self.tokens.get()
+        before = self.clock.now()
+        account = await self.http.get("/account", token, {"Accept": _ACCEPT})
+        now = self.clock.now()
+        self._check_known(account, token)
+        mine = await self.http.get("/oauth/authorizations", token, {"Accept": _ACCEPT})
+        listed = self._check_known(mine, token)
+        date = answers.date_of(account.headers.get("Date", ""))
+        scopes = account.headers.get("Oauth-Scope")
+        return TokenInfo(
+            None if scopes is None else frozenset(_SCOPE.findall(scopes)),
+            answers.token_end(listed, token, now),
+            None if date is None else before + (now - before) / 2 - date,
+            account.requests_left,
+        )
+
+    def _check_known(self, answer: Answer, token: Secret) -> Any:
+        """Let through what Heroku itself answered to a token that it knows; what it says."""
+        if answer.status in _GOOD:
+            return decoded(answer)
+        error = error_of(answer, "The account", self.clock.now())
+        if isinstance(error, LoginRequired):
+            raise self._refuse(token)
+        # What a token without the right to an answer is told; that is an answer, too.
+        if answer.status not in {403, 404} or isinstance(error, NotHeroku):
+            raise error
+        return None
+
+    async def _cached(
+        self,
+        key: tuple[str, object],
+        pick: Callable[[Answer], T],
+        what: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """What `pick` finds in the answer to the path in `key`, or found when it was the same."""
+        remembered = self._memory.get(key)
+        get = partial(self.http.get, key[0])
+        answer = await self._ask(get, what, headers or {}, remembered)
         if remembered and answer.status == _NOT_MODIFIED:
-            return remembered.picked, True
-        picked = pick(decoded(answer))
-        self._remember((path, chosen), answer, picked)
-        return picked, False
+            known: T = remembered.picked
+            return known
+        picked = pick(answer)
+        self._memory.pop(key, None)
+        etag = answer.headers.get("ETag", "")
+        if _ECHOED.fullmatch(etag):
+            self._memory[key] = _Remembered(etag, picked)
+        if len(self._memory) > _MOST_REMEMBERED:
+            self._memory.popitem(last=False)
+        return picked
 
     async def _list(
         self,
@@ -247,77 +291,63 @@ class HerokuApi:
         # Pages that begin elsewhere by now would fill the memory.
         for key in [key for key in self._memory if key[0] == path and key[1] not in seen]:
             del self._memory[key]
-        self._note_odd(path, what, odd, len(found))
-        return found
-
-    def _note_odd(self, path: str, what: str, odd: int, good: int) -> None:
-        if odd and not good:
+        if odd and not found:
             raise _odd_list()
         if odd and path not in self.odd:
-            log.warning("%s: %d of %d have an odd shape and are left out.", what, odd, odd + good)
-            self.odd.add(path)
-        elif not odd:
-            self.odd.discard(path)
+            total = odd + len(found)
+            log.warning("%s: %d of %d have an odd shape and are left out.", what, odd, total)
+        (self.odd.add if odd else self.odd.discard)(path)
+        return found
 
     async def _page(
         self, path: str, pick: Callable[[Any], T], what: str, headers: Mapping[str, str]
     ) -> _Page[T]:
         """One page. Heroku: `Next-Range` leads to the next one, and is sent back as it is."""
+
+        def read(answer: Answer) -> _Page[T]:
+            following = answer.headers.get("Next-Range", "")
+            if following and not _ECHOED.fullmatch(following):
+                raise NotHeroku("What answers is not Heroku: its list has no end")
+            items, odd = _each(pick, decoded(answer))
+            return _Page(tuple(items), odd, following)
+
         key = (path, headers["Range"])
-        remembered = self._memory.get(key)
-        answer = await self._ask(path, what, headers, remembered)
-        if remembered and answer.status == _NOT_MODIFIED:
-            known: _Page[T] = remembered.picked
-            return known
-        following = answer.headers.get("Next-Range", "")
-        if following and not _ECHOED.fullmatch(following):
-            raise NotHeroku("What answers is not Heroku: its list has no end")
-        items, odd = _each(pick, decoded(answer))
-        page = _Page(tuple(items), odd, following)
-        if following or len(items) + odd < _LONGEST_PAGE:
-            self._remember(key, answer, page)
-        else:
+        page = await self._cached(key, read, what, headers)
+        if not page.following and len(page.items) + page.odd >= _LONGEST_PAGE:
             # It is full: its ETag would not tell that another page has begun behind it.
             self._memory.pop(key, None)
         return page
 
     async def _ask(
         self,
-        path: str,
+        send: Send,
         what: str,
         headers: Mapping[str, str],
         remembered: _Remembered | None = None,
-        send: Send | None = None,
+        *,
+        optional: bool = False,
     ) -> Answer:
-        """One question: one request, or two when the first token had expired."""
-        send = send or partial(self._getter.get, path)
+        """One question: one request, or two when the first token had expired.
+
+        Where it is `optional`, a refusal does not say that the token is not good enough.
+        """
+        headers = {"Accept": _ACCEPT, **headers}
         if remembered:
-            headers = {**headers, "If-None-Match": remembered.etag}
+            headers["If-None-Match"] = remembered.etag
         token = await self.tokens.get()
-        answer = await self._paid(send, token, headers, free=path == _FREE)
+        answer = await send(token, headers)
         if self._is_refusal(answer, what):
             token = await self._other_than(token)
-            answer = await self._paid(send, token, headers, free=path == _FREE)
+            answer = await send(token, headers)
             if self._is_refusal(answer, what):
                 raise self._refuse(token)
         if answer.status not in _GOOD and not (remembered and answer.status == _NOT_MODIFIED):
             error = error_of(answer, what, self.clock.now())
-            if needs_other_token(error) and path:  # without one it is nothing that is needed
+            if answers.needs_other_token(error) and not optional:
                 self.refused = token
             raise error
         if token == self.refused:
             self.refused = None
-        return answer
-
-    async def _paid(
-        self, send: Send, token: Secret, headers: Mapping[str, str], *, free: bool
-    ) -> Answer:
-        if not free:
-            self.budget.take()
-        answer = await send(token, {"Accept": _ACCEPT, **headers})
-        left = requests_left(answer.headers)
-        if left is not None:
-            self.budget.saw(left)
         return answer
 
     def _is_refusal(self, answer: Answer, what: str) -> bool:
@@ -348,17 +378,13 @@ class HerokuApi:
             f"It came from {self.tokens.name}. {LoginRequired.default_advice}",
         )
 
-    def _remember(self, key: tuple[str, object], answer: Answer, picked: object) -> None:
-        self._memory.pop(key, None)
-        etag = answer.headers.get("ETag", "")
-        if _ECHOED.fullmatch(etag):
-            self._memory[key] = _Remembered(etag, picked)
-        if len(self._memory) > _MOST_REMEMBERED:
-            self._memory.popitem(last=False)
-
 
 def _each(pick: Callable[[Any], T], body: Any) -> tuple[list[T], int]:
-    """What is understood in a list, and how many items are not."""
+    """What is understood in a list, and how many items are not.
+
+    Raises:
+        NotHeroku: it is no list.
+    """
     if not isinstance(body, list):
         raise _odd_list()
     found = []

@@ -24,8 +24,8 @@ from typing import Final
 
 from pgherald.errors import NotVisible
 from pgherald.heroku.account import Account
+from pgherald.heroku.answers import Attachment
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.shapes import Attachment
 
 _SERVICE: Final = "heroku-postgresql"
 _USUAL: Final = "DATABASE"

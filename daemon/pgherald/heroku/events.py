@@ -33,8 +33,8 @@ from pgherald.errors import (
     UnsafeHost,
 )
 from pgherald.heroku.account import Account
-from pgherald.heroku.gate import LONGEST
-from pgherald.heroku.shapes import LogSession
+from pgherald.heroku.answers import LogSession
+from pgherald.heroku.backoff import LONGEST
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,9 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import Forbidden, HerokuError, NotVisible
+from pgherald.heroku.answers import App
+from pgherald.heroku.backoff import LONGEST, Pause
 from pgherald.heroku.budget import Budget
-from pgherald.heroku.gate import LONGEST, Pause
-from pgherald.heroku.shapes import App
 
 #: Seconds between two readings of the same config var, where no list says that it changed.
 FULL_SWEEP: Final = 15 * 60.0

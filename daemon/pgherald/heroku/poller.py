@@ -24,9 +24,9 @@ from pgherald.errors import (
     safe_text,
 )
 from pgherald.heroku.account import Missing
+from pgherald.heroku.backoff import LONGEST
 from pgherald.heroku.budget import Shares
 from pgherald.heroku.followup import FollowUps
-from pgherald.heroku.gate import LONGEST
 from pgherald.heroku.pace import Pace
 from pgherald.heroku.watched import (
     AllFree,

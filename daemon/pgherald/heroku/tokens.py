@@ -22,8 +22,7 @@ from typing import Protocol
 
 from pgherald.errors import ConfigError, LoginRequired, PgheraldError
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.token_programs import Cli, Keyring, Program, on_path
-from pgherald.heroku.token_reading import Netrc, TextFile, Variable
+from pgherald.heroku.token_sources import Cli, Keyring, Netrc, Program, TextFile, Variable, on_path
 from pgherald.process import Run, run
 from pgherald.secret import Secret
 

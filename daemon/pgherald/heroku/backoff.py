@@ -57,7 +57,7 @@ class _Rest:
         self.is_own = False
 
 
-class Gate:
+class Backoff:
     """Keeps the rests of one account.
 
     A subject is what was asked: an app's name; None for what concerns no single app.

@@ -5,65 +5,63 @@
 - `HerokuHost.allows` is asked with the very URL that is about to be used. Redirects are
   never followed: the token would travel along.
 - A total time limit beside httpx's own, which begin anew with each piece: a body that
-  drips for ever ends here. A size limit, counted as the body comes in and is unpacked.
-- No cookie is kept or sent back.
-- Company proxies from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`; on macOS and
-  Windows the system's) are used for Heroku, and never for this machine.
-  `SSL_CERT_FILE` and `SSL_CERT_DIR` count in both cases.
+  drips for ever ends here.
+- httpx unpacks whatever layers an answer names, each raw piece as a whole: a few kilobytes of
+  `gzip, gzip` become gigabytes before anybody can count them. So its decoders are passed by:
+  one layer of gzip is unpacked, no further than the size limit.
 
 Errors leave without the library's exception behind them, since that holds the request
-and with it the token.
+and with it the token. With `log_level = "debug"` each request is one line of the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import http.cookiejar
 import logging
+import re
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import time
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import quote
 
 import httpx
 
-import pgherald
-from pgherald.errors import (
-    HerokuError,
-    MissingTool,
-    NotHeroku,
-    Unavailable,
-    UnsafeHost,
+from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
+from pgherald.heroku.budget import Budget
+from pgherald.heroku.host import Guard, HerokuHost, Resolver, refusal, resolve
+from pgherald.heroku.network import (
+    BROKEN,
+    TIME_LIMIT,
+    Trust,
+    damaged,
+    in_plain_words,
+    open_client,
+    redirected,
 )
-from pgherald.heroku.body import pieces
-from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.peer import Guard, Resolver, refusal, resolve
 from pgherald.secret import Secret
-
-#: Reads the certificates of the authorities to trust.
-Trust = Callable[[], ssl.SSLContext]
 
 log = logging.getLogger(__name__)
 
-TIME_LIMIT: Final = 20.0
 #: A page of a thousand add-ons has three megabytes at most.
 SIZE_LIMIT: Final = 8 * 1024 * 1024
-USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgherald/pgherald)"
 
 _NOT_MODIFIED: Final = 304
-#: What httpx raises where a redirect leads to no address, followed or not.
-_NO_ADDRESS: Final = (httpx.InvalidURL, UnicodeError)
 #: Only what Heroku itself says of the app, none of what the app says; one old line, and the new
 #: ones as they come. The public schema calls the filter `dyno_name`, the Heroku CLI `dyno`.
 _LOG_SESSION: Final = {"source": "app", "dyno": "api", "lines": 1, "tail": True}
 #: Seconds of silence after which the kernel asks whether the other side is still there.
 _SILENCE: Final = 60
-_UNREACHED: Final = "Heroku cannot be reached"
-_PROXY_ADVICE: Final = "Look at the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
+#: RFC 9110, 8.4.1.3: the second is another name of the first.
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+#: zlib: a gzip header is expected, with the largest window.
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+#: No release and no quota of Heroku's comes near it; SQLite's own integers end far beyond.
+MOST: Final = 2**31 - 1
+_DIGITS: Final = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,13 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
+    @property
+    def requests_left(self) -> int | None:
+        """How many requests the account has left; None where Heroku says nothing plain."""
+        return count_of(self.headers.get("RateLimit-Remaining", ""))
 
-class Getter:
+
+class HttpClient:
     """Sends requests with a token to one Heroku, and follows logs without it.
 
     Attributes:
@@ -93,6 +96,7 @@ class Getter:
         self,
         host: HerokuHost,
         *,
+        budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         trust: Trust = httpx.create_ssl_context,
         time_limit: float = TIME_LIMIT,
@@ -101,6 +105,7 @@ class Getter:
     ) -> None:
         self.host = host
         self.requests = 0
+        self._budget = budget
         self._transport = transport
         self._trust = trust
         self._time_limit = time_limit
@@ -117,6 +122,7 @@ class Getter:
             headers: further headers.
 
         Raises:
+            RateLimited: the budget has none left; nothing was sent.
             UnsafeHost: the token would go to a stranger; nothing was sent.
             Unavailable: no network, no answer, or no whole answer.
             NotHeroku: a redirect, a flood, or something that is not HTTP.
@@ -124,7 +130,7 @@ class Getter:
         """
         client = self._opened()
         request = client.build_request("GET", self.host.url + path, headers=headers)
-        return await self._in_time(client, request, token)
+        return await self._send(client, request, token)
 
     async def open_log(self, app: str, token: Secret, headers: Mapping[str, str]) -> Answer:
         """Open a log session of an app, to read what it is about to say of its releases.
@@ -141,7 +147,7 @@ class Getter:
         request = client.build_request(
             "POST", self.host.url + path, headers=headers, json=_LOG_SESSION
         )
-        return await self._in_time(client, request, token)
+        return await self._send(client, request, token)
 
     @contextlib.asynccontextmanager
     async def follow(self, url: Secret) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -169,26 +175,22 @@ class Getter:
                 if self._transport is None and not known:
                     raise refusal()  # nobody has seen where the connection leads
                 _check_log(response)
-                yield self._pieces(response)
+                yield self._log_pieces(response)
                 return
             finally:
                 await response.aclose()
-        except httpx.HTTPError as exc:
+        except BROKEN as exc:
             log.debug("GET of a log session: %s", type(exc).__name__)
-            problem = _in_plain_words(exc)
-        except TimeoutError:
-            problem = _too_slow()
-        except _NO_ADDRESS:
-            problem = _redirected()
+            problem = in_plain_words(exc)
         raise problem
 
-    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def _log_pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         problem: HerokuError
         try:
-            async for piece in self._unpacked(response, gzip=False):
+            async for piece in _unpacked(response, self._size_limit, gzip=False):
                 yield piece
         except httpx.HTTPError as exc:
-            problem = _in_plain_words(exc)
+            problem = in_plain_words(exc)
         else:
             return
         raise problem
@@ -196,7 +198,7 @@ class Getter:
     def _log_request(self, client: httpx.AsyncClient, url: Secret) -> tuple[httpx.Request, Guard]:
         """The request for a log, and what watches over its connection."""
         address = None
-        with contextlib.suppress(*_NO_ADDRESS):
+        with contextlib.suppress(httpx.InvalidURL, UnicodeError):
             found = httpx.URL(url.reveal())
             # Asking for its host decodes it, which may fail where reading it did not.
             address = found if found.host and self.host.allows_log(str(found)) else None
@@ -217,29 +219,13 @@ class Getter:
         )
         return request, guard
 
-    async def _in_time(
-        self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
-    ) -> Answer:
-        problem: HerokuError
-        try:
-            async with asyncio.timeout(self._time_limit):
-                return await self._send(client, request, token)
-        except httpx.HTTPError as exc:
-            log.debug("%s %s: %s", request.method, request.url.path, type(exc).__name__)
-            problem = _in_plain_words(exc)
-        except TimeoutError:
-            problem = _too_slow()
-        except _NO_ADDRESS:
-            problem = _redirected()
-        raise problem
-
     async def aclose(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
 
     def _opened(self) -> httpx.AsyncClient:
-        self._client = self._client or _client(self.host, self._transport, self._trust)
+        self._client = self._client or open_client(self.host, self._transport, self._trust)
         return self._client
 
     async def _send(
@@ -250,27 +236,47 @@ class Getter:
                 f"Refused: a request would leave {self.host.name}",
                 "This is a mistake in pgherald; nothing was sent. Please report it.",
             )
+        if self._budget is not None:
+            self._budget.take()
         request.headers["Authorization"] = f"Bearer {token.reveal()}"
         self.requests += 1
+        outcome, began = "cancelled", time.monotonic()
+        problem: HerokuError
+        try:
+            async with asyncio.timeout(self._time_limit):
+                answer = await self._answer(client, request)
+            outcome = str(answer.status)
+        except BROKEN as exc:
+            problem, outcome = in_plain_words(exc), type(exc).__name__
+        except HerokuError as exc:
+            outcome = exc.title
+            raise
+        else:
+            return answer
+        finally:
+            self._log(request, outcome, time.monotonic() - began)
+        raise problem
+
+    async def _answer(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
         response = await client.send(request, stream=True)
         try:
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
-                raise _redirected()
-            return Answer(response.status_code, response.headers, await self._body(response))
+                raise redirected()
+            body = bytearray()
+            async for piece in _unpacked(response, self._size_limit, gzip=True):
+                body += piece
         finally:
             await response.aclose()
+        answer = Answer(response.status_code, response.headers, bytes(body))
+        if self._budget is not None and answer.requests_left is not None:
+            self._budget.saw(answer.requests_left)
+        return answer
 
-    async def _body(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        async for piece in self._unpacked(response, gzip=True):
-            body += piece
-        return bytes(body)
-
-    def _unpacked(self, response: httpx.Response, *, gzip: bool) -> AsyncIterator[bytes]:
-        encoding = response.headers.get("Content-Encoding", "")
-        # Not `aiter_bytes`, which unpacks without a limit.
-        raw = cast("httpx.AsyncByteStream", response.stream)
-        return pieces(raw, encoding, self._size_limit, gzip=gzip)
+    def _log(self, request: httpx.Request, outcome: str, seconds: float) -> None:
+        """One line for each request. The path is quoted still, and without its query."""
+        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+        left = "" if self._budget is None else f", {self._budget.left} requests left"
+        log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, seconds * 1000, left)
 
 
 def segment(name: str) -> str:
@@ -278,11 +284,10 @@ def segment(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
 
-class _NoCookies(http.cookiejar.CookieJar):
-    """Keeps no cookie, and does not even parse one."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the answer's cookies where they are."""
+def count_of(text: str) -> int | None:
+    """The number that a header holds; None where it holds anything else."""
+    number = int(text) if _DIGITS.fullmatch(text) else None
+    return number if number is not None and number <= MOST else None
 
 
 def _check_log(response: httpx.Response) -> None:
@@ -301,89 +306,43 @@ def _check_log(response: httpx.Response) -> None:
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
 
 
-def shared_trust() -> Trust:
-    """The same certificates for several accounts: a hundred of them take two megabytes."""
-    return functools.cache(httpx.create_ssl_context)
+async def _unpacked(response: httpx.Response, limit: int, *, gzip: bool) -> AsyncIterator[bytes]:
+    """The body as it comes in, unpacked, and counted before it is kept.
+
+    Args:
+        response: what is being received.
+        limit: the most bytes to take in, and to give out.
+        gzip: whether gzip was asked for.
+
+    Raises:
+        NotHeroku: it is longer, damaged, or packed in another way.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    is_packed = gzip and encoding in _GZIP
+    if not is_packed and encoding not in {"", "identity"}:
+        raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
+    unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
+    taken = given = 0
+    # Not `aiter_bytes`, which unpacks without a limit.
+    async for raw in cast("AsyncIterable[bytes]", response.stream):
+        taken += len(raw)
+        # One byte more than there is room for shows that there is more.
+        piece = raw if unpacker is None else _decompressed(unpacker, raw, limit - given + 1)
+        given += len(piece)
+        if max(taken, given) > limit:
+            raise NotHeroku("What answers is not Heroku: it does not stop sending")
+        if piece:
+            yield piece
+    if unpacker is not None and taken and not unpacker.eof:
+        raise damaged()
 
 
-def _client(
-    host: HerokuHost, transport: httpx.AsyncBaseTransport | None, trust: Trust
-) -> httpx.AsyncClient:
-    """A client that follows no redirect, and no proxy on the way to this machine."""
-    problem: HerokuError | MissingTool
+def _decompressed(unpacker: zlib._Decompress, raw: bytes, most: int) -> bytes:
     try:
-        return httpx.AsyncClient(
-            transport=transport,
-            trust_env=not host.is_loopback,
-            verify=trust() if transport is None else True,
-            follow_redirects=False,
-            timeout=TIME_LIMIT,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
-            cookies=_NoCookies(),
-        )
-    except ImportError:
-        problem = MissingTool(
-            "The proxy speaks SOCKS, for which a package is missing",
-            "Run: pip install 'httpx[socks]', or set HTTPS_PROXY to an HTTP proxy.",
-        )
-    except OSError:
-        problem = Unavailable(
-            "The certificates to trust cannot be read", "Look at SSL_CERT_FILE and SSL_CERT_DIR."
-        )
-    except (ValueError, httpx.InvalidURL):
-        problem = Unavailable("The proxy's address cannot be understood", _PROXY_ADVICE)
-    raise problem
-
-
-def _in_plain_words(exc: httpx.HTTPError) -> HerokuError:
-    """What a person would say about it. Nothing of the exception's own text is used."""
-    if isinstance(exc, httpx.TimeoutException):
-        return _too_slow()
-    if isinstance(exc, httpx.ProxyError):
-        return Unavailable(f"{_UNREACHED}: the proxy refuses", _PROXY_ADVICE)
-    if isinstance(exc, httpx.ConnectError):
-        return _unconnected(exc)
-    if isinstance(exc, httpx.DecodingError):
-        return NotHeroku("What answers is not Heroku: its data is damaged")
-    # httpcore's only words for a server that hangs up without a word; h11's words for
-    # an answer that ends early. Whatever else breaks the protocol is no web server of Heroku's.
-    if isinstance(exc, httpx.RemoteProtocolError) and not any(
-        words in str(exc) for words in ("disconnected", "closed connection")
-    ):
-        return NotHeroku("What answers is not Heroku: it does not speak HTTP")
-    return Unavailable("The connection to Heroku broke off")
-
-
-def _unconnected(exc: BaseException) -> Unavailable:
-    for cause in _causes(exc):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Unavailable(
-                f"{_UNREACHED}: the certificate is not trusted",
-                "A company proxy may stand in between: point SSL_CERT_FILE to its certificate. "
-                "A wrong clock has the same effect.",
-            )
-        if isinstance(cause, ssl.SSLError):
-            return Unavailable(f"{_UNREACHED}: no secure connection comes about")
-        if isinstance(cause, socket.gaierror):
-            return Unavailable(f"{_UNREACHED}: no network or DNS")
-        if isinstance(cause, ConnectionRefusedError):
-            return Unavailable(f"{_UNREACHED}: the connection is refused")
-    return Unavailable(f"{_UNREACHED}: no way through the network")
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """The exception and all behind it; anyio groups those of several addresses."""
-    while exc is not None:
-        yield exc
-        if isinstance(exc, BaseExceptionGroup):
-            for each in exc.exceptions:
-                yield from _causes(each)
-        exc = exc.__cause__ or exc.__context__
-
-
-def _redirected() -> NotHeroku:
-    return NotHeroku("What answers is not Heroku: it redirects elsewhere")
-
-
-def _too_slow() -> Unavailable:
-    return Unavailable("Heroku does not answer in time")
+        piece = unpacker.decompress(raw, most)
+    except zlib.error:
+        pass
+    else:
+        if not unpacker.unused_data:
+            return piece
+    raise damaged()
