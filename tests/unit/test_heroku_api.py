@@ -313,15 +313,10 @@ async def test_an_odd_etag_is_not_sent_back(
 @pytest.mark.parametrize(
     "body",
     [
-        "[]",
-        "null",
-        '"CANARY"',
-        "1",
-        '{"DATABASE_URL": 1}',
-        '{"A": {"CANARY": "x"}}',
+        "[]", "null", '"CANARY"', "1", '{"DATABASE_URL": 1}', '{"A": {"CANARY": "x"}}',
         '{"A": ["x"]}',
     ],
-)
+)  # fmt: skip
 async def test_config_vars_of_an_odd_shape(heroku: FakeHeroku, clock: FakeClock, body: str) -> None:
     """Only an object of strings and nulls is taken for config vars."""
     heroku.routes["/apps/shop/config-vars"] = ok(json.loads(body))
@@ -427,13 +422,9 @@ async def test_the_latest_release(heroku: FakeHeroku, clock: FakeClock) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": 1},
-        {"name": "a/b"},
-        {"name": "CANARY\n"},
-        {"name": ""},
-        {"name": "a" * 200},
+        {"name": 1}, {"name": "a/b"}, {"name": "CANARY\n"}, {"name": ""}, {"name": "a" * 200},
     ],
-)
+)  # fmt: skip
 async def test_apps_of_an_odd_shape(
     heroku: FakeHeroku, clock: FakeClock, change: dict[str, Any]
 ) -> None:
@@ -847,16 +838,12 @@ async def test_a_list_of_very_many_pages(
 @pytest.mark.parametrize(
     "body",
     [
-        "[" * 100_000,
-        '{"a":' * 100_000,
-        '{"DATABASE_URL": ' + "9" * 5000 + "}",
-        f'{{"DATABASE_URL": "{URL}", "X": [' + "[]," * 300_000 + "[]]}",
-        '{"a": "CANARY',
-        "\\ud800",
-        "",
+        "[" * 100_000, '{"a":' * 100_000, '{"DATABASE_URL": ' + "9" * 5000 + "}",
+        f'{{"DATABASE_URL": "{URL}", "X": [' + "[]," * 300_000 + "[]]}", '{"a": "CANARY',
+        "\\ud800", "",
     ],
     ids=len,
-)
+)  # fmt: skip
 async def test_json_that_cannot_be_read(heroku: FakeHeroku, clock: FakeClock, body: str) -> None:
     """JSON that is too deep, too long, too many or none is refused, and nothing of it is shown."""
     api = heroku.api(clock)
@@ -877,18 +864,10 @@ async def test_json_of_the_largest_account(heroku: FakeHeroku, clock: FakeClock)
 @pytest.mark.parametrize(
     "left",
     [
-        "9" * 400,
-        "9" * 5000,
-        "٤٢",
-        "\uff14\uff12",
-        "²",
-        "-1",
-        "1e3",
-        "0x10",
-        "4500, 4500",
+        "9" * 400, "9" * 5000, "٤٢", "\uff14\uff12", "²", "-1", "1e3", "0x10", "4500, 4500",
         "99999999999",
     ],
-)
+)  # fmt: skip
 async def test_an_odd_number_of_requests_left(
     heroku: FakeHeroku, clock: FakeClock, left: str
 ) -> None:

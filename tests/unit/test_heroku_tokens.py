@@ -122,15 +122,10 @@ def test_netrc(machine: str, password: str | None) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "machine",
-        "machine m password",
-        'machine m password "open',
-        "macdef",
-        "# x",
+        "", "machine", "machine m password", 'machine m password "open', "macdef", "# x",
         "macdef x\n",
     ],
-)
+)  # fmt: skip
 def test_a_broken_netrc_has_no_entry(text: str) -> None:
     """A cut-off file is read as far as it goes, without an error."""
     found = netrc_password(text, "m")
