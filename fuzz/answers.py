@@ -10,7 +10,6 @@ import ssl
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any, Final
 
 import httpcore
@@ -22,6 +21,7 @@ from pgherald.heroku.answers import LogSession
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.events import Releases
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.tokens import TokenSource
 from pgherald.secret import Secret
 
 HOST: Final = HerokuHost.from_env({})
@@ -35,17 +35,9 @@ _ADDRESS: Final = "8.8.8.8"
 _LONGEST: Final = 1024
 
 
-class _Tokens:
-    name = "fuzzing"
-    watch_paths: tuple[Path, ...] = ()
-    warnings: tuple[str, ...] = ()
-    cheap = True
-
+class _Tokens(TokenSource):
     async def get(self) -> Secret:
         return Secret(TOKEN)
-
-    def forget(self) -> None:
-        """There is one token."""
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -210,9 +202,7 @@ SEEDS: Final = (
     _seed(6, b'{"email": "me@example.com"}'),
     _seed(7, b'[{"access_token": {"token": "HRKU-FUZZ-token", "expires_in": 3600}}]'),
     _seed(8, _LINES, b"Connection: keep-alive\r\n"),
-    _seed(
-        9, b'{"email": "me"}', b"Date: Mon, 05 Jan 2026 09:02:00 GMT\r\nOauth-Scope: global\r\n"
-    ),
+    _seed(9, b'{"email": "me"}', b"Date: Mon, 05 Jan 2026 09:02:00 GMT\r\nOauth-Scope: global\r\n"),
     _seed(0, b'{"id": "forbidden", "message": "FUZZ"}', status=b"403 Forbidden"),
     _seed(0, b"", b"Retry-After: Mon, 05 Jan 2026 09:02:00 GMT\r\n", b"429 Too Many Requests"),
     _seed(0, b"", b"Location: https://FUZZ.example/\r\n", b"302 Found"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +14,7 @@ from pgherald.errors import LoginRequired, PgheraldError
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.tokens import TokenSource
 from pgherald.secret import Secret
 
 HOST = HerokuHost.from_env({})
@@ -24,7 +24,7 @@ URL = "postgres://u1:CANARY-pw-1@h1.example:5432/d1"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-class FakeTokens:
+class FakeTokens(TokenSource):
     """A token source under the test's control.
 
     Attributes:
@@ -35,8 +35,6 @@ class FakeTokens:
     """
 
     name = "the test"
-    watch_paths: tuple[Path, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     def __init__(self, token: str | None = TOKEN, *, cheap: bool = True) -> None:
         self.token = token

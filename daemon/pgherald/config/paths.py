@@ -71,26 +71,6 @@ def expand(text: str, env: Mapping[str, str], platform: str = sys.platform) -> s
     return text
 
 
-def state_dir(
-    text: str | None, file: Path, env: Mapping[str, str], platform: str = sys.platform
-) -> Path:
-    """The folder of pgherald's own state.
-
-    Args:
-        text: what the configuration says, if anything; $PGHERALD_STATE_DIR goes before it.
-        file: the configuration file, absolute.
-        env: the environment's variables.
-        platform: as in `sys.platform`.
-    """
-    if named := env.get("PGHERALD_STATE_DIR"):
-        return Path(expand(named, env, platform)).absolute()
-    if text is not None:
-        return file.parent / expand(text, env, platform)
-    import platformdirs  # not needed where the folder is named
-
-    return platformdirs.user_state_path("pgherald", appauthor=False)
-
-
 def usable(path: Path) -> bool:
     """Whether there is such a file, and we may read and write it."""
     return path.is_absolute() and os.access(path, os.R_OK | os.W_OK) and path.is_file()
@@ -130,8 +110,14 @@ class Surroundings:
         return bool(folder) and Path(name).name == name and Path(str(folder), name).is_file()
 
     def state_dir(self, text: str | None) -> Path:
-        """The folder of pgherald's own state; the file may say where."""
-        return state_dir(text, self.file, self.env, self.platform)
+        """The folder of pgherald's own state: $PGHERALD_STATE_DIR, else what the file says."""
+        if named := self.env.get("PGHERALD_STATE_DIR"):
+            return Path(self.expand(named)).absolute()
+        if text is not None:
+            return self.path(text)
+        import platformdirs  # not needed where the folder is named
+
+        return platformdirs.user_state_path("pgherald", appauthor=False)
 
     def client(self, table: ClientTable) -> Path:
         """The file of a client."""

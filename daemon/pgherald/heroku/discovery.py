@@ -22,34 +22,18 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Final
 
+from pgherald.config.settings import DEFAULT_ATTACHMENT, DiscoverRule
 from pgherald.errors import NotVisible
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import Attachment
 from pgherald.heroku.api import HerokuApi
 
 _SERVICE: Final = "heroku-postgresql"
-_USUAL: Final = "DATABASE"
+_USUAL: Final = DEFAULT_ATTACHMENT
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What to look for.
-
-    Attributes:
-        include: patterns of app names.
-        exclude: patterns of app names that are left out all the same.
-        team: only apps of this team, if given.
-        attachments: patterns of attachment names.
-    """
-
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    team: str | None = None
-    attachments: tuple[str, ...] = (_USUAL,)
-
-    def wants_app(self, app: str) -> bool:
-        """Whether the name of an app fits."""
-        return _matches(app, self.include) and not _matches(app, self.exclude)
+#: What to search for; here its account and what becomes of a find do not matter.
+Rule = DiscoverRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +144,7 @@ def _chosen(rule: Rule, attachments: Iterable[Attachment]) -> list[Attachment]:
     named: list[Attachment] = []
     matched: dict[tuple[str, str, str | None], Attachment] = {}
     for each in sorted(attachments, key=lambda a: (a.app, a.name != _USUAL, a.name)):
-        if not rule.wants_app(each.app):
+        if not _matches(each.app, rule.include) or _matches(each.app, rule.exclude):
             continue
         if each.name in rule.attachments:
             named.append(each)

@@ -93,6 +93,12 @@ class HerokuHost:
         number = int(port) if port else _PORTS[scheme]
         return cls(scheme, name, number) if 0 < number < 2**16 else None
 
+    @classmethod
+    def _origin(cls, url: str) -> Self | None:
+        """Scheme, host and port of a URL."""
+        scheme, _, rest = url.partition("://")
+        return cls._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
+
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine: localhost, 127.0.0.0/8 or ::1."""
@@ -144,9 +150,7 @@ class HerokuHost:
 
         Asked for every request, with the URL as the HTTP library is going to use it.
         """
-        scheme, _, rest = url.partition("://")
-        origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
-        return origin == self and self.is_safe
+        return self._origin(url) == self and self.is_safe
 
     def allows_log(self, url: str) -> bool:
         """Whether a log may be fetched from this URL, which Heroku has named, without the token.
@@ -155,8 +159,7 @@ class HerokuHost:
         Heroku is this machine, from this machine alone, and where it is not, never from it.
         That is the spelling; `allows_log_from` has the last word.
         """
-        scheme, _, rest = url.partition("://")
-        origin = self._parse(f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}")
+        origin = self._origin(url)
         if origin is None:
             return False
         if self.is_loopback or origin.is_loopback:

@@ -47,18 +47,40 @@ def put(where: str) -> str:
     return f"Put a token into {where}: `heroku authorizations:create -s read-protected`."
 
 
-class _Reading:
-    """A source that reads at every `get` and has nothing to forget."""
+class TokenSource:
+    """Somewhere a token comes from.
 
+    Attributes:
+        name: what it is called when shown to the person; never the token.
+        cheap: whether `get` only reads, so that asking often costs nothing.
+        watch_paths: files whose change may mean a new token.
+    """
+
+    name = ""
     cheap = True
     watch_paths: tuple[Path, ...] = ()
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the person, such as about a file that others can read."""
+        return ()
+
+    async def get(self) -> Secret:
+        """The token.
+
+        Raises:
+            LoginRequired: there is none; the advice fits this source.
+            MissingTool: a program or package is needed and not there.
+            Unavailable: the Heroku CLI did not answer in time.
+            ConfigError: somebody else may change the file that it is in.
+        """
+        raise NotImplementedError
 
     def forget(self) -> None:
-        """Nothing is remembered."""
+        """Drop what is remembered, if anything, so that the next `get` reads afresh."""
 
 
-class Variable(_Reading):
+class Variable(TokenSource):
     """An environment variable."""
 
     def __init__(self, env: Mapping[str, str], variable: str) -> None:
@@ -73,7 +95,7 @@ class Variable(_Reading):
         return checked(Secret(value), self.name)
 
 
-class TextFile(_Reading):
+class TextFile(TokenSource):
     """A file that holds a token somewhere in its text."""
 
     def __init__(self, path: Path, *, private: bool = True) -> None:
@@ -83,7 +105,7 @@ class TextFile(_Reading):
         self._private = private
 
     @property
-    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]  # computed here, constant elsewhere
+    def warnings(self) -> tuple[str, ...]:
         """Whether others can read the file."""
         try:
             mode = self.path.stat().st_mode
@@ -154,12 +176,10 @@ _QUIET_CLI: Final = {
 }
 
 
-class Program:
+class Program(TokenSource):
     """A source that starts a program, and remembers what it printed."""
 
     cheap = False
-    watch_paths: tuple[Path, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], run: Run) -> None:
         self.name = name

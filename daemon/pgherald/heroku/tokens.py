@@ -18,52 +18,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from pgherald.errors import ConfigError, LoginRequired, PgheraldError
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.token_sources import Cli, Keyring, Netrc, Program, TextFile, Variable, on_path
+from pgherald.heroku.token_sources import (
+    Cli,
+    Keyring,
+    Netrc,
+    Program,
+    TextFile,
+    TokenSource,
+    Variable,
+    on_path,
+)
 from pgherald.process import Run, run
 from pgherald.secret import Secret
 
-
-class TokenSource(Protocol):
-    """Somewhere a token comes from."""
-
-    @property
-    def name(self) -> str:
-        """What it is called when shown to the person; never the token."""
-        ...
-
-    @property
-    def cheap(self) -> bool:
-        """Whether `get` only reads, so that asking often costs nothing."""
-        ...
-
-    @property
-    def watch_paths(self) -> tuple[Path, ...]:
-        """Files whose change may mean a new token."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences for the person, such as about a file that others can read."""
-        ...
-
-    async def get(self) -> Secret:
-        """The token.
-
-        Raises:
-            LoginRequired: there is none; the advice fits this source.
-            MissingTool: a program or package is needed and not there.
-            Unavailable: the Heroku CLI did not answer in time.
-            ConfigError: somebody else may change the file that it is in.
-        """
-        ...
-
-    def forget(self) -> None:
-        """Drop what is remembered, so that the next `get` reads afresh."""
-        ...
+__all__ = ["TokenSource", "token_source"]
 
 
 def token_source(
@@ -107,30 +78,20 @@ def token_source(
             raise ConfigError(f"token = {kind!r}: there is no such source")
 
 
-class _Auto:
+class _Auto(TokenSource):
     """The Heroku CLI's own order. What gave a token is asked first until `forget`."""
 
+    name = "auto"
+
     def __init__(self, host: HerokuHost, env: Mapping[str, str], home: Path, run: Run) -> None:
-        self._sources: list[TokenSource] = []
+        self._sources: list[TokenSource] = [Netrc(home, host.netrc_machine)]
         self._chosen: TokenSource | None = None
         if env.get("HEROKU_API_KEY"):
-            self._sources.append(Variable(env, "HEROKU_API_KEY"))
-            return
-        if host.is_known_to_cli and (program := on_path("heroku", env)):
-            self._sources.append(Cli(program, host, env, home, run))
-        self._sources.append(Netrc(home, host.netrc_machine))
-
-    @property
-    def name(self) -> str:
-        return self._chosen.name if self._chosen else "auto"
-
-    @property
-    def cheap(self) -> bool:
-        return all(source.cheap for source in self._sources)
-
-    @property
-    def watch_paths(self) -> tuple[Path, ...]:
-        return tuple(path for source in self._sources for path in source.watch_paths)
+            self._sources = [Variable(env, "HEROKU_API_KEY")]
+        elif host.is_known_to_cli and (program := on_path("heroku", env)):
+            self._sources.insert(0, Cli(program, host, env, home, run))
+        self.cheap = all(source.cheap for source in self._sources)
+        self.watch_paths = tuple(path for each in self._sources for path in each.watch_paths)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -145,9 +106,9 @@ class _Auto:
             except PgheraldError as exc:
                 problems.append(exc)
             else:
-                self._chosen = source
+                self._chosen, self.name = source, source.name
                 return token
-        self._chosen = None
+        self._chosen, self.name = None, "auto"
         for problem in problems:
             if not isinstance(problem, LoginRequired):
                 raise problem
@@ -155,7 +116,7 @@ class _Auto:
         raise LoginRequired("There is no Heroku login", f"{tried}. {LoginRequired.default_advice}")
 
     def forget(self) -> None:
-        self._chosen = None
+        self._chosen, self.name = None, "auto"
         for source in self._sources:
             source.forget()
 
