@@ -50,10 +50,14 @@ def refused(desk: Desk, place: Path, *argv: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["config.toml", ".", "..", "state", "state/commits", "state/ownership", "state/state.db", "bin/hook", "bin"],
+    ("name", "argv"),
+    [
+        ("config.toml", ("check",)), ("config.toml", ("plan",)),
+        ("config.toml", ("doctor", "--offline")), (".", ("check",)), ("..", ("plan",)),
+        ("state", ("check",)), ("state/commits", ("check",)), ("state/ownership", ("plan",)),
+        ("state/state.db", ("check",)), ("bin/hook", ("check",)), ("bin", ("doctor", "--offline")),
+    ],
 )  # fmt: skip
-@pytest.mark.parametrize("argv", [("check",), ("plan",), ("doctor", "--offline")])
 def test_commands_refuse_what_others_may_write(
     desk: Desk, name: str, argv: tuple[str, ...]
 ) -> None:

@@ -106,6 +106,17 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         [notifications]
         desktop = false
         urls = ["slack://CANARY-a", " mailto://CANARY-b "]
+        level = "trouble"
+        quiet = "22:00 - 7:30"
+        terminals = false
+
+        [[hooks]]
+        on = "rotation"
+        command = ["tell team", "$HOME"]
+        [[hooks]]
+        on = "recovery"
+        command = ["x"]
+        time_limit = "2m"
         """,
     )
     assert config == Config(
@@ -148,44 +159,16 @@ def test_every_key_arrives(tmp_path: Path) -> None:
             ),
         ),
         notifications=Notifications(
-            desktop=False, urls=(Secret("slack://CANARY-a"), Secret("mailto://CANARY-b"))
+            desktop=False,
+            terminals=False,
+            urls=(Secret("slack://CANARY-a"), Secret("mailto://CANARY-b")),
+            level=Level.TROUBLE,
+            quiet=QuietHours(time(22), time(7, 30)),
         ),
-    )
-
-
-def test_how_one_is_told_arrives(tmp_path: Path) -> None:
-    """Level, quiet hours and terminals are what the file says."""
-    config = load_text(
-        tmp_path,
-        f"""{SMALLEST}
-        [notifications]
-        level = "trouble"
-        quiet = "22:00 - 7:30"
-        terminals = false
-        """,
-    )
-    assert config.notifications == Notifications(
-        terminals=False, level=Level.TROUBLE, quiet=QuietHours(time(22), time(7, 30))
-    )
-
-
-def test_hooks_arrive(tmp_path: Path) -> None:
-    """A hook is its event, its words and its time limit."""
-    config = load_text(
-        tmp_path,
-        f"""{SMALLEST}
-        [[hooks]]
-        on = "rotation"
-        command = ["tell team", "$HOME"]
-        [[hooks]]
-        on = "recovery"
-        command = ["x"]
-        time_limit = "2m"
-        """,
-    )
-    assert config.hooks == (
-        Hook(HookEvent.ROTATION, ("tell team", "$HOME"), 30.0),
-        Hook(HookEvent.RECOVERY, ("x",), 120.0),
+        hooks=(
+            Hook(HookEvent.ROTATION, ("tell team", "$HOME"), 30.0),
+            Hook(HookEvent.RECOVERY, ("x",), 120.0),
+        ),
     )
 
 
@@ -285,15 +268,7 @@ def test_a_single_named_account_is_everyones(tmp_path: Path) -> None:
     text = f'[[accounts]]\nname = "work"\ntoken = "auto"\n{SMALLEST}[[discover]]\n'
     config = load_text(tmp_path, text)
     assert config.databases[0].key.account == "work"
-    assert config.discover == (DiscoverRule(account="work"),)
-
-
-def test_discover_defaults(tmp_path: Path) -> None:
-    """An empty rule finds the main database of every app, once."""
-    config = load_text(tmp_path, f"[[discover]]\n{CLIENTS}")
-    assert config.discover == (
-        DiscoverRule(account="default", include=("*",), attachments=("DATABASE",)),
-    )
+    assert config.discover == (DiscoverRule(("*",), attachments=("DATABASE",), account="work"),)
 
 
 @pytest.mark.parametrize(
