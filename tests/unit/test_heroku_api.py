@@ -186,7 +186,11 @@ async def test_each_request_is_a_line_of_the_debug_log(
     heroku.routes["/account?x=QUERY"] = ok({"email": "x"})
     api = heroku.api(clock)
     await api.config_vars("shop", ["DATABASE"])
-    await api.open_log("shop")
+    session = await api.open_log("shop")
+    heroku.routes["/CANARY"] = httpx.Response(403)
+    with pytest.raises(Unavailable):
+        async with api.follow(session):
+            pass
     await api.http.get("/account?x=QUERY", Secret(TOKEN), {})
     await trouble(api.config_vars("gone", ["DATABASE"]), NotVisible)
     heroku.routes["/apps/shop/config-vars"] = httpx.ReadError("CANARY")
@@ -195,6 +199,7 @@ async def test_each_request_is_a_line_of_the_debug_log(
     assert [re.sub(r"in \d+ ms", "in N ms", line) for line in lines] == [
         "GET /apps/shop/config-vars: 200 in N ms, 374 requests left",
         "POST /apps/shop/log-sessions: 200 in N ms, 373 requests left",
+        "GET of a log session: 403 in N ms",
         "GET /account: 200 in N ms, 372 requests left",
         "GET /apps/gone/config-vars: 404 in N ms, 371 requests left",
         "GET /apps/shop/config-vars: ReadError in N ms, 370 requests left",

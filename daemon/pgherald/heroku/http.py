@@ -167,10 +167,14 @@ class HttpClient:
         client = self._opened()
         request, guard = self._log_request(client, url)
         problem: HerokuError
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._time_limit):
                 response = await client.send(request, stream=True)
             try:
+                # Its address is the key to it, so no part of that is logged.
+                taken = (time.monotonic() - began) * 1000
+                log.debug("GET of a log session: %d in %d ms", response.status_code, taken)
                 known = guard.opened or self.host.allows(str(request.url))
                 if self._transport is None and not known:
                     raise refusal()  # nobody has seen where the connection leads
