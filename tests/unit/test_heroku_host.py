@@ -107,8 +107,8 @@ def test_hosts_that_the_cli_would_replace_by_the_real_heroku(
 
 def test_only_heroku_itself_is_the_usual_one() -> None:
     """Any host but api.heroku.com needs the CLI's other hosts redirected too."""
-    assert HerokuHost.from_env({}).is_usual
-    assert not HerokuHost.from_env({"HEROKU_HOST": "herokudev.com"}).is_usual
+    assert HerokuHost.from_env({}).is_default
+    assert not HerokuHost.from_env({"HEROKU_HOST": "herokudev.com"}).is_default
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ _SET_CLOCK: Final = {
 def route(outside: Outside) -> Iterator[Finding]:
     """Which Heroku is asked, through which proxy, with which certificates."""
     host = HerokuHost.from_env(outside.env)
-    if not host.is_usual:
+    if not host.is_default:
         yield note(
             f"Not Heroku itself is asked, but {host.url} (HEROKU_HOST)",
             "If that is not meant: unset HEROKU_HOST",

@@ -98,7 +98,7 @@ class Account:
 
     def retry(self) -> None:
         """Somebody did something about it: ask again, with a token read afresh."""
-        self._backoff.reopen()
+        self._backoff.reset()
         self._recheck = None
         self._overview.forget()
         self.api.tokens.forget()
@@ -188,7 +188,7 @@ class Account:
             MissingTool: as in `look`.
         """
         try:
-            began = self._backoff.admit(subject)
+            began = self._backoff.check(subject)
         except HerokuError as exc:
             raise Unavailable(exc.title) from None
         if not self.api.budget.is_ample:
@@ -211,8 +211,8 @@ class Account:
             MissingTool: likewise.
         """
         if self.stopped is not None and await self._has_other_token():
-            self._backoff.reopen()
-        began = self._backoff.admit(subject)
+            self._backoff.reset()
+        began = self._backoff.check(subject)
         try:
             answer = await question()
         except HerokuError as exc:
@@ -220,7 +220,7 @@ class Account:
             if self.stopped is exc:
                 self._recheck = Pause(self.api.clock, LONGEST)
             raise
-        self._backoff.worked(subject, began)
+        self._backoff.succeeded(subject, began)
         return answer
 
     async def _has_other_token(self) -> bool:

@@ -73,10 +73,10 @@ class Backoff:
         self._jitter = jitter
         self._everyone: _Rest | None = None
         self._rests: dict[str | None, _Rest] = {}
-        self._worked_at: float | None = None
+        self._succeeded_at: float | None = None
 
-    def admit(self, subject: str | None) -> float:
-        """Let a request through; hand the moment it began back to `failed` or `worked`.
+    def check(self, subject: str | None) -> float:
+        """Let a request through; hand the moment it began back to `failed` or `succeeded`.
 
         Raises:
             HerokuError: not now; it is the error that began the rest.
@@ -88,9 +88,9 @@ class Backoff:
                 raise rest.error.with_traceback(None)
         return self._clock.monotonic()
 
-    def worked(self, subject: str | None, began: float) -> None:
+    def succeeded(self, subject: str | None, began: float) -> None:
         """The request was answered."""
-        self._worked_at = self._clock.monotonic()
+        self._succeeded_at = self._clock.monotonic()
         self._rests.pop(subject, None)
         rest = self._everyone
         # An answer to a question from before the limit says nothing about the limit.
@@ -107,7 +107,7 @@ class Backoff:
         elif not isinstance(error, Unavailable | NotHeroku):
             self._rests[subject] = self._longer(mine, error, began, LONGEST)
             self._rests[subject].is_own = True
-        elif mine is None or self._anybody_worked_since(mine.since):
+        elif mine is None or self._anything_succeeded_since(mine.since):
             rest = self._rests[subject] = self._longer(mine, error, began, self._interval)
             rest.is_own = mine is not None
         else:
@@ -118,7 +118,7 @@ class Backoff:
         rest = self._rests.get(subject)
         return rest is not None and rest.error is error and rest.is_own
 
-    def reopen(self) -> None:
+    def reset(self) -> None:
         """Forget every rest, since somebody did something about it; but not the limit's.
 
         Another token of the same account has the same requests left: none.
@@ -128,9 +128,9 @@ class Backoff:
             self._everyone = None
         self._rests.clear()
 
-    def _anybody_worked_since(self, moment: float) -> bool:
+    def _anything_succeeded_since(self, moment: float) -> bool:
         """Others, that is: had the failing one worked, its rest would be gone."""
-        return self._worked_at is not None and self._worked_at >= moment
+        return self._succeeded_at is not None and self._succeeded_at >= moment
 
     def _limited(self, error: RateLimited) -> float:
         if error.retry_at is None:

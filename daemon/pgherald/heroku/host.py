@@ -119,7 +119,7 @@ class HerokuHost:
         )
 
     @property
-    def is_usual(self) -> bool:
+    def is_default(self) -> bool:
         """Whether it is Heroku itself, not a simulator and not another of its clouds."""
         return self.url == "https://api.heroku.com"
 

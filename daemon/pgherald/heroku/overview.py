@@ -115,7 +115,7 @@ class Overview:
         self._readings: dict[str, _Reading] = {}
         self._count = 0
         self._pages = 1
-        self._useless: Pause | None = None
+        self._list_pause: Pause | None = None
         self._turns = 0.0
         self._turned_at = (clock.now(), clock.monotonic())
 
@@ -132,7 +132,7 @@ class Overview:
         if self._budget.left <= 1:  # a list of which nothing could be read is no use
             return Choice((), frozenset(wanted), listed=False)
         others: AbstractSet[str] = frozenset()
-        if self._is_worthwhile(len(wanted)) and await self._look_at_list(wanted):
+        if self._is_worthwhile(len(wanted)) and await self._poll_list(wanted):
             due = [app for app in apps if self._is_due(app)]
             others = wanted.difference(due)
         else:
@@ -167,15 +167,15 @@ class Overview:
     def forget(self) -> None:
         """Read everything again: another token may show something else."""
         self._readings.clear()
-        self._useless = None
+        self._list_pause = None
 
     def _is_worthwhile(self, apps: int) -> bool:
         if apps <= self._pages:
             return False
-        return self._useless is None or self._useless.is_over
+        return self._list_pause is None or self._list_pause.is_over
 
-    async def _look_at_list(self, wanted: AbstractSet[str]) -> bool:
-        """Look at the list; tells whether it can be gone by.
+    async def _poll_list(self, wanted: AbstractSet[str]) -> bool:
+        """Poll the list; whether it can be relied on.
 
         A list that is forbidden hinders nobody: each app is read, as far as the budget goes.
         One that fails for another reason, while apps can be read, counts as unchanged.
@@ -189,8 +189,8 @@ class Overview:
         self._listed = True
         self._stamps = {app.name: app.released_at for app in found if app.name in wanted}
         self._pages = max(1, -(-len(found) // _PAGE))
-        useless = len(self._stamps) <= self._pages
-        self._useless = Pause(self._clock, LONGEST) if useless else None
+        is_useless = len(self._stamps) <= self._pages
+        self._list_pause = Pause(self._clock, LONGEST) if is_useless else None
         return True
 
     def _is_due(self, app: str) -> bool:

@@ -275,7 +275,7 @@ class Keyring(Program):
 
 def _cli_env(env: Mapping[str, str], host: HerokuHost) -> dict[str, str]:
     """The CLI's environment: quiet, and unable to reach the real Heroku from a simulator."""
-    if host.is_usual:
+    if host.is_default:
         return {**env, **_QUIET_CLI}
     others = {
         "HEROKU_HOST": host.url,
