@@ -345,54 +345,32 @@ def _left(text: str | None, budget: Budget, clock: Clock) -> tuple[float, Sent]:
     if text is None:
         return budget.burst, ()
     try:
-        kept = _Kept.read(text)
+        left, passed, sent = _kept(text, clock)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return budget.burst * _UNKNOWN, ()
-    passed = kept.passed(clock)
-    left = min(budget.burst, kept.left + passed * budget.rate)
-    sent = tuple((age + passed, count) for age, count in kept.sent if age + passed < HOUR)
-    return left, sent
+    left = min(budget.burst, left + passed * budget.rate)
+    return left, tuple((age + passed, count) for age, count in sent if age + passed < HOUR)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the file has: how many were left, when by either clock, and what was sent."""
+def _kept(text: str, clock: Clock) -> tuple[float, float, Sent]:
+    """How many were left, how many seconds have passed since at least, and what had been sent.
 
-    left: float
-    at: datetime
-    moment: float
-    sent: Sent
-
-    @classmethod
-    def read(cls, text: str) -> _Kept:
-        """What the text says.
-
-        Raises:
-            ValueError, TypeError: nothing that could be true.
-        """
-        left, at, moment, sent = json.loads(text)
-        kept = cls(
-            float(left),
-            datetime.fromisoformat(at),
-            float(moment),
-            tuple((float(age), int(count)) for age, count in sent),
-        )
-        numbers = [kept.left, kept.moment, *(age for age, _ in kept.sent)]
-        if (
-            not all(map(math.isfinite, numbers))
-            or abs(kept.left) > POOL
-            or kept.at.tzinfo is None
-            or not all(age >= 0 and 0 < count <= POOL for age, count in kept.sent)
-            or sum(count for _, count in kept.sent) > POOL
-        ):
-            raise ValueError(text)
-        return kept
-
-    def passed(self, clock: Clock) -> float:
-        """How many seconds have passed at least."""
-        wall = (clock.now() - self.at).total_seconds()
-        running = clock.monotonic()
-        if running < self.moment:  # the machine was started anew, and has run as long as this
-            return max(0.0, min(running, wall))
-        passed = running - self.moment
-        return min(passed, wall) if wall >= 0 else passed
+    Raises:
+        ValueError, TypeError: the text says nothing that could be true.
+    """
+    left, at, moment, minutes = json.loads(text)
+    left, at, moment = float(left), datetime.fromisoformat(at), float(moment)
+    sent = tuple((float(age), int(count)) for age, count in minutes)
+    if (
+        not all(map(math.isfinite, [left, moment, *(age for age, _ in sent)]))
+        or abs(left) > POOL
+        or at.tzinfo is None
+        or not all(age >= 0 and 0 < count <= POOL for age, count in sent)
+        or sum(count for _, count in sent) > POOL
+    ):
+        raise ValueError(text)
+    wall, running = (clock.now() - at).total_seconds(), clock.monotonic()
+    if running < moment:  # the machine was started anew, and has run as long as this
+        return left, max(0.0, min(running, wall)), sent
+    passed = running - moment
+    return left, min(passed, wall) if wall >= 0 else passed, sent

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -286,14 +287,9 @@ def _cli_env(env: Mapping[str, str], host: HerokuHost) -> dict[str, str]:
 
 
 def on_path(program: str, env: Mapping[str, str]) -> str | None:
-    """Where `program` is, as a shell would find it."""
-    ends = env.get("PATHEXT", ".EXE;.CMD").split(";") if os.name == "nt" else [""]
-    for folder in env.get("PATH", "").split(os.pathsep):
-        for end in ends:
-            path = Path(folder, program + end)
-            if folder and path.is_file() and os.access(path, os.X_OK):
-                return str(path)
-    return None
+    """Where `program` is on PATH; never in the working folder, which an empty entry means."""
+    folders = filter(None, env.get("PATH", "").split(os.pathsep))
+    return shutil.which(program, path=os.pathsep.join(folders))
 
 
 _WORD: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))', re.DOTALL)
