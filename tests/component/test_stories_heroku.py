@@ -452,7 +452,12 @@ def limited(place: Workplace) -> None:
 
 
 def one_app_gone(place: Workplace) -> None:
-    place.goes_wrong("404", match=f"GET /apps/{SHOP}/*")
+    place.simulator.world.rename_app(place.app(), "elsewhere")
+
+
+def one_app_forbidden(place: Workplace) -> None:
+    """The list shows it, and its config vars may not be read."""
+    place.goes_wrong("403", match=f"GET /apps/{SHOP}/*")
 
 
 def shows(place: Workplace, url: str) -> None:
@@ -483,6 +488,8 @@ DAYS: dict[Callable[[Workplace], object], int] = {
     outage: 2 * (24 * 5 + 4),
     limited: 2 * (24 * 5 + 4),
     one_app_gone: GOOD,
+    # One question at each sweep, so that a permission is seen as soon as somebody grants it.
+    one_app_forbidden: GOOD + SWEEPS,
     # These are new logins too, so a good day with a rotation is what they are compared with.
     one_bad_url: GOOD + 5,
     one_bad_database: GOOD + 5,
@@ -502,6 +509,18 @@ async def test_broken_is_cheaper_than_healthy(
     assert asked <= DAYS[trouble] * 1.02
     if trouble in (healthy, one_rotation):
         assert asked >= DAYS[trouble] - 3
+
+
+@pytest.mark.parametrize("kind", ["403", "404"])
+async def test_a_mended_refusal_is_seen_at_the_next_sweep(place: Workplace, kind: str) -> None:
+    """A permission that somebody grants, or an app that is back, is seen one poll later."""
+    place.goes_wrong(kind, match=f"GET /apps/{SHOP}/*")
+    await place.rotate()
+    await place.passes(HOUR)
+    assert not place.is_current()
+    place.goes_well()
+    await place.passes(place.config.poll_interval)
+    assert place.is_current()
 
 
 async def test_a_bad_database_is_tried_once_a_sweep(tmp_path: Path) -> None:

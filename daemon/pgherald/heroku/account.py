@@ -110,7 +110,12 @@ class Account:
             HerokuError: as in `look`.
             MissingTool: likewise.
         """
-        return await self._overview.choose(apps)
+        choice = await self._overview.choose(apps)
+        for app in choice.read:
+            # One that the list does not show is gone, and asking again would say the same.
+            if not choice.listed or self._overview.stamp(app) is not None:
+                self._backoff.forget_refusal(app)
+        return choice
 
     def known(self, databases: Sequence[Database]) -> list[Sighting | Missing] | None:
         """What the last look at these databases of one app gave, as of now.
@@ -150,6 +155,7 @@ class Account:
         except HerokuError as exc:
             if not self._backoff.is_own(app, exc):
                 raise
+            self._overview.was_refused(app)
             return [Missing(database.key, exc) for database in databases]
         found = [_sighting(database, seen) for database in databases]
         if (release := await self._release(app, seen, found)) is not None:

@@ -4,7 +4,7 @@
 |---|---|---|
 | the token is missing, refused, too narrow | the account | until the token changes |
 | the limit of requests | the account | as Heroku says, else 1, 2, 4 … 15 minutes |
-| gone, forbidden, suspended, or refused otherwise | that app | 15 minutes |
+| gone, forbidden, suspended, or refused otherwise | that app | until the next poll; one that the list does not show, 15 minutes |
 | down, or not Heroku | that app, then the account | 1, 2, 4 … poll intervals, up to 15 minutes |
 
 In the last row the first failure is held against nobody but the app that saw it. When the
@@ -117,6 +117,12 @@ class Backoff:
         """Whether an error that was raised here concerns this subject alone."""
         rest = self._rests.get(subject)
         return rest is not None and rest.error is error and rest.is_own
+
+    def forget_refusal(self, subject: str) -> None:
+        """Ask an app again that was refused: whoever mended that is not to wait."""
+        rest = self._rests.get(subject)
+        if rest is not None and not isinstance(rest.error, Unavailable | NotHeroku):
+            del self._rests[subject]
 
     def reset(self) -> None:
         """Forget every rest, since somebody did something about it; but not the limit's.

@@ -164,6 +164,11 @@ class Overview:
         self._count += 1
         self._readings[app] = _Reading(stamp, first, settled, self._count)
 
+    def was_refused(self, app: str) -> None:
+        """The app could not be read: it is due at the next sweep, after all that waits longer."""
+        self._count += 1
+        self._readings[app] = _Reading(None, 0.0, settled=False, at=self._count)
+
     def forget(self) -> None:
         """Read everything again: another token may show something else."""
         self._readings.clear()
