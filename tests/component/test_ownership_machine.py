@@ -143,7 +143,7 @@ class Process:
         self.committer = Committer(files, world.state / "commits", world.clock)
         self.committer.recover()
         store = stack.enter_context(BackgroundStore.open(world.state / "state.db", files))
-        store.submit(lambda file: file._connection.execute("PRAGMA synchronous = OFF"))
+        store.submit(lambda file: file._db.execute("PRAGMA synchronous = OFF"))
         clients = clients_of(world.config, RowMemory(files, world.state), wishes)
         recorder = Recorder(
             clients=clients,

@@ -256,7 +256,7 @@ class Sufferer:
             (seen,) = (each.looked_at for each in store.databases() if each.key == key)
             assert seen is not None, damage
             assert now - seen < timedelta(seconds=1), damage
-            store.add_rotation(Rotation(key, ("user",), now), "Blog", ())
+            store.record((), None, {}, [(Rotation(key, ("user",), now), "Blog")])
             assert len(store.history()) == rotations + 1, damage
             trouble = Trouble("x", "x", "x", "x", "x", now, told=False)
             store.put_trouble(trouble)

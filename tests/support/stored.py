@@ -54,7 +54,7 @@ class StoredDesk:
         at = self.now - timedelta(days=days)
         rotation = Rotation(key, ("user", "password"), at, at, at, 42)
         with self.store() as store:
-            store.add_rotation(rotation, label, ("psql", "service file"))
+            store.record((), None, {}, [(rotation, label)], ("psql", "service file"))
 
     def trouble(
         self, subject: str, label: str, error: PgheraldError, since: datetime | None = None

@@ -18,7 +18,7 @@ import pytest
 from pgherald.errors import StoreError, Unavailable
 from pgherald.files import Files
 from pgherald.model import Entry, Rotation
-from pgherald.store import BackgroundStore, Store, Trouble, worker
+from pgherald.store import BackgroundStore, Store, Trouble, background
 from pgherald.store import file as state_file
 from support.fake_clock import START
 from support.household import database, login
@@ -115,7 +115,7 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
             store.note("requests:default", str(number))
             if number % 2:
                 store.clear_trouble("account:default")
-        assert len(store._worker._writes) < 12
+        assert len(store._writes) < 12
     assert store.catch_up(LIMIT)
     assert store.troubles() == []
     assert {state.looked_at for state in store.databases()} == {START + timedelta(seconds=2999)}
@@ -267,7 +267,7 @@ def test_a_file_that_is_held_at_the_start(
         other.note("kept", "1")
         other.record([Entry(SHOP, login(1))], START, {})
     monkeypatch.setattr(state_file, "_BUSY_TIMEOUT", patience)
-    monkeypatch.setattr(worker, "_OPEN_LIMIT", 0.5)
+    monkeypatch.setattr(background, "_OPEN_LIMIT", 0.5)
     with contextlib.ExitStack() as stack:
         with locked(path):
             store = stack.enter_context(BackgroundStore.open(path, Files(tmp_path / "locks")))

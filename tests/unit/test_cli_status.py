@@ -18,8 +18,7 @@ from pgherald.errors import (
     Unparsable,
 )
 from pgherald.model import Entry, Phase
-from pgherald.store import requests
-from pgherald.store.requests import Requests
+from pgherald.store import Requests
 from support.commands import CLIENTS, SHOP
 from support.household import login
 from support.stored import KEY, PRODUCTION, StoredDesk
@@ -211,7 +210,7 @@ def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
     desk.healthy()
     with desk.store() as store:
         for account in ("default", "gone"):
-            requests.keep(store, Requests(account, 64, 1125, 4431, desk.now))
+            store.keep_requests(Requests(account, 64, 1125, 4431, desk.now))
         store.note("requests:broken", "nonsense")
     line = "Requests in the last hour: 64 of 1125 allowed; 4431 left to all programs."
     assert line not in desk.run("status").out

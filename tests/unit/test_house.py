@@ -63,7 +63,7 @@ REVEALS = {
     "simulator/server.py": "tells the simulated token",
     "simulator/shapes.py": "shows the simulated token, as Heroku does",
     "simulator/state.py": "makes the simulated config vars",
-    "store/fingerprints.py": "hashes a login with a key, to see whether it has changed",
+    "store/records.py": "hashes a login with a key, to see whether it has changed",
 }
 
 #: What no file may hold: registries, and folders of somebody's machine.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from pgherald import store as store_room
 from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
@@ -115,8 +114,8 @@ def rotation(number: int, key: DatabaseKey = KEY) -> Rotation:
 def test_history_gives_back_what_it_got(store: Store) -> None:
     """History keeps every part of a rotation, newest first, of one database or of all."""
     blog = DatabaseKey("default", "blog", "DATABASE")
-    store.add_rotation(rotation(1), "Shop", ("psql", "service file"))
-    store.add_rotation(rotation(2, blog), "Blog", ("psql",))
+    store.record((), None, {}, [(rotation(1), "Shop")], ("psql", "service file"))
+    store.record((), None, {}, [(rotation(2, blog), "Blog")], ("psql",))
     assert [record.rotation for record in store.history()] == [rotation(2, blog), rotation(1)]
     (shop,) = store.history(key=KEY)
     assert (shop.label, shop.clients) == ("Shop", ("psql", "service file"))
@@ -127,8 +126,8 @@ def test_the_latest_of_each(store: Store) -> None:
     """Of each database the latest rotation is known at once, however many there were."""
     blog = DatabaseKey("default", "blog", "DATABASE")
     for number in range(3):
-        store.add_rotation(rotation(number), "Shop", ())
-    store.add_rotation(rotation(7, blog), "Blog", ())
+        store.record((), None, {}, [(rotation(number), "Shop")], ())
+    store.record((), None, {}, [(rotation(7, blog), "Blog")], ())
     found = {key: record.rotation.release for key, record in store.latest().items()}
     assert found == {KEY: 2, blog: 7}
 
@@ -137,7 +136,7 @@ def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.Monkey
     """The oldest rotations go once there are too many."""
     monkeypatch.setattr("pgherald.store.file.HISTORY_LIMIT", 3)
     for number in range(5):
-        store.add_rotation(rotation(number), "Shop", ())
+        store.record((), None, {}, [(rotation(number), "Shop")], ())
     assert [record.rotation.release for record in store.history()] == [4, 3, 2]
 
 
@@ -163,7 +162,7 @@ def test_the_end_of_a_trouble_is_given_once(store: Store) -> None:
 
 def test_a_blocked_commit_leaves_nothing_open(store: Store, path: Path) -> None:
     """A transaction that another program blocks fails alone: the next one works."""
-    store._connection.execute("PRAGMA busy_timeout = 20")
+    store._db.execute("PRAGMA busy_timeout = 20")
     reader = sqlite3.connect(path)
     rows = reader.execute("SELECT * FROM sqlite_master")
     rows.fetchone()
@@ -178,7 +177,7 @@ def test_a_blocked_commit_leaves_nothing_open(store: Store, path: Path) -> None:
 def test_a_row_that_says_nothing_is_passed_over(store: Store) -> None:
     """A row that somebody has tampered with hides no other."""
     store.looked([SHOP], NOW)
-    store._connection.execute("INSERT INTO database (key, label) VALUES ('no key', 'x')")
+    store._db.execute("INSERT INTO database (key, label) VALUES ('no key', 'x')")
     assert [state.key for state in store.databases()] == [KEY]
 
 
@@ -193,7 +192,7 @@ def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
     """What happened stays known when a database is no longer wanted."""
     store.current([ENTRY], NOW, {})
     store.put_trouble(dataclasses.replace(TROUBLE, subject=f"database:{KEY}"))
-    store.add_rotation(rotation(1), "Shop", ())
+    store.record((), None, {}, [(rotation(1), "Shop")], ())
     store.forget(KEY)
     assert (store.databases(), store.troubles()) == ([], [])
     assert len(store.history()) == 1
@@ -264,18 +263,6 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     assert store.databases() == []
 
 
-def test_the_room_has_one_door() -> None:
-    """Other rooms need nothing but what the package offers."""
-    assert set(store_room.__all__) == {
-        "BackgroundStore",
-        "DatabaseState",
-        "FileStore",
-        "Record",
-        "Store",
-        "Trouble",
-    }
-
-
 def test_what_is_remembered_of_pgadmin(tmp_path: Path) -> None:
     """Which rows are ours outlives the process; a newer note replaces an older one."""
     path, files = tmp_path / "state.db", Files(tmp_path / "locks")
@@ -342,7 +329,7 @@ def zeroed(path: Path, table: str) -> None:
 @pytest.mark.parametrize("table", ["about", "database", "rotation", "trouble", "pgadmin"])
 def test_damage_that_comes_later_is_outlived(store: Store, path: Path, table: str) -> None:
     """Whatever is asked of a file that is damaged by now is done with a new one, and said once."""
-    store.add_rotation(rotation(1), "Shop", ())
+    store.record((), None, {}, [(rotation(1), "Shop")], ())
     said: list[StoreError] = []
     store.on_afresh = said.append
     zeroed(path, table)
@@ -394,7 +381,7 @@ def test_an_earlier_damaged_file_makes_room(path: Path, tmp_path: Path) -> None:
 def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_path: Path) -> None:
     """Rotations outlive damage to another table, and are numbered on."""
     for number in range(3):
-        store.add_rotation(rotation(number), "Shop", ("psql",))
+        store.record((), None, {}, [(rotation(number), "Shop")], ("psql",))
     before = store.history()
     store.close()
     zeroed(path, "trouble")
@@ -402,7 +389,7 @@ def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_
         assert [each.rotation for each in again.history()] == [each.rotation for each in before]
         assert again.afresh is not None
         assert "Its history was saved." in again.afresh.advice
-        again.add_rotation(rotation(9), "Shop", ())
+        again.record((), None, {}, [(rotation(9), "Shop")], ())
         assert len(again.history()) == 4
 
 
@@ -418,7 +405,7 @@ def test_a_locked_file_is_not_damaged(
     store: Store, path: Path, hinders: Callable[[sqlite3.Connection], object]
 ) -> None:
     """It is named as locked, and stays where it is."""
-    store._connection.execute("PRAGMA busy_timeout = 20")
+    store._db.execute("PRAGMA busy_timeout = 20")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         hinders(other)
         with pytest.raises(StoreError, match="locked"):
@@ -430,8 +417,8 @@ def test_a_locked_file_is_not_damaged(
 def test_a_full_disk_is_not_damage(store: Store, path: Path) -> None:
     """It is named as full, and what was kept stays."""
     store.note("a", "b")
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError, match="full"):
         store.note("c", "d" * 100_000)
     assert not path.with_name("state.db.damaged").exists()
@@ -448,9 +435,9 @@ def test_a_value_that_no_file_can_hold(store: Store, path: Path) -> None:
 def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:
     """It has no seal, and neither looks like a rotation nor loses its proof."""
     store.current([ENTRY], NOW, {KEY: NOW})
-    old = store._prints.of(KEY, LOGIN, sealed=False)
+    old = store._db.prints.of(KEY, LOGIN, sealed=False)
     assert "seal" not in old
-    store._connection.execute("UPDATE database SET fingerprint = ?", (old,))
+    store._db.execute("UPDATE database SET fingerprint = ?", (old,))
     assert store.changed(KEY, LOGIN) == ()
     store.current([ENTRY], NOW, {})
     assert store.databases()[0].proven
@@ -459,14 +446,14 @@ def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:
 def test_a_damaged_fingerprint_is_no_rotation(store: Store) -> None:
     """Nor is one of another database: who has one letter wrong knows nothing."""
     store.current([ENTRY], NOW, {})
-    (print_,) = store._connection.execute("SELECT fingerprint FROM database").fetchone()
+    (print_,) = store._db.execute("SELECT fingerprint FROM database").fetchone()
     other = DatabaseKey("default", "blog", "DATABASE")
     store.current([Entry(dataclasses.replace(SHOP, key=other), LOGIN)], NOW, {})
     for place in range(len(print_)):
         wrong = print_[:place] + chr(ord(print_[place]) ^ 1) + print_[place + 1 :]
-        store._connection.execute("UPDATE database SET fingerprint = ?", (wrong,))
+        store._db.execute("UPDATE database SET fingerprint = ?", (wrong,))
         assert store.changed(KEY, LOGIN) in ((), None), wrong
-    store._connection.execute("UPDATE database SET fingerprint = ?", (print_,))
+    store._db.execute("UPDATE database SET fingerprint = ?", (print_,))
     assert store.changed(KEY, LOGIN) == ()
     assert store.changed(other, LOGIN) is None
 

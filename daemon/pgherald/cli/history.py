@@ -42,7 +42,7 @@ from pgherald.config import Config
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
-from pgherald.store.sqlite import HISTORY_LIMIT
+from pgherald.store.file import HISTORY_LIMIT
 
 #: Columns of a time line: at least, however narrow the terminal, and at most.
 _SHORTEST: Final = 10

@@ -15,8 +15,7 @@ from typing import Final
 
 from pgherald.config import Config
 from pgherald.model import ClientPhase, DatabaseKey, Phase
-from pgherald.store import DatabaseState, Record, Store, Trouble
-from pgherald.store.requests import Requests, kept
+from pgherald.store import DatabaseState, Record, Requests, Store, Trouble
 from pgherald.store.status_file import DatabaseShown, Shown
 
 #: What each kind of client is called, as in notices; what people look at all day comes first.
@@ -147,7 +146,7 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
         sorted(troubles, key=lambda trouble: trouble.since),
         store.latest(),
         notes.get("notifications", ""),
-        [cost for cost in kept(notes) if cost.account in accounts],
+        [cost for cost in store.requests() if cost.account in accounts],
         _listed(notes.get("warnings", "[]")),
     )
 

@@ -39,7 +39,7 @@ from typing import Final, NamedTuple
 
 from pgherald.clock import Clock
 from pgherald.errors import RateLimited, StoreError
-from pgherald.store import BackgroundStore, FileStore
+from pgherald.store import BackgroundStore, Store
 
 #: Heroku: requests in an account's pool, and as many come back an hour.
 POOL: Final = 4500
@@ -296,7 +296,7 @@ class Ledger:
         self._asked_at = self._budget.spent
         spending, loop = self._budget.spending(), asyncio.get_running_loop()
 
-        def work(file: FileStore) -> None:
+        def work(file: Store) -> None:
             left, sent = self._settle(file, spending)
             with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
                 loop.call_soon_threadsafe(self._settled_with, left, sent, spending)
@@ -308,7 +308,7 @@ class Ledger:
         self._budget.remember(sent)
 
     def _settle(
-        self, file: FileStore, spending: Spending, *, last: bool = False
+        self, file: Store, spending: Spending, *, last: bool = False
     ) -> tuple[float, Sent]:
         """Bring the file up to date: how much is left, and what was sent by others before."""
         left, ahead = 0.0, 0.0

@@ -15,8 +15,7 @@ from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.discovery import Discovery, Found
 from pgherald.model import Database, DatabaseKey, Sighting
-from pgherald.store import BackgroundStore, requests
-from pgherald.store.requests import Requests
+from pgherald.store import BackgroundStore, Requests
 
 #: Apps of one account that are asked about at the same time.
 _AT_ONCE: Final = 8
@@ -164,6 +163,6 @@ def keeps_requests(
             before = kept.get(name)
             if before is None or dataclasses.replace(before, at=now) != cost:
                 kept[name] = cost
-                requests.keep(store, cost)
+                store.keep_requests(cost)
 
     return keep_requests

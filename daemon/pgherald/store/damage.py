@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,8 @@ _HINDERED: Final = frozenset({
 #: Codes of a file that another program holds.
 _HELD: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
+_ADVICE: Final = "Check that the folder can be written and the disk is not full."
+
 
 class Damaged(StoreError):
     """The state file is damaged, and whoever found out may only read."""
@@ -53,6 +56,36 @@ class Damaged(StoreError):
             f"pgherald's state file is damaged: {path}",
             "Run: pgherald check. It keeps the damaged file beside a new one.",
         )
+
+
+class Refused(StoreError):
+    """The state file is all right, and cannot hold a value."""
+
+
+@contextlib.contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Raise an error of ours for one of SQLite's: `Damaged` if it is damage."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        if proven(path, exc):
+            raise Damaged(path) from exc
+        error = Refused if isinstance(exc, sqlite3.IntegrityError) else StoreError
+        held = "Close the program that has it open; pgherald goes on by itself."
+        raise error(f"{path} cannot be used: {exc}", held if is_held(exc) else _ADVICE) from exc
+    except (UnicodeEncodeError, OverflowError) as exc:
+        raise Refused(f"{path} cannot hold a value: {type(exc).__name__}") from exc
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there; None for none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise StoreError(f"{path} cannot be used: {exc.strerror}", _ADVICE) from exc
+    return found.st_dev, found.st_ino
 
 
 def proven(path: Path, exc: Exception) -> bool:
@@ -104,8 +137,7 @@ def verify(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(said[0])
     if not schema.fits(connection, schema.version_of(connection)):
         raise sqlite3.DatabaseError("its tables are not pgherald's")
-    for name in schema.strangers(connection):
-        raise sqlite3.DatabaseError(f"{name} in it is not pgherald's")
+    schema.fingerprint_key(connection)
     newest, counted = connection.execute(
         "SELECT coalesce(max(id), 0), coalesce((SELECT max(seq) FROM sqlite_sequence), 0) FROM rotation"
     ).fetchone()
@@ -160,6 +192,6 @@ def history_of(aside: Path) -> list[tuple[Any, ...]]:
         connection.text_factory = records.text
         for row in connection.execute("SELECT * FROM rotation ORDER BY id DESC"):
             with contextlib.suppress(ValueError, TypeError):
-                records.record(row)
+                records.Record.read(row)
                 found.append(tuple(row)[1:])
     return found[::-1]

@@ -1,15 +1,22 @@
-"""What the store gives back, and how its rows become that."""
+"""What the state file keeps, and how that becomes rows and is read from them again."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from pgherald.model import DatabaseKey, Rotation
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation
+from pgherald.secret import Secret
+
+#: Beside the fingerprints of the fields: one over all of them and the database's key.
+_SEAL: Final = "seal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,36 @@ class DatabaseState:
     phase: str = ""
     clients: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> DatabaseState:
+        """Read a row of `database`, of this version or an older one.
+
+        Raises:
+            ValueError: it is damaged.
+            TypeError: likewise; so for all that read rows.
+        """
+        return cls(
+            DatabaseKey.parse(_text(row, "key")),
+            _text(row, "label"),
+            _moment(row, "looked_at"),
+            _moment(row, "current_at"),
+            _moment(row, "proven_at"),
+            bool(row["proven"]),
+            row["fingerprint"] is not None,
+            *phase_and_clients(row),
+        )
+
+
+def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
+    """The phase and the clients in a row of `database`; none where it is older or damaged."""
+    try:
+        clients = json.loads(row["clients"])
+        if isinstance(clients, dict) and all(isinstance(word, str) for word in clients.values()):
+            return _text(row, "phase"), clients
+    except (IndexError, ValueError, TypeError, RecursionError):
+        pass
+    return "", {}
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -61,6 +98,23 @@ class Trouble:
     since: datetime
     told: bool
 
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> Trouble:
+        """Read a row of `trouble`."""
+        return cls(
+            _text(row, "subject"),
+            _text(row, "label"),
+            _text(row, "kind"),
+            _text(row, "title"),
+            _text(row, "advice"),
+            _surely(_moment(row, "since")),
+            bool(row["told"]),
+        )
+
+    def row(self) -> tuple[object, ...]:
+        """The way back from `read`."""
+        return row_of(*astuple(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -78,98 +132,131 @@ class Record:
     rotation: Rotation
     clients: tuple[str, ...]
 
+    @classmethod
+    def read(cls, row: sqlite3.Row) -> Record:
+        """Read a row of `rotation`."""
+        release = row["release"]
+        if not isinstance(release, int | None):
+            raise TypeError("a release is a number")
+        rotation = Rotation(
+            DatabaseKey.parse(_text(row, "key")),
+            _texts(row, "changed"),
+            _surely(_moment(row, "seen_at")),
+            _moment(row, "proven_at"),
+            _moment(row, "written_at"),
+            release,
+        )
+        return cls(int(row["id"]), _text(row, "label"), rotation, _texts(row, "clients"))
 
-def text_of(at: datetime | None) -> str | None:
-    """A moment as the store keeps it: ISO 8601 with milliseconds."""
-    return None if at is None else at.isoformat(timespec="milliseconds")
+
+def rotation_row(new: Rotation, label: str, clients: tuple[str, ...]) -> tuple[object, ...]:
+    """The way back from `Record.read`, all but the number."""
+    moments = (new.seen_at, new.proven_at, new.written_at)
+    return row_of(new.key, label, new.changed, *moments, new.release, clients)
 
 
-def time_of(text: str | None) -> datetime | None:
-    """The way back from `text_of`.
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """How many requests an account has cost: written by the daemon, shown by `status`.
 
-    Raises:
-        ValueError: it is no moment, or nobody knows in which part of the world.
-        TypeError: likewise.
+    Attributes:
+        account: its name in the configuration.
+        last_hour: how many pgherald sent in the hour before `at`.
+        allowance: how many it may send in an hour.
+        remaining: how many the account had left, all programs counted; None when unknown.
+        at: when this was so, UTC.
     """
-    if text is None:
-        return None
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError("a moment without a zone")
-    return found
+
+    account: str
+    last_hour: int
+    allowance: int
+    remaining: int | None
+    at: datetime
+
+    def note(self) -> str:
+        """All but the account, as a note of the daemon."""
+        return json.dumps([self.last_hour, self.allowance, self.remaining, _column(self.at)])
+
+    @classmethod
+    def read(cls, account: str, note: str) -> Requests:
+        """The way back from `note`."""
+        last_hour, allowance, remaining, at = json.loads(note)
+        return cls(account, last_hour, allowance, remaining, datetime.fromisoformat(at))
+
+
+class Fingerprints:
+    """Makes and reads fingerprints of logins: enough to know one again, nothing to learn one from.
+
+    One is JSON of a keyed hash for each field, and a seal: without it a single damaged letter
+    would look like a rotation.
+
+    Args:
+        key: what is hashed with; it never leaves the state file.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, key: DatabaseKey, login: Login, *, sealed: bool = True) -> str:
+        """A login's fingerprint; without the seal, as pgherald 0.1 made it."""
+        fields = self._fields(login)
+        return json.dumps(fields | ({_SEAL: self._seal(key, fields)} if sealed else {}))
+
+    def mark(self, key: DatabaseKey, login: Login) -> str:
+        """One hash for a whole login of one database."""
+        return self._seal(key, self._fields(login))
+
+    def differs(self, found: object, key: DatabaseKey, login: Login) -> tuple[str, ...] | None:
+        """In which fields a login differs from a fingerprint; None where that is damaged."""
+        try:
+            fields = json.loads(found)  # type: ignore[arg-type]  # a damaged one is no text
+            seal = fields.pop(_SEAL, None)
+            if seal is not None and seal != self._seal(key, fields):
+                return None
+            new = self._fields(login)
+            return tuple(field for field in LOGIN_FIELDS if fields[field] != new[field])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+    def _fields(self, login: Login) -> dict[str, str]:
+        values = {name: getattr(login, name) for name in LOGIN_FIELDS}
+        return {
+            name: self._hash(name, value.reveal() if isinstance(value, Secret) else str(value))
+            for name, value in values.items()
+        }
+
+    def _seal(self, key: DatabaseKey, fields: dict[str, str]) -> str:
+        return self._hash(_SEAL, str(key), *(fields[field] for field in LOGIN_FIELDS))
+
+    def _hash(self, *parts: str) -> str:
+        return hmac.new(self._key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def known_rows(row: sqlite3.Row) -> tuple[Path, str]:
+    """Read a row of `pgadmin`."""
+    return Path(_text(row, "path")), _text(row, "known")
+
+
+def row_of(*values: object) -> tuple[object, ...]:
+    """Values as a row: moments and keys as text, lists as JSON."""
+    return tuple(map(_column, values))
+
+
+def _column(value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="milliseconds")
+        case DatabaseKey():
+            return str(value)
+        case tuple() | dict():
+            return json.dumps(value)
+        case _:
+            return value
 
 
 def text(raw: bytes) -> str:
     """What SQLite keeps as text; a damaged file's need not be any."""
     return raw.decode("utf-8", "replace")
-
-
-def database_state(row: sqlite3.Row) -> DatabaseState:
-    """A row of `database`.
-
-    Raises:
-        ValueError: it is damaged.
-        TypeError: likewise; so for the others.
-    """
-    return DatabaseState(
-        DatabaseKey.parse(_text(row, "key")),
-        _text(row, "label"),
-        time_of(row["looked_at"]),
-        time_of(row["current_at"]),
-        time_of(row["proven_at"]),
-        bool(row["proven"]),
-        row["fingerprint"] is not None,
-        *phase_and_clients(row),
-    )
-
-
-def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
-    """The phase and the clients in a row of `database`; none where it is older or damaged."""
-    try:
-        clients = json.loads(row["clients"])
-        if isinstance(clients, dict) and all(isinstance(word, str) for word in clients.values()):
-            return _text(row, "phase"), clients
-    except (IndexError, ValueError, TypeError, RecursionError):
-        pass
-    return "", {}
-
-
-def trouble(row: sqlite3.Row) -> Trouble:
-    """A row of `trouble`."""
-    return Trouble(
-        _text(row, "subject"),
-        _text(row, "label"),
-        _text(row, "kind"),
-        _text(row, "title"),
-        _text(row, "advice"),
-        _moment(row, "since"),
-        bool(row["told"]),
-    )
-
-
-def record(row: sqlite3.Row) -> Record:
-    """A row of `rotation`."""
-    release = row["release"]
-    if not isinstance(release, int | None):
-        raise TypeError("a release is a number")
-    return Record(
-        int(row["id"]),
-        _text(row, "label"),
-        Rotation(
-            DatabaseKey.parse(_text(row, "key")),
-            _texts(row, "changed"),
-            _moment(row, "seen_at"),
-            time_of(row["proven_at"]),
-            time_of(row["written_at"]),
-            release,
-        ),
-        _texts(row, "clients"),
-    )
-
-
-def known_rows(row: sqlite3.Row) -> tuple[Path, str]:
-    """A row of `pgadmin`."""
-    return Path(_text(row, "path")), _text(row, "known")
 
 
 def _text(row: sqlite3.Row, name: str) -> str:
@@ -186,7 +273,16 @@ def _texts(row: sqlite3.Row, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _moment(row: sqlite3.Row, name: str) -> datetime:
-    found = time_of(_text(row, name))
-    assert found is not None  # a text is a moment, or raises
+def _moment(row: sqlite3.Row, name: str) -> datetime | None:
+    if row[name] is None:
+        return None
+    found = datetime.fromisoformat(row[name])
+    if found.tzinfo is None:
+        raise ValueError(f"{name} has no time zone")
+    return found
+
+
+def _surely(found: datetime | None) -> datetime:
+    if found is None:
+        raise ValueError("there is no moment")
     return found

@@ -14,10 +14,9 @@ SCHEMA_VERSION: Final = 3
 #: Versions that a newer pgherald may have. One that is higher is damaged.
 _NEWER: Final = frozenset(range(SCHEMA_VERSION + 1, 1_000))
 
-#: The only index that is made by name.
-_INDEX: Final = "rotation_by_key"
-
-_FIRST: Final = """
+#: What each version adds to the tables of the one before it.
+_ADDED: Final = {
+    1: """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE database (
     key         TEXT PRIMARY KEY,
@@ -49,13 +48,8 @@ CREATE TABLE trouble (
     since   TEXT NOT NULL,
     told    INTEGER NOT NULL
 ) WITHOUT ROWID;
-"""
-
-#: What each version brings to the tables of the one before it. PGADMIN is where `pgadmin` came.
-PGADMIN: Final = 2
-_BRINGS: Final = {
-    1: _FIRST,
-    PGADMIN: """
+""",
+    2: """
 CREATE TABLE pgadmin (
     path  TEXT PRIMARY KEY,        -- of the configuration database
     known TEXT NOT NULL            -- JSON: the server rows that are pgherald's
@@ -69,32 +63,30 @@ ALTER TABLE database ADD COLUMN clients TEXT NOT NULL DEFAULT '{}';
 }
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new state file. To be called within a transaction."""
-    _bring(connection, 0, SCHEMA_VERSION)
-    connection.execute("INSERT INTO about VALUES ('fingerprint_key', ?)", (secrets.token_hex(32),))
-    set_version(connection)
-
-
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
-    """Bring the tables of an older file up to date. To be called within a transaction."""
-    _bring(connection, version, SCHEMA_VERSION)
-    set_version(connection)
+    """Bring the tables of an older file up to date. To be called within a transaction.
 
-
-def _bring(connection: sqlite3.Connection, old: int, new: int) -> None:
-    for version in range(old + 1, new + 1):
-        for statement in _BRINGS[version].split(";\n"):
-            connection.execute(statement)
-
-
-def set_version(connection: sqlite3.Connection) -> None:
-    """Write down that the tables are this version's: in the header, and once more in a table."""
+    Args:
+        connection: the file.
+        version: of its tables; 0 where there are none yet.
+    """
+    _build(connection, version, SCHEMA_VERSION)
+    if version == 0:
+        connection.execute(
+            "INSERT INTO about VALUES ('fingerprint_key', ?)", (secrets.token_hex(32),)
+        )
+    # Noted in the header, and once more in a table.
     if _versions(connection) != (SCHEMA_VERSION, SCHEMA_VERSION):
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute(
             "INSERT OR REPLACE INTO about VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
         )
+
+
+def _build(connection: sqlite3.Connection, old: int, new: int) -> None:
+    for version in range(old + 1, new + 1):
+        for statement in _ADDED[version].split(";\n"):
+            connection.execute(statement)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -119,20 +111,20 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def fits(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> bool:
-    """Whether the tables of that version, or of this one, are all there, with the right columns."""
+    """Whether the tables of that version, or of this one, are all there, with the right columns.
+
+    And there is no trigger or index of a stranger, which would act on all that is written.
+    """
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        _bring(model, 0, min(version, SCHEMA_VERSION))
+        _build(model, 0, min(version, SCHEMA_VERSION))
         wanted = _shape(model)
-    return wanted.items() <= _shape(connection).items()
-
-
-def strangers(connection: sqlite3.Connection) -> list[str]:
-    """What would act on all that is written, and was not made by pgherald."""
-    return [
-        str(name)
-        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
-        if kind == "trigger" or (kind == "index" and sql is not None and name != _INDEX)
-    ]
+    return (
+        wanted.items() <= _shape(connection).items()
+        and not connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'trigger'"
+            " OR (type = 'index' AND sql IS NOT NULL AND name != 'rotation_by_key')"
+        ).fetchone()
+    )
 
 
 def _versions(connection: sqlite3.Connection) -> tuple[int, int | None]:
@@ -157,13 +149,13 @@ def fingerprint_key(connection: sqlite3.Connection) -> bytes:
 
 
 def _shape(connection: sqlite3.Connection) -> dict[str, object]:
-    """Each table's columns with all that SQLite knows of them, whatever their order."""
+    """Each table's columns with all that SQLite knows of them."""
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     return {
-        str(name): frozenset(
-            tuple(column)[1:]
+        str(name): [
+            tuple(column)
             for column in connection.execute("SELECT * FROM pragma_table_info(?)", (name,))
-        )
+        ]
         for (name,) in tables.fetchall()
         if not str(name).startswith("sqlite_")
     }
