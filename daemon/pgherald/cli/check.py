@@ -83,7 +83,7 @@ def command(
     Example:
         pgherald check && psql service=shop-production
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     outside = invocation.outside()
     if not invocation.verbose:
         # Its warnings are for the daemon's log; here each is named below, once.

@@ -23,6 +23,7 @@ from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.disk import Disk
 from pgherald.files.own import OwnFiles
 from pgherald.service.sd_notify import StartBackoff
+from pgherald.store.sqlite import shared
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def run(
         return load(config_path, env)
 
     config = configured()
+    if (error := shared(config.state_dir / "state.db", config.path)) is not None:
+        raise error
     set_up("debug" if verbose else config.log_level, env)
     loop = asyncio.new_event_loop()
     code = EXIT_OK

@@ -97,7 +97,7 @@ def command(
     Example:
         pgherald history shop-production/DATABASE -n 5
     """
-    config = invocation.load()
+    config = invocation.load(writes=False)
     if commits:
         if database is not None:
             raise click.UsageError("--commits is about all databases: name none.")

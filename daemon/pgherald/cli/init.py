@@ -23,6 +23,7 @@ from pgherald.config.edit import edited, fresh
 from pgherald.daemon.look import Looked
 from pgherald.daemon.wiring import Wishes
 from pgherald.errors import PgheraldError
+from pgherald.store.sqlite import shared
 from pgherald.sync.plan import Plan
 
 #: The kinds of client that `--clients` takes, and those of a new configuration; the others need a
@@ -128,6 +129,8 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
     text = fresh(edits) if found.config is None else edited(found.text, edits)
     config = loads(text, found.file, invocation.env)
     refuse_strangers(config, invocation.env)
+    if (error := shared(config.state_dir / "state.db", config.path)) is not None:
+        raise error
     looked = ask_heroku(config, invocation.outside())
     wishes, plan = _wishes(config, looked, flags)
     changes = text != found.text

@@ -65,15 +65,29 @@ class Invocation:
     env: Mapping[str, str]
     verbose: bool = False
 
-    def load(self) -> Config:
+    def load(self, *, writes: bool | None = None) -> Config:
         """Read the configuration.
 
+        Args:
+            writes: whether the command writes to the state folder, or only reads it and warns
+                where it is another configuration's; None where that makes no difference.
+
         Raises:
-            ConfigError: it is wrong; lists every problem.
+            ConfigError: it is wrong; lists every problem. Or the state folder is another's.
         """
         from pgherald.config import load  # `--help` needs no configuration
 
-        return load(self.config_path, self.env)
+        config = load(self.config_path, self.env)
+        if writes is not None:
+            from pgherald.cli.output import problem
+            from pgherald.store.sqlite import shared
+
+            error = shared(config.state_dir / "state.db", config.path)
+            if error is not None:
+                if writes:
+                    raise error
+                problem(error.title, error.advice)
+        return config
 
     def outside(self) -> Outside:
         """The real world: this environment, this home, this clock, this network."""

@@ -55,11 +55,11 @@ def command(
     if (service is None) == (host is None and user is None):
         raise click.UsageError("Give either --service, or --host and --user.")
     if service is not None:
-        found = _by_service(invocation.load(), service)
+        found = _by_service(invocation.load(writes=False), service)
     elif host is None or user is None:
         raise click.UsageError(f"--{'user' if user is None else 'host'} is missing.")
     else:
-        found = _by_login(invocation.load(), host, port, lookup.unquoted(user), dbname)
+        found = _by_login(invocation.load(writes=False), host, port, lookup.unquoted(user), dbname)
     click.echo(found.reveal())
     return EXIT_OK
 

@@ -64,7 +64,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     Example:
         pgherald plan | less -R
     """
-    config = invocation.load()
+    config = invocation.load(writes=False)
     looked = ask_heroku(config, invocation.outside())
     plan = planned(config, looked, Wishes(adopt, recreate))
     if as_json:

@@ -35,7 +35,7 @@ def command(invocation: Invocation) -> int:
     Example:
         pgherald refresh
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     if not daemon_runs(config.state_dir):
         report, news = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
         show(report, news)

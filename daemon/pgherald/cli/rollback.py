@@ -50,7 +50,7 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
     Example:
         pgherald history --commits && pgherald rollback 7
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     if daemon_runs(config.state_dir):
         raise AlreadyRunning(
             "The daemon is running, and would bring the clients up to date again at once",

@@ -69,7 +69,7 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
         raise click.UsageError(
             "--watch draws on a terminal; for a script, ask for --json again and again"
         )
-    config = invocation.load()
+    config = invocation.load(writes=False)
     if watch:
         _watch(config)
         return EXIT_OK

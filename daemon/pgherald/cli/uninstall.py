@@ -60,7 +60,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
         pgherald uninstall --restore --dry-run
         pgherald uninstall --restore
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     clock = invocation.outside().clock
     programs = programs_of(invocation, dry_run=dry_run)
     # Left behind, the service would write everything again at the next login.

@@ -147,6 +147,7 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     committer.recover()
     sweep(config, files)
     with BackgroundStore.open(config.state_dir / "state.db", files) as store:
+        store.claim(config.path)
         yield State(files, store, committer)
 
 

@@ -307,9 +307,7 @@ class Ledger:
         self._budget.correct(left, spending.spent)
         self._budget.remember(sent)
 
-    def _settle(
-        self, file: Store, spending: Spending, *, last: bool = False
-    ) -> tuple[float, Sent]:
+    def _settle(self, file: Store, spending: Spending, *, last: bool = False) -> tuple[float, Sent]:
         """Bring the file up to date: how much is left, and what was sent by others before."""
         left, ahead = 0.0, 0.0
         earlier: Sent = ()

@@ -12,12 +12,14 @@ Each operation is written here once, in SQL. `StateFile` does it to the file at 
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pgherald.errors import ConfigError, StoreError
 from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation
 from pgherald.store import records
 from pgherald.store.file import Connection, StateFile, insert_rotations
@@ -28,6 +30,11 @@ T = TypeVar("T")
 _NOTE: Final = "INSERT OR REPLACE INTO about VALUES ('note:' || ?, ?)"
 
 _REQUESTS: Final = "requests:"
+
+_OWNER: Final = "configuration"
+
+#: Seconds that a state file held by another program is waited for, to learn whose it is.
+_OWNER_LIMIT: Final = 1.0
 
 
 class Store(StateFile):
@@ -225,6 +232,10 @@ class Store(StateFile):
                     found.append(Requests.read(name.removeprefix(_REQUESTS), value))
         return found
 
+    def claim(self, configuration: Path) -> None:
+        """Note that the state is that of this configuration file; see `shared`."""
+        self.note(_OWNER, json.dumps(str(configuration)))
+
     # --- how all of them do it -----------------------------------------------------------
 
     def _change(self, sql: str, rows: Iterable[tuple[object, ...]], about: Hashable = None) -> None:
@@ -235,6 +246,32 @@ class Store(StateFile):
 
     def _known(self, sql: str, read: Callable[[sqlite3.Row], T], *values: object) -> list[T]:
         return self.recall(lambda db: _readable(db.execute(sql, row_of(*values)), read))
+
+
+def shared(path: Path, configuration: Path) -> ConfigError | None:
+    """The error of using another configuration's state; None where it may be used.
+
+    It may where the other configuration file is gone: then it was moved, or replaced. A state
+    file that says nothing, or cannot be read, is nobody's.
+
+    Args:
+        path: the state file.
+        configuration: the configuration file; it need not exist yet.
+    """
+    with contextlib.suppress(StoreError, OSError, KeyError, TypeError, ValueError):
+        store = Store.read_only(path, _OWNER_LIMIT)
+        if store is None:
+            return None
+        with store:
+            owner = Path(json.loads(store.notes()[_OWNER]))
+        same = configuration.exists() and owner.samefile(configuration)
+        if owner.exists() and not same:
+            return ConfigError(
+                f"{configuration} uses the state folder of another configuration, {owner}",
+                advice=f"Give {configuration} a `state_dir` of its own, for example "
+                f'`state_dir = "{path.parent}-2"`; or delete {owner} if nobody uses it.',
+            )
+    return None
 
 
 def _readable(rows: Iterable[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> list[T]:
