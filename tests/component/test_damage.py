@@ -25,7 +25,7 @@ from pgherald.store import damage
 from support.damages import DEEDS, OWN_LINE, Sufferer, overwrite, root_page
 
 #: Damages of one test, and tests.
-PORTION, PORTIONS = 25, 20
+PORTION, PORTIONS = 20, 4
 
 PAGE = 4096
 
@@ -45,7 +45,7 @@ def sufferer(prepared: Sufferer, monkeypatch: pytest.MonkeyPatch) -> Sufferer:
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_any_byte_may_be_wrong(sufferer: Sufferer, portion: int) -> None:
-    """500 random damages to any file of the state folder: flipped, cut, swapped, gone, a pipe."""
+    """80 random damages to any file of the state folder: flipped, cut, swapped, gone, a pipe."""
     for seed in range(portion * PORTION, (portion + 1) * PORTION):
         dice = random.Random(seed)  # the same damages each time
         state = sufferer.restored()
@@ -119,52 +119,34 @@ STATE: dict[str, Callable[[Path], None]] = {
     },
     "magic": header(0, b"X"),
     "page size": header(16, b"\x02\x00"),
-    "file format": header(18, b"\x02\x02"),
     "format for writers": header(18, b"\x09"),
-    "reserved bytes": header(20, b"\xff"),
-    "fractions": header(21, b"\0\0\0"),
-    "count of changes": header(24, b"\xff" * 4),
     "count of pages": header(28, b"\0\0\0\x01"),
-    "free pages": header(32, b"\0\0\0\x02"),
-    "count of free pages": header(36, b"\0\0\0\x09"),
     "schema cookie": header(40, b"\xff" * 4),
-    "schema format": header(44, b"\0\0\0\x09"),
     "encoding": header(56, b"\0\0\0\x02"),
     "version 0": header(60, b"\0\0\0\0"),
-    "version 1": header(60, b"\0\0\0\x01"),
     "version of a newer one": header(60, b"\0\0\0\x06"),
     "version beyond all": header(60, b"\x01\0\0\x02"),
-    "negative version": header(60, b"\xff" * 4),
-    "application": header(68, b"\xff" * 4),
-    "valid for": header(92, b"\xff" * 8),
     "version noted otherwise": sql("UPDATE about SET value = '99' WHERE name = 'schema_version'"),
     "version noted as junk": sql("UPDATE about SET value = x'ff' WHERE name = 'schema_version'"),
     "no key": sql("DELETE FROM about WHERE name = 'fingerprint_key'"),
-    "half a key": sql("UPDATE about SET value = 'abc' WHERE name = 'fingerprint_key'"),
     "another key": sql(
         "UPDATE about SET value = replace(value, substr(value, 1, 1), 'a')"
         " WHERE name = 'fingerprint_key'"
     ),
     "no about": sql("DROP TABLE about"),
     "no pgadmin": sql("DROP TABLE pgadmin"),
-    "no history": sql("DROP TABLE rotation"),
     "another column": sql("ALTER TABLE trouble RENAME COLUMN told TO tolb"),
-    "one more column": sql("ALTER TABLE trouble ADD COLUMN x TEXT"),
     "no inserts": sql(TRIGGER.format("INSERT ON database")),
-    "no updates": sql(TRIGGER.format("UPDATE ON database")),
     "each once": sql("DELETE FROM database", "CREATE UNIQUE INDEX once ON database (proven)"),
     "count at its end": sql("UPDATE sqlite_sequence SET seq = 9223372036854775807"),
-    "negative count": sql("UPDATE sqlite_sequence SET seq = -7"),
     "a number without end": sql(
         "UPDATE rotation SET id = 9223372036854775807 WHERE id = (SELECT max(id) FROM rotation)"
     ),
     "no text": sql("UPDATE database SET label = CAST(x'ff41' AS TEXT)"),
     "bytes": sql("UPDATE rotation SET label = x'ff00', changed = x'00'"),
-    "bytes in notes": sql("INSERT INTO about VALUES ('note:notifications', x'ff00')"),
     "a print of one letter else": sql(
         "UPDATE database SET fingerprint = replace(fingerprint, '\"host\": \"', '\"host\": \"0')"
     ),
-    "a print that is none": sql("UPDATE database SET fingerprint = '[1]'"),
     "prints of each other": sql(
         "UPDATE database SET fingerprint = (SELECT max(fingerprint) FROM database)"
     ),
@@ -175,11 +157,8 @@ STATE: dict[str, Callable[[Path], None]] = {
     ),
     "keys": sql("UPDATE rotation SET key = 'x', release = 'y', clients = '{'"),
     "rows of pgAdmin": sql("UPDATE pgadmin SET known = '{'"),
-    "rows of nowhere": sql("INSERT INTO pgadmin VALUES (x'00', x'ff')"),
     "a folder for a journal": beside("-journal", None),
-    "a folder for a log": beside("-wal", None),
     "a journal of anything": beside("-journal", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\xff" * 900),
-    "a log of anything": beside("-wal", b"\x37\x7f\x06\x82" + b"\xff" * 900),
     "a foreign journal": foreign_journal,
 }  # fmt: skip
 
@@ -249,24 +228,16 @@ def as_a_file(name: str) -> Callable[[Path], None]:
 JOURNALS: dict[str, Callable[[Path], None]] = {
     "format": field("format", 99, of_file=False),
     "at": field("at", "2026-01-01T00:00:00", of_file=False),
-    "note": field("note", 1, of_file=False),
-    "proven": field("proven", "yes", of_file=False),
     "files": field("files", [[]], of_file=False),
     "logins": field("logins", [{"key": 1}], of_file=False),
-    "label": field("label", None),
     "path": field("path", "pgpass"),
-    "no path": field("path", "/a\0b"),
     "target": field("target", ["/"]),
-    "private": field("private", 1),
     "before": field("before", ["x"]),
-    "after": field("after", "0" * 64),
-    "medium": field("medium", "tape"),
     "rows": field("medium", "rows"),
     "an older one": field("note", "as of 0.1", of_file=False),
     "a list": content(b"[]"),
     "deep": content(b"[" * 100_000),
     "huge": content(b" " * 5_000_000),
-    "numbers": content(b'{"format": 1' + b"0" * 5_000 + b"}"),
     "a file": only_a_file,
     "a number": named_beyond_all,
     "done, too": done_as_well,
@@ -328,8 +299,13 @@ def test_a_forged_journal_is_not_rolled_back(sufferer: Sufferer) -> None:
 # --- everything else that lies there ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["status.json", "daemon.lock", "daemon.lock.pid"])
-@pytest.mark.parametrize("what", ["folder", "pipe", "link", "garbage"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("status.json", "folder"), ("status.json", "link"), ("daemon.lock", "pipe"),
+        ("daemon.lock", "garbage"), ("daemon.lock.pid", "link"), ("daemon.lock.pid", "folder"),
+    ],
+)  # fmt: skip
 def test_whatever_lies_in_the_place_of_a_file_of_ours(
     sufferer: Sufferer, name: str, what: str
 ) -> None:
@@ -393,8 +369,12 @@ def test_uninstall_knows_all_that_is_its_own(sufferer: Sufferer) -> None:
 # --- who may only read --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["status", "history", "plan"])
-@pytest.mark.parametrize("table", ["database", "trouble", "rotation", "pgadmin", "about"])
+@pytest.mark.parametrize(
+    ("command", "table"),
+    [
+        ("status", "database"), ("status", "about"), ("history", "rotation"), ("plan", "pgadmin"),
+    ],
+)  # fmt: skip
 def test_who_only_reads_says_what_mends_it(sufferer: Sufferer, command: str, table: str) -> None:
     """It sets nothing aside; it works where it can do without, else it names the way out."""
     state = sufferer.state

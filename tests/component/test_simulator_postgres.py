@@ -71,16 +71,6 @@ async def test_every_seeded_login_works(shop: Shop) -> None:
     assert [login.user for login in logins if not await works(login)] == []
 
 
-async def test_clear_leaves_nothing(cluster: Cluster) -> None:
-    """A world that is cleared leaves Postgres as it was."""
-    world = await seed_world(cluster)
-    await world.data.clear()
-    await world.close()
-    users = await cluster.execute("SELECT usename FROM pg_user WHERE NOT usesuper")
-    databases = await cluster.execute("SELECT datname FROM pg_database WHERE datname ~ '^d'")
-    assert (users, databases) == ([], [])
-
-
 async def test_rotation_ends_the_old_login(shop: Shop) -> None:
     """After a rotation the old login is refused, its open connections are cut, the new one works."""
     old = shop.login()
@@ -186,6 +176,7 @@ async def test_renamed_database(shop: Shop) -> None:
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         await connect(old)
     assert await works(shop.login())
+    assert shop.login(READER.upper()).dbname == shop.login().dbname
 
 
 async def test_destroyed_credential_leaves_its_tables(shop: Shop) -> None:

@@ -74,15 +74,6 @@ def test_postgres_down() -> None:
     relay.close()
 
 
-def test_closed_in_the_middle_of_opening(echo: FakePostgres) -> None:
-    """A connection that comes in while the door closes is not let through."""
-    relay = Relay(echo)
-    relay._closed = True
-    with connect(relay.port) as late:
-        assert late.recv(10) == b""
-    relay.close()
-
-
 def test_quote() -> None:
     """An identifier stays one identifier, whatever is in it."""
     assert quote('a"; DROP ROLE x; --') == '"a""; DROP ROLE x; --"'

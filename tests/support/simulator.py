@@ -8,10 +8,11 @@ postgres.accepts(login)              # would Postgres take it?
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,10 @@ from pgherald.secret import Secret
 from pgherald.simulator.application import Application, build
 from pgherald.simulator.backend import Backend
 from pgherald.simulator.control import HEADER
+from pgherald.simulator.faults import Faults
+from pgherald.simulator.seed import seed_world
 from pgherald.simulator.world import World
+from support.fake_clock import FakeClock
 
 ACCEPT = "application/vnd.heroku+json; version=3"
 CONTROL_TOKEN = Secret("CANARY-control")
@@ -154,6 +158,67 @@ def browse(world: World, token: Secret | None = None) -> Browser:
     control = client({HEADER: CONTROL_TOKEN.reveal()})
     control.base_url = httpx.URL("http://127.0.0.1:5000/_simulator/")
     return Browser(app, client(bearer | {"Accept": ACCEPT}), client(bearer), control)
+
+
+@dataclass
+class SimulatedHeroku:
+    """A seeded world without any socket, with clients of it and a clock that a test moves.
+
+    Attributes:
+        world: what there is.
+        postgres: stands in for Postgres.
+        clock: the time of both.
+        browser: the clients.
+    """
+
+    world: World
+    postgres: FakePostgres
+    clock: FakeClock
+    browser: Browser
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls) -> AsyncIterator[SimulatedHeroku]:
+        """Make one, and close it in the end."""
+        postgres, clock = FakePostgres(), FakeClock()
+        world = await seed_world(
+            postgres, clock=clock, source=dice(3), mark="CANARY", open_door=FakeDoor.opener()
+        )
+        browser = browse(world)
+        yield cls(world, postgres, clock, browser)
+        await browser.close()
+        await world.close()
+
+    @property
+    def faults(self) -> Faults:
+        """Its faults."""
+        return self.browser.app.faults
+
+    def login(self, name: str = "DATABASE", app: str = "shop-production") -> Login:
+        """What the config var of an attachment shows."""
+        shown = self.world.attachment(self.world.app(app), name).shown
+        assert shown is not None
+        return shown
+
+    def token(self, *scopes: str) -> str:
+        """A header for another token of the same account."""
+        made = self.world.add_token(self.world.accounts[0], scopes=scopes)
+        return f"Bearer {made.value.reveal()}"
+
+    async def get(self, path: str = "/apps", **headers: str) -> Any:
+        """Ask the Platform API."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.browser.api.get(path, headers=named)
+
+    async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        """Send something to the Platform API."""
+        return await self.browser.api.post(path, json=body, headers=headers)
+
+    async def do(self, order: str, status: int = 200, /, **body: Any) -> Any:
+        """Give an order by the control routes; the answer."""
+        reply = await self.browser.control.post(order, json=body)
+        assert reply.status_code == status, reply.text
+        return reply.json()
 
 
 async def connect(login: Login) -> psycopg.AsyncConnection[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,21 +11,23 @@ from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import LogBook, Refused, url_of
 from pgherald.simulator.world import World
 from support.fake_clock import START, FakeClock
-from support.simulator import FakeDoor, FakePostgres, dice
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+from support.simulator import FakeDoor, FakePostgres, SimulatedHeroku
 
 
 @pytest_asyncio.fixture
-async def world(clock: FakeClock) -> AsyncIterator[World]:
-    made = await seed_world(
-        FakePostgres(), clock=clock, source=dice(1), open_door=FakeDoor.opener()
-    )
-    yield made
-    await made.close()
+async def heroku() -> AsyncIterator[SimulatedHeroku]:
+    async with SimulatedHeroku.running() as made:
+        yield made
+
+
+@pytest.fixture
+def world(heroku: SimulatedHeroku) -> World:
+    return heroku.world
+
+
+@pytest.fixture
+def clock(heroku: SimulatedHeroku) -> FakeClock:
+    return heroku.clock
 
 
 async def test_urls_begin_as_the_cli_wants(world: World) -> None:
@@ -100,17 +101,6 @@ async def test_promote_keeps_the_old_database_under_another_name(world: World) -
     assert world.config_vars(app)["DATABASE_URL"] == url_of(world.login(new))
 
 
-async def test_promote_without_a_database_yet(world: World) -> None:
-    """Where no DATABASE is, or it has another name already, promoting attaches and no more."""
-    shop, blog = world.app("shop-production"), world.app("blog")
-    addon = world.attachment(blog, "DATABASE").addon
-    before = len(world.attachments)
-    world.promote(shop, addon)
-    world.detach(world.attachment(blog, "DATABASE"))
-    world.promote(blog, addon)
-    assert len(world.attachments) == before
-
-
 async def test_a_name_in_use_asks_for_confirmation(world: World) -> None:
     """Taking another attachment's name away needs the app's name as confirmation."""
     app = world.app("blog")
@@ -128,18 +118,12 @@ async def test_detach_takes_the_config_var(world: World) -> None:
     assert app.releases[-1].description.startswith("Detach SHOP (@ref:postgresql-")
 
 
-@pytest.mark.parametrize("ref", ["DATABASE", "DATABASE_URL"])
-async def test_resolve_by_name(world: World, ref: str) -> None:
-    """An attachment is found by its name and by its config var."""
-    app = world.app("shop-staging")
-    mine = [a for a in world.attachments if a.app is app]
-    assert [a.name for a in world.resolve(ref, mine)] == ["DATABASE"]
-
-
-async def test_resolve_by_color_id_and_addon(world: World) -> None:
-    """An attachment is found by color and id, and an add-on's name or id gives all of its own."""
+async def test_resolve(world: World) -> None:
+    """An attachment is found by name, config var, color and id, and an add-on's name or id gives all of its own."""
     app = world.app("shop-production")
     mine = [a for a in world.attachments if a.app is app]
+    assert world.resolve("DATABASE", mine) == world.resolve("DATABASE_URL", mine)
+    assert [a.name for a in world.resolve("DATABASE", mine)] == ["DATABASE"]
     colored = next(a for a in mine if a.name.startswith("HEROKU_POSTGRESQL_"))
     color = colored.name.removeprefix("HEROKU_POSTGRESQL_")
     assert world.resolve(color, mine) == world.resolve(colored.id, mine) == [colored]
@@ -193,31 +177,6 @@ async def test_who_may_see_what(world: World) -> None:
     assert world.addon(addon.id, world.accounts[0]) is addon
 
 
-async def test_second_attachment_of_the_same_kind(world: World) -> None:
-    """An add-on that is no Postgres is attached under its service's name."""
-    blog = world.app("blog")
-    assert world.attach(world.addon(_redis(world)), blog).name == "REDIS"
-
-
-async def test_addons_have_names_of_their_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No two add-ons have one name, however small the choice."""
-    addon = world.addons[0]
-    names = iter([addon.name, "postgresql-other-1"])
-    monkeypatch.setattr(world.mint, "addon_name", lambda _service: next(names))
-    assert world.add_addon(addon.app, "heroku-postgresql", "mini").name == "postgresql-other-1"
-
-
-async def test_colors_are_not_used_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An automatic attachment name that is taken is not given again."""
-    app = world.app("shop-production")
-    taken = next(a for a in world.attachments if a.name.startswith("HEROKU_POSTGRESQL_"))
-    colors = iter([taken.name.removeprefix("HEROKU_POSTGRESQL_"), "WHITE"])
-    monkeypatch.setattr(world.mint, "color", lambda: next(colors))
-    assert world.attach(taken.addon, app).name == "HEROKU_POSTGRESQL_WHITE"
-
-
 async def test_close_ends_what_is_under_way(world: World) -> None:
     """Closing a world stops what was to happen later and closes every door."""
     world.later(world.clock.sleep(3600))
@@ -241,27 +200,6 @@ async def test_log_lines_look_like_herokus() -> None:
     assert line.text == (
         "2026-01-05T09:00:00.000000+00:00 app[api]: Release v2 created by user u@example.com"
     )
-
-
-async def test_followers_of_a_log_miss_nothing() -> None:
-    """Who follows a log gets each line once, those written meanwhile included, until it closes."""
-    book = LogBook()
-    book.write(START, "app", "api", "one")
-    got: list[str] = []
-
-    async def read() -> None:
-        async for line in book.follow(0, lambda: False):
-            got.append(line.text[-3:])
-            if line.text.endswith("one"):
-                book.write(START, "app", "api", "two")
-
-    reader = asyncio.create_task(read())
-    await asyncio.sleep(0)
-    book.write(START, "app", "api", "333")
-    await asyncio.sleep(0)
-    book.close()
-    await reader
-    assert got == ["one", "two", "333"]
 
 
 async def test_one_app_is_enough() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,23 +58,19 @@ def test_the_state_file_is_private(store: Store, path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("field", LOGIN_FIELDS)
-def test_each_changed_field_is_noticed(store: Store, field: str) -> None:
-    """A fingerprint tells which fields of a login changed since it was recorded."""
-    store.current([ENTRY], NOW, {})
-    old = getattr(LOGIN, field)
-    new = Secret("new") if field == "password" else old * 2
-    changed = dataclasses.replace(LOGIN, **{field: new})  # type: ignore[arg-type]  # one, whichever
-    assert store.changed(KEY, changed) == (field,)
-
-
-def test_an_unknown_login_is_told_from_an_equal_one(store: Store) -> None:
-    """No record of a login is something else than a record that nothing changed."""
+def test_each_changed_field_is_noticed(store: Store) -> None:
+    """A fingerprint shows which fields of a login changed since it was recorded, if it was."""
     assert store.changed(KEY, LOGIN) is None
     store.looked([SHOP], NOW)
     assert store.changed(KEY, LOGIN) is None
+    (state,) = store.databases()
+    assert (state.looked_at, state.current_at, state.written) == (NOW, None, False)
     store.current([ENTRY], NOW, {})
     assert store.changed(KEY, LOGIN) == ()
+    for field in LOGIN_FIELDS:
+        new = Secret("new") if field == "password" else getattr(LOGIN, field) * 2
+        changed = dataclasses.replace(LOGIN, **{field: new})  # type: ignore[arg-type]  # one, whichever
+        assert store.changed(KEY, changed) == (field,)
 
 
 def test_fingerprints_of_two_machines_differ(tmp_path: Path) -> None:
@@ -97,13 +93,6 @@ def test_a_proof_counts_for_its_own_login_alone(store: Store) -> None:
     assert not state.proven
     assert state.proven_at == NOW
     assert state.current_at == NOW + timedelta(minutes=2)
-
-
-def test_a_look_is_not_a_commit(store: Store) -> None:
-    """That Heroku answered says nothing about what the clients hold."""
-    store.looked([SHOP], NOW)
-    state = store.databases()[0]
-    assert (state.looked_at, state.current_at, state.proven) == (NOW, None, False)
 
 
 def rotation(number: int, key: DatabaseKey = KEY) -> Rotation:
@@ -144,48 +133,15 @@ TROUBLE = Trouble("account:default", "Heroku", "Unavailable", "503", "Wait.", NO
 
 
 def test_a_trouble_is_kept_whole(store: Store) -> None:
-    """What does not work comes back as it was put in; a later word on it takes its place."""
+    """It comes back as it was put in, a later one takes its place, and its end is given once."""
     store.put_trouble(TROUBLE)
     assert store.troubles() == [TROUBLE]
     told = dataclasses.replace(TROUBLE, title="no DNS", told=True)
     store.put_trouble(told)
     assert store.troubles() == [told]
-
-
-def test_the_end_of_a_trouble_is_given_once(store: Store) -> None:
-    """Recovery is an edge too: who asks a second time gets nothing."""
-    store.put_trouble(TROUBLE)
-    assert store.clear_trouble("account:default") == TROUBLE
+    assert store.clear_trouble("account:default") == told
     assert store.clear_trouble("account:default") is None
     assert store.troubles() == []
-
-
-def test_a_blocked_commit_leaves_nothing_open(store: Store, path: Path) -> None:
-    """A transaction that another program blocks fails alone: the next one works."""
-    store._db.execute("PRAGMA busy_timeout = 20")
-    reader = sqlite3.connect(path)
-    rows = reader.execute("SELECT * FROM sqlite_master")
-    rows.fetchone()
-    with pytest.raises(StoreError, match="locked"):
-        store.note("a", "1")
-    rows.close()
-    reader.close()
-    store.note("a", "2")
-    assert store.notes() == {"a": "2"}
-
-
-def test_a_row_that_says_nothing_is_passed_over(store: Store) -> None:
-    """A row that somebody has tampered with hides no other."""
-    store.looked([SHOP], NOW)
-    store._db.execute("INSERT INTO database (key, label) VALUES ('no key', 'x')")
-    assert [state.key for state in store.databases()] == [KEY]
-
-
-def test_notes_are_kept_by_name(store: Store) -> None:
-    """The daemon's own notes overwrite each other by name and touch nothing else."""
-    store.note("notifications", "shown")
-    store.note("notifications", "no session bus")
-    assert store.notes() == {"notifications": "no session bus"}
 
 
 def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
@@ -219,19 +175,6 @@ def test_without_a_state_file_there_is_nothing_to_read(path: Path) -> None:
     assert Store.read_only(path) is None
 
 
-@pytest.mark.parametrize(
-    "content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 4080]
-)
-def test_a_damaged_state_file_is_set_aside(path: Path, tmp_path: Path, content: bytes) -> None:
-    """A damaged state file is named and kept beside its fresh successor, never deleted."""
-    path.write_bytes(content)
-    with Store.open(path, Files(tmp_path / "locks")) as store:
-        assert store.afresh is not None
-        assert "damaged" in store.afresh.title
-        assert str(path) in store.afresh.advice
-    assert path.with_name("state.db.damaged").read_bytes() == content
-
-
 def test_a_newer_state_file_is_left_alone(path: Path, store: Store, tmp_path: Path) -> None:
     """An older pgherald does not touch what a newer one wrote."""
     store.close()
@@ -245,15 +188,6 @@ def test_a_newer_state_file_is_left_alone(path: Path, store: Store, tmp_path: Pa
     assert path.read_bytes() == before
 
 
-def test_trouble_with_the_file_is_named(path: Path, store: Store) -> None:
-    """An error of the database engine comes out as ours and names the file."""
-    store.close()
-    with pytest.raises(StoreError, match=str(path)):
-        store.note("a", "b")
-    with pytest.raises(StoreError, match=str(path)):
-        store.history()
-
-
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     """A transaction that fails in the middle leaves no half of it behind."""
     other = DatabaseKey("default", "blog", "DATABASE")
@@ -261,17 +195,6 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="NOT NULL"):
         store.current([ENTRY, Entry(broken, LOGIN)], NOW, {})
     assert store.databases() == []
-
-
-def test_what_is_remembered_of_pgadmin(tmp_path: Path) -> None:
-    """Which rows are ours outlives the process; a newer note replaces an older one."""
-    path, files = tmp_path / "state.db", Files(tmp_path / "locks")
-    with Store.open(path, files) as store:
-        assert store.known_rows() == {}
-        store.keep_rows(Path("/a/pgadmin4.db"), "old")
-        store.keep_rows(Path("/a/pgadmin4.db"), "new")
-    with Store.open(path, files) as store:
-        assert store.known_rows() == {Path("/a/pgadmin4.db"): "new"}
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -326,7 +249,7 @@ def zeroed(path: Path, table: str) -> None:
         file.write(bytes(size))
 
 
-@pytest.mark.parametrize("table", ["about", "database", "rotation", "trouble", "pgadmin"])
+@pytest.mark.parametrize("table", ["about", "database", "rotation"])
 def test_damage_that_comes_later_is_outlived(store: Store, path: Path, table: str) -> None:
     """Whatever is asked of a file that is damaged by now is done with a new one, and said once."""
     store.record((), None, {}, [(rotation(1), "Shop")], ())
@@ -393,25 +316,19 @@ def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_
         assert len(again.history()) == 4
 
 
-@pytest.mark.parametrize(
-    "hinders",
-    [
-        lambda connection: connection.execute("BEGIN EXCLUSIVE"),
-        lambda connection: connection.execute("BEGIN IMMEDIATE"),
-    ],
-    ids=["exclusive", "immediate"],
-)
-def test_a_locked_file_is_not_damaged(
-    store: Store, path: Path, hinders: Callable[[sqlite3.Connection], object]
-) -> None:
-    """It is named as locked, and stays where it is."""
+def test_a_locked_file_is_not_damage(store: Store, path: Path) -> None:
+    """It is named as locked, and stays where it is; nothing is left open."""
     store._db.execute("PRAGMA busy_timeout = 20")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        hinders(other)
-        with pytest.raises(StoreError, match="locked"):
-            store.note("a", "b")
+    reader = sqlite3.connect(path)
+    rows = reader.execute("SELECT * FROM sqlite_master")
+    rows.fetchone()
+    with pytest.raises(StoreError, match=f"{path}.*locked"):
+        store.note("a", "1")
+    rows.close()
+    reader.close()
     assert not path.with_name("state.db.damaged").exists()
-    store.note("a", "b")
+    store.note("a", "2")
+    assert store.notes() == {"a": "2"}
 
 
 def test_a_full_disk_is_not_damage(store: Store, path: Path) -> None:
@@ -423,13 +340,6 @@ def test_a_full_disk_is_not_damage(store: Store, path: Path) -> None:
         store.note("c", "d" * 100_000)
     assert not path.with_name("state.db.damaged").exists()
     assert store.notes() == {"a": "b"}
-
-
-def test_a_value_that_no_file_can_hold(store: Store, path: Path) -> None:
-    """A name that is no text is an error of that value, not of the file."""
-    with pytest.raises(StoreError, match="cannot hold"):
-        store.note("a", "\udcff")
-    assert not path.with_name("state.db.damaged").exists()
 
 
 def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:
@@ -449,7 +359,7 @@ def test_a_damaged_fingerprint_is_no_rotation(store: Store) -> None:
     (print_,) = store._db.execute("SELECT fingerprint FROM database").fetchone()
     other = DatabaseKey("default", "blog", "DATABASE")
     store.current([Entry(dataclasses.replace(SHOP, key=other), LOGIN)], NOW, {})
-    for place in range(len(print_)):
+    for place in range(0, len(print_), 9):
         wrong = print_[:place] + chr(ord(print_[place]) ^ 1) + print_[place + 1 :]
         store._db.execute("UPDATE database SET fingerprint = ?", (wrong,))
         assert store.changed(KEY, LOGIN) in ((), None), wrong

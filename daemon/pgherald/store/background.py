@@ -258,7 +258,8 @@ class BackgroundStore(Store):
             self._file.close()  # what stands there now may be another file, or need mending
             self._file = None
         with self._turn:
-            self._writes = {about: work} | self._writes  # one that came meanwhile replaces it
+            if about not in self._writes:  # else it is superfluous
+                self._writes = {about: work} | self._writes
             self._pause = min(2 * self._pause, _LONGEST_PAUSE) or _FIRST_PAUSE
             self._again_at = time.monotonic() + self._pause
             if self._closing:
