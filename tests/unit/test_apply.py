@@ -519,6 +519,7 @@ async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:
     """Whose rows are whose is recorded again at the next sweep, though no client is written."""
     async with household(tmp_path, clients=keeping(tmp_path)) as house:
         await house.sees((SHOP, login(1)))
+        assert await asyncio.to_thread(house.store.catch_up)
         (record,) = (tmp_path / "state" / "ownership").iterdir()
         recorded = record.read_bytes()
         for damaged in (b"", recorded[:-9]):

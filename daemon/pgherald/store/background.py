@@ -117,11 +117,7 @@ class BackgroundStore(Store):
         with self._turn:
             return query(self._db)
 
-    def write(
-        self,
-        change: Callable[[Connection], object],
-        about: Hashable = None,
-    ) -> None:
+    def write(self, change: Callable[[Connection], object], about: Hashable = None) -> None:
         """Change the copy now, and the file when it can be used."""
         with self._turn:
             # What the copy cannot hold the file cannot hold either; the thread says so.
@@ -208,15 +204,12 @@ class BackgroundStore(Store):
     def _opened(self) -> Store:
         if self._file is None:
             file = Store.open(self.path, self._own)
-            file.on_change, file.on_afresh = self._changed, self._begun_anew
+            file.on_change = lambda: self.on_change and self.on_change()
+            file.on_afresh = self._begun_anew
             self._file = file
             if file.afresh is not None:
                 self._begun_anew(file.afresh)
         return self._file
-
-    def _changed(self) -> None:
-        if self.on_change is not None:
-            self.on_change()
 
     def _begun_anew(self, damage: StoreError) -> None:
         self.afresh = damage
@@ -235,7 +228,7 @@ class BackgroundStore(Store):
             log.error("pgherald could not record something: %s", safe_text(exc))
         try:
             self._copy()
-        except (PgheraldError, OSError) as exc:  # the next write meets it, too
+        except (PgheraldError, OSError, sqlite3.Error) as exc:  # the next write meets it, too
             log.debug("%s", exc)
 
     def _answer(self, question: Callable[[Store], T], answer: Future[T]) -> None:

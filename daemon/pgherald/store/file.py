@@ -88,7 +88,7 @@ class StateFile:
         self.path = path
         self.afresh: StoreError | None = None
         self.on_afresh: Callable[[StoreError], None] | None = None
-        self.on_change: Callable[[], None] | None = None
+        self.on_change: Callable[[], object] | None = None
         self._files = files
         self._identity: tuple[int, int] | None = None
 
@@ -183,23 +183,28 @@ class StateFile:
         self._db = db
 
     def read(self, query: Callable[[Connection], T]) -> T:
-        """Ask the file."""
+        """Ask the file; once more with a new one, where this one turns out to be damaged."""
 
-        def work() -> T:
+        def asked() -> T:
             with reported(self.path):
                 return query(self._db)
 
-        return self._outlive(work)
+        if self._files is None:
+            return asked()
+        try:
+            # Another process may have replaced it.
+            if damage.identity(self.path) != self._identity:
+                self._open_again(self._files)
+            return asked()
+        except Damaged:
+            self._open_again(self._files)
+            return asked()
 
     def recall(self, query: Callable[[Connection], T]) -> T:
         """Ask for something that decisions need: all but the history."""
         return self.read(query)
 
-    def write(
-        self,
-        change: Callable[[Connection], object],
-        about: Hashable = None,
-    ) -> None:
+    def write(self, change: Callable[[Connection], object], about: Hashable = None) -> None:
         """Change the file, in one transaction.
 
         Args:
@@ -207,30 +212,17 @@ class StateFile:
             about: an earlier change about the same is superfluous; None for one that never is.
         """
 
-        def work() -> None:
-            with reported(self.path), transaction(self._db):
-                change(self._db)
+        def work(db: Connection) -> None:
+            with transaction(db):
+                change(db)
 
-        self._outlive(work)
+        self.read(work)
         if self.on_change is not None:
             self.on_change()
 
     def verify(self) -> None:
         """Make sure that the file is whole; for whoever opened it for reading alone."""
         self.read(damage.verify)
-
-    def _outlive(self, work: Callable[[], T]) -> T:
-        """Do it; once more with a new file, where this one turns out to be damaged."""
-        if self._files is None:
-            return work()
-        try:
-            # Another process may have replaced it.
-            if damage.identity(self.path) != self._identity:
-                self._open_again(self._files)
-            return work()
-        except Damaged:
-            self._open_again(self._files)
-            return work()
 
     def _open_again(self, files: Files) -> None:
         """Take over the file that is there; the one that was open is damaged, or gone."""
