@@ -64,19 +64,21 @@ class Killer:
         connect = sqlite3.connect
         step = self.step
 
-        class Watched(sqlite3.Connection):
-            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-                if sql.startswith(WRITES):
-                    step()
-                return super().execute(sql, *values)
-
-            def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
-                step()
-                return super().executemany(sql, rows)
-
         def watched(database: Any, **options: Any) -> sqlite3.Connection:
-            kind: dict[str, Any] = {} if database == ":memory:" else {"factory": Watched}
-            made: sqlite3.Connection = connect(database, **options, **kind)
+            base: Any = options.pop("factory", sqlite3.Connection)
+
+            class Watched(base):  # type: ignore[misc]  # whichever it is
+                def execute(self, sql: str, *values: Any) -> Any:
+                    if sql.startswith(WRITES):
+                        step()
+                    return super().execute(sql, *values)
+
+                def executemany(self, sql: str, rows: Any) -> Any:
+                    step()
+                    return super().executemany(sql, rows)
+
+            kind = base if database == ":memory:" else Watched
+            made: sqlite3.Connection = connect(database, factory=kind, **options)
             return made
 
         sqlite3.connect = watched  # type: ignore[assignment]  # of many shapes, one is used
