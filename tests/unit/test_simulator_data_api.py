@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest_asyncio
 
-from pgherald.simulator.data_plane import Manner
-from pgherald.simulator.seed import READER
 from pgherald.simulator.state import url_of
 from support.simulator import SimulatedHeroku
 
@@ -23,27 +20,6 @@ def base(heroku: SimulatedHeroku) -> str:
     return f"/postgres/v0/databases/{heroku.world.addons[0].name}"
 
 
-async def credential(heroku: SimulatedHeroku, name: str = "default") -> Any:
-    return (await heroku.browser.data.get(f"{base(heroku)}/credentials/{name}")).json()
-
-
-async def test_list_and_get_agree_with_the_config_var(heroku: SimulatedHeroku) -> None:
-    """The credentials shown here are those in the config vars, by name and by id of the add-on."""
-    by_id = f"/postgres/v0/databases/{heroku.world.addons[0].id}/credentials"
-    rows = (await heroku.browser.data.get(by_id)).json()
-    assert [row["name"] for row in rows] == ["default", READER]
-    login = heroku.world.login(heroku.world.addons[0])
-    [role] = rows[0]["credentials"]
-    assert (role["user"], role["password"]) == (login.user, login.password.reveal())
-    assert (rows[0]["host"], rows[0]["port"], rows[0]["database"]) == (
-        login.host,
-        login.port,
-        login.dbname,
-    )
-    assert await credential(heroku) == rows[0]
-    assert rows[0]["state"] == role["state"] == "active"
-
-
 async def test_readers_may_not_rotate(heroku: SimulatedHeroku) -> None:
     """A token that may only read sees credentials and changes none."""
     token = heroku.world.add_token(heroku.world.accounts[0], scopes=["read-protected"])
@@ -52,44 +28,6 @@ async def test_readers_may_not_rotate(heroku: SimulatedHeroku) -> None:
     assert read.status_code == 200
     rotate = await heroku.browser.data.post(f"{base(heroku)}/credentials_rotation", headers=headers)
     assert rotate.status_code == 403
-
-
-async def test_rotate_all_and_force(heroku: SimulatedHeroku) -> None:
-    """`--all` reaches the named credential too; forced, it is through at once."""
-    heroku.world.data.manner = Manner(step=30)
-    before = await credential(heroku, READER)
-    reply = await heroku.browser.data.post(
-        f"{base(heroku)}/credentials_rotation", json={"forced": True}
-    )
-    assert "all credentials" in reply.json()["message"]
-    after = await credential(heroku, READER)
-    assert after["state"] == "active"
-    assert after["credentials"][0]["password"] != before["credentials"][0]["password"]
-
-
-async def test_rotation_in_progress(heroku: SimulatedHeroku) -> None:
-    """While a named rotation is in its middle, both roles are shown, with their connections."""
-    heroku.world.data.manner = Manner(step=30)
-    await heroku.browser.data.post(f"{base(heroku)}/credentials/{READER}/credentials_rotation")
-    shown = await credential(heroku, READER)
-    assert shown["state"] == "rotating"
-    assert [(r["user"], r["state"], r["connections"]) for r in shown["credentials"]] == [
-        (READER, "revoking", 3),
-        (f"{READER}-rotating", "active", 3),
-    ]
-    await heroku.clock.advance(31)
-    assert (await credential(heroku, READER))["state"] == "active"
-
-
-async def test_create_and_destroy(heroku: SimulatedHeroku) -> None:
-    """Named credentials come and go; what cannot be is told with a message."""
-    made = await heroku.browser.data.post(f"{base(heroku)}/credentials", json={"name": "report"})
-    assert made.status_code == 200
-    assert (await credential(heroku, "report"))["credentials"][0]["user"] == "report"
-    gone = await heroku.browser.data.delete(f"{base(heroku)}/credentials/report")
-    assert gone.status_code == 200
-    refused = await heroku.browser.data.delete(f"{base(heroku)}/credentials/{READER}")
-    assert (refused.status_code, "detached" in refused.json()["message"]) == (422, True)
 
 
 async def test_repair_default(heroku: SimulatedHeroku) -> None:

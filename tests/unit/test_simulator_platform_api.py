@@ -267,35 +267,6 @@ async def test_resolve_addons(heroku: SimulatedHeroku) -> None:
         assert (reply.status_code, reply.json()["resource"]) == (404, "add_on")
 
 
-async def test_addon_config(heroku: SimulatedHeroku) -> None:
-    """An add-on's config names its values; a credential that does not exist gives none."""
-    name = heroku.world.addons[0].name
-    plain = (await heroku.get(f"/addons/{name}/config")).json()
-    assert "DATABASE_URL" in [entry["name"] for entry in plain]
-    assert (await heroku.get(f"/addons/{name}/config/credential:analytics")).json() != []
-    assert (await heroku.get(f"/addons/{name}/config/credential:nobody")).json() == []
-    await heroku.world.data.create_credential(postgres_of(heroku.world.addons[0]).data, "report")
-    assert (await heroku.get(f"/addons/{name}/config/credential:report")).json() != []
-    redis = next(a for a in heroku.world.addons if a.service == "heroku-redis")
-    assert (await heroku.get(f"/addons/{redis.name}/config")).json()[0]["name"] == "REDIS_URL"
-
-
-async def test_attach_and_detach(heroku: SimulatedHeroku) -> None:
-    """`addons:attach` and `addons:detach` change the config vars and make releases."""
-    addon = heroku.world.addons[0]
-    body = {"addon": {"name": addon.name}, "app": {"name": "shop-staging"}, "name": "SHOP"}
-    made = await heroku.post("/addon-attachments", body)
-    assert made.status_code == 201
-    config = heroku.world.config_vars(heroku.world.app("shop-staging"))
-    assert config["SHOP_URL"].startswith("postgres://")
-    again = await heroku.post("/addon-attachments", body | {"app": "shop-staging"})
-    assert (again.status_code, again.json()["id"]) == (423, "confirmation_required")
-    gone = await heroku.browser.api.delete(f"/addon-attachments/{made.json()['id']}")
-    assert gone.status_code == 200
-    assert "SHOP_URL" not in heroku.world.config_vars(heroku.world.app("shop-staging"))
-    assert (await heroku.post("/addon-attachments", {"addon": 1, "app": "blog"})).status_code == 422
-
-
 async def test_change_config_vars(heroku: SimulatedHeroku) -> None:
     """`config:set` answers with all config vars; what is no text is refused."""
     reply = await heroku.browser.api.patch(VARS, json={"A": "1", "RACK_ENV": None})
