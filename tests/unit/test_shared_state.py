@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.cli import core_dumps
+from pgherald.cli import foreground
 from pgherald.clock import SystemClock
 from pgherald.config import load
 from pgherald.daemon.wiring import state_of
@@ -47,7 +47,7 @@ def other(desk: Desk) -> Callable[..., Result]:
 )
 def test_who_writes_is_refused(desk: Desk, other: Callable[..., Result], command: str) -> None:
     """Both files are named, nothing is written, and the advice makes the refusal go away."""
-    desk.patch.setattr(core_dumps, "forbid", lambda: None)
+    desk.patch.setattr(foreground, "forbid_core_dumps", lambda: None)
     path = desk.folder / "other.toml"
     before = path.read_text()
     result = other(*command.split())
