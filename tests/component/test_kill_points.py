@@ -513,7 +513,7 @@ def test_a_kill_while_an_old_journal_is_deleted(tmp_path: Path) -> None:
     for turn in range(9):
         step = Step("pgpass", files.read(home.pgpass), b"CANARY %d" % turn, private=True)
         # As if each had been killed before it tidied up.
-        committer._journals.tidy = lambda: None  # type: ignore[method-assign]  # likewise
+        committer._tidy = lambda: None  # type: ignore[method-assign]  # likewise
         committer.commit([step], proven=True, note="test")
     pristine = tmp_path / "pristine"
     shutil.copytree(home.root, pristine, symlinks=True)

@@ -24,7 +24,7 @@ from pgherald.files import Files
 from pgherald.model import SSLMODES, strictest
 from pgherald.store import Store
 from pgherald.sync.outcomes import Outcome
-from pgherald.sync.ownership import name_of
+from pgherald.sync.targets import Ownership
 from pgherald.sync.troubles import Troubles
 from support.commands import SHOP, Desk
 from support.pgadmin_database import Database
@@ -566,7 +566,8 @@ def _as_file(folder: Path) -> None:
 def _as_loop(folder: Path) -> None:
     folder.mkdir()
     target = Database(folder.parents[1] / "pgadmin4.db").path
-    (folder / name_of(target.resolve())).symlink_to(name_of(target.resolve()))
+    name = Ownership(Files(folder), folder).path(target.resolve()).name
+    (folder / name).symlink_to(name)
 
 
 @pytest.mark.parametrize("deed", [_as_file, _as_loop])

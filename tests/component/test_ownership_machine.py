@@ -38,7 +38,6 @@ from hypothesis.stateful import (
 
 from pgherald.config import Config, loads
 from pgherald.daemon import uninstall, wiring
-from pgherald.daemon.wiring import Wishes, clients_of
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
 from pgherald.model import Entry, Login, strictest
@@ -47,7 +46,7 @@ from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Plan
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.servers import RowMemory
+from pgherald.sync.targets import Wishes, clients_of
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.troubles import Troubles
 from support.disks import Died, MortalDisk
@@ -144,7 +143,7 @@ class Process:
         self.committer.recover()
         store = stack.enter_context(BackgroundStore.open(world.state / "state.db", files))
         store.submit(lambda file: file._db.execute("PRAGMA synchronous = OFF"))
-        clients = clients_of(world.config, RowMemory(files, world.state), wishes)
+        clients = clients_of(world.config, files, wishes)
         recorder = Recorder(
             clients=clients,
             committer=self.committer,

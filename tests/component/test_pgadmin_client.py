@@ -17,6 +17,7 @@ from pgherald.files import Files, rows
 from pgherald.model import Entry, NewsKind
 from pgherald.secret import MASK
 from pgherald.sync.plan import Client, make_plan
+from pgherald.sync.targets import FileTarget
 from support.foreign_database import locked
 from support.household import Household, database, household, login, until
 from support.pgadmin_database import Database
@@ -26,8 +27,8 @@ SHOP = database()
 
 def clients(tmp_path: Path, pgadmin: Client) -> list[Client]:
     return [
-        Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
-        Client(ServiceFile(), tmp_path / "home" / ".pg_service.conf", "service file"),
+        FileTarget(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
+        FileTarget(ServiceFile(), tmp_path / "home" / ".pg_service.conf", "service file"),
         pgadmin,
     ]
 
@@ -207,7 +208,7 @@ async def test_a_plan_shows_rows_column_by_column(
     await house.sees((SHOP, login()))
     pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
     plan = await house.applier.plan([Entry(SHOP, login())])
-    (file,) = [file for file in plan.files if file.client.rows]
+    (file,) = [file for file in plan.files if file.client.prominent]
     assert list(file.diff()) == [
         "@@ server 1 @@",
         f"-password: {MASK}",
@@ -217,10 +218,10 @@ async def test_a_plan_shows_rows_column_by_column(
     await house.sees((SHOP, login()))
     pgadmin.ask("UPDATE server SET bgcolor = '#00f'")
     kept = await house.applier.plan([], remove=[SHOP.key])
-    assert [list(file.diff()) for file in kept.files if file.client.rows] == [[]]
+    assert [list(file.diff()) for file in kept.files if file.client.prominent] == [[]]
     pgadmin.ask("UPDATE server SET bgcolor = NULL")
     gone = await house.applier.plan([], remove=[SHOP.key])
-    (file,) = [file for file in gone.files if file.client.rows]
+    (file,) = [file for file in gone.files if file.client.prominent]
     lines = list(file.diff())
     assert lines[0] == "@@ server 1 goes @@"
     assert "-service: shop" in lines

@@ -32,6 +32,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Disk
 from pgherald.model import NewsKind
 from pgherald.sync.plan import Client
+from pgherald.sync.targets import FileTarget
 from support.disks import NOBODY, in_child
 from support.household import Household, database, household, login
 from support.pgadmin_database import Database
@@ -429,7 +430,7 @@ async def story(kind: Kind, folder: Path, *, right: bool) -> None:
     away.mkdir(parents=True)
     path = away / {"psql": "pgpass"}.get(kind.client, kind.client)
     odd = the_client(kind.client, path, folder / "state")
-    healthy = Client(ServiceFile(), folder / "home" / ".pg_service.conf", "service file")
+    healthy = FileTarget(ServiceFile(), folder / "home" / ".pg_service.conf", "service file")
     disk, said = CountingDisk(), Lines()
     logging.getLogger("pgherald").addHandler(said)
     logging.getLogger("pgherald").setLevel(logging.INFO)
@@ -475,7 +476,7 @@ def the_client(label: str, path: Path, state: Path) -> Client:
         return Database.made(path).client(state)
     path.write_bytes(OWN[label])
     path.chmod(0o600)
-    return Client(Pgpass() if label == "psql" else ServersJson(), path, label)
+    return FileTarget(Pgpass() if label == "psql" else ServersJson(), path, label)
 
 
 def held(house: Household, client: Client) -> Held:

@@ -13,7 +13,7 @@ import pytest
 from pgherald.clients.service_file import ServiceFile
 from pgherald.model import Entry, Login, NewsKind
 from pgherald.secret import Secret
-from pgherald.sync.plan import Client
+from pgherald.sync.targets import FileTarget
 from support.household import database, household
 from support.pgadmin_database import Database
 from support.pgadmin_http import Session
@@ -45,7 +45,7 @@ async def test_nobody_is_in_the_others_way(tmp_path: Path, mode: Mode) -> None:
     try:
         user = ADA if mode is Mode.SERVER else None
         client = Database(pgadmin.database).client(tmp_path / "house" / "state", user=user)
-        clients = [Client(ServiceFile(), tmp_path / "services", "service file"), client]
+        clients = [FileTarget(ServiceFile(), tmp_path / "services", "service file"), client]
         (tmp_path / "house").mkdir()
         async with (
             household(tmp_path / "house", clients=clients) as house,

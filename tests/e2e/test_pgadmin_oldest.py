@@ -11,7 +11,7 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.model import Entry
 from pgherald.simulator.postgres import Cluster
-from pgherald.sync.plan import Client
+from pgherald.sync.targets import FileTarget
 from support.cluster import new_login
 from support.household import database, household
 from support.pgadmin_database import Database
@@ -71,7 +71,7 @@ async def test_a_server_made_by_pgherald_works_in_it(
     old = await new_login(cluster)
     service_file = started.home / ".pg_service.conf"
     clients = [
-        Client(ServiceFile(), service_file, "service file"),
+        FileTarget(ServiceFile(), service_file, "service file"),
         Database(started.database).client(tmp_path / "state"),
     ]
     async with household(tmp_path, clients=clients) as house:

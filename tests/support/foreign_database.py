@@ -12,6 +12,7 @@ from pgherald.files import Files
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
 from pgherald.sync.commit import Step
+from pgherald.sync.manifest import Medium
 
 TABLES = {"server": None, "servergroup": ("id", "name"), "nothing": None}
 
@@ -66,7 +67,7 @@ def step(path: Path, rows: Rows, *changes: tuple[str, int, dict[str, Any] | None
     before, after = difference(snapshot.content, drawn(new))
     at_first = rows.again(path, before)
     assert at_first.content == before
-    return Step("pgAdmin", at_first, after, private=False, medium="rows")
+    return Step("pgAdmin", at_first, after, private=False, medium=Medium.ROWS)
 
 
 def change(path: Path, files: Files) -> Step:

@@ -35,6 +35,7 @@ from pgherald.sync.plan import Client
 from pgherald.sync.probe import Outcome, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
+from pgherald.sync.targets import FileTarget
 from pgherald.sync.troubles import Troubles
 from support.fake_clock import FakeClock
 
@@ -194,9 +195,9 @@ async def household(
     made = tuple(
         clients
         or (
-            Client(Pgpass(), folder / ".pgpass", "psql"),
-            Client(ServiceFile(), folder / ".pg_service.conf", "service file"),
-            Client(ServersJson(), folder / "servers.json", "servers.json"),
+            FileTarget(Pgpass(), folder / ".pgpass", "psql"),
+            FileTarget(ServiceFile(), folder / ".pg_service.conf", "service file"),
+            FileTarget(ServersJson(), folder / "servers.json", "servers.json"),
         )
     )
     news: list[News] = []

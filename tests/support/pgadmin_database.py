@@ -14,8 +14,7 @@ from typing import Any
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.files import Files
 from pgherald.files.rows import Rows
-from pgherald.sync.plan import Client
-from pgherald.sync.servers import RowMemory, ServerRows
+from pgherald.sync.targets import Ownership, PgAdminTarget
 
 #: The tables as the real one makes them.
 _TABLES = Path(__file__).with_name("pgadmin_schema.sql").read_text()
@@ -66,8 +65,7 @@ class Database:
             connection.row_factory = sqlite3.Row
             return {row["id"]: dict(row) for row in connection.execute("SELECT * FROM server")}
 
-    def client(self, state: Path, **editor: Any) -> Client:
+    def client(self, state: Path, **editor: Any) -> PgAdminTarget:
         """The client that keeps its servers, for a pgherald with that state folder."""
-        memory = RowMemory(Files(state / "locks"), state)
-        rows = ServerRows(Rows(), memory)
-        return Client(PgAdmin(**editor), self.path, "pgAdmin", rows, frozenset({"dbname"}))
+        ownership = Ownership(Files(state / "locks"), state)
+        return PgAdminTarget(PgAdmin(**editor), self.path, "pgAdmin", ownership, Rows())

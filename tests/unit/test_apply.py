@@ -19,6 +19,7 @@ from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation
 from pgherald.sync.plan import Client, Plan, make_plan
+from pgherald.sync.targets import FileTarget
 from pgherald.sync.tracked import VerifiedLogin
 from support.fake_clock import START
 from support.household import Household, database, household, login, until
@@ -475,7 +476,7 @@ def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
     path = tmp_path / "home" / "pgadmin4.db"
     base = Database.made(path) if started else Database(path)
     return [
-        Client(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
+        FileTarget(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
         base.client(tmp_path / "state"),
     ]
 
@@ -546,7 +547,7 @@ def test_whose_file_has_failed(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_text("")
     link.symlink_to(real)
-    other, client = (Client(Pgpass(), path, path.name) for path in (tmp_path / "other", link))
+    other, client = (FileTarget(Pgpass(), path, path.name) for path in (tmp_path / "other", link))
     plan = make_plan(files, [other, client], [])
     for path in (real, link):
         assert plan.client_of(FileTrouble("is broken", path=path)) is client

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pgherald.clients.base import Held
-from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
@@ -23,7 +22,8 @@ from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
 from pgherald.model import Entry
 from pgherald.sync.outcomes import Outcome
-from pgherald.sync.plan import Client, ClientPlan, Plan, join_plans
+from pgherald.sync.plan import ClientPlan, Plan, join_plans
+from pgherald.sync.targets import FileTarget
 from support.fake_clock import FakeClock
 from support.household import FakeProber, database, login
 
@@ -222,7 +222,7 @@ async def test_a_login_is_tried_as_the_clients_demand() -> None:
     """A client that demands more than the configuration is named, with what it demands."""
     shop, clock = database("shop"), FakeClock()
     held = Held(sslmode="verify-full", service="shop")
-    client = Client(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
+    client = FileTarget(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
     plan = join_plans([ClientPlan(client, holds={shop.key: held})])
     prober = FakeProber(clock)
     prober.strict = Outcome.TLS_REFUSED
@@ -240,7 +240,7 @@ def test_a_login_that_a_client_cannot_hold() -> None:
     from pgherald.errors import Inexpressible
     from pgherald.model import DatabaseKey
 
-    client = Client(PgAdmin(), Path("/p"), "pgAdmin")
+    client = FileTarget(ServiceFile(), Path("/p"), "pgAdmin")
     key = DatabaseKey("default", "shop", "DATABASE")
     plan = Plan(refused=((client, key, Inexpressible("holds a comma", "Enter it by hand.")),))
     (finding,) = clients.current(plan, Looked([], {}))

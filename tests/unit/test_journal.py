@@ -23,6 +23,8 @@ from pgherald.sync.journal import (
     Written,
     withdraw_quietly,
 )
+from pgherald.sync.manifest import Medium
+from pgherald.sync.targets.originals import holding_first
 from support.disks import FailingDisk, TracingDisk
 
 AT = datetime(2026, 11, 24, 3, 59, 15, tzinfo=timezone(timedelta(hours=1)))
@@ -114,7 +116,10 @@ def test_the_manifest_is_a_format(journals: Journals) -> None:
 @pytest.mark.parametrize("proven", [True, False])
 def test_what_is_written_is_read(journals: Journals, *, proven: bool) -> None:
     """A commit that is read again is the one that was begun, its images included."""
-    files = record(), record(Path("/other"), private=False, medium="rows", before=None, expand=None)
+    files = (
+        record(),
+        record(Path("/other"), private=False, medium=Medium.ROWS, before=None, expand=None),
+    )
     begun = journals.begin(
         AT,
         "why",
@@ -248,7 +253,7 @@ def test_nothing_is_left_of_what_could_not_be_begun(tmp_path: Path) -> None:
         begin(journals)
     # A withdrawal that fails, too, is tidied later.
     assert [name for name in names(journals) if not name.endswith(".draft")] == []
-    Journals(Files(tmp_path / "locks"), tmp_path / "commits").tidy()
+    Journals(Files(tmp_path / "locks"), tmp_path / "commits").tidy(holding_first)
     assert names(journals) == []
 
 
@@ -284,7 +289,7 @@ def test_what_is_kept(journals: Journals) -> None:
     (journals.folder / "20200101T000000Z-0000.draft").mkdir()
     for number in range(7):
         (journals.folder / f"20200101T000000Z-000{number}.damaged").mkdir()
-    journals.tidy()
+    journals.tidy(holding_first)
     numbers = [1, 5, 6, 7, 8, 9, 10]
     assert [name for name in names(journals) if "." not in name] == [
         f"20261124T025915Z-{number:04}" for number in numbers
@@ -306,7 +311,7 @@ def test_a_commit_is_kept_as_long_as_one_of_its_files_needs_it(journals: Journal
     images = Images(b"old", b"both", b"new")
     for files in ([first], [second], [first, second], *[[first]] * 6):
         journals.begin(AT, "x", files, [images] * len(files), proven=True).finish()
-    journals.tidy()
+    journals.tidy(holding_first)
     numbers = [1, 2, 3, 5, 6, 7, 8, 9]
     assert names(journals) == [f"20261124T025915Z-{number:04}" for number in numbers]
 
@@ -315,7 +320,7 @@ def test_the_first_commit_of_each_file_is_kept(journals: Journals) -> None:
     """Whichever it is: it holds what the file was before pgherald."""
     for name in ("first", *["second"] * 7):
         begin(journals, record(Path(f"/{name}"))).finish()
-    journals.tidy()
+    journals.tidy(holding_first)
     numbers = [1, 2, 4, 5, 6, 7, 8]
     assert names(journals) == [f"20261124T025915Z-{number:04}" for number in numbers]
 
@@ -398,9 +403,9 @@ def test_a_manifest_without_a_seal_is_read_with_care(
 def test_what_is_no_client_is_not_gone_on_with(journals: Journals, tmp_path: Path) -> None:
     """A journal of a file, or of another kind of file, that the configuration does not name."""
     for known, found in (
-        ({(Path("/link"), "file")}, 1),
-        ({(Path("/link"), "rows")}, 0),
-        ({(Path("/other"), "file")}, 0),
+        ({(Path("/link"), Medium.FILE)}, 1),
+        ({(Path("/link"), Medium.ROWS)}, 0),
+        ({(Path("/other"), Medium.FILE)}, 0),
         (None, 1),
     ):
         begun = begin(journals)

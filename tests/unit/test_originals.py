@@ -12,7 +12,8 @@ import pytest
 
 from pgherald.files import Files, digest
 from pgherald.sync.journal import FileRecord, Images, Journal, Journals
-from pgherald.sync.originals import Original, holding_first, originals
+from pgherald.sync.manifest import Medium
+from pgherald.sync.targets.originals import Original, holding_first, originals
 from support.fake_clock import START
 
 A, B, DB = Path("/a"), Path("/b"), Path("/pgadmin4.db")
@@ -26,7 +27,7 @@ class Past:
         self.journals = Journals(Files(root / "locks"), self.folder)
         self.made: list[Journal] = []
 
-    def commit(self, *files: tuple[Path, bytes | None, str]) -> Journal:
+    def commit(self, *files: tuple[Path, bytes | None, Medium]) -> Journal:
         """A commit of files, each with what it held before."""
         records = [
             FileRecord(target.name, target.with_suffix(".link"), target, private=True,
@@ -67,12 +68,12 @@ def day(number: int) -> str:
 
 def test_the_first_commit_of_a_file_tells(past: Past) -> None:
     """What it held then, when that was, and what the person called it."""
-    past.commit((A, b"first", "file"))
-    past.commit((A, b"second", "file"), (B, None, "file"))
+    past.commit((A, b"first", Medium.FILE))
+    past.commit((A, b"second", Medium.FILE), (B, None, Medium.FILE))
     found = past.originals()
     assert found == {
-        A: Original("a", Path("/a.link"), START, "file", b"first"),
-        B: Original("b", Path("/b.link"), START + timedelta(days=1), "file", None),
+        A: Original("a", Path("/a.link"), START, Medium.FILE, b"first"),
+        B: Original("b", Path("/b.link"), START + timedelta(days=1), Medium.FILE, None),
     }
     assert past.first() == [0, 1]
     assert "first" not in repr(found)
@@ -80,12 +81,12 @@ def test_the_first_commit_of_a_file_tells(past: Past) -> None:
 
 def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
     """Of each cell the first image of it counts, and the first moment of all."""
-    past.commit((DB, image(r1={"host": "h1", "port": 1}), "rows"))
-    past.commit((DB, image(r1={"port": 2, "name": "n2"}, r2={"host": "x"}), "rows"))
-    past.commit((DB, image(r1={"port": 3}), "rows"))
-    past.commit((DB, image(there=False, r2={"host": None}, r3={"host": None}), "rows"))
+    past.commit((DB, image(r1={"host": "h1", "port": 1}), Medium.ROWS))
+    past.commit((DB, image(r1={"port": 2, "name": "n2"}, r2={"host": "x"}), Medium.ROWS))
+    past.commit((DB, image(r1={"port": 3}), Medium.ROWS))
+    past.commit((DB, image(there=False, r2={"host": None}, r3={"host": None}), Medium.ROWS))
     (found,) = past.originals().values()
-    assert (found.medium, found.at) == ("rows", START)
+    assert (found.medium, found.at) == (Medium.ROWS, START)
     assert json.loads(found.content or b"") == {
         "server": {
             "1": {
@@ -102,10 +103,10 @@ def test_rows_are_put_together_cell_by_cell(past: Past) -> None:
 
 def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
     """A row whose id is in the image begins anew, and each of these commits is needed for good."""
-    past.commit((DB, image(r1={"id": 1, "host": "h1", "port": 1}), "rows"))
-    past.commit((DB, image(r1={"port": 2}), "rows"))
-    past.commit((DB, image(r1={"id": 1, "host": "h2", "port": 3}), "rows"))
-    past.commit((DB, image(r1={"port": 4, "name": "n"}), "rows"))
+    past.commit((DB, image(r1={"id": 1, "host": "h1", "port": 1}), Medium.ROWS))
+    past.commit((DB, image(r1={"port": 2}), Medium.ROWS))
+    past.commit((DB, image(r1={"id": 1, "host": "h2", "port": 3}), Medium.ROWS))
+    past.commit((DB, image(r1={"port": 4, "name": "n"}), Medium.ROWS))
     (found,) = past.originals().values()
     assert json.loads(found.content or b"")["server"]["1"] == {
         "there": True,
@@ -118,12 +119,12 @@ def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
 def test_each_cell_has_its_own_first(past: Past) -> None:
     """Another column, another row, another table and another database are other cells."""
     group = json.dumps({"servergroup": {"1": {"there": True, "columns": {"name": "g"}}}}).encode()
-    past.commit((DB, image(r1={"name": "n"}), "rows"))
-    past.commit((DB, image(r1={"host": "h"}), "rows"))
-    past.commit((DB, image(r2={"name": "n"}), "rows"))
-    past.commit((DB, group, "rows"))
-    past.commit((Path("/other.db"), image(r1={"name": "n"}), "rows"))
-    past.commit((DB, image(r1={"name": "n"}), "rows"))
+    past.commit((DB, image(r1={"name": "n"}), Medium.ROWS))
+    past.commit((DB, image(r1={"host": "h"}), Medium.ROWS))
+    past.commit((DB, image(r2={"name": "n"}), Medium.ROWS))
+    past.commit((DB, group, Medium.ROWS))
+    past.commit((Path("/other.db"), image(r1={"name": "n"}), Medium.ROWS))
+    past.commit((DB, image(r1={"name": "n"}), Medium.ROWS))
     assert past.first() == [0, 1, 2, 3, 4]
 
 
@@ -131,8 +132,8 @@ def test_a_damaged_image_keeps_no_other_from_counting(
     past: Past, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What a later commit found counts then; it is said."""
-    first = past.commit((A, b"first", "file"), (B, b"other", "file"))
-    past.commit((A, b"second", "file"))
+    first = past.commit((A, b"first", Medium.FILE), (B, b"other", Medium.FILE))
+    past.commit((A, b"second", Medium.FILE))
     (past.folder / first.record.id / "0.before").write_bytes(b"damaged")
     assert {path: found.content for path, found in past.originals().items()} == {
         A: b"second",
@@ -144,8 +145,8 @@ def test_a_damaged_image_keeps_no_other_from_counting(
 
 def test_a_damaged_image_of_rows(past: Past) -> None:
     """The cells of the others are put together all the same."""
-    first = past.commit((DB, image(r1={"host": "h1"}), "rows"))
-    past.commit((DB, image(r1={"host": "h2"}), "rows"))
+    first = past.commit((DB, image(r1={"host": "h1"}), Medium.ROWS))
+    past.commit((DB, image(r1={"host": "h2"}), Medium.ROWS))
     (past.folder / first.record.id / "0.before").unlink()
     (found,) = past.originals().values()
     assert json.loads(found.content or b"")["server"]["1"]["columns"] == {"host": "h2"}

@@ -14,7 +14,8 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry
 from pgherald.secret import Secret
-from pgherald.sync.plan import Client, Plan, diff_lines, in_words, make_plan
+from pgherald.sync.plan import Plan, in_words, make_plan
+from pgherald.sync.targets import FileTarget
 from support.household import database, login
 
 SHOP, BLOG, NEW = database("shop"), database("blog"), database("new")
@@ -27,9 +28,9 @@ class Desk:
         self.folder = folder
         self.files = Files(folder / "locks")
         self.clients = (
-            Client(Pgpass(), folder / "pgpass", "psql"),
-            Client(ServiceFile(), folder / "services", "service file"),
-            Client(ServersJson(), folder / "servers.json", "servers.json"),
+            FileTarget(Pgpass(), folder / "pgpass", "psql"),
+            FileTarget(ServiceFile(), folder / "services", "service file"),
+            FileTarget(ServersJson(), folder / "servers.json", "servers.json"),
         )
 
     def plan(self, *entries: Entry, remove: Collection[DatabaseKey] = ()) -> Plan:
@@ -104,14 +105,6 @@ def test_what_says_most_of_a_login_is_what_is_held(desk: Desk) -> None:
         assert (held.host, held.user) == ("db.example.com", "u1")
 
 
-def test_what_is_often_there_is_compared_too() -> None:
-    """One new line among hundreds that are alike is one line of the diff."""
-    many = b"[a]\n" * 300
-    old, new = b"[x]\n" + many + many, b"[x]\n" + many + b"[b]\n" + many
-    changed = list(diff_lines(ServiceFile(), old, new))
-    assert [line for line in changed if line[0] in "+-"] == ["+[b]"]
-
-
 def test_a_new_password_alone_needs_no_step_between(desk: Desk) -> None:
     """Where host, port and user stay, no line could hold both passwords."""
     desk.carry_out(desk.plan(Entry(SHOP, login(1))))
@@ -160,13 +153,42 @@ def test_a_password_is_seen_to_change_and_is_not_seen(desk: Desk) -> None:
     assert not any("CANARY" in line for line in lines)
 
 
-def test_a_diff_of_equal_texts_is_empty() -> None:
-    """Without a change there is no line."""
-    assert list(diff_lines(Pgpass(), b"# a\n", b"# a\n")) == []
-
-
 def test_changes_in_words() -> None:
     """A change names its database, and its fields where an entry was there before."""
     assert in_words(Change(SHOP.key, Action.ADD, ("user",))) == "add shop/DATABASE"
     update = Change(SHOP.key, Action.UPDATE, ("user", "password"))
     assert in_words(update) == "update shop/DATABASE (user, password)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "both"),
+    [({"host": "new"}, True), ({"port": 6543}, True), ({"dbname": "d9"}, False)],
+)
+def test_when_both_logins_are_readable_on_the_way(
+    desk: Desk, changes: dict[str, object], *, both: bool
+) -> None:
+    """Where host, port or user change, and nowhere else."""
+    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
+    pgpass, *_ = desk.plan(Entry(SHOP, login(1, **changes))).files
+    assert (pgpass.expand is not None) is both
+
+
+def test_a_line_for_any_user_is_no_login_to_keep(desk: Desk) -> None:
+    """Our line that somebody widened is replaced, and nothing of it is kept readable."""
+    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
+    path = desk.folder / "pgpass"
+    right = path.read_bytes()
+    for old, new in ((b":u1:", b":*:"), (b"db.example.com:", b"*:")):
+        path.write_bytes(right.replace(old, new))
+        pgpass, *_ = desk.plan(Entry(SHOP, login(1))).files
+        assert (pgpass.expand, pgpass.edit.new) == (None, right)
+
+
+def test_a_target_that_is_not_there_and_need_not_be_is_absent(desk: Desk) -> None:
+    """One in which something is wanted, or was, is not."""
+    assert all(file.absent and file.idle for file in desk.plan().files)
+    plan = desk.plan(Entry(SHOP, login()))
+    assert not any(file.absent or file.idle for file in plan.files)
+    desk.carry_out(plan)
+    gone = desk.plan(remove=[SHOP.key])
+    assert not any(file.absent for file in gone.files)

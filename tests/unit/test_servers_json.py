@@ -16,7 +16,7 @@ from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
-from pgherald.sync.plan import diff_lines
+from pgherald.sync.targets.file import diff_lines
 
 SERVICE = ServersJson()
 HOST = ServersJson("host", "/.pgpass")

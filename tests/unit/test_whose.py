@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_known import Owner
 from pgherald.clients.pgadmin_picture import opened
 from pgherald.clients.pgadmin_whose import seen
-from pgherald.sync.ownership import drawn, name_of, parsed, rolled_back
+from pgherald.sync.targets.ownership import drawn, parsed, rolled_back
 from support.pictures import GOOD, Books, by_hand, entry, server
 
 SHOP = entry()
@@ -199,7 +198,6 @@ def test_a_record_is_whole_or_none() -> None:
         assert parsed(damaged) in (None, known)
     for other in (None, b"", b"null", b"[]", b"{}", b"\xff"):
         assert parsed(other) is None
-    assert name_of(Path("/a")) != name_of(Path("/b"))
 
 
 def test_a_record_goes_back_with_its_rows() -> None:

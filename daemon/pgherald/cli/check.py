@@ -38,11 +38,12 @@ from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, fields, prob
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.publish import leave_status
-from pgherald.daemon.wiring import Outside, Wishes, machinery, state_of
+from pgherald.daemon.wiring import Outside, machinery, state_of
 from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import News, Phase
 from pgherald.notify.texts import line_for
+from pgherald.sync.targets import Wishes
 from pgherald.sync.troubles import Troubles
 
 _WORDS = {

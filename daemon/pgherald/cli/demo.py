@@ -38,8 +38,8 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import postgres_of
-from pgherald.sync.plan import diff_lines
 from pgherald.sync.probe import Outcome, PostgresProber
+from pgherald.sync.targets.file import diff_lines
 
 _APP: Final = "shop-production"
 

@@ -21,10 +21,10 @@ from pgherald.config import Config, loads, refuse_strangers
 from pgherald.config.edit import Wishes as Edits
 from pgherald.config.edit import edited, fresh
 from pgherald.daemon.look import Looked
-from pgherald.daemon.wiring import Wishes
 from pgherald.errors import PgheraldError
 from pgherald.store.sqlite import shared
 from pgherald.sync.plan import Plan
+from pgherald.sync.targets import Wishes
 
 #: The kinds of client that `--clients` takes, and those of a new configuration; the others need a
 #: path, so a line in the file.

@@ -41,10 +41,10 @@ from pgherald.cli.output import (
 )
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
-from pgherald.daemon.wiring import Outside, Wishes, clients_of, files_of
+from pgherald.daemon.wiring import Outside, files_of
 from pgherald.heroku.poller import Poller
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
-from pgherald.sync.servers import RowMemory
+from pgherald.sync.targets import Wishes, clients_of
 
 
 @click.command("plan")
@@ -84,7 +84,7 @@ def ask_heroku(config: Config, outside: Outside) -> Looked:
 def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
     """What would be written of what Heroku showed. Reads the clients' files, and no more."""
     files = files_of(config)
-    clients = clients_of(config, RowMemory(files, config.state_dir), wishes)
+    clients = clients_of(config, files, wishes)
     return make_plan(files, clients, looked.entries)
 
 

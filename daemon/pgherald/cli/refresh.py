@@ -13,8 +13,9 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
 from pgherald.daemon.refresh import ask
-from pgherald.daemon.wiring import Wishes, files_of
+from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
+from pgherald.sync.targets import Wishes
 
 #: Seconds that the daemon may take: an app that does not answer is given up before that.
 _LIMIT: Final = 120.0

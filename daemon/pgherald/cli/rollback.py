@@ -20,13 +20,13 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.clock import SystemClock
 from pgherald.config import Config
-from pgherald.daemon.belongings import clients_in
 from pgherald.errors import AlreadyRunning, PgheraldError
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.sync.commit import Committer
 from pgherald.sync.journal import CommitRecord
 from pgherald.sync.rollback import RolledBack
+from pgherald.sync.targets import journaled
 
 
 @click.command("rollback")
@@ -72,7 +72,7 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
 def committer_of(config: Config) -> Committer:
     """What knows the commits, and takes them back."""
     files, folder = Files(config.state_dir / "locks"), config.state_dir / "commits"
-    return Committer(files, folder, SystemClock(), clients_in(config))
+    return Committer(files, folder, SystemClock(), journaled(config))
 
 
 def number_of(record: CommitRecord) -> int:

@@ -13,12 +13,12 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, error_at, problem
 from pgherald.cli.service import manager_of, programs_of, removal
 from pgherald.config import Config
-from pgherald.daemon.uninstall import foresee, uninstall
+from pgherald.daemon.uninstall import Undoing, foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
 from pgherald.service.steps import Step, apply, lines
-from pgherald.sync.undo import Fate, Undo, Undoing
+from pgherald.sync.targets import Fate, Undo
 
 _WORDS = {
     Fate.UNTOUCHED: "holds nothing of pgherald's; stays as it is",
@@ -26,6 +26,7 @@ _WORDS = {
     Fate.DELETED: "is deleted: pgherald made it, and nothing else is in it",
     Fate.CLEARED: "loses pgherald's part; everything else in it stays",
     Fate.EDITED: "loses pgherald's part; it was edited since, so everything else stays as it is",
+    Fate.RELEASED: "loses pgherald's part",
 }
 
 
@@ -115,8 +116,6 @@ def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff:
 
 
 def _fate(undo: Undo) -> str:
-    if undo.client.rows is not None and (undo.outcomes or undo.fate is not Fate.UNTOUCHED):
-        return "loses pgherald's part"
     words = _WORDS[undo.fate]
     if undo.fate is Fate.RESTORED and undo.original is not None:
         words += f" ({undo.original.at.astimezone():%Y-%m-%d %H:%M})"

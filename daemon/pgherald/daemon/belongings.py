@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +14,12 @@ from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.files.own import DAMAGED
 from pgherald.store.status_file import STATUS_FILE
-from pgherald.sync.ownership import FOLDER
+from pgherald.sync.manifest import OWNERSHIP
 
 #: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.
 _NAMES: Final = (
     "state.db",
-    FOLDER,
+    OWNERSHIP,
     STATUS_FILE,
     "commits",
     "locks",
@@ -41,21 +40,13 @@ def is_own(name: str) -> bool:
     )
 
 
-def clients_in(config: Config) -> Collection[tuple[Path, str]]:
-    """Path and medium of each client, as journals name them."""
-    return {
-        (client.path.absolute(), "rows" if client.kind == "pgadmin" else "file")
-        for client in config.clients
-    }
-
-
 def sweep(config: Config, files: Files) -> None:
     """Delete the temporary files that a killed pgherald left beside all that it writes.
 
     Those of a file that another pgherald is writing at this moment are left to it.
     """
     paths = [config.state_dir / name for name in _NAMES]
-    records = config.state_dir / FOLDER
+    records = config.state_dir / OWNERSHIP
     with contextlib.suppress(ClientError):
         paths += [records / name for name in files.names(records) if name.endswith(".json")]
     paths += [config.path, *(client.path for client in config.clients)]

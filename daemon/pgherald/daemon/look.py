@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from pgherald.config import Config
-from pgherald.daemon.wiring import Outside, accounts_of, clients_of, files_of
+from pgherald.daemon.wiring import Outside, accounts_of, files_of
 from pgherald.errors import PgheraldError
 from pgherald.heroku.budget import peek
 from pgherald.heroku.poller import Poller
 from pgherald.model import Database, DatabaseKey, Entry, Sighting
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
-from pgherald.sync.servers import RowMemory
+from pgherald.sync.targets import clients_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ async def look(
             stack.enter_context(store)
         kept = store if isinstance(store, BackgroundStore) else None
         files = files_of(config)
-        clients = clients_of(config, RowMemory(files, config.state_dir))
+        clients = clients_of(config, files)
         names = partial(learn, files, clients, outside.env)
         async with accounts_of(config, outside, kept) as accounts:
             if store is not None and kept is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pgherald.clock import Clock, until_beat
 from pgherald.errors import PgheraldError
-from pgherald.sync.plan import Client
+from pgherald.sync.targets import Target, pgadmins
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import Astray, astray
 from pgherald.watch.wake import TICK
@@ -25,15 +25,15 @@ class PgAdminAstray(PgheraldError):
     """A running pgAdmin that its environment leads elsewhere."""
 
 
-def look(clients: Sequence[Client]) -> list[Astray]:
+def look(clients: Sequence[Target]) -> list[Astray]:
     """What leads a running pgAdmin astray; nothing where none is kept."""
-    pgadmins = [client for client in clients if client.editor.kind == "pgadmin"]
-    if not pgadmins:
+    ours = pgadmins(clients)
+    if not ours:
         return []
-    hosts = [client for client in pgadmins if "host" in client.reopened_for]
+    hosts = [client for client in ours if "host" in client.reopened_for]
     return astray(
         [client.path for client in clients if client.editor.kind == "service_file"],
-        services=len(hosts) < len(pgadmins),
+        services=len(hosts) < len(ours),
         passfiles=bool(hosts),
     )
 
@@ -50,10 +50,10 @@ class PgAdminWatch:
 
     def __init__(
         self,
-        clients: Sequence[Client],
+        clients: Sequence[Target],
         troubles: Troubles,
         clock: Clock,
-        find: Callable[[Sequence[Client]], list[Astray]] = look,
+        find: Callable[[Sequence[Target]], list[Astray]] = look,
     ) -> None:
         self._clients = clients
         self._troubles = troubles

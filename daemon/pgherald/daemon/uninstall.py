@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,16 +14,16 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.config.build import PASSFILE
-from pgherald.daemon.belongings import clients_in, is_own, sweep
-from pgherald.daemon.wiring import clients_of, files_of
+from pgherald.daemon.belongings import is_own, sweep
+from pgherald.daemon.wiring import files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.commit import Committer
-from pgherald.sync.originals import Original
-from pgherald.sync.plan import Client
-from pgherald.sync.servers import RowMemory
-from pgherald.sync.undo import Undoing, plan_undoing
+from pgherald.sync.manifest import Medium
+from pgherald.sync.steps import Step
+from pgherald.sync.targets import FileTarget, Target, Undo, clients_of, journaled
+from pgherald.sync.targets.originals import Original
 
 #: How often it is planned anew because another program wrote one of the files.
 _ATTEMPTS: Final = 5
@@ -33,6 +33,28 @@ _FORMER: Final[Mapping[str, TextClient]] = {
     **{editor.label: editor for editor in (Pgpass(), ServiceFile(), ServersJson())},
     PASSFILE: Pgpass(),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """What becomes of all targets.
+
+    Attributes:
+        files: one for each that can be planned.
+        failed: those that cannot, and why.
+    """
+
+    files: tuple[Undo, ...]
+    failed: tuple[tuple[Target, ClientError], ...]
+
+    @property
+    def changed(self) -> list[Undo]:
+        """Those that change."""
+        return [undo for undo in self.files if not undo.idle]
+
+    def steps(self) -> list[Step]:
+        """What the transaction has to do; see `Target.steps`."""
+        return [step for undo in self.changed for step in undo.steps()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +97,7 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
         StoreError: the state file cannot be used; likewise.
     """
     files = files_of(config)
-    committer = Committer(files, config.state_dir / "commits", clock, clients_in(config))
+    committer = Committer(files, config.state_dir / "commits", clock, journaled(config))
     with files.exclusive(config.state_dir / DAEMON_LOCK, "pgherald uninstall"):
         committer.recover()
         sweep(config, files)
@@ -93,7 +115,7 @@ def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) 
         for _, error in undoing.failed:
             raise error
         try:
-            committer.commit(undoing.steps, proven=True, note="uninstall")
+            committer.commit(undoing.steps(), proven=True, note="uninstall")
         except ChangedMeanwhile:
             attempt += 1
             if attempt > _ATTEMPTS:
@@ -105,16 +127,39 @@ def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) 
 def _plan(
     config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
 ) -> Undoing:
-    clients = clients_of(config, RowMemory(files, config.state_dir))
+    clients = clients_of(config, files)
     undoing = plan_undoing(files, clients, originals, restore=restore)
     former = _former({client.path for client in clients}, files, originals)
     more = plan_undoing(files, former, originals, restore=restore)
     return Undoing((*undoing.files, *more.files), (*undoing.failed, *more.failed))
 
 
+def plan_undoing(
+    files: Files, targets: Sequence[Target], originals: Mapping[Path, Original], *, restore: bool
+) -> Undoing:
+    """Work out what becomes of each target. Writes nothing.
+
+    Args:
+        files: reads.
+        targets: the targets.
+        originals: what each file held before pgherald, by its target.
+        restore: whether files become again what they were.
+    """
+    planned: list[Undo] = []
+    failed: list[tuple[Target, ClientError]] = []
+    for target in targets:
+        try:
+            snapshot = target.read(files)
+            original = originals.get(snapshot.target)
+            planned.append(target.restore(snapshot, original, whole=restore))
+        except ClientError as exc:
+            failed.append((target, exc if exc.path else exc.at(target.path)))
+    return Undoing(tuple(planned), tuple(failed))
+
+
 def _former(
     configured: Collection[Path], files: Files, originals: Mapping[Path, Original]
-) -> list[Client]:
+) -> list[Target]:
     """Files that pgherald wrote when the configuration was another one."""
     targets = set()
     for path in configured:
@@ -123,9 +168,9 @@ def _former(
         except ClientError:
             targets.add(path)
     return [
-        Client(editor, first.path, first.label)
+        FileTarget(editor, first.path, first.label)
         for target, first in originals.items()
-        if target not in targets and first.path not in configured and first.medium == "file"
+        if target not in targets and first.path not in configured and first.medium is Medium.FILE
         if (editor := _FORMER.get(first.label.partition(" (")[0])) is not None
     ]
 

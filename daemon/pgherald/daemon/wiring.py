@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from pgherald.clients.base import TextClient
-from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgpass import Pgpass
-from pgherald.clients.servers_json import ServersJson
-from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
-from pgherald.config import ClientSetting, Config, DiscoverRule, database_for
-from pgherald.config import Rows as RowKind
-from pgherald.config.paths import program_version
-from pgherald.daemon.belongings import clients_in, sweep
+from pgherald.config import Config, DiscoverRule, database_for
+from pgherald.daemon.belongings import sweep
 from pgherald.daemon.surroundings import SUBJECT
 from pgherald.errors import StoreError
 from pgherald.files import Files
-from pgherald.files.rows import Rows
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget, Ledger
@@ -42,11 +32,10 @@ from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.names import learn
-from pgherald.sync.plan import Client
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.servers import RowMemory, ServerRows
+from pgherald.sync.targets import Target, Wishes, clients_of, journaled, storage_folders
 from pgherald.sync.troubles import Troubles, forget_damage
 from pgherald.sync.verification import MAX_AGE
 from pgherald.watch import pgadmin_process
@@ -57,13 +46,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a start waits for the state file.
 _START_LIMIT: Final = 2.0
-
-
-#: See `Client.reopened_for`. What a service row does not say is read at each connection.
-_REOPENED_FOR: Final = {
-    RowKind.SERVICE: frozenset({"dbname"}),
-    RowKind.HOST: frozenset({"dbname", "host", "port", "user"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +100,7 @@ class Machinery:
     """Everything that one configuration needs, wired."""
 
     config: Config
-    clients: tuple[Client, ...]
+    clients: tuple[Target, ...]
     accounts: Accounts
     applier: Applier
     reconciler: Reconciler
@@ -127,10 +109,7 @@ class Machinery:
 
 def files_of(config: Config) -> Files:
     """The reader and writer of files; its locks lie in the state folder."""
-    # pgAdmin makes a user's storage folder when they first sign in; the passfile may be first.
-    databases = (setting.path for setting in config.clients if setting.kind == "pgadmin")
-    ours = [database.parent / "storage" for database in databases]
-    return Files(config.state_dir / "locks", ours=ours)
+    return Files(config.state_dir / "locks", ours=storage_folders(config))
 
 
 @contextlib.contextmanager
@@ -143,69 +122,12 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     """
     files = files_of(config)
     files.private_folder(config.state_dir)
-    committer = Committer(files, config.state_dir / "commits", clock, clients_in(config))
+    committer = Committer(files, config.state_dir / "commits", clock, journaled(config))
     committer.recover()
     sweep(config, files)
     with BackgroundStore.open(config.state_dir / "state.db", files) as store:
         store.claim(config.path)
         yield State(files, store, committer)
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a person may ask for once, beside what the configuration says.
-
-    Attributes:
-        adopt: servers in pgAdmin that were made by hand shall be kept working too.
-        recreate: servers in pgAdmin that were deleted shall be there again.
-    """
-
-    adopt: bool = False
-    recreate: bool = False
-
-
-def clients_of(
-    config: Config, memory: RowMemory, wishes: Wishes | None = None
-) -> tuple[Client, ...]:
-    """The configured clients, in the order in which they are written.
-
-    Passwords first: whoever reads a server that names only a service, or only a passfile,
-    finds the password there.
-    """
-    kinds = ("pgpass", "service_file", "servers_json", "pgadmin")
-    settings = sorted(config.clients, key=lambda setting: kinds.index(setting.kind))
-    rows = ServerRows(Rows(), memory, program_version(os.environ, sys.platform))
-    clients = []
-    for setting in settings:
-        editor = _editor(setting, wishes or Wishes())
-        several = sum((o.kind, o.label) == (setting.kind, setting.label) for o in settings) > 1
-        label = setting.label or editor.label
-        label = f"{label} ({setting.path})" if several else label
-        if setting.kind == "pgadmin":
-            reopened_for = _REOPENED_FOR[setting.rows or RowKind.SERVICE]
-            clients.append(Client(editor, setting.path, label, rows, reopened_for))
-        else:
-            clients.append(Client(editor, setting.path, label))
-    return tuple(clients)
-
-
-def _editor(setting: ClientSetting, wishes: Wishes) -> TextClient:
-    rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
-    match setting.kind:
-        case "pgpass":
-            return Pgpass()
-        case "service_file":
-            return ServiceFile()
-        case "pgadmin":
-            return PgAdmin(
-                rows,
-                setting.user,
-                setting.passfile or "",
-                adopt=wishes.adopt,
-                recreate=wishes.recreate,
-            )
-        case _:
-            return ServersJson(rows, setting.passfile)
 
 
 @contextlib.asynccontextmanager
@@ -302,7 +224,7 @@ async def machinery(
         ConfigError: a token source cannot be used.
     """
     async with accounts_of(config, outside, state.store) as accounts:
-        clients = clients_of(config, RowMemory(state.files, config.state_dir), wishes)
+        clients = clients_of(config, state.files, wishes)
         known = await _forget_strangers(config, clients, state.store, troubles)
         forget_damage(state.store, troubles, outside.clock)
         loop = asyncio.get_running_loop()
@@ -361,7 +283,7 @@ def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
 
 
 async def _forget_strangers(
-    config: Config, clients: Sequence[Client], store: BackgroundStore, troubles: Troubles
+    config: Config, clients: Sequence[Target], store: BackgroundStore, troubles: Troubles
 ) -> Sequence[DatabaseState]:
     """Let go of the state of what the configuration no longer has. Its history stays.
 

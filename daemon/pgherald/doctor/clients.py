@@ -16,7 +16,7 @@ from pgherald.daemon.surroundings import look
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import ClientError
 from pgherald.files import Files
-from pgherald.sync.plan import Client, Plan, in_words
+from pgherald.sync.targets import PgAdminTarget, Plan, Target, in_words
 
 #: Variables that beat what the files say (libpq: "Environment Variables"), and how.
 _BEATS: Final = {
@@ -31,7 +31,7 @@ _NAMES: Final = {"PGSERVICEFILE": "service_file", "PGPASSFILE": "pgpass"}
 _CHECK: Final = "Run: pgherald check"
 
 
-def text_file(what: Client, files: Files) -> Iterator[Finding]:
+def text_file(what: Target, files: Files) -> Iterator[Finding]:
     """One client that is a text file."""
     try:
         snapshot = what.read(files)
@@ -56,17 +56,16 @@ def text_file(what: Client, files: Files) -> Iterator[Finding]:
         yield good(f"{what.label}: {what.path}")
 
 
-def servers(client: Client, program: int | None) -> Iterator[Finding]:
+def servers(client: PgAdminTarget, files: Files, program: int | None) -> Iterator[Finding]:
     """One configuration database, and pgherald's servers in it.
 
     Args:
         client: which one.
+        files: reads files.
         program: version of the installed pgAdmin, as its APP_VERSION_INT, if known.
     """
-    assert client.rows is not None  # its logins are in a database
-    assert isinstance(client.editor, PgAdmin)
     try:
-        snapshot = client.rows.read(client.path)
+        snapshot = client.read(files)
         if snapshot.content is None:
             yield note(
                 f"{client.label} has not been started yet: there is no {client.path}",
@@ -117,7 +116,7 @@ def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
         )
 
 
-def surroundings(clients: Sequence[Client]) -> Iterator[Finding]:
+def surroundings(clients: Sequence[Target]) -> Iterator[Finding]:
     """What a running pgAdmin was started with."""
     found = look(clients)
     for each in found:
@@ -131,7 +130,7 @@ def version(number: int) -> str:
     return f"{number // 10000}.{number // 100 % 100}"
 
 
-def _unreadable(client: Client, error: ClientError) -> Finding:
+def _unreadable(client: Target, error: ClientError) -> Finding:
     return trouble(error if error.path else error.at(client.path), f"{client.label}: ")
 
 

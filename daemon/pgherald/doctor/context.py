@@ -9,13 +9,12 @@ from typing import Final
 
 from pgherald.config import Config
 from pgherald.config.paths import program_version
-from pgherald.daemon.wiring import Outside, clients_of, files_of
+from pgherald.daemon.wiring import Outside, files_of
 from pgherald.doctor import clients, heroku, machine
 from pgherald.doctor.checks import Check
 from pgherald.service.manager import Manager
 from pgherald.service.steps import Programs
-from pgherald.sync.plan import Client
-from pgherald.sync.servers import RowMemory
+from pgherald.sync.targets import Target, clients_of, pgadmins
 
 #: Seconds: two requests to Heroku, and perhaps a program that gives the token.
 _ACCOUNT_LIMIT: Final = 60.0
@@ -47,28 +46,29 @@ class Context:
     offline: bool = False
     platform: str = sys.platform
 
-    def clients(self) -> tuple[Client, ...]:
+    def clients(self) -> tuple[Target, ...]:
         """The configured clients."""
-        return clients_of(self.config, RowMemory(files_of(self.config), self.config.state_dir))
+        return clients_of(self.config, files_of(self.config))
 
     def checks(self) -> list[Check]:
         """All checks, in the order in which their findings are shown."""
         config, outside, files = self.config, self.outside, files_of(self.config)
         kept = self.clients()
+        databases = pgadmins(kept)
         checks = [] if self.offline else self._online(kept)
         checks.append(Check("Files", "configuration", partial(machine.configuration, config)))
         checks += [
             Check("Files", f"client:{c.path}", partial(clients.text_file, c, files))
             for c in kept
-            if c.rows is None
+            if c not in databases
         ]
         variables = partial(clients.variables, outside.env, config.clients)
         checks.append(Check("Files", "state", partial(machine.state, config)))
         checks.append(Check("Files", "environment", variables))
-        if databases := [client for client in kept if client.rows is not None]:
+        if databases:
             program = program_version(outside.env, self.platform)
             checks += [
-                Check("pgAdmin", f"servers:{c.path}", partial(clients.servers, c, program))
+                Check("pgAdmin", f"servers:{c.path}", partial(clients.servers, c, files, program))
                 for c in databases
             ]
             checks.append(Check("pgAdmin", "surroundings", partial(clients.surroundings, kept)))
@@ -81,7 +81,7 @@ class Context:
             Check("Notices", "notifications", notices),
         ]
 
-    def _online(self, kept: tuple[Client, ...]) -> list[Check]:
+    def _online(self, kept: tuple[Target, ...]) -> list[Check]:
         outside, platform = self.outside, self.platform
         logins = partial(heroku.logins, self.config, outside, files_of(self.config), kept)
         return [

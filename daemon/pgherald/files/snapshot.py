@@ -70,6 +70,10 @@ class Snapshot:
         same = dataclasses.replace(self, mode=None, uid=None, gid=None).is_still(now)
         return same and (self.mode is None or self.mode == stat.S_IMODE(found.st_mode))
 
+    def holding(self, content: bytes | None) -> Snapshot:
+        """The same place with another content."""
+        return dataclasses.replace(self, content=content)
+
     @property
     def loose(self) -> bool:
         """Whether anyone but the owner may get at the file."""

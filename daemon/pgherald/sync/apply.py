@@ -23,7 +23,6 @@ from pgherald.sync.journal import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
-from pgherald.sync.servers import ServerRows
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.troubles import Troubles
 
@@ -252,19 +251,18 @@ class Applier:
 
     async def _remember(self, file: FilePlan) -> None:
         """Record whose rows are whose, where no commit did, and keep a copy in the store."""
-        rows = file.client.rows
-        if rows is None or (not file.edit.changes and file.edit.new == file.snapshot.content):
+        if not file.edit.changes and file.edit.new == file.snapshot.content:
             return
         try:
             if not file.edit.changes:
-                await asyncio.to_thread(self._record_alone, rows, file)
+                await asyncio.to_thread(self._record_alone, file)
         except ClientError as exc:
             log.info("%s; it is recorded at the next sweep", exc.title)
         else:
-            rows.copy(file.snapshot, file.edit.new, self._store)
+            file.client.copy_record(file.snapshot, file.edit.new, self._store)
 
-    def _record_alone(self, rows: ServerRows, file: FilePlan) -> None:
-        for step in rows.record(file.snapshot, file.edit.new):
+    def _record_alone(self, file: FilePlan) -> None:
+        for step in file.records():
             self._committer.record(step)
 
     def _note_failed(self, plan: Plan) -> None:

@@ -43,10 +43,10 @@ from pgherald.sync.journal import (
     Written,
     withdraw_quietly,
 )
-from pgherald.sync.originals import Original, originals
-from pgherald.sync.ownership import RECORD
+from pgherald.sync.manifest import Medium as Kind
 from pgherald.sync.rollback import RolledBack, taking_back
 from pgherald.sync.steps import Settled, Step
+from pgherald.sync.targets.originals import Original, holding_first, originals
 
 __all__ = ["Committer", "RolledBack", "Settled", "Step"]
 
@@ -71,10 +71,14 @@ class Committer:
         files: Files,
         folder: Path,
         clock: Clock,
-        clients: Collection[tuple[Path, str]] | None = None,
+        clients: Collection[tuple[Path, Kind]] | None = None,
     ) -> None:
         self._files = files
-        self._media: dict[str, Medium] = {"file": files, "rows": Rows(files.disk), RECORD: files}
+        self._media: dict[Kind, Medium] = {
+            Kind.FILE: files,
+            Kind.ROWS: Rows(files.disk),
+            Kind.RECORD: files,
+        }
         self._journals = Journals(files, folder, clients)
         self._clock = clock
         #: Why journals stay open, as far as it was said.
@@ -339,7 +343,7 @@ class Committer:
         for index in indexes:
             file = journal.record.files[index]
             stay = {*left, *(path for path, _ in refused)}
-            if file.medium == RECORD and journal.record.files[index - 1].path in stay:
+            if file.is_record and journal.record.files[index - 1].path in stay:
                 continue  # it goes where its rows go
             new, way = journal.image(index, goal), journal.image(index, "expand")
             medium = self._media[file.medium]
@@ -373,7 +377,7 @@ class Committer:
 
     def _tidy(self) -> None:
         with _told_only():
-            self._journals.tidy()
+            self._journals.tidy(holding_first)
 
     @contextlib.contextmanager
     def _locked(self, targets: Iterable[Path]) -> Iterator[None]:

@@ -20,7 +20,7 @@ import logging
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +30,14 @@ from pgherald.errors import FileTrouble
 from pgherald.files import Files, digest, reported
 from pgherald.files.writer import SIZE_LIMIT
 from pgherald.sync import manifest
-from pgherald.sync.manifest import FORMAT, CommitRecord, FileRecord, Written
-from pgherald.sync.originals import holding_first
-from pgherald.sync.ownership import FOLDER, RECORD
+from pgherald.sync.manifest import (
+    FORMAT,
+    OWNERSHIP,
+    CommitRecord,
+    FileRecord,
+    Medium,
+    Written,
+)
 
 __all__ = [
     "FORMAT",
@@ -148,7 +153,7 @@ class Journals:
     """
 
     def __init__(
-        self, files: Files, folder: Path, clients: Collection[tuple[Path, str]] | None = None
+        self, files: Files, folder: Path, clients: Collection[tuple[Path, Medium]] | None = None
     ) -> None:
         self._files = files
         self.folder = folder
@@ -224,7 +229,7 @@ class Journals:
             Damaged: it says that it wrote something else.
         """
         for file in record.files:
-            if file.medium == RECORD and file.path.parent == self.folder.parent / FOLDER:
+            if file.is_record and file.path.parent == self.folder.parent / OWNERSHIP:
                 continue
             if self._clients is not None and (file.path, file.medium) not in self._clients:
                 raise Damaged(
@@ -246,15 +251,19 @@ class Journals:
                 log.warning("%s", exc)
         return found
 
-    def tidy(self) -> None:
-        """Delete what no recovery, no rollback and no undoing of everything needs any more."""
+    def tidy(self, needed: Callable[[Sequence[Journal]], Collection[str]]) -> None:
+        """Delete what no recovery, no rollback and no undoing of everything needs any more.
+
+        Args:
+            needed: gives the ids of those that are kept for good, of all, oldest first.
+        """
         for name in self._odd():
             self._set_aside(self.folder / name, Damaged("has an odd name", path=self.folder / name))
         for commit_id in self._ids(_DRAFT):
             self._remove(commit_id + _DRAFT)
         later: Counter[Path] = Counter()
         done = self.done()
-        first = holding_first(done[::-1])
+        first = needed(done[::-1])
         for journal in done:
             targets = [file.target for _, file in journal.record.clients]
             if journal.record.id not in first and all(later[t] >= KEPT for t in targets):

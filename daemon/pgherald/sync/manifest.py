@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import re
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from pgherald.sync.ownership import RECORD
 
 T = TypeVar("T")
 
@@ -30,7 +29,19 @@ _SEAL: Final = "seal"
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
-_MEDIA: Final = ("file", "rows", RECORD)
+#: The folder of the records of ownership, in the state folder.
+OWNERSHIP: Final = "ownership"
+
+
+class Medium(enum.StrEnum):
+    """What the content of one step of a transaction is, as journals call it."""
+
+    FILE = "file"
+    """A whole file."""
+    ROWS = "rows"
+    """Some rows of a database; the images are then of rows."""
+    RECORD = "record"
+    """The record of ownership of the rows of the step before it; it goes where they go."""
 
 
 class OtherFormat(ValueError):
@@ -49,8 +60,7 @@ class FileRecord:
         before: digest of what it held.
         expand: digest of what it held on the way; None when there was no such step.
         after: digest of what it was to hold.
-        medium: `file`, or `rows` of a database; the images are then of rows. Or `record`: whose
-            the rows before it are, which goes where they go.
+        medium: what its content is.
     """
 
     label: str
@@ -60,7 +70,12 @@ class FileRecord:
     before: str | None
     expand: str | None
     after: str | None
-    medium: str = "file"
+    medium: Medium = Medium.FILE
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is no client's, but goes with the file before it."""
+        return self.medium is Medium.RECORD
 
     @property
     def states(self) -> frozenset[str | None]:
@@ -111,12 +126,12 @@ class CommitRecord:
     @property
     def clients(self) -> list[tuple[int, FileRecord]]:
         """The files that are clients', each with its index."""
-        return [(i, file) for i, file in enumerate(self.files) if file.medium != RECORD]
+        return [(i, file) for i, file in enumerate(self.files) if not file.is_record]
 
     def with_its_own(self, index: int) -> Sequence[int]:
         """The index of a file, and of the record that goes with it."""
         later = self.files[index + 1 : index + 2]
-        return [index, index + 1] if later and later[0].medium == RECORD else [index]
+        return [index, index + 1] if later and later[0].is_record else [index]
 
 
 def written(record: CommitRecord) -> bytes:
@@ -179,9 +194,6 @@ def read(content: bytes, commit_id: str) -> CommitRecord:
 
 
 def _file(fields: Mapping[str, Any]) -> FileRecord:
-    medium = fields.get("medium", "file")
-    if medium not in _MEDIA:
-        raise ValueError("an unknown medium")
     return FileRecord(
         _of(str, fields, "label"),
         _path(fields, "path"),
@@ -190,7 +202,7 @@ def _file(fields: Mapping[str, Any]) -> FileRecord:
         _digest(fields, "before"),
         _digest(fields, "expand"),
         _digest(fields, "after"),
-        medium,
+        Medium(fields.get("medium", "file")),
     )
 
 

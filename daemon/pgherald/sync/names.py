@@ -17,7 +17,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import ClientError, ConfigError, FileTrouble, PgheraldError
 from pgherald.files import Files
 from pgherald.model import Database, DatabaseKey
-from pgherald.sync.plan import Client
+from pgherald.sync.targets import FileTarget, Target
 
 #: Where Debian's libpq looks for services that the person's file has not.
 _DEBIAN: Final = "/etc/postgresql-common"
@@ -66,7 +66,7 @@ class Names:
         return self.unread
 
 
-async def learn(files: Files, clients: Sequence[Client], env: Mapping[str, str]) -> Names:
+async def learn(files: Files, clients: Sequence[Target], env: Mapping[str, str]) -> Names:
     """Read which names there are.
 
     Args:
@@ -87,13 +87,13 @@ async def learn(files: Files, clients: Sequence[Client], env: Mapping[str, str])
         ) from None
 
 
-def names_of(files: Files, clients: Sequence[Client], env: Mapping[str, str]) -> Names:
+def names_of(files: Files, clients: Sequence[Target], env: Mapping[str, str]) -> Names:
     """As `learn`, for as long as it takes."""
     machine = Path(env.get("PGSYSCONFDIR") or _DEBIAN, "pg_service.conf")
     owners: dict[str, Path] = {}
     held: dict[DatabaseKey, set[str | None]] = {}
     unread: ClientError | None = None
-    for client in (*clients, Client(ServiceFile(), machine, "")):
+    for client in (*clients, FileTarget(ServiceFile(), machine, "")):
         try:
             content = client.read(files).content
             for name in client.editor.services(content):

@@ -6,104 +6,35 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgherald.clients.base import Action, Change, Edit, Held, TextClient
+from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
-from pgherald.files.pictures import difference
 from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.sync.servers import ServerRows, diff_rows
 from pgherald.sync.steps import Step
+from pgherald.sync.targets.base import Target
 
-#: Lines of unchanged text shown around a change.
-_CONTEXT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A client's file: which editor, and where.
-
-    Attributes:
-        editor: knows the format.
-        path: the file, as the configuration names it.
-        label: what a person calls it; with the path when there are several of its kind.
-        rows: reads it, where it is rows in a database; None for a file.
-        reopened_for: fields of a login after whose change the person has to reopen the server
-            in pgAdmin, which connects again by itself with what its row said at first.
-    """
-
-    editor: TextClient
-    path: Path
-    label: str
-    rows: ServerRows | None = None
-    reopened_for: frozenset[str] = frozenset()
-
-    @property
-    def watched(self) -> tuple[Path, ...]:
-        """The files that tell when somebody has changed it.
-
-        Whoever writes into an SQLite database keeps it open, which tells nobody anything; but
-        its journal comes and goes with each transaction.
-        """
-        if self.rows is None:
-            return (self.path,)
-        return (self.path, self.path.with_name(f"{self.path.name}-journal"))
-
-    def read(self, files: Files, *, removing: bool = False) -> Snapshot:
-        """What it holds now.
-
-        Args:
-            files: reads files.
-            removing: whether entries are to go, for which more has to be known of rows.
-
-        Raises:
-            ClientError: it cannot be read.
-        """
-        if self.rows is None:
-            return files.read(self.path)
-        return self.rows.read(self.path, removing=removing)
-
-    def place(self, held: Held) -> str:
-        """Where it holds something, as a person finds it: `[shop] in ~/.pg_service.conf`."""
-        if self.editor.kind != "service_file" or held.service is None:
-            return self.label
-        home = Path.home()
-        inside = self.path.is_relative_to(home)
-        path = Path("~", self.path.relative_to(home)) if inside else self.path
-        return f"[{held.service}] in {path}"
-
-    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
-        """Pass a client that may be written, as far as that can be known without trying.
-
-        Raises:
-            FileTrouble: it cannot be written.
-        """
-        (files if self.rows is None else self.rows).refuse_unwritable(snapshot)
-
-    @property
-    def subject(self) -> str:
-        """The subject of this client's troubles."""
-        return f"client:{self.path}"
+#: The name that the rest of the program still uses.
+Client = Target
 
 
 @dataclass(frozen=True, slots=True)
 class FilePlan:
-    """What one client's file holds and should hold.
+    """What one target holds and should hold.
 
     Attributes:
-        client: which client.
-        snapshot: the file as it was read.
-        edit: the new bytes and what changes.
+        client: which target.
+        snapshot: its content as it was read.
+        edit: the new content and what changes.
         expand: bytes to write first, in which the logins that are about to go can still be
             read beside the new ones; None when there is nothing to keep readable.
         loose: the file holds passwords and others may read it.
     """
 
-    client: Client
+    client: Target
     snapshot: Snapshot
     edit: Edit
     expand: bytes | None = field(repr=False)
@@ -124,43 +55,22 @@ class FilePlan:
         """Whether there is nothing there, and nothing is wanted there: a pgAdmin never started."""
         return self.snapshot.content is None and not self.edit.changes
 
-    @property
-    def images(self) -> tuple[bytes | None, bytes]:
-        """What a commit takes from one to the other: whole files, or the rows that change."""
-        if self.client.rows is None or self.snapshot.content is None:
-            return self.snapshot.content, self.edit.new
-        return difference(self.snapshot.content, self.edit.new)
-
     def steps(self) -> list[Step]:
-        """What a commit has to do, the record of whose rows are whose included.
+        """What a transaction has to do; see `Target.steps`."""
+        return self.client.steps(self.snapshot, self.edit.new, self.expand)
 
-        Raises:
-            ClientError: another process has recorded something since; or it cannot be read.
-        """
-        before, after = self.images
-        rows = self.client.rows
-        step = Step(
-            self.client.label,
-            dataclasses.replace(self.snapshot, content=before),
-            after,
-            self.client.editor.private,
-            expand=self.expand,
-            medium="file" if rows is None else "rows",
-        )
-        return [step] if rows is None else [step, *rows.record(self.snapshot, self.edit.new)]
+    def records(self) -> list[Step]:
+        """What has to be recorded where no transaction does; see `Target.records`."""
+        return self.client.records(self.snapshot, self.edit.new)
 
     def concerns(self, path: Path | None) -> bool:
-        """Whether an error about this path is an error of this client."""
-        rows = self.client.rows
-        record = None if rows is None else rows.record_of(self.snapshot)
-        return path is not None and path in (self.client.path, self.snapshot.target, record)
+        """Whether an error about this path is an error of this target."""
+        places = (self.client.path, self.snapshot.target, self.client.record_path(self.snapshot))
+        return path is not None and path in places
 
     def diff(self) -> Iterator[str]:
         """Lines of a unified diff in which every secret is masked."""
-        old, new = self.images
-        if self.client.rows is None or old is None:
-            return diff_lines(self.client.editor, old or b"", new)
-        return diff_rows(old, new)
+        return self.client.diff(self.snapshot, self.edit.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +86,8 @@ class Plan:
     """
 
     files: tuple[FilePlan, ...] = ()
-    failed: tuple[tuple[Client, ClientError], ...] = ()
-    refused: tuple[tuple[Client, DatabaseKey, Inexpressible], ...] = ()
+    failed: tuple[tuple[Target, ClientError], ...] = ()
+    refused: tuple[tuple[Target, DatabaseKey, Inexpressible], ...] = ()
     held: Mapping[DatabaseKey, Held] = field(default_factory=dict)
     holders: Mapping[DatabaseKey, Sequence[tuple[str, Held]]] = field(default_factory=dict)
 
@@ -186,7 +96,7 @@ class Plan:
         """Databases whose entry changes in at least one client."""
         return frozenset().union(*(plan.keys for plan in self.files))
 
-    def client_of(self, exc: ClientError) -> Client:
+    def client_of(self, exc: ClientError) -> Target:
         """The client whose file failed; without one nothing could be written, so it is raised."""
         for file in self.files:
             if file.concerns(exc.path):
@@ -216,7 +126,7 @@ class ClientPlan:
         holds: what it holds, per database.
     """
 
-    client: Client
+    client: Target
     file: FilePlan | None = None
     error: ClientError | None = None
     refused: tuple[tuple[DatabaseKey, Inexpressible], ...] = ()
@@ -225,7 +135,7 @@ class ClientPlan:
 
 def make_plan(
     files: Files,
-    clients: Sequence[Client],
+    clients: Sequence[Target],
     wanted: Sequence[Entry],
     *,
     remove: Collection[DatabaseKey] = (),
@@ -240,7 +150,7 @@ def make_plan(
 
 def plan_client(
     files: Files,
-    client: Client,
+    client: Target,
     wanted: Sequence[Entry],
     *,
     remove: Collection[DatabaseKey] = (),
@@ -284,7 +194,7 @@ def join_plans(parts: Iterable[ClientPlan]) -> Plan:
 
 
 def _plan_file(
-    client: Client,
+    client: Target,
     snapshot: Snapshot,
     wanted: Sequence[Entry],
     holds: Mapping[DatabaseKey, Held],
@@ -324,7 +234,7 @@ def _leaving(
 
 
 def _expressible(
-    client: Client,
+    client: Target,
     wanted: Sequence[Entry],
     refused: list[tuple[DatabaseKey, Inexpressible]],
 ) -> Sequence[Entry]:
@@ -338,34 +248,6 @@ def _expressible(
         else:
             good.append(entry)
     return good
-
-
-def diff_lines(editor: TextClient, old: bytes, new: bytes) -> Iterator[str]:
-    """Lines of a unified diff in which every secret is masked.
-
-    Lines are compared as they are and shown redacted, so a password that changes is seen
-    to change.
-    """
-    import difflib  # the daemon shows no differences
-
-    old_shown, new_shown = editor.redact(old), editor.redact(new)
-    matcher = difflib.SequenceMatcher(None, _lines(old), _lines(new), autojunk=False)
-    for group in matcher.get_grouped_opcodes(_CONTEXT):
-        first, last = group[0], group[-1]
-        yield f"@@ -{first[1] + 1},{last[2] - first[1]} +{first[3] + 1},{last[4] - first[3]} @@"
-        for tag, old_from, old_to, new_from, new_to in group:
-            if tag == "equal":
-                yield from (f" {line}" for line in old_shown[old_from:old_to])
-                continue
-            yield from (f"-{line}" for line in old_shown[old_from:old_to])
-            yield from (f"+{line}" for line in new_shown[new_from:new_to])
-
-
-def _lines(text: bytes) -> list[bytes]:
-    lines = text.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def in_words(change: Change) -> str:

@@ -292,16 +292,15 @@ def needs(
     """
     if kind is not NewsKind.ROTATED:
         return False, False
-    kept = [client for client in clients if client.rows is not None]
-    open_now = bool(kept) and "user" in changed and maybe_open()
-    reopen = any(client.reopened_for & set(changed) for client in kept)
-    return reopen, open_now
+    reopen = any(client.reopened_for & set(changed) for client in clients)
+    refresh = any(client.refreshed_for & set(changed) for client in clients) and maybe_open()
+    return reopen, refresh
 
 
 def labels_of(plan: Plan) -> tuple[str, ...]:
     """What is up to date, in the person's words; what they look at all day comes first."""
     there = [file.client for file in plan.files if not file.absent]
-    return tuple(c.label for c in sorted(there, key=lambda client: client.rows is None))
+    return tuple(c.label for c in sorted(there, key=lambda client: not client.prominent))
 
 
 def differs(held: Held, login: Login) -> tuple[str, ...]:

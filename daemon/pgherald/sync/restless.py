@@ -93,7 +93,7 @@ class Restless:
     async def _pause_for(self, part: ClientPlan) -> float:
         """Seconds for which the client is to be left alone; 0 if it need not be."""
         client, error = part.client, part.error
-        if client.rows is not None or isinstance(error, FileTrouble):
+        if client.shared or isinstance(error, FileTrouble):
             return 0.0
         if isinstance(error, ChangedMeanwhile):
             return _READ_AGAIN

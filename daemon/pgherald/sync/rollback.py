@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pgherald.files import Medium, Snapshot, digest
 from pgherald.sync.journal import CommitRecord, FileRecord, Journal
-from pgherald.sync.ownership import RECORD, rolled_back
+from pgherald.sync.manifest import Medium as Kind
+from pgherald.sync.targets.ownership import rolled_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class RolledBack:
 
 
 def taking_back(
-    journal: Journal, media: Mapping[str, Medium]
+    journal: Journal, media: Mapping[Kind, Medium]
 ) -> tuple[list[tuple[FileRecord, Snapshot, bytes | None]], list[Path]]:
     """The files that go back, each as it is and with what it is to hold; and those that do not.
 
@@ -42,7 +43,7 @@ def taking_back(
         before = journal.image(index, "before")
         snapshot = media[file.medium].again(file.path, before)
         held = digest(snapshot.content)
-        if file.medium == RECORD:
+        if file.is_record:
             again = rolled_back(before, snapshot.content, journal.record.id)
             if again is not None and back and back[-1][0].path == before_it:
                 back.append((file, snapshot, again))

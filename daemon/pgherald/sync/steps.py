@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pgherald.errors import ClientError
 from pgherald.files import Snapshot, digest
-from pgherald.sync.journal import CommitRecord, FileRecord
+from pgherald.sync.manifest import CommitRecord, FileRecord, Medium
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,7 @@ class Step:
         private: whether only the owner may read it.
         expand: bytes that it holds on the way, in which the logins that go can still be
             read; None when there is nothing to keep readable.
-        medium: `file`, or `rows` of a database; content is then an image of rows. Or `record`:
-            whose the rows of the step before it are; it goes where they go.
+        medium: what its content is.
     """
 
     label: str
@@ -30,7 +29,7 @@ class Step:
     new: bytes | None = field(repr=False)
     private: bool
     expand: bytes | None = field(default=None, repr=False, kw_only=True)
-    medium: str = field(default="file", kw_only=True)
+    medium: Medium = field(default=Medium.FILE, kw_only=True)
 
     @property
     def idle(self) -> bool:

@@ -19,12 +19,13 @@ from pgherald.cli.service import manager_of, programs_of, set_up
 from pgherald.cli.setup.ask import yes
 from pgherald.cli.setup.preflight import Preflight
 from pgherald.config import Config
-from pgherald.daemon.wiring import Wishes, files_of
+from pgherald.daemon.wiring import files_of
 from pgherald.errors import ChangedMeanwhile, PgheraldError
 from pgherald.files import Files, Snapshot
 from pgherald.notify.desktop import Notice, Receipt, desktop_for
 from pgherald.service.manager import Manager, Standing
 from pgherald.service.steps import Programs
+from pgherald.sync.targets import Wishes
 
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -14,13 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pgherald.errors import FileTrouble
-
-if TYPE_CHECKING:
-    from pgherald.files.pictures import Image
-    from pgherald.sync.journal import Journal
+from pgherald.files.pictures import Image
+from pgherald.sync.journal import Journal
+from pgherald.sync.manifest import Medium
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ class Original:
         label: what a person called the client.
         path: the file as the configuration named it.
         at: when pgherald first wrote it, UTC.
-        medium: `file`, or `rows` of a database.
+        medium: what its content is.
         content: its bytes, None for no file; of rows an image with every cell that was ever
             changed.
     """
@@ -41,7 +39,7 @@ class Original:
     label: str
     path: Path
     at: datetime
-    medium: str
+    medium: Medium
     content: bytes | None = field(repr=False)
 
 
@@ -53,7 +51,7 @@ def holding_first(oldest_first: Sequence[Journal]) -> frozenset[str]:
     for journal in oldest_first:
         for index, file in journal.record.clients:
             places: set[tuple[str, ...]] = {(str(file.target),)}
-            if file.medium == "rows":
+            if file.medium is Medium.ROWS:
                 image = _image(_before(journal, index))
                 lives.update((str(file.target), *row) for row in _beginnings(image))
                 places = {
@@ -72,12 +70,12 @@ def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
     images: dict[Path, Image] = {}
     for journal in oldest_first:
         for index, file in journal.record.clients:
-            if file.target in found and file.medium == "file":
+            if file.target in found and file.medium is Medium.FILE:
                 continue
             content = _before(journal, index)
             if content is None and file.before is not None:
                 continue  # damaged: what a later commit found counts, if anything
-            if file.medium == "rows":
+            if file.medium is Medium.ROWS:
                 image = images.setdefault(file.target, {})
                 _add(image, _image(content), journal.record.at)
                 content = json.dumps(image).encode()

@@ -1,0 +1,124 @@
+"""A target that is one text file: pgpass, the service file, servers.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pgherald.clients.base import Held, TextClient
+from pgherald.errors import ClientError
+from pgherald.files import Files, Snapshot
+from pgherald.model import Database, DatabaseKey, Entry, Login
+from pgherald.secret import Secret
+from pgherald.store import BackgroundStore
+from pgherald.sync.manifest import Medium
+from pgherald.sync.targets.base import Fate, Target, Undo
+from pgherald.sync.targets.originals import Original
+
+#: Lines of unchanged text shown around a change.
+_CONTEXT: Final = 1
+
+#: An entry that is put into a text and taken out again, to see what pgherald leaves behind.
+_PASSING: Final = Entry(
+    Database(DatabaseKey("pgherald", "passing", "GUEST"), "passing", "passing", "pgherald-passing"),
+    Login("passing.invalid", 5432, "passing", "passing", Secret("passing")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileTarget(Target):
+    """A text file, replaced whole."""
+
+    medium: ClassVar[Medium] = Medium.FILE
+
+    def place(self, held: Held) -> str:
+        """Where it holds something: `[shop] in ~/.pg_service.conf`."""
+        if self.editor.kind != "service_file" or held.service is None:
+            return self.label
+        home = Path.home()
+        inside = self.path.is_relative_to(home)
+        path = Path("~", self.path.relative_to(home)) if inside else self.path
+        return f"[{held.service}] in {path}"
+
+    def read(self, files: Files, *, removing: bool = False) -> Snapshot:
+        """The file as it is now; see `Target.read`."""
+        return files.read(self.path)
+
+    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
+        """Pass a file that may be replaced; see `Target.refuse_unwritable`."""
+        files.refuse_unwritable(snapshot)
+
+    def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
+        """Lines of a unified diff; see `Target.diff`."""
+        return diff_lines(self.editor, snapshot.content or b"", new or b"")
+
+    def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
+        """Plan what becomes of the file; see `Target.restore`.
+
+        One that pgherald itself had made is deleted, unless something of the person's has come
+        into it. What the person has added or changed since is never lost.
+        """
+        current, editor = snapshot.content, self.editor
+        if current is None:
+            return Undo(self, snapshot, None, Fate.UNTOUCHED, original)
+        edit = editor.plan(current, [], remove=editor.read(current))
+        if original is not None and _is_unedited(editor, current, original.content):
+            if original.content is None:
+                return Undo(self, snapshot, None, Fate.DELETED, original)
+            if whole:
+                fate = Fate.UNTOUCHED if original.content == current else Fate.RESTORED
+                return Undo(self, snapshot, original.content, fate, original)
+        if edit.new == current:
+            return Undo(self, snapshot, current, Fate.UNTOUCHED, original)
+        fate = Fate.EDITED if whole else Fate.CLEARED
+        return Undo(self, snapshot, edit.new, fate, original, edit.outcomes)
+
+    def copy_record(self, snapshot: Snapshot, new: bytes, store: BackgroundStore) -> None:
+        """A file is known by its own entries, so nothing is recorded."""
+
+
+def _is_unedited(editor: TextClient, current: bytes, original: bytes | None) -> bool:
+    """Whether what is not pgherald's is as it was before pgherald first wrote the file.
+
+    Where an earlier pgherald had already written it, nobody knows what it was before that.
+    """
+    try:
+        return not editor.read(original) and _others(editor, current) == _others(editor, original)
+    except ClientError:
+        return False
+
+
+def _others(editor: TextClient, content: bytes | None) -> bytes:
+    """What is not pgherald's in a text, in the form that it has once pgherald has been there."""
+    full = editor.plan(content, [_PASSING]).new
+    return editor.plan(full, [], remove=editor.read(full)).new
+
+
+def diff_lines(editor: TextClient, old: bytes, new: bytes) -> Iterator[str]:
+    """Lines of a unified diff in which every secret is masked.
+
+    Lines are compared as they are and shown redacted, so a password that changes is seen
+    to change.
+    """
+    import difflib  # the daemon shows no differences
+
+    old_shown, new_shown = editor.redact(old), editor.redact(new)
+    matcher = difflib.SequenceMatcher(None, _lines(old), _lines(new), autojunk=False)
+    for group in matcher.get_grouped_opcodes(_CONTEXT):
+        first, last = group[0], group[-1]
+        yield f"@@ -{first[1] + 1},{last[2] - first[1]} +{first[3] + 1},{last[4] - first[3]} @@"
+        for tag, old_from, old_to, new_from, new_to in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in old_shown[old_from:old_to])
+                continue
+            yield from (f"-{line}" for line in old_shown[old_from:old_to])
+            yield from (f"+{line}" for line in new_shown[new_from:new_to])
+
+
+def _lines(text: bytes) -> list[bytes]:
+    lines = text.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines

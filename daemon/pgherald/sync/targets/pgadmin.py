@@ -1,0 +1,158 @@
+"""A target that is rows in a database: pgAdmin's servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pgherald.clients.pgadmin import PgAdmin
+from pgherald.clients.pgadmin_picture import TABLES
+from pgherald.clients.pgadmin_row import SHOWN
+from pgherald.clients.pgadmin_undo import without_ours
+from pgherald.files import Files, Snapshot
+from pgherald.files.pictures import difference, drawn, picture
+from pgherald.files.rows import Rows
+from pgherald.secret import MASK
+from pgherald.store import BackgroundStore
+from pgherald.sync.manifest import Medium
+from pgherald.sync.steps import Step
+from pgherald.sync.targets.base import Fate, Target, Undo
+from pgherald.sync.targets.originals import Original
+from pgherald.sync.targets.ownership import Ownership
+
+#: See `Target.reopened_for`, by how its servers are kept. What a service row does not say is
+#: read at each connection.
+_REOPENED_FOR: Final = {
+    "service": frozenset({"dbname"}),
+    "host": frozenset({"dbname", "host", "port", "user"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PgAdminTarget(Target):
+    """The servers in pgAdmin's configuration database, changed in place.
+
+    Attributes:
+        ownership: knows whose rows are whose.
+        rows: reads the tables.
+        program: version of the pgAdmin that is installed, as its APP_VERSION_INT; None when
+            that could not be found out.
+    """
+
+    editor: PgAdmin
+    ownership: Ownership
+    rows: Rows
+    program: int | None = None
+
+    medium: ClassVar[Medium] = Medium.ROWS
+    prominent: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The database, and its journal.
+
+        Whoever writes into an SQLite database keeps it open, which shows nothing; but its journal
+        comes and goes with each transaction.
+        """
+        return (self.path, self.path.with_name(f"{self.path.name}-journal"))
+
+    @property
+    def reopened_for(self) -> frozenset[str]:
+        """What its servers say themselves."""
+        return _REOPENED_FOR[self.editor.rows]
+
+    @property
+    def refreshed_for(self) -> frozenset[str]:
+        """PgAdmin keeps the user's name of a server that is open."""
+        return frozenset({"user"})
+
+    def read(self, files: Files, *, removing: bool = False) -> Snapshot:
+        """The picture that the editor plans on; see `clients.pgadmin_picture`."""
+        # The record first: one that is older than the rows is not written over, as it has
+        # changed by then; rows that are older than their record would seem to have been changed.
+        known = self.ownership.get(self.rows.place(self.path))
+        found = self.rows.read(self.path, TABLES)
+        if found.content is None:
+            return found
+        whole = picture(found.content) | {"known": known, "program": self.program}
+        if removing:
+            whole["first"] = self.ownership.first(found.target)
+        return found.holding(drawn(whole))
+
+    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
+        """Pass a database that may be written; see `files.rows.Rows`."""
+        self.rows.refuse_unwritable(snapshot)
+
+    def images(self, snapshot: Snapshot, new: bytes | None) -> tuple[bytes | None, bytes | None]:
+        """The rows that change, before and after; see `Target.images`."""
+        if snapshot.content is None or new is None:
+            return snapshot.content, new
+        return difference(snapshot.content, new)
+
+    def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
+        """Lines of a diff, column by column; see `Target.diff`."""
+        before, after = self.images(snapshot, new)
+        return iter(()) if before is None or after is None else diff_rows(before, after)
+
+    def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
+        """Plan what becomes of the servers; see `Target.restore`.
+
+        What is the person's in pgAdmin is not touched, so nothing can have been edited there.
+        """
+        if snapshot.content is None:
+            return Undo(self, snapshot, None, Fate.UNTOUCHED, original)
+        first = None if original is None else original.content
+        edit = without_ours(self.editor, snapshot.content, first)
+        undo = Undo(self, snapshot, edit.new, Fate.RELEASED, original, edit.outcomes)
+        if undo.idle and not undo.outcomes:
+            return Undo(self, snapshot, edit.new, Fate.UNTOUCHED, original)
+        return undo
+
+    def records(self, snapshot: Snapshot, new: bytes | None) -> list[Step]:
+        """What has to be recorded of the rows; see `Target.records`."""
+        if snapshot.content is None or not new:
+            return []
+        planned_on, wanted = _known(snapshot.content), _known(new)
+        return self.ownership.step(snapshot, planned_on, wanted)
+
+    def record_path(self, snapshot: Snapshot) -> Path:
+        """Where that is recorded."""
+        return self.ownership.path(snapshot.target)
+
+    def copy_record(self, snapshot: Snapshot, new: bytes, store: BackgroundStore) -> None:
+        """Keep a copy of it in the state file."""
+        if snapshot.content is None or not new:
+            return
+        text = json.dumps(_known(new))
+        if store.known_rows().get(snapshot.path) != text:
+            store.keep_rows(snapshot.path, text)
+
+
+def pgadmins(targets: Iterable[Target]) -> list[PgAdminTarget]:
+    """Those of the targets that are pgAdmin's."""
+    return [target for target in targets if isinstance(target, PgAdminTarget)]
+
+
+def _known(content: bytes) -> object:
+    return picture(content).get("known", {})
+
+
+def diff_rows(before: bytes, after: bytes) -> Iterator[str]:
+    """Lines of a diff between two images, column by column, with every secret masked."""
+    olds, news = json.loads(before), json.loads(after)
+    for table, rows in news.items():
+        for number, new in rows.items():
+            old = olds[table][number]
+            what = f"{'new ' if not old['there'] else ''}{table} {number}"
+            yield f"@@ {what}{'' if new['there'] else ' goes'} @@"
+            both = old["there"] and new["there"]
+            for name in sorted(new["columns"]):
+                if both and old["columns"][name] == new["columns"][name]:
+                    continue  # in the image for the journal's sake
+                for sign, value in (("-", old["columns"][name]), ("+", new["columns"][name])):
+                    if value is not None:
+                        yield f"{sign}{name}: {value if name in SHOWN else MASK}"

@@ -1,0 +1,220 @@
+"""pgAdmin's servers as they were before pgherald."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pgherald.clients.pgadmin import PgAdmin
+from pgherald.clients.pgadmin_undo import without_ours
+from pgherald.model import Entry
+from support.household import database, login
+from support.pictures import Books, by_hand, entry, server
+
+SHOP = Entry(database("shop"), login(1))
+
+ADOPT = PgAdmin(adopt=True)
+
+
+def first(*rows: dict[str, Any], groups: dict[int, str | None] | None = None) -> bytes:
+    """What rows and groups said before they were ever changed; None: it was not there."""
+    at = "2026-11-24T12:00:00+00:00"
+    server = {str(row["id"]): {"there": True, "columns": row, "at": at} for row in rows}
+    made = {
+        str(number): {"there": name is not None, "columns": {"name": name}}
+        for number, name in (groups or {}).items()
+    }
+    return json.dumps({"server": server, "servergroup": made}).encode()
+
+
+def undone(books: Books, original: bytes | None) -> Books:
+    """The books as they are afterwards."""
+    after = Books()
+    after.whole = json.loads(without_ours(ADOPT, books.content, original).new)
+    return after
+
+
+def test_a_server_made_by_hand_gets_back_what_it_said() -> None:
+    """Every column of an adopted server is again what it was."""
+    mine = by_hand(1)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    assert books.servers[1] != mine
+    assert undone(books, first(mine)).servers == {1: mine}
+    (outcome,) = without_ours(ADOPT, books.content, first(mine)).outcomes
+    assert outcome == (
+        'Server "server 1" has its own host, user and saved password of 2026-11-24 again; Heroku '
+        "may have changed them since."
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("password", "CANARY-typed"),
+        ("save_password", 1),
+        ("db_res_type", "sql"),
+    ],
+)
+def test_what_the_person_has_filled_in_again_stays(column: str, value: object) -> None:
+    """A column that pgherald had emptied, and that holds something since, is the person's."""
+    mine = by_hand(1, password="CANARY-first", save_password=2)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    books.edit(1, **{column: value})
+    assert undone(books, first(mine)).servers == {1: mine | {column: value}}
+
+
+def test_a_server_that_was_there_before_pgherald_is_not_deleted() -> None:
+    """Whatever is recorded: what the journals show as somebody's is given back to them."""
+    books = Books()
+    books.apply(entry())
+    assert undone(books, first()).servers == {}
+    mine = by_hand(1)
+    assert undone(books, first(mine)).servers[1]["host"] == mine["host"]
+
+
+def test_without_an_image_a_server_stays_as_it_is() -> None:
+    """What nobody knows any more is not made up: the server stays, its login does not come back."""
+    books = Books(by_hand(1))
+    books.apply(entry(), editor=ADOPT)
+    before = books.servers
+    for original in (None, first(), first(by_hand(2))):
+        edit = without_ours(ADOPT, books.content, original)
+        assert json.loads(edit.new)["tables"]["server"]["rows"] == {"1": before[1]}
+        (outcome,) = edit.outcomes
+        assert "not known any more" in outcome
+
+
+def test_a_server_that_was_not_there_at_first_is_not_made() -> None:
+    """An image of a row that pgherald itself had made gives nothing back."""
+    books = Books(by_hand(1))
+    books.apply(entry(), editor=ADOPT)
+    image = json.loads(first(by_hand(1, name="never")))
+    image["server"]["1"]["there"] = False
+    assert undone(books, json.dumps(image).encode()).servers == books.servers
+
+
+def test_each_server_gets_back_what_is_known_of_it() -> None:
+    """One of which nothing is known keeps no other from its login, and is named with all."""
+    rows = by_hand(1), by_hand(2)
+    books = Books(*rows)
+    books.apply(entry(), editor=ADOPT)
+    now = books.servers
+    for known, other in ((0, 1), (1, 0)):
+        edit = without_ours(ADOPT, books.content, first(rows[known]))
+        servers = json.loads(edit.new)["tables"]["server"]["rows"]
+        assert servers[str(known + 1)] == rows[known]
+        assert servers[str(other + 1)] == now[other + 1]
+        assert [("not known any more" in outcome) for outcome in edit.outcomes] == [
+            number != known for number in (0, 1)
+        ]
+
+
+def test_a_server_that_the_person_took_back_is_theirs() -> None:
+    """An adopted server that leads to something of the person's own now is not touched."""
+    mine = by_hand(1)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    books.edit(1, service="my-own")
+    assert undone(books, first(mine)).servers == books.servers
+
+
+def test_an_adopted_server_is_never_renamed() -> None:
+    """Its name and group are the person's, whatever the configuration says."""
+    mine = by_hand(1, name="Shop", servergroup_id=5)
+    books = Books(mine)
+    books.whole["tables"]["servergroup"]["rows"]["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
+    books.apply(entry(), editor=ADOPT)
+    books.apply(entry(name="New", group="Other"), editor=ADOPT)
+    assert (books.servers[1]["name"], books.servers[1]["servergroup_id"]) == ("Shop", 5)
+    assert undone(books, first(mine)).servers == {1: mine}
+
+
+def test_what_pgherald_0_1_had_renamed_goes_back() -> None:
+    """In its journals are the columns that it changed, name and group among them."""
+    mine = by_hand(1, name="Shop", servergroup_id=5)
+    books = Books(mine | {"servergroup_id": 6})
+    groups = books.whole["tables"]["servergroup"]["rows"]
+    groups["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
+    groups["6"] = {"id": 6, "user_id": 1, "name": "Other"}
+    books.apply(entry(name="New", group="Other"), editor=ADOPT)
+    books.edit(1, name="New")
+    image = json.loads(first(mine))
+    del image["server"]["1"]["columns"]["id"]
+    assert undone(books, json.dumps(image).encode()).servers == {1: mine}
+
+
+def test_a_group_that_the_person_moved_a_server_to_stays() -> None:
+    """A server goes back into its first group only from the one that pgherald had put it in."""
+    mine = by_hand(1)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    groups = books.whole["tables"]["servergroup"]["rows"]
+    groups["9"] = {"id": 9, "user_id": 1, "name": "Mine"}
+    books.edit(1, servergroup_id=9)
+    assert undone(books, first(mine)).servers[1]["servergroup_id"] == 9
+
+
+def test_a_name_of_the_persons_stays() -> None:
+    """An adopted server that was renamed since keeps its new name."""
+    mine = by_hand(1)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    books.edit(1, name="Renamed")
+    assert undone(books, first(mine)).servers[1] == mine | {"name": "Renamed"}
+
+
+@pytest.mark.parametrize(
+    ("since", "then"),
+    [
+        ({"sslcert": "y"}, {"sslcert": "y"}),
+        ({"options": "-c x=1"}, {"options": "-c x=1"}),
+        ({"sslmode": "disable"}, {}),
+        ({"sslmode": "verify-full"}, {"sslmode": "verify-full"}),
+        ({"connect_timeout": 99}, {}),
+    ],
+)
+def test_parameters_of_the_persons_stay(since: dict[str, object], then: dict[str, str]) -> None:
+    """A parameter that was added or changed since stays, a stricter mode too; ours go back."""
+    mine = by_hand(1)
+    books = Books(mine)
+    books.apply(entry(), editor=ADOPT)
+    now = json.loads(books.servers[1]["connection_params"])
+    books.edit(1, connection_params=json.dumps(now | since))
+    row = undone(books, first(mine)).servers[1]
+    assert json.loads(row["connection_params"]) == json.loads(mine["connection_params"]) | then
+
+
+def test_a_group_that_pgherald_made_goes_with_its_last_server() -> None:
+    """The group goes where no server is left in it, and stays where one is."""
+    books = Books()
+    books.apply(entry())
+    (group,) = (number for number, name in books.groups.items() if name == "Heroku")
+    assert undone(books, None).groups == {1: "Servers"}
+    books.put(server(50, servergroup_id=group, user_id=2))
+    assert undone(books, None).groups == {1: "Servers", group: "Heroku"}
+
+
+def test_a_group_that_pgherald_0_1_made_goes_too() -> None:
+    """That one kept no record of groups; the journals show that it was not there."""
+    books = Books()
+    books.apply(entry())
+    books.whole["known"]["groups"] = {}
+    assert undone(books, first(groups={1: None, 9: None, 2: None})).groups == {1: "Servers"}
+    assert undone(books, None).groups == {1: "Servers", 2: "Heroku"}
+
+
+def test_a_group_that_is_not_pgheralds_stays() -> None:
+    """One that was there at first, that was renamed, or that is another user's is let be."""
+    for change in ({"name": "Mine"}, {"user_id": 2}):
+        books = Books()
+        books.apply(entry())
+        books.whole["tables"]["servergroup"]["rows"]["2"] |= change
+        assert len(undone(books, first(groups={2: None})).groups) == 2
+    books = Books()
+    books.whole["tables"]["servergroup"]["rows"]["2"] = {"id": 2, "user_id": 1, "name": "Heroku"}
+    books.apply(entry())
+    assert len(undone(books, first(groups={2: "Heroku"})).groups) == 2
