@@ -74,7 +74,12 @@ class FakeProber:
         self.hanging: dict[str, asyncio.Event] = {}
 
     async def probe(
-        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+        self,
+        login: Login,
+        *,
+        require_auth: str = REQUIRE_AUTH,
+        sslrootcert: str | None = None,
+        name: str = "",
     ) -> Proof:
         """See the class."""
         self.tried.append(login)

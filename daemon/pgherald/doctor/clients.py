@@ -16,7 +16,8 @@ from pgherald.daemon.surroundings import look
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import ClientError
 from pgherald.files import Files
-from pgherald.sync.targets import PgAdminTarget, Plan, Target, in_words
+from pgherald.sync.plan import Plan, in_words
+from pgherald.sync.targets import PgAdminTarget, Target
 
 #: Variables that beat what the files say (libpq: "Environment Variables"), and how.
 _BEATS: Final = {

@@ -16,6 +16,7 @@ import enum
 import errno
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -172,43 +173,42 @@ _BROKEN_OFF: Final = (
 #: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c.
 #: It never speaks of the way to the server, since the relay makes that connection.
 _LIBPQ_SAYS: Final = (
-    (r"server does not support SSL", Outcome.TLS_REFUSED, "the server does not offer TLS"),
+    (r"server does not support SSL", Finding(Outcome.TLS_REFUSED, "the server does not offer TLS")),
     (
         r"SSL error: certificate verify failed",
-        Outcome.TLS_REFUSED,
-        "the server's certificate is not one to trust",
+        Finding(Outcome.TLS_REFUSED, "the server's certificate is not one to trust"),
     ),
     (
         r"server certificate for |could not get server's host name from ",
-        Outcome.TLS_REFUSED,
-        "the server's certificate is for another host",
+        Finding(Outcome.TLS_REFUSED, "the server's certificate is for another host"),
     ),
     (
         r"root certificate file |could not (read|get .*locate) root certificate",
-        Outcome.TLS_REFUSED,
-        "there is no root certificate to verify the server with",
+        Finding(Outcome.TLS_REFUSED, "there is no root certificate to verify the server with"),
     ),
-    (_BROKEN_OFF, Outcome.UNREACHABLE, "the connection broke off"),
-    (r"SSL error: ", Outcome.TLS_REFUSED, "the TLS handshake failed"),
-    (r"fe_sendauth: no password", Outcome.REFUSED, "the login has no password"),
+    (_BROKEN_OFF, Finding(Outcome.UNREACHABLE, "the connection broke off")),
+    (r"SSL error: ", Finding(Outcome.TLS_REFUSED, "the TLS handshake failed")),
+    (r"fe_sendauth: no password", Finding(Outcome.REFUSED, "the login has no password")),
     (
         _DEMANDS + "a cleartext password",
-        Outcome.AUTH_NOT_ALLOWED,
-        "the server wants the password itself, the method `password`",
+        Finding(
+            Outcome.AUTH_NOT_ALLOWED, "the server wants the password itself, the method `password`"
+        ),
     ),
     (
         _DEMANDS + "a hashed password",
-        Outcome.AUTH_NOT_ALLOWED,
-        "the server wants the password hashed, the method `md5`",
+        Finding(Outcome.AUTH_NOT_ALLOWED, "the server wants the password hashed, the method `md5`"),
     ),
     (
         _DEMANDS + "(SASL|SCRAM-SHA-256)",
-        Outcome.AUTH_NOT_ALLOWED,
-        "the server wants the method `scram-sha-256`",
+        Finding(Outcome.AUTH_NOT_ALLOWED, "the server wants the method `scram-sha-256`"),
     ),
-    (r"authentication method requirement ", Outcome.FAILED, "the server asked for no password"),
-    (r"received invalid response to ", NO_POSTGRES.outcome, NO_POSTGRES.detail),
-    (r"expected authentication request ", NO_POSTGRES.outcome, NO_POSTGRES.detail),
+    (
+        r"authentication method requirement ",
+        Finding(Outcome.FAILED, "the server asked for no password"),
+    ),
+    (r"received invalid response to ", NO_POSTGRES),
+    (r"expected authentication request ", NO_POSTGRES),
 )
 
 #: libpq tells of each attempt: `prefer` and `allow` make two, with TLS and without.
@@ -246,15 +246,16 @@ def of_message(message: bytes) -> Finding:
 
 def _of_attempt(text: str) -> Finding:
     if server := _SERVER.match(text):
-        said = server[1]
-        for pattern, finding in _SERVER_SAYS:
-            if re.match(pattern, said, re.DOTALL):
-                return finding
-        return Finding(Outcome.FAILED, "the server refuses for another reason")
-    for pattern, outcome, detail in _LIBPQ_SAYS:
-        if re.match(pattern, text):
-            return Finding(outcome, detail)
-    return _UNKNOWN
+        unknown = Finding(Outcome.FAILED, "the server refuses for another reason")
+        return _first(_SERVER_SAYS, server[1], unknown, re.DOTALL)
+    return _first(_LIBPQ_SAYS, text, _UNKNOWN)
+
+
+def _first(
+    known: Iterable[tuple[str, Finding]], said: str, unknown: Finding, flags: int = 0
+) -> Finding:
+    matches = (finding for pattern, finding in known if re.match(pattern, said, flags))
+    return next(matches, unknown)
 
 
 def of_connecting(problem: OSError) -> Finding:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import select
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
 __all__ = ["RETRY_PAUSES", "Outcome", "PostgresProber", "Prober", "Proof"]
+
+log = logging.getLogger(__name__)
 
 #: Seconds that one probe may take, look-up of the host and TLS included.
 TIME_LIMIT: Final = 10.0
@@ -121,19 +126,16 @@ class Proof:
         return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """How to connect, beyond the login."""
-
-    require_auth: str
-    sslrootcert: str | None
-
-
 class Prober(Protocol):
     """Whatever proves logins."""
 
     async def probe(
-        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+        self,
+        login: Login,
+        *,
+        require_auth: str = REQUIRE_AUTH,
+        sslrootcert: str | None = None,
+        name: str = "",
     ) -> Proof:
         """Try one login. Never raises but for cancellation.
 
@@ -142,6 +144,7 @@ class Prober(Protocol):
             require_auth: how the server may ask for the password, in libpq's words.
             sslrootcert: what to verify the server against, as libpq takes it; None for its
                 usual file, where the sslmode asks for that.
+            name: what the debug log calls the login; its host by default.
         """
         ...
 
@@ -174,85 +177,85 @@ class PostgresProber:
         libpq.ignore_environment()
 
     async def probe(
-        self, login: Login, *, require_auth: str = REQUIRE_AUTH, sslrootcert: str | None = None
+        self,
+        login: Login,
+        *,
+        require_auth: str = REQUIRE_AUTH,
+        sslrootcert: str | None = None,
+        name: str = "",
     ) -> Proof:
         """Try one login; see `Prober`. Cancelled, it returns at once.
 
         A look-up of the host's name that hangs may linger then, in a thread that nobody waits
         for; all else ends with the probe.
         """
+        conninfo = partial(
+            libpq.conninfo,
+            login,
+            timeout=self._limit,
+            root_certificate=sslrootcert or self._root_certificate,
+            require_auth=require_auth,
+        )
         async with self._turn:
             began = self._clock.monotonic()
             end = asyncio.get_running_loop().time() + self._limit
             try:
                 async with asyncio.timeout_at(end):
-                    finding = await self._find(login, end, _Terms(require_auth, sslrootcert))
+                    finding = await _find(login, end, conninfo)
             except TimeoutError:
                 finding = _LATE
             seconds = self._clock.monotonic() - began
+            log.debug(
+                "verified %s: %s in %d ms", name or login.host, finding.outcome, seconds * 1000
+            )
             return Proof(finding.outcome, self._clock.now(), seconds, finding.detail)
 
-    async def _find(self, login: Login, end: float, terms: _Terms) -> Finding:
+
+async def _find(login: Login, end: float, conninfo: Callable[..., str]) -> Finding:
+    """Try address after address until a server answers, or until `end` of the loop's time.
+
+    A dead one (IPv6 on a network without it) takes only its share of the time.
+    """
+    try:
+        addresses = await _look_up(login.host, login.port)
+    except (OSError, UnicodeError) as exc:
+        return of_look_up(exc)
+    loop = asyncio.get_running_loop()
+    finding = Finding(Outcome.HOST_UNKNOWN)
+    for number, address in enumerate(addresses):
+        share = (end - loop.time()) / (len(addresses) - number)
         try:
-            addresses = await _look_up(login.host, login.port)
-        except (OSError, UnicodeError) as exc:
-            return of_look_up(exc)
-        return await self._try_each(login, addresses, end, terms)
-
-    async def _try_each(
-        self, login: Login, addresses: Sequence[str], end: float, terms: _Terms
-    ) -> Finding:
-        """Try address after address until a server answers, or until `end` of the loop's time.
-
-        A dead one (IPv6 on a network without it) takes only its share of the time.
-        """
-        loop = asyncio.get_running_loop()
-        finding = Finding(Outcome.HOST_UNKNOWN)
-        for number, address in enumerate(addresses):
-            share = (end - loop.time()) / (len(addresses) - number)
-            try:
-                async with asyncio.timeout(share):
-                    finding = await self._try(login, address, terms)
-            except TimeoutError:
-                finding = _LATE
-            if finding.outcome is not Outcome.UNREACHABLE:
-                break
-        return finding
-
-    async def _try(self, login: Login, address: str, terms: _Terms) -> Finding:
-        try:
-            async with Relay(address, login.port) as relay:
-                finding = await self._through(relay, login, terms)
+            async with asyncio.timeout(share), Relay(address, login.port) as relay:
+                finding = await _through(relay, conninfo)
+            finding = _TOO_MUCH if relay.exceeded else finding
+        except TimeoutError:
+            finding = _LATE
         except OSError as exc:
-            return of_connecting(exc)
-        return _TOO_MUCH if relay.exceeded else finding
+            finding = of_connecting(exc)
+        if finding.outcome is not Outcome.UNREACHABLE:
+            break
+    return finding
 
-    async def _through(self, relay: Relay, login: Login, terms: _Terms) -> Finding:
-        from psycopg import Error, pq  # 100 ms that most commands do not need
 
-        if pq.version() < libpq.OLDEST:
-            return _OLD_LIBPQ
-        try:
-            conninfo = libpq.conninfo(
-                login,
-                address=relay.host,
-                port=relay.port,
-                timeout=self._limit,
-                root_certificate=terms.sslrootcert or self._root_certificate,
-                require_auth=terms.require_auth,
-            )
-            connection = pq.PGconn.connect_start(conninfo.encode())
-        except (ValueError, Error) as exc:
-            # What these say, and hold, may be the login itself.
-            return Finding(Outcome.FAILED, f"{type(exc).__name__} before connecting")
-        relay.accept(lambda: _local_port(connection))
-        try:
-            return await _converse(connection)
-        except Error:
-            # libpq reports so what is not an answer: the connection is gone.
-            return of_message(connection.error_message)
-        finally:
-            connection.finish()
+async def _through(relay: Relay, conninfo: Callable[..., str]) -> Finding:
+    from psycopg import Error, pq  # 100 ms that most commands do not need
+
+    if pq.version() < libpq.OLDEST:
+        return _OLD_LIBPQ
+    try:
+        text = conninfo(address=relay.host, port=relay.port)
+        connection = pq.PGconn.connect_start(text.encode())
+    except (ValueError, Error) as exc:
+        # What these say, and hold, may be the login itself.
+        return Finding(Outcome.FAILED, f"{type(exc).__name__} before connecting")
+    relay.accept(lambda: _local_port(connection))
+    try:
+        return await _converse(connection)
+    except Error:
+        # libpq reports so what is not an answer: the connection is gone.
+        return of_message(connection.error_message)
+    finally:
+        connection.finish()
 
 
 def _local_port(connection: PGconn) -> int | None:
@@ -328,27 +331,17 @@ async def _look_up(host: str, port: int) -> list[str]:
         OSError: the name has no address, or nobody can be asked.
         UnicodeError: it cannot be a name.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[str]] = loop.create_future()
-
-    def settle(addresses: list[str], problem: Exception | None) -> None:
-        if answer.done():
-            return  # nobody waits any more
-        if problem is not None:
-            answer.set_exception(problem)
-        else:
-            answer.set_result(addresses)
+    answer: Future[list[str]] = Future()
 
     def look_up() -> None:
-        addresses: list[str] = []
-        problem: Exception | None = None
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        except (OSError, UnicodeError) as exc:
-            problem = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, addresses, problem)
+        # Nobody may wait any more, or the loop may be closed.
+        with contextlib.suppress(InvalidStateError, RuntimeError):
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as exc:
+                answer.set_exception(exc)
+            else:
+                answer.set_result(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
 
     threading.Thread(target=look_up, name="pgherald-look-up", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
