@@ -21,6 +21,7 @@
      │   ├─ ChangedMeanwhile      another program wrote it while we were thinking
      │   │   └─ BeingWritten        it is still at it
      │   └─ FileTrouble           it cannot be read or written: permissions, disk, kind
+     ├─ RolledBack              an older login was put back, as the person asked
      ├─ StoreError              pgherald's own state cannot be read or written
      ├─ AlreadyRunning          another pgherald holds the lock
      ├─ ServiceError            the system's service manager did not do what was asked
@@ -231,6 +232,12 @@ class BeingWritten(ChangedMeanwhile):
 
 class FileTrouble(ClientError):
     """The file cannot be read or written: permissions, a full disk, not a regular file."""
+
+
+class RolledBack(PgheraldError):
+    """An older login was put back into the clients, as the person asked."""
+
+    default_advice = "To have the current one in them again: pgherald check"
 
 
 class StoreError(PgheraldError):

@@ -65,21 +65,6 @@ async def test_an_adoption_is_taken_back(house: House) -> None:
     assert pgadmin.servers() == before
 
 
-async def test_what_was_changed_since_is_left_alone(house: House) -> None:
-    """A file that somebody edited after the commit is named and stays; the others go back."""
-    assert (await house.pgherald("check")).code == 0
-    await house.rotate()
-    assert (await house.pgherald("check")).code == 0
-    edited = house.service_file.read_text() + "# mine\n"
-    house.put(house.service_file, edited)
-    done = await house.pgherald("rollback", "--json")
-    assert done.code == 1
-    assert [item["label"] for item in done.json["left"]] == ["service file"]
-    assert [item["label"] for item in done.json["restored"]] == ["psql"]
-    assert f"{house.service_file} was changed since" in done.err
-    assert house.service_file.read_text() == edited
-
-
 async def test_the_daemon_has_to_be_stopped_first(house: House) -> None:
     """While the daemon runs it would undo the undo, so nothing is done, and it is said why."""
     house.configure(SHOP)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pgherald.files import Files, digest
-from pgherald.sync.journal import FileRecord, Images, Journal, Journals
+from pgherald.files import Files, Snapshot
+from pgherald.sync.journal import Journal, Journals, Step
 from pgherald.sync.manifest import Medium
 from pgherald.sync.targets.originals import Original, holding_first, originals
 from support.fake_clock import START
@@ -29,14 +29,13 @@ class Past:
 
     def commit(self, *files: tuple[Path, bytes | None, Medium]) -> Journal:
         """A commit of files, each with what it held before."""
-        records = [
-            FileRecord(target.name, target.with_suffix(".link"), target, private=True,
-                       before=digest(before), expand=None, after=digest(b"new"), medium=medium)
+        steps = [
+            Step(target.name, Snapshot(target.with_suffix(".link"), target, before), b"new",
+                 private=True, medium=medium)
             for target, before, medium in files
         ]  # fmt: skip
-        images = [Images(before, None, b"new") for _, before, _ in files]
         at = START + timedelta(days=len(self.made))
-        journal = self.journals.begin(at, "x", records, images, proven=True)
+        journal = self.journals.begin(at, "x", steps, proven=True)
         journal.finish()
         self.made.append(journal)
         return journal

@@ -6,49 +6,57 @@ What `--json` prints; scripts may rely on it:
       "commit": 7,                      // the one that was taken back
       "at": "2026-01-05T09:00:00.000+00:00",
       "note": "update shop/DATABASE (user, password)",
+      "dry_run": false,                 // with it, nothing was written
       "restored": [{"label": "psql", "path": "/home/me/.pgpass"}],
-      "left": [{"label": "…", "path": "…"}]     // changed since, so left alone
+      "left": [{"label": "…", "path": "…"}]     // changed since, so nothing was restored
     }
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
 import click
 
 from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, fields, problem
+from pgherald.cli.output import diff_line, emit_json, fields, problem
 from pgherald.clock import SystemClock
 from pgherald.config import Config
-from pgherald.errors import AlreadyRunning, PgheraldError
+from pgherald.daemon.wiring import files_of
+from pgherald.errors import AlreadyRunning, PgheraldError, RolledBack
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
-from pgherald.sync.commit import Committer
-from pgherald.sync.journal import CommitRecord
-from pgherald.sync.rollback import RolledBack
-from pgherald.sync.targets import journaled
+from pgherald.model import ClientPhase, DatabaseKey, Phase
+from pgherald.store import Store, Trouble
+from pgherald.sync.commit import Committer, Rollback
+from pgherald.sync.manifest import CommitRecord
+from pgherald.sync.targets import Target, clients_of, journaled
 
 
 @click.command("rollback")
 @click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--dry-run", is_flag=True, help="Show what would be given back, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int:
+def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_json: bool) -> int:
     """Give every client back what it held before a commit.
 
     NUMBER is that of a commit in `pgherald history --commits`; without it the latest is taken
-    back. All of its files go back together, or none. A file that was changed since, by pgherald
-    or by anybody else, is left alone and named. A rollback is a commit too, and can be taken
+    back. All of its files go back together, or none: if one was changed since, by pgherald or by
+    anybody else, it is named and nothing is changed. A rollback is a commit too, and can be taken
     back in turn.
 
-    Heroku knows nothing of it: the next `pgherald check`, or a daemon that is started, brings
-    the clients up to date again.
+    Heroku knows nothing of it: `pgherald status` says which logins are old, until the next
+    `pgherald check`, or a daemon that is started, brings the clients up to date again.
 
-    Exit code 0 when all went back; 1 when something was left alone, or there is no such commit; 2
-    when the command line or the configuration is wrong; 3 while the daemon runs.
+    Exit code 0 when all went back; 1 when nothing did, since a file was changed or there is no such
+    commit; 2 when the command line or the configuration is wrong; 3 while the daemon runs. With
+    --dry-run likewise.
 
     Example:
-        pgherald history --commits && pgherald rollback 7
+        pgherald history --commits && pgherald rollback 7 --dry-run
     """
     config = invocation.load(writes=True)
     if daemon_runs(config.state_dir):
@@ -57,15 +65,17 @@ def command(invocation: Invocation, number: int | None, *, as_json: bool) -> int
             "Stop it first: `systemctl --user stop pgherald`, or end it where you started it.",
         )
     committer = committer_of(config)
-    commits = committer.history()
-    record = _meant(commits, number)
-    done = committer.rollback(record.id)
+    record = _meant(committer.history(), number)
+    done = committer.rollback(record.id, dry_run=dry_run)
+    targets = {client.path.absolute(): client for client in clients_of(config, files_of(config))}
     if as_json:
-        emit_json(_as_json(record, done))
+        emit_json(_as_json(record, done, dry_run=dry_run))
     else:
-        _show(record, done)
+        _show(record, done, targets, dry_run=dry_run)
     for path in done.left:
-        problem(f"{path} was changed since, so it was left alone.")
+        problem(f"{path} was changed since, so nothing is given back.")
+    if not dry_run:
+        _alert(invocation, config, record, done, targets)
     return EXIT_TROUBLE if done.left else EXIT_OK
 
 
@@ -99,23 +109,59 @@ def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
     )
 
 
-def _show(record: CommitRecord, done: RolledBack) -> None:
+def _alert(
+    invocation: Invocation,
+    config: Config,
+    record: CommitRecord,
+    done: Rollback,
+    targets: Mapping[Path, Target],
+) -> None:
+    """Record which databases have an older login in the clients now; `status` shows it."""
+    held: dict[DatabaseKey, dict[str, str]] = {}
+    for step in done.steps:
+        if (target := targets.get(step.snapshot.path)) is not None:
+            for key in target.databases(step.snapshot.content, step.new):
+                held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
+    if not held:
+        return
+    error = RolledBack(
+        f"The login from before {record.at.astimezone():%Y-%m-%d %H:%M:%S} is back in the clients"
+    )
+    now = invocation.outside().clock.now()
+    with Store.open(config.state_dir / "state.db", files_of(config)) as store:
+        names = {state.key: state.label for state in store.databases()}
+        for key in sorted(held):
+            store.keep(key, str(Phase.BEHIND), held[key])
+            words = (names.get(key, str(key)), error.kind, error.title, error.advice)
+            store.put_trouble(Trouble(f"database:{key}", *words, now, told=False))
+
+
+def _show(
+    record: CommitRecord, done: Rollback, targets: Mapping[Path, Target], *, dry_run: bool
+) -> None:
     click.echo(f"Commit {number_of(record)}: {record.note}")
-    restored = [] if done.record is None else [file for _, file in done.record.clients]
-    for file in restored:
-        click.echo(f"  given back: {file.label} ({file.path})")
-    if not restored and not done.left:
+    for step in done.steps:
+        path = step.snapshot.path
+        click.echo(f"  {'would be ' if dry_run else ''}given back: {step.label} ({path})")
+        if dry_run and (target := targets.get(path)) is not None:
+            for line in target.show(step.snapshot.content, step.new):
+                diff_line(f"    {line}")
+    if not done.steps and not done.left:
         click.echo("  every client holds what it held before, already")
-    if any(file.medium == "rows" for file in restored):
+    if done.removes_servers and not dry_run:
         click.echo("A server that left pgAdmin by this stays out of it until you run:")
         click.echo("  pgherald check --recreate")
 
 
-def _as_json(record: CommitRecord, done: RolledBack) -> dict[str, object]:
-    restored = [] if done.record is None else [file for _, file in done.record.clients]
-    left = [file for file in record.files if file.path in done.left]
+def _as_json(record: CommitRecord, done: Rollback, *, dry_run: bool) -> dict[str, object]:
+    labels = {file.path: file.label for file in record.files}
     return {
         **commit_json(record),
-        "restored": [fields(file, "label", "path") for file in restored],
-        "left": [fields(file, "label", "path") for file in left],
+        "dry_run": dry_run,
+        "restored": _named((step.label, step.snapshot.path) for step in done.steps),
+        "left": _named((labels[path], path) for path in done.left),
     }
+
+
+def _named(files: Iterable[tuple[str, Path]]) -> list[dict[str, str]]:
+    return [{"label": label, "path": str(path)} for label, path in files]

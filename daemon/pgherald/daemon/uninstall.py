@@ -20,8 +20,8 @@ from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.commit import Committer
+from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
-from pgherald.sync.steps import Step
 from pgherald.sync.targets import FileTarget, Target, Undo, clients_of, journaled
 from pgherald.sync.targets.originals import Original
 

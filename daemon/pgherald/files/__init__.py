@@ -25,14 +25,11 @@ rows
     Rows in another program's SQLite database, changed in place.
 pictures
     What rows hold, as bytes. Pure.
-medium
-    What a file and rows have in common.
 """
 
 from __future__ import annotations
 
 from pgherald.files.disk import Disk
-from pgherald.files.medium import Medium
 from pgherald.files.snapshot import Identity, Snapshot, Staged, digest
 from pgherald.files.stillness import Stillness
 from pgherald.files.words import errno_of, reported
@@ -42,7 +39,6 @@ __all__ = [
     "Disk",
     "Files",
     "Identity",
-    "Medium",
     "Snapshot",
     "Staged",
     "Stillness",

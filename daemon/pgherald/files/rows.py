@@ -91,12 +91,11 @@ class Rows:
             tables: per table the columns that are wanted, or None for all of them. What the
                 database does not have is left out.
         """
-        snapshot = self._found(path)
-        if snapshot is None:
-            return Snapshot(path.absolute(), self._target(path), None)
+        if (snapshot := self._found(path)) is None:
+            return self.place(path)
         with self._open(path, write=False) as run:
             content = {name: _table(run, name, columns) for name, columns in tables.items()}
-        return _with(snapshot, drawn({"tables": content}))
+        return snapshot.holding(drawn({"tables": content}))
 
     def place(self, path: Path) -> Snapshot:
         """Where the database is, there or not, without its content."""
@@ -106,9 +105,9 @@ class Rows:
         """The same rows and columns as in an image, as they are now."""
         snapshot = self._found(path)
         if snapshot is None or image is None:
-            return Snapshot(path.absolute(), self._target(path), None)
+            return self.place(path)
         with self._open(path, write=False) as run:
-            return _with(snapshot, drawn(_now(run, json.loads(image))))
+            return snapshot.holding(drawn(_now(run, json.loads(image))))
 
     def verify(self, snapshot: Snapshot) -> None:
         """Make sure that the rows of an image are still what they were.
@@ -154,7 +153,7 @@ class Rows:
             if drawn(_now(run, image)) != staged.content:
                 # A trigger, or a column of another kind than pgAdmin's.
                 raise FileTrouble("did not keep what was written", path=over.path)
-        return _with(over, staged.content)
+        return over.holding(staged.content)
 
     # What only files have
 
@@ -330,12 +329,6 @@ def _plain(value: object) -> object:
 def _stored(value: object) -> object:
     """The way back from `_plain`."""
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
-
-
-def _with(snapshot: Snapshot, content: bytes) -> Snapshot:
-    return Snapshot(
-        snapshot.path, snapshot.target, content, None, snapshot.mode, snapshot.uid, snapshot.gid
-    )
 
 
 def _changed(path: Path) -> ChangedMeanwhile:

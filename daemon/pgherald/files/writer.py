@@ -107,7 +107,7 @@ class Files(OwnFiles):
         raise ChangedMeanwhile("is being written by another program", path=path)
 
     def again(self, path: Path, image: bytes | None) -> Snapshot:  # as for rows
-        """The file as it is now; see `medium.Medium.again`."""
+        """The file as it is now; see `Rows.again`."""
         return self.read(path)
 
     def written(self, path: Path) -> bool | None:

@@ -19,7 +19,7 @@ from pgherald.model import (
 )
 from pgherald.store import BackgroundStore
 from pgherald.sync.commit import Committer
-from pgherald.sync.journal import CommitRecord
+from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless

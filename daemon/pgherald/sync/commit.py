@@ -28,32 +28,70 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
-from pgherald.files import Files, Medium, Snapshot, Staged, digest
-from pgherald.files.rows import Rows
-from pgherald.sync.journal import (
-    CommitRecord,
-    Images,
-    Journal,
-    Journals,
-    Written,
-    withdraw_quietly,
-)
-from pgherald.sync.manifest import Medium as Kind
-from pgherald.sync.rollback import RolledBack, taking_back
-from pgherald.sync.steps import Settled, Step
+from pgherald.files import Files, digest
+from pgherald.sync.journal import Journal, Journals, Step, withdraw_quietly
+from pgherald.sync.manifest import CommitRecord, Medium, Written
+from pgherald.sync.storage import Storages
 from pgherald.sync.targets.originals import Original, holding_first, originals
+from pgherald.sync.targets.ownership import rolled_back
 
-__all__ = ["Committer", "RolledBack", "Settled", "Step"]
+__all__ = ["Committer", "Rollback", "Settled", "Step"]
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a record which can be written the next time waits for a commit.
 _INSTANT: Final = 0.2
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of a commit that was interrupted or failed.
+
+    Attributes:
+        record: the commit.
+        forwards: whether it was finished; else it was taken back.
+        left: files that somebody has edited since; they were left alone.
+        failed: files that could not be read or written, and why. While there are any the
+            journal stays open: it is settled before the next commit, or at the next start.
+        refused: files that surely cannot be written, and why; they were left alone as well.
+    """
+
+    record: CommitRecord
+    forwards: bool
+    left: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, ClientError]] = field(default_factory=list)
+    refused: list[tuple[Path, ClientError]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        words = ["finished" if self.forwards else "taken back"]
+        words += [f"{path} left as somebody changed it" for path in self.left]
+        words += [f"{path} left as it {error.reason}" for path, error in self.refused]
+        words += [f"not yet: {error.title}" for _, error in self.failed]
+        return f"interrupted commit of {self.record.at:%Y-%m-%d %H:%M:%S}Z: {'; '.join(words)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a rollback did, or would do.
+
+    Attributes:
+        steps: what every client gets back; none when nothing is, or all is there already.
+        left: files that were changed since the commit; while there are any, nothing goes back.
+    """
+
+    steps: tuple[Step, ...]
+    left: tuple[Path, ...]
+
+    @property
+    def removes_servers(self) -> bool:
+        """Whether servers in pgAdmin may be among what goes."""
+        return any(step.medium is Medium.ROWS for step in self.steps)
 
 
 class Committer:
@@ -71,14 +109,10 @@ class Committer:
         files: Files,
         folder: Path,
         clock: Clock,
-        clients: Collection[tuple[Path, Kind]] | None = None,
+        clients: Collection[tuple[Path, Medium]] | None = None,
     ) -> None:
         self._files = files
-        self._media: dict[Kind, Medium] = {
-            Kind.FILE: files,
-            Kind.ROWS: Rows(files.disk),
-            Kind.RECORD: files,
-        }
+        self._storages = Storages(files)
         self._journals = Journals(files, folder, clients)
         self._clock = clock
         #: Why journals stay open, as far as it was said.
@@ -111,7 +145,7 @@ class Committer:
                     # The steps were planned on what it had left half-way.
                     path = settled.record.files[0].path
                     raise ChangedMeanwhile("was settled after an interrupted commit", path=path)
-            with self._locked(step.snapshot.target for step in busy):
+            with self._storages.locked(step.snapshot.target for step in busy):
                 return self._perform(busy, proven=proven, note=note, logins=logins)
 
     def record(self, step: Step) -> None:
@@ -126,9 +160,9 @@ class Committer:
         with self._files.lock(self._journals.folder, limit=_INSTANT):
             if any(True for _ in self._journals.opened()):
                 return
-            with self._locked([step.snapshot.target]):
-                self._media[step.medium].verify(step.snapshot)
-                self._carry_out([step], set())
+            with self._storages.locked([step.snapshot.target]):
+                self._storages[step.medium].verify(step.snapshot)
+                self._storages.carry_out([step], set())
 
     def recover(self) -> list[Settled]:
         """Settle what a kill or a power cut interrupted. To be called at every start.
@@ -151,8 +185,12 @@ class Committer:
         with self._files.lock(self._journals.folder):
             return originals(self._journals.done()[::-1])
 
-    def rollback(self, commit_id: str) -> RolledBack:
-        """Give every file what it held before that commit, if it still holds what it got.
+    def rollback(self, commit_id: str, *, dry_run: bool = False) -> Rollback:
+        """Give every file what it held before that commit, if all still hold what they got.
+
+        Args:
+            commit_id: the commit.
+            dry_run: whether nothing is to be written.
 
         Raises:
             FileTrouble: there is no such commit, or a file cannot be read or written; then
@@ -160,37 +198,61 @@ class Committer:
             ChangedMeanwhile: a file changed while it was being rolled back; likewise.
         """
         with self._files.lock(self._journals.folder):
-            self._recover()
+            if not dry_run:
+                self._recover()
             journal = next((j for j in self._journals.done() if j.record.id == commit_id), None)
             if journal is None:
                 raise FileTrouble(f"there is no commit {commit_id}")
             self._journals.refuse_strangers(journal.record)
-            back, left = taking_back(journal, self._media)
-            steps = [
-                Step(file.label, snapshot, new, file.private, medium=file.medium)
-                for file, snapshot, new in back
-            ]
-            # The person asks for it, so it is finished whatever happens on the way.
-            record = self.commit(steps, proven=True, note=f"rollback of {commit_id}")
-        return RolledBack(record, tuple(left))
+            back, left = self._steps_back(journal)
+            if left:
+                return Rollback((), tuple(left))
+            if not dry_run:
+                # The person asks for it, so it is finished whatever happens on the way.
+                self.commit(back, proven=True, note=f"rollback of {commit_id}")
+        return Rollback(tuple(s for s in back if s.medium is not Medium.RECORD), ())
+
+    def _steps_back(self, journal: Journal) -> tuple[list[Step], list[Path]]:
+        """The files that go back, and those that were changed since.
+
+        One that holds already what it held before is neither. The record of ownership goes with
+        its rows.
+        """
+        back: list[Step] = []
+        left: list[Path] = []
+        for index, file in journal.record.clients:
+            for each in journal.record.with_its_own(index):
+                part = journal.record.files[each]
+                old = journal.image(each, "before")
+                now = self._storages[part.medium].again(part.path, old)
+                if part.is_record:
+                    old = rolled_back(old, now.content, journal.record.id)
+                    if old is None:
+                        continue
+                elif digest(now.content) == file.before:
+                    break
+                elif digest(now.content) != file.after:
+                    left.append(file.path)
+                    break
+                back.append(Step(part.label, now, old, part.private, medium=part.medium))
+        return back, left
 
     def _perform(
         self, steps: Sequence[Step], *, proven: bool, note: str, logins: Sequence[Written]
     ) -> CommitRecord:
         for step in steps:
-            self._media[step.medium].verify(step.snapshot)
-            self._media[step.medium].refuse_unwritable(step.snapshot)
+            self._storages[step.medium].verify(step.snapshot)
+            self._storages[step.medium].refuse_unwritable(step.snapshot)
         journal = self._journals.begin(
             self._clock.now(),
             note,
-            [step.record for step in steps],
-            [Images(step.snapshot.content, step.way, step.new) for step in steps],
+            steps,
             proven=proven,
             logins=logins,
         )
         touched: set[Path] = set()
         try:
-            self._carry_out(steps, touched)
+            self._storages.carry_out(steps, touched)
             journal.finish()
         except BaseException as exc:
             self._take_back(journal, touched, exc)
@@ -198,50 +260,6 @@ class Committer:
         self._supersede(journal.record)
         self._tidy()
         return journal.record
-
-    def _carry_out(self, steps: Sequence[Step], touched: set[Path]) -> None:
-        """Stage everything, then rename everything. What was renamed stays on failure.
-
-        What is replaced is kept until all is in its place, in case somebody still writes it.
-
-        Args:
-            steps: what each file is to hold; none of them is idle.
-            touched: gets the target of each file that may not be as it was.
-        """
-        expanded = [step for step in steps if step.way is not None]
-        plain = [step for step in steps if step.way is None]
-        writes = [(step, step.way) for step in expanded]
-        writes += [(step, step.new) for step in (*plain, *expanded)]
-        now = {step.snapshot.path: step.snapshot for step in steps}
-        staged: list[Staged | None] = []
-        replaced: list[tuple[Staged, Snapshot]] = []
-        try:
-            for step, content in writes:
-                staged.append(self._stage(step, content))
-            for (step, _), new in zip(writes, staged, strict=True):
-                path = step.snapshot.path
-                touched.add(step.snapshot.target)
-                if new is not None and new.temp is not None:
-                    replaced.append((new, now[path]))
-                now[path] = self._install(step, new, over=now[path])
-            self._files.let_go(replaced)
-        except BaseException:
-            for (step, _), new in zip(writes, staged, strict=False):
-                if new is not None:
-                    self._media[step.medium].discard(new)
-            raise
-
-    def _stage(self, step: Step, content: bytes | None) -> Staged | None:
-        if content is None:
-            return None
-        medium = self._media[step.medium]
-        return medium.stage(step.snapshot, content, private=step.private)
-
-    def _install(self, step: Step, staged: Staged | None, *, over: Snapshot) -> Snapshot:
-        medium = self._media[step.medium]
-        if staged is not None:
-            return medium.install(staged, over=over)
-        return medium.remove(over)
 
     def _take_back(self, journal: Journal, touched: set[Path], cause: BaseException) -> None:
         """Undo after a failure: what was not touched is not even read.
@@ -279,11 +297,11 @@ class Committer:
                 journal.finish()
                 continue
             try:
-                with self._locked(mine):
+                with self._storages.locked(mine):
                     settled = self._settle(journal, forwards=record.proven, only=mine)
             except FileTrouble as exc:
                 path = exc.path or record.files[0].path
-                settled = Settled(record, record.proven, (), ((path, exc),))
+                settled = Settled(record, record.proven, failed=[(path, exc)])
             if not settled.failed:
                 (journal.finish if settled.forwards else journal.withdraw)()
             found.append(settled)
@@ -311,60 +329,52 @@ class Committer:
         """
         record = journal.record
         indexes = [index for index, file in enumerate(record.files) if file.target in only]
+        settled = Settled(record, forwards)
         try:
-            return self._settle_files(journal, indexes, forwards=forwards)
+            self._settle_files(journal, indexes, settled)
         except ClientError:
-            left: list[Path] = []
-            failed: list[tuple[Path, ClientError]] = []
-            refused: list[tuple[Path, ClientError]] = []
+            settled = Settled(record, forwards)
             for index, file in record.clients:
                 if index not in indexes:
                     continue
-                together = record.with_its_own(index)
                 try:
-                    settled = self._settle_files(journal, together, forwards=forwards)
+                    self._settle_files(journal, record.with_its_own(index), settled)
                 except ClientError as exc:
-                    failed.append((file.path, exc))
-                else:
-                    left += settled.left
-                    refused += settled.refused
-            return Settled(record, forwards, tuple(left), tuple(failed), tuple(refused))
+                    settled.failed.append((file.path, exc))
+        return settled
 
-    def _settle_files(self, journal: Journal, indexes: Iterable[int], *, forwards: bool) -> Settled:
+    def _settle_files(self, journal: Journal, indexes: Iterable[int], settled: Settled) -> None:
         """Settle these files; those that somebody has edited since are left alone, and named.
 
         So are those that surely cannot be written, on the way forwards: they cannot have been
         begun, or are another's by now, and nobody waits for them but the next plan.
         """
-        goal = "after" if forwards else "before"
+        goal = "after" if settled.forwards else "before"
         steps: list[Step] = []
-        left: list[Path] = []
-        refused: list[tuple[Path, ClientError]] = []
         for index in indexes:
             file = journal.record.files[index]
-            stay = {*left, *(path for path, _ in refused)}
+            stay = {*settled.left, *(path for path, _ in settled.refused)}
             if file.is_record and journal.record.files[index - 1].path in stay:
                 continue  # it goes where its rows go
             new, way = journal.image(index, goal), journal.image(index, "expand")
-            medium = self._media[file.medium]
-            medium.sweep(file.target, file.states)
-            snapshot = medium.again(file.path, new)
+            storage = self._storages[file.medium]
+            storage.sweep(file.target, file.states)
+            snapshot = storage.again(file.path, new)
             if digest(snapshot.content) not in file.states:
-                left.append(file.path)
+                settled.left.append(file.path)
                 continue
             step = Step(file.label, snapshot, new, file.private, expand=way, medium=file.medium)
             if step.idle:
                 continue
             try:
-                medium.refuse_unwritable(snapshot)
+                storage.refuse_unwritable(snapshot)
             except FileTrouble as exc:
-                if not forwards:
+                if not settled.forwards:
                     raise
-                refused.append((file.path, exc))
+                settled.refused.append((file.path, exc))
                 continue
             steps.append(step)
-        self._carry_out(steps, set())
-        return Settled(journal.record, forwards, tuple(left), (), tuple(refused))
+        self._storages.carry_out(steps, set())
 
     def _supersede(self, newer: CommitRecord) -> None:
         """Close older commits that could not be settled: this one's contents count now."""
@@ -378,14 +388,6 @@ class Committer:
     def _tidy(self) -> None:
         with _told_only():
             self._journals.tidy(holding_first)
-
-    @contextlib.contextmanager
-    def _locked(self, targets: Iterable[Path]) -> Iterator[None]:
-        """Hold all files' locks, taken in one order by everybody, so that nobody deadlocks."""
-        with contextlib.ExitStack() as locks:
-            for target in sorted(set(targets)):
-                locks.enter_context(self._files.lock(target))
-            yield
 
 
 @contextlib.contextmanager

@@ -21,36 +21,16 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from pgherald.errors import FileTrouble
-from pgherald.files import Files, digest, reported
+from pgherald.files import Files, Snapshot, digest, reported
 from pgherald.files.writer import SIZE_LIMIT
 from pgherald.sync import manifest
-from pgherald.sync.manifest import (
-    FORMAT,
-    OWNERSHIP,
-    CommitRecord,
-    FileRecord,
-    Medium,
-    Written,
-)
-
-__all__ = [
-    "FORMAT",
-    "KEPT",
-    "CommitRecord",
-    "Damaged",
-    "FileRecord",
-    "Images",
-    "Journal",
-    "Journals",
-    "Written",
-    "withdraw_quietly",
-]
+from pgherald.sync.manifest import OWNERSHIP, CommitRecord, FileRecord, Medium, Written
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +42,14 @@ _OPEN: Final = ".open"
 _DAMAGED: Final = ".damaged"
 _MANIFEST: Final = "manifest.json"
 
-#: How every name of a journal begins, and what all of it is but for the state. There will never
-#: be as many commits as twelve digits count.
+#: How every name of a journal begins, and the whole of one. There will never be as many commits
+#: as twelve digits count.
 _STAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-")
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9]{4,12})")
+_NAME: Final = re.compile(rf"({_ID.pattern})(|\.draft|\.open|\.damaged)")
+
+#: The images of a file: what it held, holds on the way, and is to hold.
+_IMAGES: Final = ("before", "expand", "after")
 
 
 class Damaged(FileTrouble):
@@ -73,18 +57,53 @@ class Damaged(FileTrouble):
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """The bytes of one file before, on the way and after; None for no file or no such step."""
+class Step:
+    """What one file is to hold.
 
-    before: bytes | None
-    expand: bytes | None
-    after: bytes | None
+    Attributes:
+        label: what a person calls the client.
+        snapshot: the file as it was planned on.
+        new: its final bytes; None to delete it, which only a rollback does.
+        private: whether only the owner may read it.
+        expand: bytes that it holds on the way, in which the logins that go can still be
+            read; None when there is nothing to keep readable.
+        medium: what its content is.
+    """
 
-    def by_name(self) -> Iterator[tuple[str, bytes | None]]:
+    label: str
+    snapshot: Snapshot
+    new: bytes | None = field(repr=False)
+    private: bool
+    expand: bytes | None = field(default=None, repr=False, kw_only=True)
+    medium: Medium = field(default=Medium.FILE, kw_only=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the file already holds what it is to hold. Its mode is no affair of a commit."""
+        return self.new == self.snapshot.content
+
+    @property
+    def way(self) -> bytes | None:
+        """The expanded bytes, where there is a way to go and they are not one of its ends."""
+        ends = (self.new, self.snapshot.content)
+        return None if self.idle or self.expand in ends else self.expand
+
+    @property
+    def images(self) -> dict[str, bytes | None]:
         """`before`, `expand`, `after`, each with its bytes."""
-        yield "before", self.before
-        yield "expand", self.expand
-        yield "after", self.after
+        return dict(zip(_IMAGES, (self.snapshot.content, self.way, self.new), strict=True))
+
+    @property
+    def record(self) -> FileRecord:
+        """What a journal says of it."""
+        return FileRecord(
+            self.label,
+            self.snapshot.path,
+            self.snapshot.target,
+            self.private,
+            **{name: digest(content) for name, content in self.images.items()},
+            medium=self.medium,
+        )
 
 
 class Journal:
@@ -120,7 +139,7 @@ class Journal:
             Damaged: one is not.
         """
         for index in range(len(self.record.files)):
-            for name in ("before", "expand", "after"):
+            for name in _IMAGES:
                 self.image(index, name)
 
     def finish(self) -> None:
@@ -133,13 +152,8 @@ class Journal:
         self._files.remove_own_tree(self._folder, within=self._folder.parent)
 
     def _become(self, state: str) -> None:
-        new = self._folder.with_name(self.record.id + state)
-        if new != self._folder:
-            # What bears the name already is a copy that somebody made, or a rest.
-            self._files.remove_own_tree(new, within=new.parent)
-            self._files.rename_own(self._folder, new)
-            self._folder = new
-        self._files.sync_folder(new.parent)
+        self._folder = _renamed(self._files, self._folder, state)
+        self._files.sync_folder(self._folder.parent)
 
 
 class Journals:
@@ -163,8 +177,7 @@ class Journals:
         self,
         at: datetime,
         note: str,
-        files: Sequence[FileRecord],
-        images: Sequence[Images],
+        steps: Sequence[Step],
         *,
         proven: bool,
         logins: Sequence[Written] = (),
@@ -175,27 +188,21 @@ class Journals:
             FileTrouble: it could not be written, and nothing of it counts; or two clients turn
                 out to be one file.
         """
+        files = tuple(step.record for step in steps)
         _refuse_twins(files)
         self._files.private_folder(self.folder)
         stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        record = CommitRecord(
-            f"{stamp}-{self._last_number() + 1:04}",
-            at,
-            note,
-            proven,
-            tuple(files),
-            tuple(logins),
-        )
+        commit_id = f"{stamp}-{self._last_number() + 1:04}"
+        record = CommitRecord(commit_id, at, note, proven, files, tuple(logins))
         folder = self.folder / (record.id + _DRAFT)
         journal = Journal(self._files, folder, record)
         try:
             self._files.make_folder(folder)
-            for index, image in enumerate(images):
-                for name, content in image.by_name():
+            for index, step in enumerate(steps):
+                for name, content in step.images.items():
                     if content is not None:
                         self._files.write_new_private(folder / f"{index}.{name}", content)
-            content = manifest.written(record)
-            self._files.write_new_private(folder / _MANIFEST, content)
+            self._files.write_new_private(folder / _MANIFEST, manifest.written(record))
             self._files.sync_folder(folder)
             journal._become(_OPEN)  # noqa: SLF001 – the state is this module's affair
         except BaseException:
@@ -280,23 +287,17 @@ class Journals:
                 self._files.remove_own(folder / name)
 
     def _set_aside(self, folder: Path, why: Damaged) -> None:
-        aside = folder.with_name(folder.name.partition(".")[0] + _DAMAGED)
+        aside = _renamed(self._files, folder, _DAMAGED)
         log.error("%s; this damaged journal of a commit is kept as %s", why.title, aside)
-        self._files.remove_own_tree(aside, within=self.folder)
-        self._files.rename_own(folder, aside)
 
     def _remove(self, name: str) -> None:
         """Delete it; a kill on the way leaves a draft, which goes at the next start."""
-        folder = self.folder / name
-        draft = folder.with_name(name.partition(".")[0] + _DRAFT)
-        if folder != draft:
-            self._files.remove_own_tree(draft, within=self.folder)
-            self._files.rename_own(folder, draft)
+        draft = _renamed(self._files, self.folder / name, _DRAFT)
         self._files.remove_own_tree(draft, within=self.folder)
 
     def _last_number(self) -> int:
-        numbers = [_number(name) for name in self._names()]
-        return max((number for number in numbers if number is not None), default=0)
+        found = (_ID.fullmatch(name.partition(".")[0]) for name in self._names())
+        return max((int(match[1]) for match in found if match), default=0)
 
     def _names(self) -> tuple[str, ...]:
         """What lies in the folder; none when there is no such folder, or a file in its place."""
@@ -305,23 +306,24 @@ class Journals:
 
     def _odd(self) -> list[str]:
         """Names like a journal's that are none: nobody would find what such a one has left open."""
-        states = ("", _DRAFT, _OPEN, _DAMAGED)
-        odd = []
-        for name in self._names():
-            commit_id, dot, state = name.partition(".")
-            if _STAMP.match(name) and (_number(commit_id) is None or dot + state not in states):
-                odd.append(name)
+        odd = [name for name in self._names() if _STAMP.match(name) and not _NAME.fullmatch(name)]
         return [name for name in odd if not name.endswith(_DAMAGED)]
 
     def _ids(self, state: str) -> list[str]:
         """Ids of the commits in that state, oldest first."""
-        ids: list[tuple[int, str]] = []
-        for name in self._names():
-            commit_id, dot, found = name.partition(".")
-            number = _number(commit_id)
-            if number is not None and dot + found == state:
-                ids.append((number, commit_id))
+        found = (_NAME.fullmatch(name) for name in self._names())
+        ids = [(int(match[2]), match[1]) for match in found if match and match[3] == state]
         return [commit_id for _, commit_id in sorted(ids)]
+
+
+def _renamed(files: Files, folder: Path, state: str) -> Path:
+    """Give a journal's folder another state; its path then."""
+    new = folder.with_name(folder.name.partition(".")[0] + state)
+    if new != folder:
+        # What bears the name already is a copy that somebody made, or a rest.
+        files.remove_own_tree(new, within=new.parent)
+        files.rename_own(folder, new)
+    return new
 
 
 def withdraw_quietly(journal: Journal) -> None:
@@ -343,11 +345,6 @@ def _refuse_twins(files: Sequence[FileRecord]) -> None:
                 path=file.path,
             )
         seen[file.target] = file.path
-
-
-def _number(name: str) -> int | None:
-    found = _ID.fullmatch(name.partition(".")[0])
-    return None if found is None else int(found[1])
 
 
 def _read(path: Path, limit: int) -> bytes:

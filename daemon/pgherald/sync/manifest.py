@@ -1,12 +1,13 @@
-"""What a journal says of its commit: sealed when it is written, believed only when it is whole."""
+"""What a journal says of its transaction: sealed when written, believed only when it is whole."""
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,6 @@ _FORMATS: Final = (1, 2, FORMAT)
 #: A hash over everything else, so that no letter can be damaged unseen. Manifests of pgherald
 #: 0.1 have none.
 _SEAL: Final = "seal"
-
-_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 #: The folder of the records of ownership, in the state folder.
 OWNERSHIP: Final = "ownership"
@@ -50,7 +49,7 @@ class OtherFormat(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file of a commit. Digests are SHA-256 in hex; None where there is no file.
+    """One file of a transaction. Digests are SHA-256 in hex; None where there is no file.
 
     Attributes:
         label: what a person calls the client.
@@ -79,14 +78,14 @@ class FileRecord:
 
     @property
     def states(self) -> frozenset[str | None]:
-        """Digests of all that the commit lets the file hold; anything else is an edit."""
+        """Digests of all that the transaction lets the file hold; anything else is an edit."""
         way = () if self.expand is None else (self.expand,)
         return frozenset((self.before, self.after, *way))
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A login that a commit wrote, for whoever has to record it later. Holds no secret.
+    """A login that a transaction wrote, for whoever has to record it later. Holds no secret.
 
     Attributes:
         key: its database.
@@ -105,7 +104,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class CommitRecord:
-    """What one commit did. Holds no secret.
+    """What one transaction did. Holds no secret.
 
     Attributes:
         id: its name, such as `20261124T025915Z-0007`.
@@ -135,37 +134,10 @@ class CommitRecord:
 
 
 def written(record: CommitRecord) -> bytes:
-    """The manifest of a commit."""
-    fields = {
-        "format": FORMAT,
-        "at": record.at.isoformat(),
-        "note": record.note,
-        "proven": record.proven,
-        "files": [
-            {
-                "label": file.label,
-                "path": str(file.path),
-                "target": str(file.target),
-                "private": file.private,
-                "before": file.before,
-                "expand": file.expand,
-                "after": file.after,
-                "medium": file.medium,
-            }
-            for file in record.files
-        ],
-        "logins": [
-            {
-                "key": each.key,
-                "mark": each.mark,
-                "seen_at": each.seen_at.isoformat(),
-                "proven_at": each.proven_at and each.proven_at.isoformat(),
-                "release": each.release,
-            }
-            for each in record.logins
-        ],
-    }
-    return json.dumps(fields | {_SEAL: _seal(fields)}, indent=1).encode()
+    """The manifest of a transaction."""
+    fields = {"format": FORMAT} | dataclasses.asdict(record)
+    del fields["id"]  # the folder bears it
+    return json.dumps(fields | {_SEAL: _seal(fields)}, indent=1, default=_plain).encode()
 
 
 def read(content: bytes, commit_id: str) -> CommitRecord:
@@ -181,71 +153,89 @@ def read(content: bytes, commit_id: str) -> CommitRecord:
             raise OtherFormat
         if seal is not None and seal != _seal(fields):
             raise ValueError("the seal is broken")
-        return CommitRecord(
-            commit_id,
-            _moment(fields, "at"),
-            _of(str, fields, "note"),
-            _of(bool, fields, "proven"),
-            tuple(map(_file, fields["files"])),
-            tuple(map(_login, fields.get("logins", ()))),
-        )
+        return _read(CommitRecord, {"logins": ()} | fields | {"id": commit_id})
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ValueError("a field is missing, or of another kind") from exc
 
 
-def _file(fields: Mapping[str, Any]) -> FileRecord:
-    return FileRecord(
-        _of(str, fields, "label"),
-        _path(fields, "path"),
-        _path(fields, "target"),
-        _of(bool, fields, "private"),
-        _digest(fields, "before"),
-        _digest(fields, "expand"),
-        _digest(fields, "after"),
-        Medium(fields.get("medium", "file")),
-    )
+def _read(kind: Callable[..., T], fields: Mapping[str, Any]) -> T:
+    """A dataclass with each of its fields read from JSON."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # is one
+    return kind(**{name: _READERS[name](fields[name]) for name in names})
 
 
-def _login(fields: Mapping[str, Any]) -> Written:
-    return Written(
-        _of(str, fields, "key"),
-        _of(str, fields, "mark"),
-        _moment(fields, "seen_at"),
-        None if fields["proven_at"] is None else _moment(fields, "proven_at"),
-        None if fields["release"] is None else _of(int, fields, "release"),
-    )
+def _of(kind: type[T]) -> Callable[[object], T]:
+    def read_it(value: object) -> T:
+        if type(value) is not kind:
+            raise ValueError(f"{value!r} is of another kind")
+        return value
+
+    return read_it
 
 
-def _of(kind: type[T], fields: Mapping[str, Any], name: str) -> T:
-    value = fields[name]
-    if type(value) is not kind:
-        raise ValueError(f"{name} is of another kind")
-    return value
+def _optional(read_it: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    return lambda value: None if value is None else read_it(value)
 
 
-def _path(fields: Mapping[str, Any], name: str) -> Path:
-    path = Path(_of(str, fields, name))
+_text = _of(str)
+
+
+def _path(value: object) -> Path:
+    path = Path(_text(value))
     if "\0" in str(path) or not path.is_absolute():
-        raise ValueError(f"{name} is no absolute path")
+        raise ValueError("a path is not absolute")
     return path
 
 
-def _digest(fields: Mapping[str, Any], name: str) -> str | None:
-    if fields[name] is None:
-        return None
-    found = _of(str, fields, name)
-    if _DIGEST.fullmatch(found) is None:
-        raise ValueError(f"{name} is no digest")
+def _digest(value: object) -> str:
+    if re.fullmatch("[0-9a-f]{64}", found := _text(value)) is None:
+        raise ValueError("a digest is none")
     return found
 
 
-def _moment(fields: Mapping[str, Any], name: str) -> datetime:
-    found = datetime.fromisoformat(_of(str, fields, name))
+def _moment(value: object) -> datetime:
+    found = datetime.fromisoformat(_text(value))
     if found.tzinfo is None:
-        raise ValueError(f"{name} is in no zone")
+        raise ValueError("a moment is in no zone")
     return found
+
+
+def _file(fields: Mapping[str, Any]) -> FileRecord:
+    return _read(FileRecord, {"medium": Medium.FILE, **fields})
+
+
+def _login(fields: Mapping[str, Any]) -> Written:
+    return _read(Written, fields)
+
+
+#: How each field is read, by its name.
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "id": _text,
+    "at": _moment,
+    "note": _text,
+    "proven": _of(bool),
+    "files": lambda files: tuple(map(_file, files)),
+    "logins": lambda logins: tuple(map(_login, logins)),
+    "label": _text,
+    "path": _path,
+    "target": _path,
+    "private": _of(bool),
+    "before": _optional(_digest),
+    "expand": _optional(_digest),
+    "after": _optional(_digest),
+    "medium": Medium,
+    "key": _text,
+    "mark": _text,
+    "seen_at": _moment,
+    "proven_at": _optional(_moment),
+    "release": _optional(_of(int)),
+}
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _seal(fields: Mapping[str, Any]) -> str:
-    plain = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    plain = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(plain.encode()).hexdigest()

@@ -14,7 +14,7 @@ from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
 from pgherald.model import DatabaseKey, Entry, Login
-from pgherald.sync.steps import Step
+from pgherald.sync.journal import Step
 from pgherald.sync.targets.base import Target
 
 #: The name that the rest of the program still uses.

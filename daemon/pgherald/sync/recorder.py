@@ -30,7 +30,7 @@ from pgherald.model import (
 )
 from pgherald.store import BackgroundStore, Record, Store
 from pgherald.sync.commit import Committer
-from pgherald.sync.journal import Written
+from pgherald.sync.manifest import Written
 from pgherald.sync.plan import Client, Plan
 from pgherald.sync.tracked import VerifiedLogin
 

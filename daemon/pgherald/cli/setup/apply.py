@@ -89,7 +89,8 @@ def _take_back(
     try:
         for record in committer.history():
             if record.id not in committed:
-                committer.rollback(record.id)
+                for path in committer.rollback(record.id).left:
+                    click.echo(f"Not taken back, since {path} was changed meanwhile", err=True)
         if before.content is None:
             files.remove(after)
         else:

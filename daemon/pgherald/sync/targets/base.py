@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pgherald.clients.base import Held, TextClient
 from pgherald.files import Files, Snapshot
+from pgherald.model import DatabaseKey
+from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
-from pgherald.sync.steps import Step
 
 if TYPE_CHECKING:
     from pgherald.store import BackgroundStore
@@ -92,9 +93,17 @@ class Target(abc.ABC):
             FileTrouble: it cannot be written.
         """
 
-    @abc.abstractmethod
     def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
         """Lines of a unified diff in which every secret is masked."""
+        return self.show(*self.images(snapshot, new))
+
+    @abc.abstractmethod
+    def show(self, before: bytes | None, after: bytes | None) -> Iterator[str]:
+        """The same of two images, as `images` gives them."""
+
+    @abc.abstractmethod
+    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
+        """Databases whose login differs between two images, as far as these show it."""
 
     @abc.abstractmethod
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:

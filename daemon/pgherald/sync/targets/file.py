@@ -50,9 +50,14 @@ class FileTarget(Target):
         """Pass a file that may be replaced; see `Target.refuse_unwritable`."""
         files.refuse_unwritable(snapshot)
 
-    def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
-        """Lines of a unified diff; see `Target.diff`."""
-        return diff_lines(self.editor, snapshot.content or b"", new or b"")
+    def show(self, before: bytes | None, after: bytes | None) -> Iterator[str]:
+        """Lines of a unified diff; see `Target.show`."""
+        return diff_lines(self.editor, before or b"", after or b"")
+
+    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
+        """Databases whose entry differs; see `Target.databases`."""
+        old, new = self.editor.read(before), self.editor.read(after)
+        return {key for key in {*old, *new} if old.get(key) != new.get(key)}
 
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
         """Plan what becomes of the file; see `Target.restore`.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -45,29 +44,19 @@ class Original:
 
 def holding_first(oldest_first: Sequence[Journal]) -> frozenset[str]:
     """Ids of the commits without which some file could not be given back as it was at first."""
-    seen: set[tuple[str, ...]] = set()
-    needed: set[str] = set()
-    lives: Counter[tuple[str, ...]] = Counter()
-    for journal in oldest_first:
-        for index, file in journal.record.clients:
-            places: set[tuple[str, ...]] = {(str(file.target),)}
-            if file.medium is Medium.ROWS:
-                image = _image(_before(journal, index))
-                lives.update((str(file.target), *row) for row in _beginnings(image))
-                places = {
-                    (str(file.target), *cell, str(lives[str(file.target), cell[0], cell[1]]))
-                    for cell in _cells(image)
-                }
-            if places - seen:
-                needed.add(journal.record.id)
-            seen |= places
-    return frozenset(needed)
+    return frozenset(_gathered(oldest_first)[1])
 
 
 def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
     """What every file held at first, by its target."""
+    return _gathered(oldest_first)[0]
+
+
+def _gathered(oldest_first: Sequence[Journal]) -> tuple[dict[Path, Original], set[str]]:
+    """What every file held at first, and the ids of the commits that show it."""
     found: dict[Path, Original] = {}
     images: dict[Path, Image] = {}
+    needed: set[str] = set()
     for journal in oldest_first:
         for index, file in journal.record.clients:
             if file.target in found and file.medium is Medium.FILE:
@@ -77,12 +66,14 @@ def originals(oldest_first: Sequence[Journal]) -> dict[Path, Original]:
                 continue  # damaged: what a later commit found counts, if anything
             if file.medium is Medium.ROWS:
                 image = images.setdefault(file.target, {})
-                _add(image, _image(content), journal.record.at)
+                if not _add(image, json.loads(content or b"{}"), journal.record.at):
+                    continue
                 content = json.dumps(image).encode()
             first = found.get(file.target)
             at = journal.record.at if first is None else first.at
             found[file.target] = Original(file.label, file.path, at, file.medium, content)
-    return found
+            needed.add(journal.record.id)
+    return found, needed
 
 
 def _before(journal: Journal, index: int) -> bytes | None:
@@ -94,33 +85,23 @@ def _before(journal: Journal, index: int) -> bytes | None:
         return None
 
 
-def _image(content: bytes | None) -> Image:
-    image: Image = {} if content is None else json.loads(content)
-    return image
+def _add(image: Image, later: Image, at: datetime) -> bool:
+    """Take over the cells that are not in the image yet, and when their row was first written.
 
+    A row whose id is in the later image was made, deleted or adopted by that commit. What was
+    known of it before is about another row: numbers come back.
 
-def _cells(image: Image) -> Iterator[tuple[str, str, str]]:
-    for table, rows in image.items():
-        for number, row in rows.items():
-            yield from ((table, number, column) for column in row["columns"])
-
-
-def _beginnings(image: Image) -> Iterator[tuple[str, str]]:
-    """Rows whose id is in an image: those that a commit made, deleted or adopted.
-
-    What was known of such a row before is about another one: numbers come back.
+    Returns:
+        Whether there were any.
     """
-    for table, rows in image.items():
-        yield from ((table, number) for number, row in rows.items() if "id" in row["columns"])
-
-
-def _add(image: Image, later: Image, at: datetime) -> None:
-    """Take over the cells that are not in the image yet, and when their row was first written."""
-    for table, number in _beginnings(later):
-        image.get(table, {}).pop(number, None)
+    new = False
     for table, rows in later.items():
         for number, row in rows.items():
+            if "id" in row["columns"]:
+                image.get(table, {}).pop(number, None)
             known = image.setdefault(table, {}).setdefault(
                 number, {"there": row["there"], "columns": {}, "at": at.isoformat()}
             )
+            new |= not row["columns"].keys() <= known["columns"].keys()
             known["columns"] = row["columns"] | known["columns"]
+    return new

@@ -19,9 +19,8 @@ from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
 from pgherald.files import Files, Snapshot, errno_of
 from pgherald.store import Store
 from pgherald.store.damage import Damaged
-from pgherald.sync.journal import Journals
+from pgherald.sync.journal import Journals, Step
 from pgherald.sync.manifest import OWNERSHIP, Medium
-from pgherald.sync.steps import Step
 from pgherald.sync.targets.originals import originals
 
 log = logging.getLogger(__name__)

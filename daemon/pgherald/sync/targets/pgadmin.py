@@ -15,10 +15,11 @@ from pgherald.clients.pgadmin_undo import without_ours
 from pgherald.files import Files, Snapshot
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
+from pgherald.model import DatabaseKey
 from pgherald.secret import MASK
 from pgherald.store import BackgroundStore
+from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
-from pgherald.sync.steps import Step
 from pgherald.sync.targets.base import Fate, Target, Undo
 from pgherald.sync.targets.originals import Original
 from pgherald.sync.targets.ownership import Ownership
@@ -93,10 +94,13 @@ class PgAdminTarget(Target):
             return snapshot.content, new
         return difference(snapshot.content, new)
 
-    def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
-        """Lines of a diff, column by column; see `Target.diff`."""
-        before, after = self.images(snapshot, new)
+    def show(self, before: bytes | None, after: bytes | None) -> Iterator[str]:
+        """Lines of a diff, column by column; see `Target.show`."""
         return iter(()) if before is None or after is None else diff_rows(before, after)
+
+    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
+        """None: what a row says of its login stands in a file as well, and is found there."""
+        return set()
 
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
         """Plan what becomes of the servers; see `Target.restore`.
