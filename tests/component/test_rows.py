@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import json
 import os
 import sqlite3
 import threading
@@ -25,6 +27,9 @@ from support.foreign_database import TABLES, ask, change, locked, make, step, wh
 
 OLD_FILE = b"old CANARY-old\n"
 NEW_FILE = b"new CANARY-new\n"
+
+#: A row as an image has it.
+Part = dict[str, Any]
 
 
 @pytest.fixture
@@ -508,11 +513,11 @@ def test_a_commit_that_sqlite_takes_back_by_itself(tmp_path: Path) -> None:
 
 
 def test_nobody_is_in_the_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of commits beside a program that writes all the time: no error on either side."""
+    """Dozens of commits beside a program that writes all the time: no error on either side."""
     for limit in ("READ_LIMIT", "WRITE_LIMIT"):  # SQLite queues nobody: on a busy machine it lasts
         monkeypatch.setattr(f"pgherald.files.rows.{limit}", 60.0)
     home = Home(tmp_path)
-    rounds = 150
+    rounds = 40
     done = threading.Event()
     troubles: list[BaseException] = []
 
@@ -548,9 +553,201 @@ def test_a_difference_holds_nothing_that_is_equal() -> None:
     assert difference(content, content) == (b"{}\n", b"{}\n")
 
 
-def test_the_database_is_never_deleted(database: Path) -> None:
-    """No undo goes so far: the database is the other program's."""
+# --- each step by itself --------------------------------------------------------------------
+
+
+def test_each_step_notices_a_change(database: Path) -> None:
+    """What another program wrote since is noticed by whichever step comes next, and stays."""
     medium = Rows()
-    with pytest.raises(FileTrouble, match="another program's"):
+    wanted = step(database, medium, ("server", 1, {"port": 7}))
+    assert wanted.new is not None
+    staged = medium.stage(wanted.snapshot, wanted.new, private=False)
+    ask(database, "UPDATE server SET port = 9 WHERE id = 1")
+    for look in (
+        lambda: medium.verify(wanted.snapshot),
+        lambda: medium.stage(wanted.snapshot, staged.content, private=False),
+        lambda: medium.install(staged, over=wanted.snapshot),
+    ):
+        with pytest.raises(ChangedMeanwhile) as caught:
+            look()
+        assert caught.value.reason == "was changed by another program"
+        assert caught.value.path == database
+    assert ask(database, "SELECT port FROM server WHERE id = 1") == [(9,)]
+
+
+def test_a_failure_lets_go_of_the_lock(database: Path) -> None:
+    """Whatever statement fails, the transaction is over and the connection is closed."""
+    number, failed = 0, True
+    while failed:
+        number += 1
+        disk = FailingDisk(number, errno.EIO, only="sqlite_execute")
+        medium = Rows(disk)
+        try:
+            wanted = step(database, medium, ("server", 1, {"port": 7 + number}))
+            assert wanted.new is not None
+            staged = medium.stage(wanted.snapshot, wanted.new, private=False)
+            medium.install(staged, over=wanted.snapshot)
+        except FileTrouble as exc:
+            assert exc.reason == "cannot be read or written: the disk reports a fault"  # noqa: PT017 – whether it fails is up to the number
+        with locked(database):
+            pass
+        failed = disk.failed is not None
+    assert number > 10
+
+
+@pytest.mark.parametrize("only", ["stat", "realpath"])
+def test_a_disk_that_fails_is_named(database: Path, only: str) -> None:
+    """Before SQLite is asked, too."""
+    with pytest.raises(FileTrouble) as caught:
+        Rows(FailingDisk(1, errno.EIO, only=only)).read(database, TABLES)
+    assert caught.value.reason == "cannot be read: the disk reports a fault"
+    assert caught.value.path == database
+
+
+def test_what_cannot_be_written_back(database: Path) -> None:
+    """A number or a text that SQLite cannot hold is refused for this file."""
+    medium = Rows()
+    wanted = step(database, medium, ("server", 1, {"port": 7}))
+    for value in (2**70, "\ud800"):
+        image: dict[str, dict[str, Part]] = json.loads(wanted.new or b"")
+        image["server"]["1"]["columns"]["port"] = value
+        staged = dataclasses.replace(
+            medium.stage(wanted.snapshot, wanted.new or b"", private=False), content=drawn(image)
+        )
+        with pytest.raises(FileTrouble) as caught:
+            medium.install(staged, over=wanted.snapshot)
+        assert caught.value.reason == "holds text that cannot be written back"
+        assert caught.value.path == database
+
+
+def test_the_database_is_never_deleted(database: Path) -> None:
+    """No undo goes so far, and that is said."""
+    medium = Rows()
+    with pytest.raises(FileTrouble) as caught:
         medium.remove(medium.read(database, TABLES))
-    assert database.exists()
+    assert caught.value.reason == "is another program's, so it is not deleted"
+    assert caught.value.path == database
+
+
+class Saying(Disk):
+    """SQLite says this, whatever is asked."""
+
+    def __init__(self, code: int | None) -> None:
+        self._code = code
+
+    def sqlite_open(self, path: Path, timeout: float) -> sqlite3.Connection:
+        trouble = sqlite3.OperationalError("CANARY")
+        if self._code is not None:
+            trouble.sqlite_errorcode = self._code
+        raise trouble
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (sqlite3.SQLITE_BUSY, "is locked by another program"),
+        (sqlite3.SQLITE_IOERR_WRITE, "cannot be read or written: the disk reports a fault"),
+        (sqlite3.SQLITE_CANTOPEN, "cannot be opened: permission denied, or its folder is gone"),
+        (sqlite3.SQLITE_NOTADB, "is no SQLite database"),
+        (sqlite3.SQLITE_TOOBIG, "cannot be used: OperationalError"),
+        (None, "cannot be used: OperationalError"),
+    ],
+)
+def test_trouble_of_sqlites_has_words_of_its_own(
+    database: Path, code: int | None, reason: str
+) -> None:
+    """Each trouble of SQLite's has its own words, names the file, and quotes nothing."""
+    with pytest.raises((FileTrouble, Unparsable)) as caught:
+        Rows(Saying(code)).read(database, TABLES)
+    assert (caught.value.reason, caught.value.path) == (reason, database)
+
+
+# --- pictures and images -------------------------------------------------------------------
+
+
+def pictured(**tables: dict[str, dict[str, object]]) -> bytes:
+    return drawn({"tables": {name: {"columns": [], "rows": rows} for name, rows in tables.items()}})
+
+
+def test_the_one_form() -> None:
+    """Equal contents are equal bytes: sorted, one space for each level, ASCII, one line end."""
+    assert drawn({"b": 1, "a": {"ä": None}}) == b'{\n "a": {\n  "\\u00e4": null\n },\n "b": 1\n}\n'
+
+
+def test_a_difference_holds_what_differs_and_no_more() -> None:
+    """A row that is in both is there with what differs, another with all that is known of it."""
+    old = pictured(a={"2": {"x": 1, "y": 1, "z": 1}, "10": {"y": 1, "x": 2}}, b={"1": {"x": 1}})
+    new = pictured(a={"2": {"x": 2, "y": 1, "w": 1}, "3": {"v": 1, "u": 1}}, c={"1": {"x": 1}})
+    before, after = map(json.loads, difference(old, new))
+    assert before == {
+        "a": {
+            "2": {"there": True, "columns": {"w": None, "x": 1, "z": 1}},
+            "3": {"there": False, "columns": {"u": None, "v": None}},
+            "10": {"there": True, "columns": {"x": 2, "y": 1}},
+        },
+        "b": {"1": {"there": True, "columns": {"x": 1}}},
+        "c": {"1": {"there": False, "columns": {"x": None}}},
+    }
+    assert after == {
+        "a": {
+            "2": {"there": True, "columns": {"w": 1, "x": 2, "z": None}},
+            "3": {"there": True, "columns": {"u": 1, "v": 1}},
+            "10": {"there": False, "columns": {"x": None, "y": None}},
+        },
+        "b": {"1": {"there": False, "columns": {"x": None}}},
+        "c": {"1": {"there": True, "columns": {"x": 1}}},
+    }
+
+
+def test_a_table_without_a_number_of_its_own(database: Path) -> None:
+    """Its rows are told by those that SQLite gives them."""
+    ask(database, "CREATE TABLE keys (name TEXT, value TEXT)")
+    ask(database, "INSERT INTO keys VALUES ('a', 'b')")
+    content = json.loads(Rows().read(database, {"keys": None}).content or b"")
+    assert content["tables"]["keys"]["rows"] == {"1": {"name": "a", "value": "b"}}
+
+
+def test_only_a_whole_row_is_deleted(database: Path) -> None:
+    """What an image does not name has to be as the table's default makes it, or the row stays."""
+    ask(
+        database,
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, name, colour, size INTEGER DEFAULT '3',"
+        " kind DEFAULT 'plain', odd BOOLEAN DEFAULT 'false')",
+    )
+    for edit, goes in (
+        ("", True),
+        ("UPDATE thing SET size = 3, kind = 'plain'", True),
+        ("UPDATE thing SET colour = 'red'", False),
+        ("UPDATE thing SET size = 0", False),
+        ("UPDATE thing SET kind = ''", False),
+        ("UPDATE thing SET odd = 1", False),
+    ):
+        ask(database, "DELETE FROM thing")
+        ask(database, "INSERT INTO thing (id, name) VALUES (5, 'n')")
+        if edit:
+            ask(database, edit)
+        image: Part = {"thing": {"5": {"there": False, "columns": {"id": None, "name": None}}}}
+        before = Rows(QuickDisk()).again(database, json.dumps(image).encode())
+        there = {"thing": {"5": {"there": True, "columns": {"id": 5, "name": "n"}}}}
+        assert (json.loads(before.content or b"") == there) is goes
+        as_made = dataclasses.replace(before, content=json.dumps(there).encode())
+        if goes:
+            known = dataclasses.replace(before, content=before.content)
+            staged = Rows().stage(known, drawn(image), private=False)
+            Rows().install(staged, over=known)
+        else:
+            with pytest.raises(ChangedMeanwhile):
+                Rows().stage(as_made, drawn(image), private=False)
+        assert (ask(database, "SELECT count(*) FROM thing") == [(0,)]) is goes
+
+
+def test_a_row_that_begins_anew_names_its_id() -> None:
+    """The id is in the image though it does not change; others have what differs."""
+    old = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 1, "b": 2} for n in (1, 2)}}}}
+    new = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 3, "b": 2} for n in (1, 2)}}}}
+    before, after = difference(drawn(old), drawn(new | {"begins": {"t": ["2", "3"]}}))
+    assert json.loads(before)["t"] == {
+        "1": {"there": True, "columns": {"a": 1}},
+        "2": {"there": True, "columns": {"a": 1, "id": 2}},
+    }
+    assert json.loads(after)["t"]["2"] == {"there": True, "columns": {"a": 3, "id": 2}}
