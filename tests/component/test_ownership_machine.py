@@ -37,11 +37,12 @@ from hypothesis.stateful import (
 )
 
 from pgherald.config import Config, loads
-from pgherald.daemon import uninstall, wiring
+from pgherald.daemon import uninstall
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
 from pgherald.model import Entry, Login, strictest
 from pgherald.store import BackgroundStore
+from pgherald.sync import targets
 from pgherald.sync.apply import Applier
 from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Plan
@@ -503,7 +504,7 @@ def test_an_adoption_between_plan_and_commit(
     template: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """A commit that was planned before another process adopted a server is planned anew."""
-    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    monkeypatch.setattr(targets, "program_version", lambda *_: None)
     state = type("Ownership", (Ownership,), {"template": template})()
     state.begins()
     before, adopted = state.world.login, list[dict[str, Any]]()
@@ -544,7 +545,7 @@ def test_an_adoption_between_plan_and_commit(
 @pytest.mark.parametrize("doing", ["adopts", "prunes"])
 def test_a_kill_at_each_change(template: Path, monkeypatch: pytest.MonkeyPatch, doing: str) -> None:
     """Rows and record agree after a kill at any change of the disk: nothing is lost or left."""
-    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    monkeypatch.setattr(targets, "program_version", lambda *_: None)
     for at in itertools.count(1):
         state = type("Ownership", (Ownership,), {"template": template})()
         state.begins()
@@ -570,7 +571,7 @@ def test_a_number_that_was_taken_before_the_recovery(
     template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a killed commit could not make any more is not recorded as made, but made anew."""
-    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    monkeypatch.setattr(targets, "program_version", lambda *_: None)
     taken = 0
     for at in itertools.count(1):
         world, loop = World(template), asyncio.new_event_loop()
@@ -605,7 +606,7 @@ def test_whose_a_server_is(
 ) -> None:
     """See the module."""
     # Which pgAdmin is installed is nothing to these rows, and takes time to find out.
-    monkeypatch.setattr(wiring, "program_version", lambda *_: None)
+    monkeypatch.setattr(targets, "program_version", lambda *_: None)
     machine = seed(number)(type("Ownership", (Ownership,), {"template": template}))
     run_state_machine_as_test(
         machine,

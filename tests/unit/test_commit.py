@@ -164,22 +164,6 @@ class TestCommitting:
         assert (clients.a.read_bytes(), clients.b.read_bytes()) == (OLD, EDITED)
         assert not clients.folder.exists()
 
-    def test_journal_and_files_have_one_writer_at_a_time(self, clients: Clients) -> None:
-        """While a commit writes, no other pgherald may touch its journal or its clients."""
-        refused: set[Path] = set()
-
-        class NosyDisk(SteppedDisk):
-            def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if placed(name, args) is None:
-                    return
-                for path in (clients.folder, clients.a, clients.b):
-                    with contextlib.suppress(FileTrouble), clients.files().lock(path, limit=0):
-                        pytest.fail(f"{path} is not locked")
-                    refused.add(path)
-
-        clients.commit(clients.step(clients.a), clients.step(clients.b), disk=NosyDisk())
-        assert refused == {clients.folder, clients.a, clients.b}
-
     def test_two_clients_in_one_file_are_refused(self, clients: Clients) -> None:
         """Two plans for one file, through whatever link, would undo each other."""
         link = clients.root / "link"
@@ -295,15 +279,6 @@ class TestRecovering:
         assert clients.journals() == ([name.removesuffix(".open")] if proven else [])
         assert clients.committer().recover() == []
 
-    @pytest.mark.parametrize("proven", [True, False])
-    def test_a_new_file_is_made_or_gone(self, clients: Clients, *, proven: bool) -> None:
-        """A file that the commit makes is no client that could be half there."""
-        clients.a.unlink()
-        clients.interrupt(clients.step(clients.a), clients.step(clients.b), after=1, proven=proven)
-        clients.committer().recover()
-        assert clients.a.exists() is proven
-        assert clients.b.read_bytes() == (NEW if proven else OLD)
-
     @pytest.mark.parametrize("edit", [EDITED, None])
     @pytest.mark.parametrize("proven", [True, False])
     def test_what_somebody_edited_meanwhile_is_left(
@@ -352,20 +327,6 @@ class TestRecovering:
         assert (name in clients.journals()) is not shared
         clients.committer().recover()
         assert later.read_bytes() == NEW
-
-    def test_leftovers_are_swept(self, clients: Clients) -> None:
-        """Temporary files, drafts and images that nobody needs go at the next start."""
-        steps = [clients.step(clients.a), clients.step(clients.b)]
-        clients.interrupt(*steps, after=1)
-        temp = clients.root / f".b.pgherald-{'0' * 16}.tmp"
-        temp.write_bytes(NEW)
-        draft = clients.folder / "20261124T025915Z-0099.draft"
-        draft.mkdir()
-        (draft / "0.before").write_bytes(OLD)
-        clients.committer().recover()
-        assert not temp.exists()
-        assert not draft.exists()
-        assert list(clients.folder.rglob("*.after")) == []
 
     @pytest.mark.parametrize(
         "damage",

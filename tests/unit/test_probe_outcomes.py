@@ -7,7 +7,6 @@ import socket
 from datetime import UTC, datetime
 
 import pytest
-from pgherald.sync.verdict import Verdict, judge
 
 from pgherald.model import ProbePolicy
 from pgherald.sync.outcomes import (
@@ -18,6 +17,7 @@ from pgherald.sync.outcomes import (
     of_sqlstate,
 )
 from pgherald.sync.probe import Proof
+from pgherald.sync.verification import Decision, decide
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -265,17 +265,17 @@ def test_a_finding_as_an_error() -> None:
 @pytest.mark.parametrize(
     ("policy", "outcome", "first", "last"),
     [
-        (ProbePolicy.REQUIRE, Outcome.WORKS, Verdict.WRITE, Verdict.WRITE),
-        (ProbePolicy.REQUIRE, Outcome.REFUSED, Verdict.AGAIN, Verdict.GIVE_UP),
-        (ProbePolicy.REQUIRE, Outcome.TLS_REFUSED, Verdict.GIVE_UP, Verdict.GIVE_UP),
-        (ProbePolicy.PREFER, Outcome.REFUSED, Verdict.AGAIN, Verdict.WRITE),
-        (ProbePolicy.PREFER, Outcome.UNREACHABLE, Verdict.WRITE, Verdict.WRITE),
-        (ProbePolicy.PREFER, Outcome.TLS_REFUSED, Verdict.WRITE, Verdict.WRITE),
+        (ProbePolicy.REQUIRE, Outcome.WORKS, Decision.WRITE, Decision.WRITE),
+        (ProbePolicy.REQUIRE, Outcome.REFUSED, Decision.RETRY, Decision.GIVE_UP),
+        (ProbePolicy.REQUIRE, Outcome.TLS_REFUSED, Decision.GIVE_UP, Decision.GIVE_UP),
+        (ProbePolicy.PREFER, Outcome.REFUSED, Decision.RETRY, Decision.WRITE),
+        (ProbePolicy.PREFER, Outcome.UNREACHABLE, Decision.WRITE, Decision.WRITE),
+        (ProbePolicy.PREFER, Outcome.TLS_REFUSED, Decision.WRITE, Decision.WRITE),
     ],
 )
 def test_one_probe_is_judged_by_the_policy(
-    policy: ProbePolicy, outcome: Outcome, first: Verdict, last: Verdict
+    policy: ProbePolicy, outcome: Outcome, first: Decision, last: Decision
 ) -> None:
     """And by whether there will be another."""
-    assert judge(policy, proof(outcome), last=False) is first
-    assert judge(policy, proof(outcome), last=True) is last
+    assert decide(policy, proof(outcome), last=False) is first
+    assert decide(policy, proof(outcome), last=True) is last
