@@ -24,7 +24,7 @@ import pytest
 from pgherald.clock import SystemClock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
 from pgherald.files import Disk, Files, errno_of
-from pgherald.sync.commit import Committer, Step
+from pgherald.sync.transaction import Step, Transactions
 from support.disks import (
     CHANGES,
     Child,
@@ -70,9 +70,9 @@ class Home:
         # As below the person's own home, the folder of the service file is made.
         return Files(self.state / "locks", disk, ours=(self.root / "config",))
 
-    def committer(self, disk: Disk) -> Committer:
+    def committer(self, disk: Disk) -> Transactions:
         files = self.files(disk)
-        return Committer(files, self.state / "commits", SystemClock())
+        return Transactions(files, self.state / "commits", SystemClock())
 
     def steps(self, disk: Disk) -> list[Step]:
         files = self.files(disk)
@@ -481,7 +481,7 @@ def test_two_committers_take_turns(tmp_path: Path) -> None:
 
     def write_often(who: bytes) -> None:
         files = Files(home.state / "locks", QuickDisk())
-        committer = Committer(files, home.state / "commits", SystemClock())
+        committer = Transactions(files, home.state / "commits", SystemClock())
         for turn in range(40):
             new = b"%s %d" % (who, turn)
             with contextlib.suppress(ChangedMeanwhile):

@@ -15,7 +15,7 @@ import pytest
 
 from pgherald.clock import SystemClock
 from pgherald.files import Files
-from pgherald.sync.commit import Committer
+from pgherald.sync.transaction import Transactions
 from support.foreign_database import make, whole
 
 #: What SQLite changes a database with. Looks are left out: to die before one changes nothing.
@@ -28,13 +28,13 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from pgherald.clock import SystemClock
 from pgherald.files import Files
-from pgherald.sync.commit import Committer, Step
+from pgherald.sync.transaction import Transactions, Step
 from support.foreign_database import change
 home = Path(sys.argv[1])
 files = Files(home / "locks")
 file = Step("service file", files.read(home / "services"), b"new\\n", private=True)
 steps = [file, change(home / "pgadmin4.db", files)]
-Committer(files, home / "commits", SystemClock()).commit(steps, proven=True, note="test")
+Transactions(files, home / "commits", SystemClock()).commit(steps, proven=True, note="test")
 print("done")
 """
 
@@ -76,7 +76,7 @@ def test_after_a_kill_inside_sqlite_all_is_old_or_all_is_new(tmp_path: Path) -> 
         (home / "services").chmod(0o600)
         old = whole(make(home / "pgadmin4.db"))
         ended = commit(home, at)
-        Committer(Files(home / "locks"), home / "commits", SystemClock()).recover()
+        Transactions(Files(home / "locks"), home / "commits", SystemClock()).recover()
         now, file = whole(home / "pgadmin4.db"), (home / "services").read_bytes()
         news.append(file == b"new\n")
         assert (now == old) is (file == b"old\n"), at

@@ -44,11 +44,11 @@ from pgherald.model import Entry, Login, strictest
 from pgherald.store import BackgroundStore
 from pgherald.sync import targets
 from pgherald.sync.apply import Applier
-from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Plan
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import Wishes, clients_of
 from pgherald.sync.tracked import VerifiedLogin
+from pgherald.sync.transaction import Transactions
 from pgherald.sync.troubles import Troubles
 from support.disks import Died, MortalDisk
 from support.fake_clock import FakeClock
@@ -140,7 +140,7 @@ class Process:
         files = world.files
         self._clock = world.clock
         files.private_folder(world.state)
-        self.committer = Committer(files, world.state / "commits", world.clock)
+        self.committer = Transactions(files, world.state / "commits", world.clock)
         self.committer.recover()
         store = stack.enter_context(BackgroundStore.open(world.state / "state.db", files))
         store.submit(lambda file: file._db.execute("PRAGMA synchronous = OFF"))
@@ -508,7 +508,7 @@ def test_an_adoption_between_plan_and_commit(
     state = type("Ownership", (Ownership,), {"template": template})()
     state.begins()
     before, adopted = state.world.login, list[dict[str, Any]]()
-    apply, commit = Applier._commit, Committer.commit
+    apply, commit = Applier._commit, Transactions.commit
 
     def adopt() -> None:
         if not adopted:
@@ -521,7 +521,7 @@ def test_an_adoption_between_plan_and_commit(
         await asyncio.to_thread(adopt)
         await apply(self, plan, cleared)
 
-    def late_to_write(self: Committer, *args: Any, **more: Any) -> object:
+    def late_to_write(self: Transactions, *args: Any, **more: Any) -> object:
         adopt()
         return commit(self, *args, **more)
 
@@ -533,7 +533,7 @@ def test_an_adoption_between_plan_and_commit(
         if when == "before it is staged":
             monkeypatch.setattr(Applier, "_commit", late_to_stage)
         else:
-            monkeypatch.setattr(Committer, "commit", late_to_write)
+            monkeypatch.setattr(Transactions, "commit", late_to_write)
         state.daemon_sweeps(at=None)
         assert adopted[1]["service"] == SHOP.service
         assert {row["maintenance_db"] for row in state.rows().values()} == {"d2"}

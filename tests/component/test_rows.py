@@ -21,7 +21,7 @@ from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsab
 from pgherald.files import Disk, Files, rows
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
-from pgherald.sync.commit import Committer, Step
+from pgherald.sync.transaction import Step, Transactions
 from support.disks import FailingDisk, KillingDisk, QuickDisk, SteppedDisk, in_child
 from support.foreign_database import TABLES, ask, change, locked, make, step, whole
 
@@ -59,8 +59,8 @@ class Home:
     def files(self, disk: Disk) -> Files:
         return Files(self.root / "locks", disk)
 
-    def committer(self, disk: Disk) -> Committer:
-        return Committer(self.files(disk), self.root / "commits", SystemClock())
+    def committer(self, disk: Disk) -> Transactions:
+        return Transactions(self.files(disk), self.root / "commits", SystemClock())
 
     def steps(self, disk: Disk) -> list[Step]:
         files = self.files(disk)
@@ -113,7 +113,7 @@ def test_what_a_change_clears_is_nowhere_in_the_file(
     assert there in path.read_bytes()
     disk = ForgetfulDisk()
     columns = None if gone else {"password": None}
-    Committer(Files(tmp_path / "locks", disk), tmp_path / "commits", SystemClock()).commit(
+    Transactions(Files(tmp_path / "locks", disk), tmp_path / "commits", SystemClock()).commit(
         [step(path, Rows(disk), ("server", 1, columns))], proven=True, note="test"
     )
     assert [file.name for file in tmp_path.glob("pgadmin4.db*") if there in file.read_bytes()] == []
@@ -183,7 +183,7 @@ def test_a_link_is_followed(database: Path, tmp_path: Path) -> None:
     """A database behind a link is the one that is changed, and the link stays."""
     link = tmp_path / "link-to-pgadmin4.db"
     link.symlink_to(database)
-    Committer(Files(tmp_path / "locks"), tmp_path / "commits", SystemClock()).commit(
+    Transactions(Files(tmp_path / "locks"), tmp_path / "commits", SystemClock()).commit(
         [step(link, Rows(), ("server", 1, {"port": 1}))], proven=True, note="test"
     )
     assert link.is_symlink()
@@ -231,7 +231,7 @@ def test_only_what_differs_is_written(database: Path) -> None:
     files = Files(database.parent / "locks", disk)
     wanted = step(database, Rows(disk), ("server", 1, {"port": 1, "name": "one"}))
     statements.clear()
-    Committer(files, database.parent / "commits", SystemClock()).commit(
+    Transactions(files, database.parent / "commits", SystemClock()).commit(
         [wanted], proven=True, note="test"
     )
     assert [s for s in statements if s.startswith("UPDATE")] == [

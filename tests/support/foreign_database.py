@@ -11,8 +11,8 @@ from typing import Any
 from pgherald.files import Files
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
-from pgherald.sync.commit import Step
 from pgherald.sync.manifest import Medium
+from pgherald.sync.transaction import Step
 
 TABLES = {"server": None, "servergroup": ("id", "name"), "nothing": None}
 

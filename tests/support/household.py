@@ -30,12 +30,12 @@ from pgherald.model import (
 from pgherald.secret import Secret
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
-from pgherald.sync.commit import Committer
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import Outcome, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
+from pgherald.sync.transaction import Transactions
 from pgherald.sync.troubles import Troubles
 from support.fake_clock import FakeClock
 
@@ -195,7 +195,7 @@ async def household(
     prober = FakeProber(clock)
     files = Files(tmp_path / "state" / "locks", disk)
     files.private_folder(tmp_path / "state")
-    committer = Committer(files, tmp_path / "state" / "commits", clock)
+    committer = Transactions(files, tmp_path / "state" / "commits", clock)
     committer.recover()
     made = tuple(
         clients

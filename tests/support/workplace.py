@@ -36,9 +36,9 @@ from pgherald.simulator.seed import APPS, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import App
 from pgherald.store import BackgroundStore
-from pgherald.sync.commit import Committer
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.probe import Prober, Proof
+from pgherald.sync.transaction import Transactions
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.wake import tick
 from support.fake_clock import FakeClock
@@ -156,7 +156,7 @@ class Workplace:
         config = _config(home, watched, top)
         files = Files(config.state_dir / "locks", disk)
         files.private_folder(config.state_dir)
-        committer = Committer(files, config.state_dir / "commits", clock)
+        committer = Transactions(files, config.state_dir / "commits", clock)
         committer.recover()
         probes = AsksPostgres(postgres, clock)
         news: list[News] = []

@@ -250,7 +250,7 @@ def test_a_commit_that_cannot_begin_is_named_once(
     def fails(*_: object, **__: object) -> None:
         raise FileTrouble("there is no space left", "Free some.", path=desk.folder / "state")
 
-    monkeypatch.setattr("pgherald.sync.commit.Committer.commit", fails)
+    monkeypatch.setattr("pgherald.sync.transaction.Transactions.commit", fails)
     desk.configure(SHOP + CLIENTS)
     result = desk.run("check")
     assert result.code == 1

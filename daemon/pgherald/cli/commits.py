@@ -20,15 +20,15 @@ from pgherald.cli.output import emit_json, table
 from pgherald.clock import SystemClock
 from pgherald.config import Config
 from pgherald.files import Files
-from pgherald.sync.commit import Committer
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.targets import journaled
+from pgherald.sync.transaction import Transactions
 
 
-def committer_of(config: Config) -> Committer:
+def committer_of(config: Config) -> Transactions:
     """What knows the commits, and takes them back."""
     files, folder = Files(config.state_dir / "locks"), config.state_dir / "commits"
-    return Committer(files, folder, SystemClock(), journaled(config))
+    return Transactions(files, folder, SystemClock(), journaled(config))
 
 
 def number_of(record: CommitRecord) -> int:

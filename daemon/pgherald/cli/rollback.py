@@ -30,9 +30,9 @@ from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.model import ClientPhase, DatabaseKey, Phase
 from pgherald.store import Store, Trouble
-from pgherald.sync.commit import Committer, Rollback
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.targets import Target, clients_of, journaled
+from pgherald.sync.transaction import Rollback, Transactions
 
 
 @click.command("rollback")
@@ -79,10 +79,10 @@ def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_jso
     return EXIT_TROUBLE if done.left else EXIT_OK
 
 
-def committer_of(config: Config) -> Committer:
+def committer_of(config: Config) -> Transactions:
     """What knows the commits, and takes them back."""
     files, folder = Files(config.state_dir / "locks"), config.state_dir / "commits"
-    return Committer(files, folder, SystemClock(), journaled(config))
+    return Transactions(files, folder, SystemClock(), journaled(config))
 
 
 def number_of(record: CommitRecord) -> int:

@@ -19,11 +19,11 @@ from pgherald.daemon.wiring import files_of
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
-from pgherald.sync.commit import Committer
 from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
 from pgherald.sync.targets import FileTarget, Target, Undo, clients_of, journaled
 from pgherald.sync.targets.originals import Original
+from pgherald.sync.transaction import Transactions
 
 #: How often it is planned anew because another program wrote one of the files.
 _ATTEMPTS: Final = 5
@@ -79,7 +79,7 @@ def foresee(config: Config, clock: Clock, *, restore: bool) -> Undoing:
     """
     files = files_of(config)
     journals = config.state_dir / "commits"
-    found = Committer(files, journals, clock).originals() if journals.is_dir() else {}
+    found = Transactions(files, journals, clock).originals() if journals.is_dir() else {}
     return _plan(config, files, found, restore=restore)
 
 
@@ -97,7 +97,7 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
         StoreError: the state file cannot be used; likewise.
     """
     files = files_of(config)
-    committer = Committer(files, config.state_dir / "commits", clock, journaled(config))
+    committer = Transactions(files, config.state_dir / "commits", clock, journaled(config))
     with files.exclusive(config.state_dir / DAEMON_LOCK, "pgherald uninstall"):
         committer.recover()
         sweep(config, files)
@@ -108,7 +108,7 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
     return Uninstalled(undoing, _remove_state(files, config.state_dir))
 
 
-def _undo(config: Config, files: Files, committer: Committer, *, restore: bool) -> Undoing:
+def _undo(config: Config, files: Files, committer: Transactions, *, restore: bool) -> Undoing:
     attempt = 1
     while True:
         undoing = _plan(config, files, committer.originals(), restore=restore)

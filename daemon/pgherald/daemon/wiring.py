@@ -30,12 +30,12 @@ from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, Login, News
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.apply import Applier
-from pgherald.sync.commit import Committer
 from pgherald.sync.names import learn
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import Target, Wishes, clients_of, journaled, storage_folders
+from pgherald.sync.transaction import Transactions
 from pgherald.sync.troubles import Troubles, forget_damage
 from pgherald.sync.verification import MAX_AGE
 from pgherald.watch import pgadmin_process
@@ -79,7 +79,7 @@ class State:
 
     files: Files
     store: BackgroundStore
-    committer: Committer
+    committer: Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
     """
     files = files_of(config)
     files.private_folder(config.state_dir)
-    committer = Committer(files, config.state_dir / "commits", clock, journaled(config))
+    committer = Transactions(files, config.state_dir / "commits", clock, journaled(config))
     committer.recover()
     sweep(config, files)
     with BackgroundStore.open(config.state_dir / "state.db", files) as store:

@@ -18,12 +18,12 @@ from pgherald.model import (
     Entry,
 )
 from pgherald.store import BackgroundStore
-from pgherald.sync.commit import Committer
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
+from pgherald.sync.transaction import Transactions
 from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Applier:
         *,
         clients: Sequence[Client],
         files: Files,
-        committer: Committer,
+        committer: Transactions,
         recorder: Recorder,
         store: BackgroundStore,
         clock: Clock,

@@ -29,10 +29,10 @@ from pgherald.model import (
     strictest,
 )
 from pgherald.store import BackgroundStore, Record, Store
-from pgherald.sync.commit import Committer
 from pgherald.sync.manifest import Written
 from pgherald.sync.plan import Client, Plan
 from pgherald.sync.tracked import VerifiedLogin
+from pgherald.sync.transaction import Transactions
 
 #: Seconds that a notice waits for the record of what it is about.
 _RECORD_LIMIT: Final = 1.0
@@ -62,7 +62,7 @@ class Recorder:
         self,
         *,
         clients: Sequence[Client],
-        committer: Committer,
+        committer: Transactions,
         store: BackgroundStore,
         clock: Clock,
         tell: Callable[[News], None],

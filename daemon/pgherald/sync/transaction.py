@@ -1,4 +1,4 @@
-"""One commit over all clients: all or nothing.
+"""One transaction over all targets: all or nothing.
 
 A file here may also be rows in another program's database: they are changed by one
 transaction where a file is renamed, and an image of these rows stands for the file's bytes.
@@ -41,7 +41,7 @@ from pgherald.sync.storage import Storages
 from pgherald.sync.targets.originals import Original, holding_first, originals
 from pgherald.sync.targets.ownership import rolled_back
 
-__all__ = ["Committer", "Rollback", "Settled", "Step"]
+__all__ = ["Rollback", "Settled", "Step", "Transactions"]
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Rollback:
         return any(step.medium is Medium.ROWS for step in self.steps)
 
 
-class Committer:
+class Transactions:
     """Makes several writes one.
 
     Args:

@@ -18,8 +18,8 @@ import pytest
 from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files, Identity, digest
 from pgherald.files.locks import LOCK_LIMIT
-from pgherald.sync.commit import Committer, Settled, Step
 from pgherald.sync.manifest import CommitRecord
+from pgherald.sync.transaction import Settled, Step, Transactions
 from support.disks import FailingDisk, QuickDisk, SteppedDisk, placed
 from support.fake_clock import FakeClock
 
@@ -47,8 +47,8 @@ class Clients:
     def files(self, disk: Disk | None = None) -> Files:
         return Files(self.root / "state" / "locks", disk or QuickDisk())
 
-    def committer(self, disk: Disk | None = None) -> Committer:
-        return Committer(self.files(disk), self.folder, self.clock)
+    def committer(self, disk: Disk | None = None) -> Transactions:
+        return Transactions(self.files(disk), self.folder, self.clock)
 
     def step(self, path: Path, new: bytes | None = NEW, *, expand: bytes | None = None) -> Step:
         return Step(path.name, self.files().read(path), new, private=True, expand=expand)
@@ -513,9 +513,9 @@ class Place:
             path.write_bytes(OLD)
             path.chmod(0o600)
 
-    def committer(self, disk: Disk | None = None) -> Committer:
+    def committer(self, disk: Disk | None = None) -> Transactions:
         files = Files(self.root / "state" / "locks", disk or QuickDisk())
-        return Committer(files, self.folder, self.clock)
+        return Transactions(files, self.folder, self.clock)
 
     def steps(self, *paths: Path, new: bytes = NEW) -> list[Step]:
         files = Files(self.root / "state" / "locks")
@@ -754,7 +754,7 @@ def test_a_client_that_cannot_be_locked_hinders_no_start(place: Place) -> None:
     """Its journal waits; the others are committed, and at most one stays open."""
     place.of_0_1_0(1, [(place.odd, OLD, NEW)])
     files = Locked(place.root / "state" / "locks", QuickDisk())
-    committer = Committer(files, place.folder, place.clock)
+    committer = Transactions(files, place.folder, place.clock)
     (settled,) = committer.recover()
     assert [path for path, _ in settled.failed] == [place.odd]
     assert "by another pgherald" in str(settled)
@@ -802,7 +802,7 @@ def test_locks_are_taken_in_one_order(clients: Clients) -> None:
     recovery holds the files that it settles, as a commit does.
     """
     files = Watched(clients.root / "state" / "locks")
-    committer = Committer(files, clients.folder, clients.clock)
+    committer = Transactions(files, clients.folder, clients.clock)
     steps = [clients.step(clients.root / name) for name in "eafcbd"]
     committer.commit(steps, proven=True, note="test")
     assert files.taken == ["commits", *"abcdef"]
