@@ -52,28 +52,24 @@ class Storages:
         replaced: list[tuple[Staged, Snapshot]] = []
         try:
             for step, content in writes:
-                staged.append(self._stage(step, content))
+                if content is None:
+                    staged.append(None)
+                    continue
+                storage = self[step.medium]
+                staged.append(storage.stage(step.snapshot, content, private=step.private))
             for (step, _), new in zip(writes, staged, strict=True):
                 path = step.snapshot.path
                 touched.add(step.snapshot.target)
                 if new is not None and new.temp is not None:
                     replaced.append((new, now[path]))
-                now[path] = self._install(step, new, over=now[path])
+                storage, over = self[step.medium], now[path]
+                now[path] = storage.remove(over) if new is None else storage.install(new, over=over)
             self._files.let_go(replaced)
         except BaseException:
             for (step, _), new in zip(writes, staged, strict=False):
                 if new is not None:
                     self[step.medium].discard(new)
             raise
-
-    def _stage(self, step: Step, content: bytes | None) -> Staged | None:
-        if content is None:
-            return None
-        return self[step.medium].stage(step.snapshot, content, private=step.private)
-
-    def _install(self, step: Step, staged: Staged | None, *, over: Snapshot) -> Snapshot:
-        storage = self[step.medium]
-        return storage.remove(over) if staged is None else storage.install(staged, over=over)
 
     @contextlib.contextmanager
     def locked(self, targets: Iterable[Path]) -> Iterator[None]:

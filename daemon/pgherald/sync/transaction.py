@@ -146,7 +146,21 @@ class Transactions:
                     path = settled.record.files[0].path
                     raise ChangedMeanwhile("was settled after an interrupted commit", path=path)
             with self._storages.locked(step.snapshot.target for step in busy):
-                return self._perform(busy, proven=proven, note=note, logins=logins)
+                for step in busy:
+                    self._storages[step.medium].verify(step.snapshot)
+                    self._storages[step.medium].refuse_unwritable(step.snapshot)
+                now = self._clock.now()
+                journal = self._journals.begin(now, note, busy, proven=proven, logins=logins)
+                touched: set[Path] = set()
+                try:
+                    self._storages.carry_out(busy, touched)
+                    journal.finish()
+                except BaseException as exc:
+                    self._take_back(journal, touched, exc)
+                    raise
+                self._supersede(journal.record)
+                self._tidy()
+                return journal.record
 
     def record(self, step: Step) -> None:
         """Write a record of ownership by itself, where no row changes.
@@ -236,30 +250,6 @@ class Transactions:
                     break
                 back.append(Step(part.label, now, old, part.private, medium=part.medium))
         return back, left
-
-    def _perform(
-        self, steps: Sequence[Step], *, proven: bool, note: str, logins: Sequence[Written]
-    ) -> CommitRecord:
-        for step in steps:
-            self._storages[step.medium].verify(step.snapshot)
-            self._storages[step.medium].refuse_unwritable(step.snapshot)
-        journal = self._journals.begin(
-            self._clock.now(),
-            note,
-            steps,
-            proven=proven,
-            logins=logins,
-        )
-        touched: set[Path] = set()
-        try:
-            self._storages.carry_out(steps, touched)
-            journal.finish()
-        except BaseException as exc:
-            self._take_back(journal, touched, exc)
-            raise
-        self._supersede(journal.record)
-        self._tidy()
-        return journal.record
 
     def _take_back(self, journal: Journal, touched: set[Path], cause: BaseException) -> None:
         """Undo after a failure: what was not touched is not even read.
