@@ -15,7 +15,7 @@ from pgherald.clients.base import Action, Edit, Held, TextClient
 from pgherald.clients.block import split
 from pgherald.clients.json_text import JsonText
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_picture import opened
+from pgherald.clients.pgadmin_database import ConfigDatabase
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.sections import sort
 from pgherald.clients.servers_json import ServersJson
@@ -68,7 +68,7 @@ _FILE = (
         sort(split(_FILE), {}),
         sort(split(_FILE), {}).sections,
         JsonText.parse(b'{"CANARY": 1, "a": ["CANARY", {"CANARY": "CANARY"}]}'),
-        opened(Books().content, None),
+        ConfigDatabase(Books().content, None),
     ],
     ids=lambda made: type(made).__name__,
 )

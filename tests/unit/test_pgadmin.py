@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_known import Owner
-from pgherald.clients.pgadmin_picture import Unsupported, opened
-from pgherald.clients.pgadmin_whose import seen
+from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported
+from pgherald.clients.pgadmin_ownership import current_records
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Entry
 from pgherald.secret import MASK
@@ -21,7 +20,7 @@ from support.pictures import GOOD, Books, by_hand, entry, person, server
 
 SHOP = entry()
 KEY = SHOP.key
-HOST = PgAdmin("host", "me@example.com")
+HOST = PgAdmin("host", user="me@example.com")
 ADOPT = PgAdmin(adopt=True)
 
 
@@ -348,7 +347,7 @@ def test_a_release_without_password_commands_is_fine() -> None:
     books.apply(SHOP)
     row = books.servers[1]
     del row["passexec_cmd"]
-    assert PgAdmin().form.differences(SHOP, row) == {}
+    assert PgAdmin().differences(SHOP, row) == {}
 
 
 def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
@@ -432,7 +431,7 @@ def test_a_service_row_is_refused_where_several_people_come() -> None:
     with pytest.raises(Unsupported, match="several people"):
         shared().plan(SHOP)
     with pytest.raises(Unsupported, match="no user 'you@"):
-        shared().plan(SHOP, editor=PgAdmin("host", "you@example.com"))
+        shared().plan(SHOP, editor=PgAdmin("host", user="you@example.com"))
 
 
 def test_a_host_row_names_the_login_and_the_passfile() -> None:
@@ -459,7 +458,7 @@ def test_a_host_row_is_adopted_too() -> None:
     books.whole["tables"]["server"]["rows"] = {
         "1": by_hand(1, user_id=1), "2": by_hand(2, user_id=2),
     }  # fmt: skip
-    books.apply(SHOP, editor=PgAdmin("host", "me@example.com", adopt=True))
+    books.apply(SHOP, editor=PgAdmin("host", user="me@example.com", adopt=True))
     assert books.servers[1] == by_hand(1, user_id=1)
     assert books.servers[2]["password"] is None
     assert json.loads(books.servers[2]["connection_params"])["passfile"] == "/.pgpass"
@@ -569,7 +568,7 @@ def test_a_pgadmin_without_a_user_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"dbname": "a,b"}, "the database name of shop/DATABASE holds a comma"),
+        ({"dbname": "a,b"}, "the database of shop/DATABASE holds a comma"),
         ({"dbname": ""}, "the database of shop/DATABASE is empty or holds a NUL"),
         ({"name": "a\0"}, "the name of shop/DATABASE is empty or holds a NUL"),
         ({"group": ""}, "the group of shop/DATABASE is empty or holds a NUL"),
@@ -662,7 +661,7 @@ def test_whatever_is_there_our_rows_come_right(
     host: bool,
 ) -> None:
     """After any edits by anybody, our rows are right, others' are untouched, twice changes nothing."""
-    editor = PgAdmin("host" if host else "service", "pgadmin4@pgadmin.org", adopt=adopt)
+    editor = PgAdmin("host" if host else "service", user="pgadmin4@pgadmin.org", adopt=adopt)
     books = Books(*(server(number, **row) for number, row in enumerate(rows, 1)))
     books.apply(SHOP, entry("blog"), editor=editor)
     for number, columns in edits:
@@ -670,10 +669,10 @@ def test_whatever_is_there_our_rows_come_right(
             books.delete(number) if columns is None else books.edit(number, **columns)
     before = books.servers
     edit = books.apply(SHOP, entry("blog"), editor=editor)
-    picture = opened(books.content, editor.user)
+    picture = ConfigDatabase(books.content, editor.user)
     ours: dict[int, Entry] = {}
     for wanted in (SHOP, entry("blog")):
-        known = [row for row in seen(editor.form, picture)[wanted.key] if not row.gone]
+        known = [row for row in current_records(editor, picture)[wanted.key] if not row.gone]
         ours |= {row.id: wanted for row in known}
         for row in known:
             there = books.servers[row.id]
@@ -681,7 +680,7 @@ def test_whatever_is_there_our_rows_come_right(
                 assert (there["host"], there["service"]) == (None, wanted.database.service)
                 assert there["maintenance_db"] == wanted.login.dbname
             else:
-                assert editor.form.differences(wanted, there) == {}
+                assert editor.differences(wanted, there) == {}
     untouched = {n: row for n, row in books.servers.items() if n not in ours}
     assert untouched == {n: before[n] for n in untouched}
     assert {change.key for change in edit.changes} <= {SHOP.key, entry("blog").key}

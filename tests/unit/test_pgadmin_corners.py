@@ -11,8 +11,7 @@ import pytest
 
 from pgherald.clients.base import Action, Held
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_known import mark_of
-from pgherald.clients.pgadmin_picture import Unsupported, opened
+from pgherald.clients.pgadmin_database import ConfigDatabase, Unsupported, mark_of
 from pgherald.clients.pgadmin_row import held, likeness, redacted, shown
 from pgherald.errors import PgheraldError, Unparsable
 from pgherald.secret import MASK
@@ -22,7 +21,7 @@ SHOP = entry()
 KEY = SHOP.key
 ME = "me@example.com"
 ADOPT = PgAdmin(adopt=True)
-HOST = PgAdmin("host", ME)
+HOST = PgAdmin("host", user=ME)
 
 
 def groups(books: Books) -> dict[str, dict[str, Any]]:
@@ -274,7 +273,7 @@ def test_each_row_of_a_database_that_goes() -> None:
 def test_the_passfile_is_that_of_the_configuration() -> None:
     """A host row names the passfile that the editor was given."""
     books = users(person(2, ME))
-    books.apply(SHOP, editor=PgAdmin("host", ME, "/mine/.pgpass"))
+    books.apply(SHOP, editor=PgAdmin("host", "/mine/.pgpass", ME))
     assert json.loads(books.servers[1]["connection_params"])["passfile"] == "/mine/.pgpass"
 
 
@@ -285,16 +284,20 @@ def test_the_passfile_is_that_of_the_configuration() -> None:
 def test_a_user_who_may_not_come_is_none(active: object) -> None:
     """A user who is switched off counts for nothing, however that is written down."""
     books = users(person(1, "boss@example.com"), person(2, ME, active=active))
-    assert opened(books.content, None).user == 1
+    assert ConfigDatabase(books.content, None).user == 1
     with pytest.raises(Unsupported, match="has no user 'me@"):
-        opened(books.content, ME)
+        ConfigDatabase(books.content, ME)
 
 
 def test_a_user_has_two_names() -> None:
     """Either may stand in the configuration; where both are somebody's, the first one is meant."""
     books = users(person(1, "boss@example.com"), person(2, ME) | {"username": "me"},
                   person(3, "x@example.com") | {"username": ME})  # fmt: skip
-    assert [opened(books.content, name).user for name in ("me", ME, "x@example.com")] == [2, 2, 3]
+    assert [ConfigDatabase(books.content, name).user for name in ("me", ME, "x@example.com")] == [
+        2,
+        2,
+        3,
+    ]
 
 
 # --- which pgAdmin -------------------------------------------------------------------------
@@ -308,7 +311,7 @@ def test_exactly_the_columns_that_are_needed() -> None:
         for name in COLUMNS
         if name not in {"comment", "bgcolor", "passexec_cmd", "tags", "db_res_type"}
     ]
-    assert opened(books.content, None).user == 1
+    assert ConfigDatabase(books.content, None).user == 1
 
 
 def test_other_versions_are_not_the_databases() -> None:
@@ -316,7 +319,7 @@ def test_other_versions_are_not_the_databases() -> None:
     books = Books()
     rows = books.whole["tables"]["version"]["rows"]
     books.whole["tables"]["version"]["rows"] = {"0": {"name": "Other", "value": 1}, **rows}
-    assert opened(books.content, None).schema == 52
+    assert ConfigDatabase(books.content, None).schema == 52
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ def test_what_is_installed_counts_where_it_may_have_written_it(
     books = Books(schema=schema)
     books.prefer(*preferences)
     books.whole["program"] = program
-    assert bool(opened(books.content, None).broken_for_services) is broken
+    assert bool(ConfigDatabase(books.content, None).broken_for_services) is broken
 
 
 # --- what is remembered --------------------------------------------------------------------
@@ -352,7 +355,7 @@ def test_what_was_remembered_is_known_again() -> None:
     """Marks are kept for years: each pgherald makes them as the one before."""
     assert mark_of(server(1, service="shop")) == "5ae78192451e33bc"
     assert mark_of(server(1, maintenance_db="dshop")) == "566d8c137cb97958"
-    assert opened(Books().content, None).database == "124fe9ca0b529030"
+    assert ConfigDatabase(Books().content, None).identity == "124fe9ca0b529030"
     assert re.fullmatch("[0-9a-f]{16}", mark_of(server(1, service="\ud800")))
 
 
@@ -361,7 +364,10 @@ def test_only_one_of_the_keys_tells_databases_apart() -> None:
     books = Books()
     keys = books.whole["tables"]["keys"]["rows"]
     keys["8"] = {"name": "SECRET_KEY", "value": "CANARY-other"}
-    assert opened(books.content, None).database == opened(Books().content, None).database
+    assert (
+        ConfigDatabase(books.content, None).identity
+        == ConfigDatabase(Books().content, None).identity
+    )
 
 
 # --- what is said --------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_undo import without_ours
+from pgherald.clients.pgadmin import PgAdmin, without_ours
 from pgherald.model import Entry
 from support.household import database, login
 from support.pictures import Books, by_hand, entry, server

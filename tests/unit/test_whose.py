@@ -9,9 +9,8 @@ import pytest
 
 from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_known import Owner
-from pgherald.clients.pgadmin_picture import opened
-from pgherald.clients.pgadmin_whose import seen
+from pgherald.clients.pgadmin_database import ConfigDatabase, Owner
+from pgherald.clients.pgadmin_ownership import current_records
 from pgherald.sync.targets.ownership import drawn, parsed, rolled_back
 from support.pictures import GOOD, Books, by_hand, entry, server
 
@@ -22,7 +21,7 @@ ADOPT = PgAdmin(adopt=True)
 
 def owners(books: Books) -> dict[int, Owner]:
     """Whose each row is that is recorded and there."""
-    known = seen(PgAdmin().form, opened(books.content, None))[KEY]
+    known = current_records(PgAdmin(), ConfigDatabase(books.content, None))[KEY]
     return {row.id: row.owner for row in known if not row.gone}
 
 

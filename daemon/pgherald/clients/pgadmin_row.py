@@ -1,4 +1,4 @@
-"""One server row of pgAdmin's: what is ours in it, and what it says. Pure."""
+"""One server of pgAdmin's: what is ours in it, and what it says. Pure."""
 
 from __future__ import annotations
 
@@ -9,45 +9,33 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pgherald.clients.base import Held
-from pgherald.clients.pgadmin_known import Row
+from pgherald.clients.pgadmin_database import Row
 from pgherald.errors import Inexpressible
 from pgherald.model import Entry, Login, strictest
 from pgherald.secret import MASK
 
 #: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
 #: and waits 130 seconds without it.
-_CONNECT_TIMEOUT: Final = 10
+CONNECT_TIMEOUT: Final = 10
 
 #: pgAdmin hands every connection parameter to libpq, where these would beat the login.
-_LOGIN_PARAMETERS: Final = frozenset(
-    {"host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile"}
+LOGIN_PARAMETERS: Final = frozenset(
+    "host hostaddr port user password dbname service passfile".split()
 )
 
 #: Connection parameters that are pgherald's affair in a row of ours; all others are the person's.
-OWN_PARAMETERS: Final = _LOGIN_PARAMETERS | {"sslmode", "connect_timeout"}
+OWN_PARAMETERS: Final = LOGIN_PARAMETERS | {"sslmode", "connect_timeout"}
 
 #: Columns that are pgherald's affair in a row of ours, `connection_params` aside.
 OWN_COLUMNS: Final = frozenset(
-    {
-        "host",
-        "port",
-        "username",
-        "service",
-        "maintenance_db",
-        "db_res",
-        "db_res_type",
-        "passexec_cmd",
-    }
+    "host port username service maintenance_db db_res db_res_type passexec_cmd".split()
 )
 
 #: Columns that say nothing of whose a row is: pgAdmin itself writes a password that is saved.
 _NEITHER: Final = frozenset({"id", "user_id", "password", "save_password"})
 
 #: Parameters that hold a login, or a part of one that the next rotation makes wrong.
-_HOLDING: Final = _LOGIN_PARAMETERS | {"scram_client_key", "scram_server_key"}
-
-#: Parameters by which a server is reached without the host that its section names.
-_ADDRESSES: Final = ("host", "hostaddr")
+_HOLDING: Final = LOGIN_PARAMETERS | {"scram_client_key", "scram_server_key"}
 
 #: Parameters that are of use with Kerberos alone.
 _KERBEROS: Final = ("krbsrvname", "gsslib", "gssdelegation")
@@ -61,33 +49,16 @@ _HEROKU_HOST: Final = ".amazonaws.com"
 
 #: Columns whose value is shown; in any other one there might be a secret.
 SHOWN: Final = frozenset(
-    {
-        "id",
-        "user_id",
-        "servergroup_id",
-        "name",
-        "host",
-        "port",
-        "maintenance_db",
-        "username",
-        "db_res",
-        "db_res_type",
-        "service",
-        "save_password",
-        "connection_params",
-    }
+    "id user_id servergroup_id name host port maintenance_db username db_res db_res_type service "
+    "save_password connection_params".split()
 )
 _COLUMN: Final = re.compile(r'^\s*"(\w+)": ')
 
-# pgAdmin could not hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
+#: pgAdmin could not hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
+UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 #: Values by which a column says nothing; False is 0 as well.
 UNSET: Final = (None, "", False, "false", "null")
-
-#: What a restriction holds by default, which says no more than nothing.
-_BY_NAME: Final = (*UNSET, "databases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +67,12 @@ class RowForm:
 
     Attributes:
         rows: `service` for service rows, `host` for host rows with a passfile.
-        passfile: for host rows, the file as pgAdmin resolves it.
+        passfile: for host rows, the file as pgAdmin resolves it: in server mode below
+            the user's own storage folder.
     """
 
-    rows: Literal["service", "host"]
-    passfile: str
+    rows: Literal["service", "host"] = "service"
+    passfile: str = "/.pgpass"
 
     def columns(self, entry: Entry) -> Row:
         """What our columns hold in a row for this entry, `connection_params` aside."""
@@ -110,12 +82,8 @@ class RowForm:
             own |= {"service": entry.database.service}
         else:
             own |= {"host": login.host, "port": login.port, "username": login.user}
-        return own | {
-            "maintenance_db": login.dbname,
-            "db_res": login.dbname,
-            "password": None,
-            "save_password": 0,
-        }
+        own |= {"maintenance_db": login.dbname, "db_res": login.dbname}
+        return own | {"password": None, "save_password": 0}
 
     def parameters(self, entry: Entry, present: object) -> str:
         """The row's connection parameters: the text as it stands where it is right.
@@ -126,9 +94,9 @@ class RowForm:
                 or JSON's null, so it is repaired.
         """
         old = parameters_of(present)
-        new = {name: value for name, value in old.items() if name not in _LOGIN_PARAMETERS}
+        new = {name: value for name, value in old.items() if name not in LOGIN_PARAMETERS}
         new["sslmode"] = mode_for(entry.login.sslmode, old)
-        new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
+        new.setdefault("connect_timeout", CONNECT_TIMEOUT)
         if self.rows == "host":
             new["passfile"] = self.passfile
         return present if new == old and isinstance(present, str) else json.dumps(new)
@@ -219,14 +187,15 @@ class RowForm:
         if _is_on(row.get("kerberos_conn")) or kerberos or needs:
             yield "it signs in with Kerberos"
         same = {
-            "host": {row["host"]},
-            "port": {row["port"], str(row["port"])},
-            "user": {row["username"]},
-            "dbname": {row["maintenance_db"]},
-            "passfile": {self.passfile} if self.rows == "host" else set(),
+            "host": row["host"],
+            "port": str(row["port"]),
+            "user": row["username"],
+            "dbname": row["maintenance_db"],
+            "passfile": self.passfile if self.rows == "host" else None,
         }
         for name in sorted(_HOLDING & parameters.keys()):
-            if parameters[name] not in (*UNSET, *same.get(name, ())):
+            value = parameters[name]
+            if value not in UNSET and (str(value) if name == "port" else value) != same.get(name):
                 yield f"its parameter {name} is a part of its login"
 
 
@@ -253,8 +222,8 @@ def _unlike(row: Row, wanted: Row) -> Row:
 
 
 def says_nothing(column: str, value: object) -> bool:
-    """Whether a column's value is as good as none."""
-    return value in (_BY_NAME if column == "db_res_type" else UNSET)
+    """Whether a column's value is as good as none; "databases" is a restriction's default."""
+    return value in UNSET or (column == "db_res_type" and value == "databases")
 
 
 def _is_on(value: object) -> bool:
@@ -267,7 +236,7 @@ def own_way(row: Row) -> str | None:
     parameters = parameters_of(row["connection_params"])
     if _is_on(row.get("use_ssh_tunnel")):
         return "goes through an SSH tunnel"
-    if row["host"] not in UNSET or any(parameters.get(name) not in UNSET for name in _ADDRESSES):
+    if not {row["host"], parameters.get("host"), parameters.get("hostaddr")} <= {*UNSET}:
         return "has a host of its own"
     return None
 
@@ -301,25 +270,30 @@ def parts(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check(entry: Entry) -> None:
-    """Refuse what a row could not hold."""
+    """Make sure that a server can hold what it is to hold.
+
+    Raises:
+        Inexpressible: it could not.
+    """
+    database, login = entry.database, entry.login
     texts = {
-        "name": entry.database.name,
-        "group": entry.database.group,
-        "service": entry.database.service,
-        "database": entry.login.dbname,
-        "host": entry.login.host,
-        "user": entry.login.user,
+        "name": database.name,
+        "group": database.group,
+        "service": database.service,
+        "database": login.dbname,
+        "host": login.host,
+        "user": login.user,
     }
     for what, text in texts.items():
-        if not text or _UNSTORABLE.search(text):
-            raise _inexpressible(f"the {what} of {entry.key} is empty or holds a NUL")
-    if "," in entry.login.dbname:
-        # pgAdmin: servers/utils.py splits db_res at commas.
-        raise _inexpressible(f"the database name of {entry.key} holds a comma")
-
-
-def _inexpressible(reason: str) -> Inexpressible:
-    return Inexpressible(reason, "Enter this server in pgAdmin by hand.")
+        if not text or UNSTORABLE.search(text):
+            reason = "is empty or holds a NUL"
+        elif what in ("database", "host") and "," in text:
+            # pgAdmin: servers/utils.py splits db_res at commas, and libpq a host.
+            reason = "holds a comma"
+        else:
+            continue
+        advice = "Enter this server in pgAdmin by hand."
+        raise Inexpressible(f"the {what} of {entry.key} {reason}", advice)
 
 
 def likeness(row: Row, login: Login) -> int:

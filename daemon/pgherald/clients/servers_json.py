@@ -19,34 +19,25 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
+from pgherald.clients import lines
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import JsonText, unparsable
-from pgherald.clients.lines import BOM
-from pgherald.clients.servers_shown import shown
-from pgherald.errors import Inexpressible
+from pgherald.clients.pgadmin_row import CONNECT_TIMEOUT, LOGIN_PARAMETERS, UNSTORABLE, check
+from pgherald.errors import Unparsable
 from pgherald.model import DatabaseKey, Entry, Login, strictest
+from pgherald.secret import MASK
 
 #: The key that makes a server ours; its value is `str(DatabaseKey)`.
 MARK: Final = "pgherald"
 
 _PARAMETERS: Final = "ConnectionParameters"
 
-#: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
-#: and waits 130 seconds without it.
-_CONNECT_TIMEOUT: Final = 10
-
 #: What a server of the other kind has, and what would beat the service file.
 _NOT_IN_SERVICE_ROWS: Final = ("Host", "Port", "Username", "HostAddr")
 _NOT_IN_HOST_ROWS: Final = ("Service",)
-
-#: pgAdmin hands every connection parameter to libpq, where these would beat the login.
-_LOGIN_PARAMETERS: Final = ("host", "hostaddr", "port", "user", "password", "dbname", "service")
-
-#: pgAdmin, and libpq, take a comma in these for the end of a name and the start of another.
-_LISTS: Final = frozenset({"DBRestriction", "Host"})
 
 #: Fields of a server's own, from before there were parameters, that say how to verify.
 _OLDER: Final = ("SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
@@ -57,9 +48,14 @@ _DEFAULTS: Final = frozenset({"connect_timeout"})
 #: In a copy of our server these are the person's.
 _COPY: Final = frozenset({"Name", "Group"})
 
-# NUL ends a C string, half a surrogate pair has no UTF-8.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
+#: What may be seen of a server of ours: the keys that we write, and what is inside them; True is
+#: the value itself.
+_SHOWN: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("Name", "Group", "Service", "Host", "Port", "Username"), True),
+    **dict.fromkeys(("MaintenanceDB", "DBRestriction", "DBRestrictionType", MARK), True),
+    _PARAMETERS: dict.fromkeys(("sslmode", "connect_timeout", "passfile"), True),
+}
+_MAY_TELL: Final = re.compile(r"passw(?:or)?d[\s=:'\"]|://.*@", re.IGNORECASE | re.DOTALL)
 
 #: A server of the file; only its keys are sure to be texts.
 _Server = dict[str, Any]
@@ -99,17 +95,16 @@ class ServersJson:
     rows: Literal["service", "host"] = "service"
     passfile: str | None = None
 
-    kind: str = field(default="servers_json", init=False)
-    label: str = field(default="servers.json", init=False)
-    private: bool = field(default=False, init=False)
+    kind: ClassVar[str] = "servers_json"
+    label: ClassVar[str] = "servers.json"
+    private: ClassVar[bool] = False
 
     def plan(
         self,
         current: bytes | None,
         wanted: Sequence[Entry],
         *,
-        also: Mapping[DatabaseKey, Sequence[Login]]
-        | None = None,  # the protocol's; a server holds one login
+        also: Mapping[DatabaseKey, Sequence[Login]] | None = None,  # a server holds one login
         remove: Collection[DatabaseKey] = (),
     ) -> Edit:
         """Work out the file's new bytes; see `TextClient.plan`.
@@ -127,6 +122,7 @@ class ServersJson:
         changes: list[Change] = []
         new: list[_Server] = []
         for key, entry in entries.items():
+            check(entry)
             fields, parameters = self._fields(entry), self._parameters(entry)
             if key not in file.ours:
                 new.append({**fields, _PARAMETERS: parameters, MARK: str(key)})
@@ -156,8 +152,18 @@ class ServersJson:
         return [name for name in names if name]
 
     def redact(self, text: bytes) -> list[str]:
-        """The file's lines for showing; see `TextClient.redact`."""
-        return shown(text, lambda server: _marked(server) is not None)
+        """The file's lines for showing; see `TextClient.redact`.
+
+        Of a file that is laid out as nobody else would write it, nothing is shown.
+        """
+        rows = lines.split(text)
+        try:
+            parsed = JsonText.parse(text)
+            masked = parsed.laid_out(_masked(parsed.value, {"Servers": _visible(parsed.value)}))
+        except Unparsable:  # of a broken file nobody knows whose is what
+            masked = ""
+        shown = list(lines.for_show(masked.encode("utf-8", "backslashreplace")))
+        return shown if len(shown) == len(rows) else [MASK for _ in rows]
 
     def _fields(self, entry: Entry) -> dict[str, Any]:
         """A server's own fields, in the order in which a new one has them."""
@@ -167,20 +173,11 @@ class ServersJson:
             fields |= {"Service": database.service}
         else:
             fields |= {"Host": login.host, "Port": login.port, "Username": login.user}
-        fields |= {"MaintenanceDB": login.dbname, "DBRestriction": login.dbname}
-        for name, value in fields.items():
-            if value == "" or (isinstance(value, str) and _UNSTORABLE.search(value)):
-                raise _inexpressible(f"{name} of {entry.key} is empty or holds a NUL")
-            if name in _LISTS and "," in str(value):
-                raise _inexpressible(f"{name} of {entry.key} holds a comma, which would part it")
-        return fields
+        return fields | {"MaintenanceDB": login.dbname, "DBRestriction": login.dbname}
 
     def _parameters(self, entry: Entry) -> dict[str, Any]:
         """The server's connection parameters, which pgAdmin hands to libpq."""
-        parameters: dict[str, Any] = {
-            "sslmode": entry.login.sslmode,
-            "connect_timeout": _CONNECT_TIMEOUT,
-        }
+        parameters = {"sslmode": entry.login.sslmode, "connect_timeout": CONNECT_TIMEOUT}
         if self.rows == "host" and self.passfile is not None:
             parameters["passfile"] = self.passfile
         return parameters
@@ -219,25 +216,21 @@ class ServersJson:
             older = {name.lower(): text for name in _OLDER if (text := _text(server, name))}
             server[_PARAMETERS] = {**older, **wanted}
             return [_PARAMETERS]
-        passfile = ("passfile",) if self.rows == "service" else ()
-        return [
-            *_put(parameters, wanted, _DEFAULTS),
-            *_drop(parameters, (*_LOGIN_PARAMETERS, *passfile)),
-        ]
+        kept = {"passfile"} if self.rows == "host" else set()
+        dropped = _drop(parameters, sorted(LOGIN_PARAMETERS - kept))
+        return [*_put(parameters, wanted, _DEFAULTS), *dropped]
 
 
 def _open(current: bytes | None) -> _File:
     """Parse the file; none, or nothing but white space, counts as `{}`."""
     content = current or b""
-    blank = not content.removeprefix(BOM).strip(b" \t\r\n")
+    blank = not content.removeprefix(lines.BOM).strip(b" \t\r\n")
     text = JsonText.parse(b"{}\n" if blank else content)
-    root, source = text.value, text.source
-    if not isinstance(root, dict):
-        start = len(source) - len(source.lstrip("\ufeff \t\r\n"))
-        raise unparsable(source, "the file holds no JSON object", start)
-    servers = root.get("Servers", {})
+    if not isinstance(text.value, dict):
+        raise unparsable("the file holds no JSON object", 1)
+    servers = text.value.get("Servers", {})
     if not isinstance(servers, dict):
-        raise unparsable(source, '"Servers" is not an object', text.places["Servers"])
+        raise unparsable('"Servers" is not an object')
     ours: dict[DatabaseKey, list[str]] = {}
     for number, server in servers.items():
         if (key := _marked(server)) is not None:
@@ -259,11 +252,7 @@ def _marked(server: object) -> DatabaseKey | None:
 def _text(owner: Mapping[str, Any], key: str) -> str | None:
     """A member's value, when it is a text that any program can hold."""
     value = owner.get(key)
-    return value if isinstance(value, str) and not _UNSTORABLE.search(value) else None
-
-
-def _inexpressible(reason: str) -> Inexpressible:
-    return Inexpressible(reason, "Enter this server in pgAdmin by hand.")
+    return value if isinstance(value, str) and not UNSTORABLE.search(value) else None
 
 
 def _held(server: _Server) -> Held:
@@ -340,3 +329,25 @@ def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
                     f"Server {json.dumps(number)} is not pgherald's and has the name and "
                     "group of one that is; pgAdmin will show both."
                 )
+
+
+def _visible(root: object) -> dict[str, Mapping[str, Any]]:
+    """What may be seen of the servers; of one that is not ours its number, and nothing in it."""
+    servers = root.get("Servers") if isinstance(root, dict) else None
+    found = servers if isinstance(servers, dict) else {}
+    numbered: dict[str, Mapping[str, Any]] = {key: {} for key in found if key.isdecimal()}
+    return numbered | {key: _SHOWN for key in found if _marked(found[key]) is not None}
+
+
+def _masked(value: object, shown: Any) -> Any:
+    """A value with all keys, texts and numbers masked but those that are shown."""
+    if isinstance(value, dict):
+        inside: Mapping[str, Any] = shown if isinstance(shown, Mapping) else {}
+        return {
+            key if key in inside else f"{MASK} {index}": _masked(each, inside.get(key))
+            for index, (key, each) in enumerate(value.items(), 1)
+        }
+    if isinstance(value, list):
+        return [_masked(each, None) for each in value]
+    plain = shown is True and not _MAY_TELL.search(str(value))
+    return value if plain or value is None or isinstance(value, bool) else MASK

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_picture import Picture, opened
+from pgherald.clients.pgadmin_database import ConfigDatabase
+from pgherald.clients.pgadmin_ownership import current_records, left_alone
 from pgherald.clients.pgadmin_row import shown
-from pgherald.clients.pgadmin_whose import passed_over, seen
 from pgherald.config import ClientSetting
 from pgherald.daemon.look import Looked
 from pgherald.daemon.surroundings import look
@@ -73,12 +73,12 @@ def servers(client: PgAdminTarget, files: Files, program: int | None) -> Iterato
                 f"Start it once. {_CHECK}",
             )
             return
-        picture = opened(snapshot.content, client.editor.user)
+        database = ConfigDatabase(snapshot.content, client.editor.user)
     except ClientError as exc:
         yield _unreadable(client, exc)
         return
     release = f" {version(program)}" if program is not None else ""
-    if client.editor.rows == "service" and (broken := picture.broken_for_services):
+    if client.editor.rows == "service" and (broken := database.broken_for_services):
         yield bad(
             f"In pgAdmin {broken} a server cannot name a service",
             "Update pgAdmin to the newest release, and start it once.",
@@ -88,12 +88,12 @@ def servers(client: PgAdminTarget, files: Files, program: int | None) -> Iterato
             f"{client.label}: its database may not be written: {snapshot.target}",
             f"Run: ls -ld '{snapshot.target}' '{snapshot.target.parent}'",
         )
-    yield from _rows(client.editor, picture, f"{client.label}{release}")
+    yield from _rows(client.editor, database, f"{client.label}{release}")
 
 
-def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
+def _rows(editor: PgAdmin, database: ConfigDatabase, label: str) -> Iterator[Finding]:
     there, gone = 0, []
-    for key, known in seen(editor.form, picture).items():
+    for key, known in current_records(editor, database).items():
         rows = [row for row in known if not row.gone]
         there += len(rows)
         if known and not rows:
@@ -102,11 +102,9 @@ def _rows(editor: PgAdmin, picture: Picture, label: str) -> Iterator[Finding]:
         yield good(f"{label} has {there} server{'s' * (there != 1)} of pgherald's")
     elif not gone:
         yield bad(f"{label} has no server of pgherald's yet", _CHECK)
-    for number, way in passed_over(editor.form, picture):
-        name = shown(picture.servers[number]["name"])
-        why = "is not pgherald's" if way is None else way
+    for row, why in left_alone(editor, database):
         yield note(
-            f"Server {name} names the service {picture.servers[number]['service']!r} and {why}: "
+            f"Server {shown(row['name'])} names the service {row['service']!r} and {why}: "
             "it is left as it is",
             "It is yours. To be rid of this note give it another service, or delete it.",
         )

@@ -90,8 +90,8 @@ def _target(
         case "pgadmin":
             pgadmin = PgAdmin(
                 rows,
-                setting.user,
                 setting.passfile or "",
+                setting.user,
                 adopt=wishes.adopt,
                 recreate=wishes.recreate,
             )

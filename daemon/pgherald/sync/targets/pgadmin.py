@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_picture import TABLES
+from pgherald.clients.pgadmin import PgAdmin, without_ours
+from pgherald.clients.pgadmin_database import TABLES
 from pgherald.clients.pgadmin_row import SHOWN
-from pgherald.clients.pgadmin_undo import without_ours
 from pgherald.files import Files, Snapshot
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
@@ -72,7 +71,7 @@ class PgAdminTarget(Target):
         return frozenset({"user"})
 
     def read(self, files: Files, *, removing: bool = False) -> Snapshot:
-        """The picture that the editor plans on; see `clients.pgadmin_picture`."""
+        """The picture that the editor plans on; see `clients.pgadmin_database`."""
         # The record first: one that is older than the rows is not written over, as it has
         # changed by then; rows that are older than their record would seem to have been changed.
         known = self.ownership.get(self.rows.place(self.path))
