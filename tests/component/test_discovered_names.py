@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.clients import lookup
+from pgherald.clients import service_file
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.model import DatabaseKey
@@ -35,7 +35,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def host_of(desk: Desk, service: str = "shop-staging") -> str:
     """Where libpq is led by a service."""
-    found = lookup.section((desk.folder / "pg_service.conf").read_bytes(), service)
+    found = service_file.lookup((desk.folder / "pg_service.conf").read_bytes(), service)
     assert found is not None
     return found["host"].decode()
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from psycopg import pq
 from psycopg.pq import abc
 
-from pgherald.clients import lines, lookup, service_file
+from pgherald.clients import lines, pgpass, service_file
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Unparsable
@@ -282,7 +282,7 @@ def test_lookup_agrees_with_libpq_about_pgpass(folder: Path, data: st.DataObject
     login = Login(host, 5432, data.draw(st.sampled_from(["a", "*", "a:"])), user, Secret(""))
     with started(pgpass_info(login)) as connection:
         theirs = lines.decode(connection.password)
-    found = lookup.password(file, login.host, login.port, login.dbname, login.user)
+    found = pgpass.lookup(file, login.host, login.port, login.dbname, login.user)
     assert ("" if found is None else found.reveal()) == theirs
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pgherald.clients import block, lookup
+from pgherald.clients import block, pgpass
 from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import Inexpressible, Unparsable
@@ -44,7 +44,7 @@ def entry(key: DatabaseKey = SHOP, /, **fields: object) -> Entry:
 
 def found(text: bytes, login: Login, dbname: str = "any") -> str | None:
     """The password that libpq takes from the file."""
-    secret = lookup.password(text, login.host, login.port, dbname, login.user)
+    secret = pgpass.lookup(text, login.host, login.port, dbname, login.user)
     return None if secret is None else secret.reveal()
 
 
@@ -90,8 +90,8 @@ def test_other_logins_mean_what_they_meant(data: st.DataObject) -> None:
     host = data.draw(st.sampled_from(["a", "b", "a:b", "localhost", "", "*", "\\"]))
     user = data.draw(st.sampled_from(["a", "b", "ab", "*", "localhost", "no one has it"]))
     args = (host, 5432, "a", user)
-    assume(lookup.password(EDITOR.plan(None, _entries(new)).new, *args) is None)
-    assert lookup.password(new, *args) == lookup.password(file, *args)
+    assume(pgpass.lookup(EDITOR.plan(None, _entries(new)).new, *args) is None)
+    assert pgpass.lookup(new, *args) == pgpass.lookup(file, *args)
 
 
 def _entries(text: bytes) -> list[Entry]:
@@ -311,14 +311,14 @@ def test_lookup_follows_libpq(
     text: bytes, args: tuple[str, int, str, str], password: str | None
 ) -> None:
     """The first line that matches wins, with libpq's own idea of colons, stars and backslashes."""
-    secret = lookup.password(text, *args)
+    secret = pgpass.lookup(text, *args)
     assert (None if secret is None else secret.reveal()) == password
 
 
 def test_lookup_refuses_what_is_no_text() -> None:
     """A file that cannot be understood is not searched."""
     with pytest.raises(Unparsable, match="NUL"):
-        lookup.password(b"\0", "h", 1, "d", "u")
+        pgpass.lookup(b"\0", "h", 1, "d", "u")
 
 
 @pytest.mark.parametrize(
@@ -376,4 +376,4 @@ def test_our_own_comments_are_shown() -> None:
 )
 def test_the_quotes_of_pgadmin(asked: str, user: str) -> None:
     """PgAdmin's quotes around a user name are undone, and nothing else is."""
-    assert lookup.unquoted(asked) == user
+    assert pgpass.unquoted(asked) == user

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgherald.clients import block, lookup
+from pgherald.clients import block, pgpass
 from pgherald.clients.base import Action, Change
 from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import Inexpressible
@@ -52,7 +52,7 @@ def test_a_password_may_end_like_a_remark() -> None:
     """What makes a remark is a line's first byte and no other."""
     current = EDITOR.plan(None, [wanted(password="CANARY#")]).new
     assert EDITOR.read(current)[A].password == Secret("CANARY#")
-    assert lookup.password(current, "h.example.com", 5432, "d1", "u1") == Secret("CANARY#")
+    assert pgpass.lookup(current, "h.example.com", 5432, "d1", "u1") == Secret("CANARY#")
 
 
 def test_of_two_equal_lines_one_is_ours() -> None:
@@ -134,13 +134,13 @@ def test_a_line_that_ends_too_soon_matches_nothing() -> None:
         b"h.example.com:",
         b"h.example.com:5432:*:u",
     ):
-        assert lookup.password(text, "h.example.com", 5432, "d1", "u1") is None
+        assert pgpass.lookup(text, "h.example.com", 5432, "d1", "u1") is None
 
 
 def test_a_remark_that_would_match_is_a_remark() -> None:
     """A line that begins with `#` is skipped, whatever host is asked for."""
-    assert lookup.password(b"#h:5432:*:u1:CANARY\n", "#h", 5432, "d1", "u1") is None
-    assert lookup.password(b"\\#h:5432:*:u1:CANARY\n", "#h", 5432, "d1", "u1") == Secret("CANARY")
+    assert pgpass.lookup(b"#h:5432:*:u1:CANARY\n", "#h", 5432, "d1", "u1") is None
+    assert pgpass.lookup(b"\\#h:5432:*:u1:CANARY\n", "#h", 5432, "d1", "u1") == Secret("CANARY")
 
 
 def test_a_wildcard_is_no_name() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgherald.clients import block, lookup, sections
+from pgherald.clients import block, sections, service_file
 from pgherald.clients.base import Action, Change
-from pgherald.clients.lookup import TOO_LONG
+from pgherald.clients.sections import TOO_LONG
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login
@@ -218,7 +218,7 @@ def test_what_is_wanted_twice(wanted: list[Entry], said: str) -> None:
 def test_what_is_wrong_with_a_file(text: bytes, line: int, reason: str) -> None:
     """Whoever has to mend the file is told the line, and what is wrong there."""
     with pytest.raises(Unparsable) as caught:
-        _ = (EDITOR.plan(text, [ENTRY]), lookup.section(text, "shop"))
+        _ = (EDITOR.plan(text, [ENTRY]), service_file.lookup(text, "shop"))
     assert (caught.value.line, caught.value.reason) == (line, reason)
 
 

@@ -11,7 +11,7 @@ import click
 from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
-from pgherald.clients import lookup, service_file
+from pgherald.clients import pgpass, service_file
 from pgherald.config import Config
 from pgherald.errors import ClientError, PgheraldError
 from pgherald.files import Files
@@ -59,7 +59,7 @@ def command(
     elif host is None or user is None:
         raise click.UsageError(f"--{'user' if user is None else 'host'} is missing.")
     else:
-        found = _by_login(invocation.load(writes=False), host, port, lookup.unquoted(user), dbname)
+        found = _by_login(invocation.load(writes=False), host, port, pgpass.unquoted(user), dbname)
     click.echo(found.reveal())
     return EXIT_OK
 
@@ -82,7 +82,7 @@ def _by_service(config: Config, service: str) -> Secret:
 def _by_login(config: Config, host: str, port: int, user: str, dbname: str) -> Secret:
     for path, text in _texts(config, "pgpass", "--service"):
         with _named(path):
-            found = lookup.password(text, host, port, dbname, user)
+            found = pgpass.lookup(text, host, port, dbname, user)
         if found is not None:
             return found
     raise PgheraldError(

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from pgherald.clients import lines
 from pgherald.clients.base import Action, Change, Edit
@@ -42,19 +42,6 @@ _ADVICE: Final = (
     "Delete the lines that begin with `# >>> pgherald:` or `# <<< pgherald:` and what "
     "pgherald wrote between them; it is written again."
 )
-
-
-class Present(Protocol):
-    """What the block holds for one database, in some format."""
-
-    @property
-    def raw(self) -> tuple[bytes, ...]:
-        """The lines as they stand, key comments included."""
-        ...
-
-
-P = TypeVar("P", bound=Present)
-W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,32 +175,35 @@ def key_of(line: bytes) -> DatabaseKey | None:
         return None
 
 
-def is_ours(line: bytes) -> bool:
-    """Whether the line is one of the block's own comments."""
-    return line.removeprefix(lines.BOM).strip() in (BEGIN, END) or key_of(line) is not None
+def redact(text: bytes, show: Callable[[bytes, str, int | None], str]) -> list[str]:
+    """The file's lines for showing: blank ones and the block's own comments as they are.
 
-
-def depths(rows: Iterable[bytes]) -> Iterator[int | None]:
-    """How many lines below its key comment each line of a file stands; None outside the block."""
-    inside, depth = False, None
-    for row in rows:
-        text = row.removeprefix(lines.BOM).lstrip()
-        if text.startswith((_BEGIN_MARK, _END_MARK)):
-            inside, depth = text.startswith(_BEGIN_MARK), None
+    Args:
+        text: the file.
+        show: gives any other line as it may be seen, from the line, the same made fit for a
+            terminal, and how many lines below its key comment it stands; None outside the block.
+    """
+    inside, depth, result = False, None, list[str]()
+    for row, line in zip(lines.split(text), lines.for_show(text), strict=True):
+        mark = row.removeprefix(lines.BOM).strip()
+        if mark.startswith((_BEGIN_MARK, _END_MARK)):
+            inside, depth = mark.startswith(_BEGIN_MARK), None
         elif inside and key_of(row) is not None:
             depth = 0
         elif depth is not None:
             depth += 1
-        yield depth
+        is_ours = not mark or mark in (BEGIN, END) or key_of(row) is not None
+        result.append(line if is_ours else show(row, line, depth))
+    return result
 
 
 def merge(
-    present: Mapping[DatabaseKey, P],
-    wanted: Mapping[DatabaseKey, W],
+    present: Mapping[DatabaseKey, tuple[bytes, ...]],
+    wanted: Collection[DatabaseKey],
     leaving: Collection[DatabaseKey],
     *,
-    changed: Callable[[DatabaseKey, P, W], tuple[str, ...]],
-    written: Callable[[DatabaseKey, W, P | None], tuple[bytes, ...]],
+    changed: Callable[[DatabaseKey], tuple[str, ...]],
+    written: Callable[[DatabaseKey], tuple[bytes, ...]],
 ) -> tuple[dict[DatabaseKey, tuple[bytes, ...]], list[Change]]:
     """Work out each database's lines in the block.
 
@@ -221,29 +211,26 @@ def merge(
     comes after it.
 
     Args:
-        present: what the block holds.
-        wanted: what it should hold.
+        present: the lines that the block holds, key comments included.
+        wanted: databases whose lines it should hold.
         leaving: databases whose lines go; one that is wanted stays.
         changed: names the fields that differ.
-        written: gives the new lines, with what was there before.
+        written: gives the new lines.
     """
     pieces: dict[DatabaseKey, tuple[bytes, ...]] = {}
     changes: list[Change] = []
-    for key, old in present.items():
-        if key not in wanted:
-            if key in leaving:
-                changes.append(Change(key, Action.REMOVE))
-            else:
-                pieces[key] = old.raw
-        elif fields := changed(key, old, wanted[key]):
+    for key, rows in present.items():
+        if key not in wanted and key in leaving:
+            changes.append(Change(key, Action.REMOVE))
+        elif key in wanted and (fields := changed(key)):
             changes.append(Change(key, Action.UPDATE, fields))
-            pieces[key] = written(key, wanted[key], old)
+            pieces[key] = written(key)
         else:
-            pieces[key] = old.raw
-    for key, new in wanted.items():
+            pieces[key] = rows
+    for key in wanted:
         if key not in present:
             changes.append(Change(key, Action.ADD))
-            pieces[key] = written(key, new, None)
+            pieces[key] = written(key)
     return pieces, changes
 
 

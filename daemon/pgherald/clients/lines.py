@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.secret import MASK
-
-if TYPE_CHECKING:
-    # The model is slow to import, and `pgherald password` needs no more of it than this.
-    from pgherald.model import DatabaseKey, Login
+from pgherald.model import DatabaseKey, Login
 
 BOM: Final = b"\xef\xbb\xbf"
 
 _LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
-_FOUR_FIELDS: Final = re.compile(r"(?:(?:[^\\:]|\\.)*:){4}")
-_SECRET_FOLLOWS: Final = (
-    re.compile(
-        r"(?:pass(?:word|wd|phrase)|pwd|secret|token|scram)\w*(?:\s*[:=]|\s)\s*", re.IGNORECASE
-    ),
-    re.compile(r"://(?=.*@)"),
-    re.compile(r"^" + _FOUR_FIELDS.pattern),
-    re.compile(r"(?=\b(?=[a-zA-Z]*\d)[0-9a-zA-Z]{20,})"),
-)
 
 
 def split(text: bytes) -> list[bytes]:
@@ -125,31 +112,6 @@ def for_show(text: bytes) -> Iterator[str]:
     for line in split(text):
         shown = bare(line).decode("utf-8", "backslashreplace")
         yield "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in shown)
-
-
-def fifth_field(text: str) -> int | None:
-    """Where the password of a pgpass line begins; None when it has fewer than five fields.
-
-    libpq may see an unescaped colon as part of a field; the password is then further right.
-    """
-    match = _FOUR_FIELDS.match(text)
-    return match.end() if match else None
-
-
-def secret_at(text: str) -> int:
-    """Where a secret may begin in a line of free text; the line's length when nowhere.
-
-    That is behind a word for a secret, behind the scheme of a URL that names a user, in the
-    fifth field of what looks like a pgpass line, and at a long run of letters and digits
-    such as Heroku makes. Rather too early than too late.
-    """
-    found = [match.end() for rule in _SECRET_FOLLOWS if (match := rule.search(text))]
-    return min(found, default=len(text))
-
-
-def mask_from(text: str, cut: int) -> str:
-    """The line up to `cut`, and dots for the rest if there is any."""
-    return text[:cut] + MASK if cut < len(text) else text
 
 
 def _encoded(text: str, what: str, key: DatabaseKey) -> bytes:

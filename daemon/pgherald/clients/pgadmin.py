@@ -62,6 +62,7 @@ class PgAdmin(RowForm):
         recreate: whether servers that a person deleted are made again.
     """
 
+    passfile: str | None = "/.pgpass"
     user: str | None = None
     adopt: bool = False
     recreate: bool = False

@@ -16,7 +16,7 @@ from pgherald.secret import MASK
 
 #: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
 #: and waits 130 seconds without it.
-CONNECT_TIMEOUT: Final = 10
+_CONNECT_TIMEOUT: Final = 10
 
 #: pgAdmin hands every connection parameter to libpq, where these would beat the login.
 LOGIN_PARAMETERS: Final = frozenset(
@@ -68,11 +68,11 @@ class RowForm:
     Attributes:
         rows: `service` for service rows, `host` for host rows with a passfile.
         passfile: for host rows, the file as pgAdmin resolves it: in server mode below
-            the user's own storage folder.
+            the user's own storage folder. None leaves the one that stands there.
     """
 
     rows: Literal["service", "host"] = "service"
-    passfile: str = "/.pgpass"
+    passfile: str | None = None
 
     def columns(self, entry: Entry) -> Row:
         """What our columns hold in a row for this entry, `connection_params` aside."""
@@ -96,9 +96,10 @@ class RowForm:
         old = parameters_of(present)
         new = {name: value for name, value in old.items() if name not in LOGIN_PARAMETERS}
         new["sslmode"] = mode_for(entry.login.sslmode, old)
-        new.setdefault("connect_timeout", CONNECT_TIMEOUT)
-        if self.rows == "host":
-            new["passfile"] = self.passfile
+        new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
+        passfile = old.get("passfile") if self.passfile is None else self.passfile
+        if self.rows == "host" and passfile is not None:
+            new["passfile"] = passfile
         return present if new == old and isinstance(present, str) else json.dumps(new)
 
     def keeps(self, row: Row) -> bool:

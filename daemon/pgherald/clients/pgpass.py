@@ -10,11 +10,12 @@ role's, whatever it connects to. `#` makes a comment only as the first byte of a
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-from pgherald.clients import block, lines, lookup
+from pgherald.clients import block, lines
 from pgherald.clients.base import Edit, Held
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
@@ -22,6 +23,9 @@ from pgherald.secret import MASK, Secret
 
 #: The field of a change in which a login that was kept readable comes or goes.
 _OLD_LOGIN: Final = "old login"
+
+_ESCAPE_OR_COLON: Final = re.compile(rb"\\.|:", re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class _Fields(NamedTuple):
@@ -56,9 +60,9 @@ class _Present:
 class Pgpass:
     """The editor of `~/.pgpass`, in the shape of `base.TextClient`."""
 
-    kind: str = field(default="pgpass", init=False)
-    label: str = field(default="psql", init=False)
-    private: bool = field(default=True, init=False)
+    kind: ClassVar[str] = "pgpass"
+    label: ClassVar[str] = "psql"
+    private: ClassVar[bool] = True
 
     def plan(
         self,
@@ -83,11 +87,11 @@ class Pgpass:
         logins = _logins(wanted, also or {})
         present, moved = _present(parts, logins, leaving)
         pieces, changes = block.merge(
-            present,
+            {key: old.raw for key, old in present.items()},
             logins,
             leaving,
-            changed=_changed,
-            written=lambda key, new, _: _written(key, new, parts.eol),
+            changed=lambda key: _changed(key, present[key], logins[key]),
+            written=lambda key: _written(key, logins[key], parts.eol),
         )
         for key in _in_the_way(present, logins):
             if key in pieces:
@@ -114,9 +118,67 @@ class Pgpass:
 
     def redact(self, text: bytes) -> list[str]:
         """The file's lines for showing; see `base.TextClient.redact`."""
-        rows = lines.split(text)
-        shown = zip(rows, lines.for_show(text), block.depths(rows), strict=True)
-        return [_redacted(row, line, depth) for row, line, depth in shown]
+        return block.redact(text, _redacted)
+
+
+def lookup(text: bytes, host: str, port: int, dbname: str, user: str) -> Secret | None:
+    """The password that libpq takes from the file; None when no line matches.
+
+    libpq: `passwordFromFile`. All lines count, ours and foreign ones. One thing is left out:
+    libpq looks for `localhost` when the host is its own socket folder, and which folder that
+    is was decided when libpq was built.
+
+    Raises:
+        Unparsable: the file is not text.
+    """
+    lines.refuse_binary(text)
+    if not dbname or not user:
+        return None
+    tokens = [lines.raw(value) for value in (host or "localhost", str(port), dbname, user)]
+    for row in lines.split(text):
+        line = lines.bare(row)
+        at: int | None = None if line.startswith(b"#") else 0
+        for token in tokens:
+            at = None if at is None else _behind(line, at, token)
+        if at is not None:
+            return Secret(lines.decode(_unescaped(_cut(line[at:])[0])))
+    return None
+
+
+def unquoted(user: str) -> str:
+    """Undo pgAdmin's quotes around a user name that is no plain identifier."""
+    if len(user) > 1 and user[0] == user[-1] == '"':
+        return user[1:-1].replace('""', '"')
+    return user
+
+
+def _behind(line: bytes, at: int, token: bytes) -> int | None:
+    """Where the field after the one at `at` begins, if this one matches.
+
+    libpq: `pwdfMatchesString`. A colon ends the field only once the token is used up, so an
+    unescaped IPv6 address matches too; `*` is a wildcard only if it stands alone, unescaped.
+    """
+    if line.startswith(b"*:", at):
+        return at + 2
+    for byte in token:
+        if line.startswith(b"\\", at):
+            at += 1
+        if at >= len(line) or line[at] != byte:
+            return None
+        at += 1
+    return at + 1 if line.startswith(b":", at) else None
+
+
+def _cut(line: bytes) -> list[bytes]:
+    """The line cut at its unescaped colons; the fields still escaped."""
+    cuts = [m.start() for m in _ESCAPE_OR_COLON.finditer(line) if m.group() == b":"]
+    starts = [0, *(cut + 1 for cut in cuts)]
+    return [line[start:stop] for start, stop in zip(starts, [*cuts, len(line)], strict=True)]
+
+
+def _unescaped(value: bytes) -> bytes:
+    """The value: a byte behind a backslash as it is; a backslash at the very end stays."""
+    return _ESCAPED.sub(rb"\1", value)
 
 
 def _present(
@@ -163,11 +225,11 @@ def _is_entry(row: bytes) -> bool:
 
 def _parsed(line: bytes) -> _Fields | None:
     """A line in its strict form: five fields, and every colon in them escaped."""
-    raw = lookup.fields(line)
+    raw = _cut(line)
     if len(raw) != len(_Fields._fields):
         return None
-    host, port, dbname, user = (None if f == b"*" else lookup.unescaped(f) for f in raw[:-1])
-    return _Fields(host, port, dbname, user, Secret(lines.decode(lookup.unescaped(raw[-1]))))
+    host, port, dbname, user = (None if f == b"*" else _unescaped(f) for f in raw[:-1])
+    return _Fields(host, port, dbname, user, Secret(lines.decode(_unescaped(raw[-1]))))
 
 
 def _escaped(value: bytes) -> bytes:
@@ -278,7 +340,7 @@ def _held(fields: _Fields | None) -> Held:
 
 def _redacted(row: bytes, line: str, depth: int | None) -> str:
     """A line for showing: of ours, the one beneath a key comment, all but the password."""
-    if not line.strip() or block.is_ours(row):
-        return line
-    fifth = lines.fifth_field(line) if depth == 1 else None
-    return MASK if fifth is None else line[:fifth] + MASK
+    found = _cut(lines.bare(row))
+    if depth != 1 or len(found) < len(_Fields._fields):
+        return MASK
+    return next(lines.for_show(b":".join((*found[:4], b"")))) + MASK

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from pgherald.clients import block
-from pgherald.clients.lookup import KEYWORD, TOO_LONG
 from pgherald.model import LOGIN_FIELDS, DatabaseKey
 
 #: Closes the block when foreign lines that belong to no section follow it: libpq would
 #: take them for lines of our last section.
 CLOSING: Final = b"[pgherald end]"
+
+#: libpq reads lines into 1,024 bytes and refuses those that, with their end, fill them.
+TOO_LONG: Final = 1023
+
+#: What libpq's keywords are made of.
+KEYWORD: Final = re.compile(rb"[a-z_]+")
 
 _OURS: Final = frozenset(name.encode() for name in LOGIN_FIELDS)
 

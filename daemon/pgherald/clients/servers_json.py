@@ -19,15 +19,15 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 from pgherald.clients import lines
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import JsonText, unparsable
-from pgherald.clients.pgadmin_row import CONNECT_TIMEOUT, LOGIN_PARAMETERS, UNSTORABLE, check
+from pgherald.clients.pgadmin_row import UNSTORABLE, RowForm, check, held, parameters_of
 from pgherald.errors import Unparsable
-from pgherald.model import DatabaseKey, Entry, Login, strictest
+from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK
 
 #: The key that makes a server ours; its value is `str(DatabaseKey)`.
@@ -35,18 +35,19 @@ MARK: Final = "pgherald"
 
 _PARAMETERS: Final = "ConnectionParameters"
 
-#: What a server of the other kind has, and what would beat the service file.
-_NOT_IN_SERVICE_ROWS: Final = ("Host", "Port", "Username", "HostAddr")
-_NOT_IN_HOST_ROWS: Final = ("Service",)
+#: The fields that are ours, by the column of pgAdmin's database that its import puts them into.
+_FIELDS: Final = {
+    "service": "Service",
+    "host": "Host",
+    "port": "Port",
+    "username": "Username",
+    "maintenance_db": "MaintenanceDB",
+    "db_res": "DBRestriction",
+    "db_res_type": "DBRestrictionType",
+}
 
 #: Fields of a server's own, from before there were parameters, that say how to verify.
 _OLDER: Final = ("SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
-
-#: Set only where a server has none: from then on they are the person's.
-_DEFAULTS: Final = frozenset({"connect_timeout"})
-
-#: In a copy of our server these are the person's.
-_COPY: Final = frozenset({"Name", "Group"})
 
 #: What may be seen of a server of ours: the keys that we write, and what is inside them; True is
 #: the value itself.
@@ -82,18 +83,11 @@ class _File:
 
 
 @dataclass(frozen=True, slots=True)
-class ServersJson:
+class ServersJson(RowForm):
     """The editor of servers.json, in the shape of `base.TextClient`.
 
-    Attributes:
-        rows: `service` makes servers that name only their service; `host` makes servers
-            that name host, port and user.
-        passfile: for host rows, the password file that pgAdmin shall use; in server mode
-            its path is relative to the user's storage folder.
+    A server of the file is edited as the row that pgAdmin's import makes of it.
     """
-
-    rows: Literal["service", "host"] = "service"
-    passfile: str | None = None
 
     kind: ClassVar[str] = "servers_json"
     label: ClassVar[str] = "servers.json"
@@ -123,11 +117,12 @@ class ServersJson:
         new: list[_Server] = []
         for key, entry in entries.items():
             check(entry)
-            fields, parameters = self._fields(entry), self._parameters(entry)
             if key not in file.ours:
-                new.append({**fields, _PARAMETERS: parameters, MARK: str(key)})
+                new.append({"Name": entry.database.name, "Group": entry.database.group})
+                self._put_right(new[-1], entry)
+                new[-1][MARK] = str(key)
                 changes.append(Change(key, Action.ADD))
-            elif changed := self._update(file, key, fields, parameters):
+            elif changed := self._update(file.own(key), entry):
                 changes.append(Change(key, Action.UPDATE, changed))
         _add(file, new)  # first, so that none gets the number of one that goes
         leaving = [key for key in remove if key in file.ours and key not in entries]
@@ -165,60 +160,46 @@ class ServersJson:
         shown = list(lines.for_show(masked.encode("utf-8", "backslashreplace")))
         return shown if len(shown) == len(rows) else [MASK for _ in rows]
 
-    def _fields(self, entry: Entry) -> dict[str, Any]:
-        """A server's own fields, in the order in which a new one has them."""
-        database, login = entry.database, entry.login
-        fields: dict[str, Any] = {"Name": database.name, "Group": database.group}
-        if self.rows == "service":
-            fields |= {"Service": database.service}
-        else:
-            fields |= {"Host": login.host, "Port": login.port, "Username": login.user}
-        return fields | {"MaintenanceDB": login.dbname, "DBRestriction": login.dbname}
-
-    def _parameters(self, entry: Entry) -> dict[str, Any]:
-        """The server's connection parameters, which pgAdmin hands to libpq."""
-        parameters = {"sslmode": entry.login.sslmode, "connect_timeout": CONNECT_TIMEOUT}
-        if self.rows == "host" and self.passfile is not None:
-            parameters["passfile"] = self.passfile
-        return parameters
-
-    def _update(
-        self,
-        file: _File,
-        key: DatabaseKey,
-        fields: Mapping[str, Any],
-        parameters: Mapping[str, Any],
-    ) -> tuple[str, ...]:
+    def _update(self, servers: Sequence[_Server], entry: Entry) -> tuple[str, ...]:
         """Bring every server of one database up to date; gives the names of what changed."""
-        servers = file.own(key)
+        names = {"Name": entry.database.name, "Group": entry.database.group}
         # The one under the wanted name, or else the first, is ours; others are the person's copies.
-        own = next((s for s in servers if _text(s, "Name") == fields["Name"]), servers[0])
-        others = _NOT_IN_SERVICE_ROWS if self.rows == "service" else _NOT_IN_HOST_ROWS
+        own = next((s for s in servers if _text(s, "Name") == names["Name"]), servers[0])
         changed: list[str] = []
-        ours = str(parameters["sslmode"])
         for server in servers:
-            # A person's stricter sslmode stays, in each copy its own.
-            mode = strictest(ours, _held(server).demands)
-            parameters = {**parameters, "sslmode": mode}
-            keep = frozenset() if server is own else _COPY
-            changed += _put(server, fields, keep)
-            changed += _drop(server, others)
-            if "DBRestrictionType" in server:
-                # As "sql", it would make pgAdmin read the database's name as a condition.
-                changed += _put(server, {"DBRestrictionType": "databases"})
-            changed += self._update_parameters(server, parameters)
+            right = names if server is own else {**names, **server}
+            changed += [name for name in names if server.get(name) != right[name]]
+            server.update({name: right[name] for name in names})
+            changed += self._put_right(server, entry)
         return tuple(dict.fromkeys(changed))
 
-    def _update_parameters(self, server: _Server, wanted: Mapping[str, Any]) -> list[str]:
-        parameters = server.get(_PARAMETERS)
-        if not isinstance(parameters, dict) or not parameters:
-            # pgAdmin counts the older fields only where there are no parameters.
-            older = {name.lower(): text for name in _OLDER if (text := _text(server, name))}
-            server[_PARAMETERS] = {**older, **wanted}
-            return [_PARAMETERS]
-        kept = {"passfile"} if self.rows == "host" else set()
-        dropped = _drop(parameters, sorted(LOGIN_PARAMETERS - kept))
-        return [*_put(parameters, wanted, _DEFAULTS), *dropped]
+    def _put_right(self, server: _Server, entry: Entry) -> list[str]:
+        """Give a server the login that it should have; gives the names of what changed."""
+        older, present = "HostAddr" in server, _parameters(server)
+        row = {column: server.get(name) for column, name in _FIELDS.items()}
+        wanted = self.differences(entry, row | {"connection_params": json.dumps(present)})
+        parameters = parameters_of(wanted.pop("connection_params", None))
+        for column, value in wanted.items():
+            server[_FIELDS[column]] = value
+            if value is None:
+                del server[_FIELDS[column]]
+        changed = [_FIELDS[column] for column in wanted]
+        if older:
+            del server["HostAddr"]
+            changed.append("HostAddr")
+        if parameters:
+            both = present | parameters
+            changed += [name for name in both if present.get(name) != parameters.get(name)]
+            server[_PARAMETERS] = parameters
+        return changed
+
+
+def _parameters(server: _Server) -> dict[str, Any]:
+    """A server's parameters; pgAdmin counts the older fields only where there are none."""
+    found = server.get(_PARAMETERS)
+    if isinstance(found, dict) and found:
+        return found
+    return {name.lower(): text for name in _OLDER if (text := _text(server, name))}
 
 
 def _open(current: bytes | None) -> _File:
@@ -256,44 +237,15 @@ def _text(owner: Mapping[str, Any], key: str) -> str | None:
 
 
 def _held(server: _Server) -> Held:
-    port = server.get("Port")
-    where = server.get(_PARAMETERS, {})
-    names = "sslmode", "sslrootcert"
-    if where == {}:
-        where, names = server, ("SSLMode", "SSLRootCert")  # pgAdmin counts them only then
-    sslmode, root = (_text(where, n) if isinstance(where, dict) else None for n in names)
-    return Held(
-        host=_text(server, "Host"),
-        port=port if type(port) is int else None,
-        dbname=_text(server, "MaintenanceDB"),
-        user=_text(server, "Username"),
-        sslmode=sslmode,
-        service=_text(server, "Service"),
-        sslrootcert=root or None,
-    )
-
-
-def _put(
-    owner: dict[str, Any], wanted: Mapping[str, Any], keep: Collection[str] = frozenset()
-) -> list[str]:
-    """Set members, except those in `keep` that are there; gives the names of what changed."""
-    changed = [
-        name
-        for name, value in wanted.items()
-        if name not in owner
-        # Types are compared, too, since for Python 1 == 1.0 == True.
-        or (name not in keep and (type(owner[name]), owner[name]) != (type(value), value))
-    ]
-    owner.update({name: wanted[name] for name in changed})
-    return changed
-
-
-def _drop(owner: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Take members away; gives the names of those that were there."""
-    dropped = [name for name in names if name in owner]
-    for name in dropped:
-        del owner[name]
-    return dropped
+    row: _Server = {column: _text(server, name) for column, name in _FIELDS.items()}
+    port, parameters = server.get("Port"), server.get(_PARAMETERS, {})
+    if parameters == {}:  # pgAdmin counts the older fields only then
+        parameters = {
+            "sslmode": _text(server, "SSLMode"),
+            "sslrootcert": _text(server, "SSLRootCert"),
+        }
+    row["port"] = port if type(port) is int else None
+    return held(row | {"connection_params": json.dumps(parameters)})
 
 
 def _add(file: _File, new: Sequence[_Server]) -> None:

@@ -15,18 +15,38 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
-from pgherald.clients import block, keywords, lines, lookup, sections
+from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held
-from pgherald.errors import Inexpressible
+from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
+
+#: A value in which there can be no secret: one word, and no long run of letters and digits such
+#: as Heroku makes.
+_PLAIN: Final = re.compile(r"(?!.*\b(?=[a-zA-Z]*\d)[0-9a-zA-Z]{20,})[\w.*-]*")
 
 _HEADER: Final = re.compile(r"\[[^\]]*\]")
 
 #: What can stand between a header's brackets and be found by libpq.
 _SERVICE: Final = re.compile(r"(?!\s)[^\]\r\n\0\ud800-\udfff]+(?<!\s)")
+
+
+#: libpq's keywords, from the oldest libpq in use to PostgreSQL 19.
+KEYWORDS: Final = frozenset(
+    """
+    application_name authtype channel_binding client_encoding connect_timeout dbname
+    fallback_application_name gssdelegation gssencmode gsslib host hostaddr keepalives
+    keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts
+    max_protocol_version min_protocol_version oauth_client_id oauth_client_secret oauth_issuer
+    oauth_scope options passfile password port replication require_auth requirepeer requiressl
+    scram_client_key scram_server_key service servicefile ssl_max_protocol_version
+    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
+    sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs
+    tcp_user_timeout tty user
+    """.split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +61,9 @@ class _Want:
 class ServiceFile:
     """The editor of `~/.pg_service.conf`, in the shape of `base.TextClient`."""
 
-    kind: str = field(default="service_file", init=False)
-    label: str = field(default="service file", init=False)
-    private: bool = field(default=True, init=False)
+    kind: ClassVar[str] = "service_file"
+    label: ClassVar[str] = "service file"
+    private: ClassVar[bool] = True
 
     def plan(
         self,
@@ -73,11 +93,11 @@ class ServiceFile:
         found = sections.sort(parts, headers, going)
         wants = {key: _kept_strict(want, found.sections.get(key)) for key, want in wants.items()}
         pieces, changes = block.merge(
-            found.sections,
+            {key: section.raw for key, section in found.sections.items()},
             wants,
             going,
-            changed=_changed,
-            written=lambda key, want, old: _written(key, want, old.kept if old else (), parts.eol),
+            changed=lambda key: _changed(key, found.sections[key], wants[key]),
+            written=lambda key: _written(key, wants[key], found.sections.get(key), parts.eol),
         )
         for key, section in found.sections.items():
             if key in going:
@@ -110,19 +130,52 @@ class ServiceFile:
 
     def redact(self, text: bytes) -> list[str]:
         """The file's lines for showing; see `base.TextClient.redact`. Headers are shown."""
-        rows = lines.split(text)
-        shown = zip(rows, lines.for_show(text), block.depths(rows), strict=True)
-        return [_redacted(row, line, ours=depth is not None) for row, line, depth in shown]
+        return block.redact(text, _redacted)
+
+
+def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
+    """What libpq reads for a service: keywords and values; None when the file does not define it.
+
+    libpq: `parseServiceFile`. All sections count, ours and foreign ones. LDAP lines are
+    passed over, and so are keywords that some libpq might know.
+
+    Raises:
+        Unparsable: the file is not text, or libpq refuses the service because of a line.
+    """
+    lines.refuse_binary(text)
+    begin = _header(service)
+    values: dict[str, bytes] | None = None
+    for number, row in enumerate(lines.split(text), 1):
+        line = row.strip()
+        if len(row) >= sections.TOO_LONG:
+            raise Unparsable("the line is longer than libpq can read", line=number)
+        if not line or line.startswith(b"#"):
+            continue
+        if line.startswith(b"["):
+            if values is not None:
+                break
+            values = {} if line.startswith(begin) else None
+        elif values is not None and not line.startswith(b"ldap"):
+            key, equals, value = line.partition(b"=")
+            if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
+                raise Unparsable("the line is none that libpq accepts in a section", line=number)
+            values.setdefault(key.decode(), value)
+    return values
 
 
 def held(text: bytes, service: str) -> Held | None:
     """What libpq reads for a service; None when the file does not define it.
 
     Raises:
-        Unparsable: as `lookup.section`.
+        Unparsable: as `lookup`.
     """
-    values = lookup.section(text, service)
-    return None if values is None else _held(lookup.header(service), values)
+    values = lookup(text, service)
+    return None if values is None else _held(_header(service), values)
+
+
+def _header(service: str) -> bytes:
+    """The line that begins a service's section."""
+    return b"[" + lines.raw(service) + b"]"
 
 
 def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
@@ -145,14 +198,14 @@ def _want(entry: Entry) -> _Want:
         if value != value.rstrip():
             raise lines.inexpressible(f"the {name} of {key} ends in white space", key)
         # As if the line ended in CR LF, so that the answer does not hang on the file.
-        if len(name) + len(value) + len("=\r\n") >= lookup.TOO_LONG:
+        if len(name) + len(value) + len("=\r\n") >= sections.TOO_LONG:
             raise lines.inexpressible(f"the {name} of {key} is too long for libpq", key)
     if not _SERVICE.fullmatch(service):
         raise Inexpressible(
             f"the service name of {key} cannot stand in a service file",
             "Give this database another `service` in the configuration.",
         )
-    return _Want(lookup.header(service), values)
+    return _Want(_header(service), values)
 
 
 def _kept_strict(want: _Want, section: sections.Section | None) -> _Want:
@@ -189,10 +242,13 @@ def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, 
     return tuple(fields)
 
 
-def _written(key: DatabaseKey, want: _Want, kept: Sequence[bytes], eol: bytes) -> tuple[bytes, ...]:
+def _written(
+    key: DatabaseKey, want: _Want, old: sections.Section | None, eol: bytes
+) -> tuple[bytes, ...]:
     """A section: the key comment, the header, our keys, then the person's own lines."""
     pairs = (name.encode() + b"=" + value for name, value in want.values.items())
-    return (*(row + eol for row in (block.comment(key), want.header, *pairs)), *kept)
+    ours = (row + eol for row in (block.comment(key), want.header, *pairs))
+    return (*ours, *(old.kept if old else ()))
 
 
 def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> Iterator[str]:
@@ -224,7 +280,7 @@ def _doubts(
         used = {text.partition(b"=")[0].decode() for text in own}
         if "hostaddr" in used:
             yield f"Your line `hostaddr=` in {name} sends libpq there, whatever the host is."
-        if used - keywords.PUBLIC - keywords.SECRET:
+        if used - KEYWORDS:
             yield f"Your own lines in {name} hold a keyword that libpq may refuse."
 
 
@@ -243,13 +299,12 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
     )
 
 
-def _redacted(row: bytes, line: str, *, ours: bool) -> str:
+def _redacted(row: bytes, line: str, depth: int | None) -> str:
     """A line for showing: a header, or in our part one of our keys, without a password."""
-    if not line.strip() or block.is_ours(row) or _HEADER.fullmatch(line.strip()):
+    if _HEADER.fullmatch(line.strip()):
         return line
-    before, _, value = line.partition("=")
-    name = before.strip().lower()
-    if not ours or name not in LOGIN_FIELDS:
+    name, equals, value = line.partition("=")
+    if depth is None or name.strip().lower() not in LOGIN_FIELDS:
         return MASK
-    shown = len(line) - len(value.lstrip()) if name == "password" else len(line)
-    return lines.mask_from(line, min(shown, lines.secret_at(line)))
+    plain = name.strip().lower() != "password" and _PLAIN.fullmatch(value.strip())
+    return line if plain else name + equals + MASK
