@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.files import digest
-from pgherald.files.temp import temp_path
+from pgherald.files.snapshot import temp_path
 from pgherald.store import damage
 from support.damages import DEEDS, OWN_LINE, Sufferer, overwrite, root_page
 

@@ -14,7 +14,7 @@ import pytest
 
 from pgherald.errors import FileTrouble, UnsafeHost
 from pgherald.files.disk import Disk
-from pgherald.files.temp import temp_path, write_temp
+from pgherald.files.snapshot import temp_path, write_temp
 from support.http_server import answer, serve
 from support.onlooker import looking
 from support.workplace import MINUTE, OWN, SHOP, Workplace

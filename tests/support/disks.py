@@ -40,7 +40,6 @@ OPERATIONS = (
     "written",
     "unlink",
     "mkdir",
-    "rmdir",
     "listdir",
     "rmtree",
     "sqlite_open",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.errors import FileTrouble
-from pgherald.files import Disk, Identity, Snapshot, errno_of, reported, temp, words
+from pgherald.files import Disk, Identity, Snapshot, errno_of, reported, snapshot, trouble
 from pgherald.files.snapshot import Staged, digest
 
 PATH = Path("/mine/.pgpass")
@@ -63,7 +63,7 @@ def test_what_is_said_of_an_error(number: int) -> None:
 
 def test_every_word_is_tested() -> None:
     """The list above is whole."""
-    assert set(words._WORDS) == set(KNOWN)
+    assert set(trouble._WORDS) == set(KNOWN)
 
 
 def test_what_is_said_of_other_errors() -> None:
@@ -89,9 +89,9 @@ def test_what_is_said_of_other_errors() -> None:
 )  # fmt: skip
 def test_what_is_no_file(kind: int, what: str) -> None:
     """What stands there instead is named, and what to do."""
-    words.refuse_irregular(PATH, os.stat_result([stat.S_IFREG | 0o600, *range(9)]))
+    trouble.refuse_irregular(PATH, os.stat_result([stat.S_IFREG | 0o600, *range(9)]))
     with pytest.raises(FileTrouble) as caught:
-        words.refuse_irregular(PATH, os.stat_result([kind | 0o600, *range(9)]))
+        trouble.refuse_irregular(PATH, os.stat_result([kind | 0o600, *range(9)]))
     assert caught.value.reason == f"is {what}, not a file"
     assert (caught.value.advice, caught.value.path) == ("Name a file in the configuration.", PATH)
 
@@ -141,21 +141,21 @@ def test_the_name_of_a_temporary_file() -> None:
     """It is the target's, hidden, recognised as ours and as no other's."""
     for name in (".pgpass", "x" * 50, "x" * 300, "a[b]*\nc"):
         target = Path("/mine") / name
-        path = temp.temp_path(target, "0123456789abcdef")
+        path = snapshot.temp_path(target, "0123456789abcdef")
         assert path.parent == target.parent
         assert path.name == f".{name[:50]}.pgherald-0123456789abcdef.tmp"
-        assert temp.is_temp_of(target, path.name)
+        assert snapshot.leftover(target, path.name) == "tmp"
     for other in (
         ".pgpass", "..pgpass.pgherald-0123456789abcde.tmp", "..pgpass.pgherald-0123456789abcdeg.tmp",
         "x..pgpass.pgherald-0123456789abcdef.tmp", "..pgpass.pgherald-0123456789abcdef.tmp~",
         ".xpgpass.pgherald-0123456789abcdef.tmp", "..pgpas.pgherald-0123456789abcdef.tmp",
     ):  # fmt: skip
-        assert not temp.is_temp_of(PATH, other)
+        assert snapshot.leftover(PATH, other) != "tmp"
 
 
 def test_a_token_is_unlike_any_before() -> None:
     """Sixteen hex digits."""
-    tokens = {temp.random_token() for _ in range(100)}
+    tokens = {snapshot.random_token() for _ in range(100)}
     assert len(tokens) == 100
     assert all(re.fullmatch("[0-9a-f]{16}", token) for token in tokens)
 
@@ -174,13 +174,13 @@ def test_a_name_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
         return token
 
-    temp.temp_path(target, "taken").write_bytes(b"theirs")
-    made = temp.write_temp(Disk(), target, b"x", lambda _: None, token_after(10))
-    assert (made, made.read_bytes()) == (temp.temp_path(target, "free"), b"x")
+    snapshot.temp_path(target, "taken").write_bytes(b"theirs")
+    made = snapshot.write_temp(Disk(), target, b"x", lambda _: None, token_after(10))
+    assert (made, made.read_bytes()) == (snapshot.temp_path(target, "free"), b"x")
     with pytest.raises(FileExistsError, match=r"^10 temporary names are taken beside /"):
-        temp.write_temp(Disk(), target, b"x", lambda _: None, token_after(0))
+        snapshot.write_temp(Disk(), target, b"x", lambda _: None, token_after(0))
     assert len(tried) == 10
-    assert temp.temp_path(target, "taken").read_bytes() == b"theirs"
+    assert snapshot.temp_path(target, "taken").read_bytes() == b"theirs"
 
 
 def test_every_byte_is_written_however_few_are_taken(tmp_path: Path) -> None:
@@ -191,6 +191,6 @@ def test_every_byte_is_written_however_few_are_taken(tmp_path: Path) -> None:
             return super().write(fd, data[:3])
 
     path = tmp_path / "a"
-    temp.write_new(Slow(), path, bytes(range(256)), lambda _: None)
+    snapshot.write_new(Slow(), path, bytes(range(256)), lambda _: None)
     assert path.read_bytes() == bytes(range(256))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -13,7 +13,7 @@ import pytest
 
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
-from pgherald.files.temp import temp_path
+from pgherald.files.snapshot import temp_path
 from support.disks import NOBODY, FailingDisk, TracingDisk
 
 

@@ -212,10 +212,6 @@ class Disk:
         """Make a folder."""
         os.mkdir(path, mode)  # noqa: PTH102 – the primitive itself
 
-    def rmdir(self, path: Path) -> None:
-        """Delete an empty folder."""
-        os.rmdir(path)  # noqa: PTH106 – the primitive itself
-
     def listdir(self, path: Path) -> list[str]:
         """Names in a folder, in no order."""
         return os.listdir(path)  # the primitive itself

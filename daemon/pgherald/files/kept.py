@@ -17,17 +17,22 @@ import contextlib
 import logging
 import os
 import stat
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pgherald.errors import BeingWritten, ChangedMeanwhile
-from pgherald.files import temp
 from pgherald.files.disk import READ, UNABLE, Disk
-from pgherald.files.snapshot import Snapshot, Staged, digest
-from pgherald.files.words import reported
+from pgherald.files.snapshot import (
+    Snapshot,
+    Staged,
+    aside_path,
+    digest,
+    drop,
+    temp_path,
+)
+from pgherald.files.trouble import reported
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +80,8 @@ class Kept:
     def __init__(
         self,
         disk: Disk,
-        token: Callable[[], str] = temp.random_token,
-        sleep: Callable[[float], None] = time.sleep,
+        token: Callable[[], str],
+        sleep: Callable[[float], None],
     ) -> None:
         self._disk = disk
         self._token = token
@@ -91,7 +96,7 @@ class Kept:
         return False if found is None else found.written
 
     def swap(self, staged: Staged, over: Snapshot) -> None:
-        """Put staged content in the file's place; what stood there is kept.
+        """Put staged content in the file's place; what stood there, if anything, is kept.
 
         Raises:
             ChangedMeanwhile: that was not what was read, or is being written. It is in its
@@ -99,6 +104,11 @@ class Kept:
         """
         assert staged.temp is not None  # a file's always lies somewhere
         aside, target = staged.aside, staged.target
+        if over.content is None:
+            try:
+                return self.put(staged.temp, target)
+            except FileExistsError as exc:
+                raise ChangedMeanwhile("was changed by another program", path=over.path) from exc
         self._disk.replace(staged.temp, aside)
         try:
             self._trade(aside, target)
@@ -108,7 +118,7 @@ class Kept:
             if isinstance(exc, FileNotFoundError):
                 raise ChangedMeanwhile("was changed by another program", path=over.path) from exc
             raise
-        self._refuse_changed(aside, over, staged.content)
+        return self._refuse_changed(aside, over, staged.content)
 
     def put(self, source: Path, target: Path) -> None:
         """Give a file a name that nobody has.
@@ -130,7 +140,7 @@ class Kept:
             ChangedMeanwhile: it was not what was read, or is being written. It is in its
                 place again.
         """
-        aside = temp.aside_path(temp.temp_path(over.target, self._token()))
+        aside = aside_path(temp_path(over.target, self._token()))
         try:
             self._disk.replace(over.target, aside)
         except FileNotFoundError:
@@ -244,13 +254,13 @@ class Kept:
         except OSError as exc:
             if exc.errno not in UNABLE:
                 raise
-        other = temp.aside_path(temp.temp_path(target, self._token()))
+        other = aside_path(temp_path(target, self._token()))
         linked = self._link(target, other)
         try:
             self._disk.replace(source, target)
         except BaseException:
             if linked:
-                temp.drop(self._disk, other)
+                drop(self._disk, other)
             raise
         if linked:
             self._disk.replace(other, source)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgherald.errors import AlreadyRunning, FileTrouble
 from pgherald.files.own import OwnFiles
-from pgherald.files.words import reported
+from pgherald.files.trouble import reported
 
 if TYPE_CHECKING:
     import filelock

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from pgherald.errors import FileTrouble
-from pgherald.files import temp, trusted
+from pgherald.files import trusted
 from pgherald.files.disk import Disk
-from pgherald.files.words import reported
+from pgherald.files.snapshot import drop, random_token, write_new, write_temp
+from pgherald.files.trouble import reported
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class OwnFiles:
     def __init__(
         self,
         disk: Disk,
-        token: Callable[[], str] = temp.random_token,
+        token: Callable[[], str] = random_token,
         ours: Collection[Path] = (),
     ) -> None:
         self._disk = disk
@@ -114,7 +115,7 @@ class OwnFiles:
     def write_new_private(self, path: Path, data: bytes) -> None:
         """Create a private file that must not exist yet, synced; its folder is not."""
         with reported(path, "written"):
-            temp.write_new(self._disk, path, data, lambda _: None)
+            write_new(self._disk, path, data, lambda _: None)
 
     def sync_folder(self, path: Path) -> None:
         """Bring the folder's names to the disk."""
@@ -208,7 +209,11 @@ class OwnFiles:
             place = self._disk.realpath(path.parent) / path.name
             if ".." in path.parts or root not in place.parents:
                 raise FileTrouble(f"is not deleted: it lies outside {within}", path=path)
-            self._remove_tree(place)
+            try:
+                is_folder = stat.S_ISDIR(self._disk.lstat(place).st_mode)
+            except FileNotFoundError:
+                return
+            (self._disk.rmtree if is_folder else self._disk.unlink)(place)
 
     def remove_tree(self, root: Path) -> None:
         """Delete a throw-away folder with all that is in it.
@@ -226,13 +231,13 @@ class OwnFiles:
 
     def _put(self, path: Path, data: bytes, mode: int) -> None:
         with reported(path, "written"):
-            new = temp.write_temp(
+            new = write_temp(
                 self._disk, path, data, lambda fd: self._set_mode(fd, mode), self._token
             )
             try:
                 self._disk.replace(new, path)
             except BaseException:
-                temp.drop(self._disk, new)
+                drop(self._disk, new)
                 raise
             self._disk.fsync_folder(path.parent)
 
@@ -299,15 +304,3 @@ class OwnFiles:
         except FileNotFoundError:
             return
         self._disk.fsync_folder(path.parent)
-
-    def _remove_tree(self, place: Path) -> None:
-        try:
-            is_folder = stat.S_ISDIR(self._disk.lstat(place).st_mode)
-        except FileNotFoundError:
-            return
-        if not is_folder:
-            self._disk.unlink(place)
-            return
-        for name in self._disk.listdir(place):
-            self._remove_tree(place / name)
-        self._disk.rmdir(place)

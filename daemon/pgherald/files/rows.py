@@ -28,10 +28,9 @@ from typing import Any, Final
 
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsable
 from pgherald.files.disk import Disk
-from pgherald.files.obstacles import refuse_unwritable
 from pgherald.files.pictures import Image, Row, drawn, part_of
 from pgherald.files.snapshot import Snapshot, Staged
-from pgherald.files.words import refuse_irregular, reported
+from pgherald.files.trouble import refuse_irregular, refuse_unwritable, reported
 
 #: Seconds that a change waits for another program's transaction. pgAdmin's take milliseconds.
 WRITE_LIMIT: Final = 10.0

@@ -37,12 +37,21 @@ from typing import Final
 
 from pgherald.errors import BeingWritten, ChangedMeanwhile, FileTrouble
 from pgherald.files import locks as locking
-from pgherald.files import obstacles, temp
 from pgherald.files.disk import READ, Disk
 from pgherald.files.kept import Kept
 from pgherald.files.own import OwnFiles
-from pgherald.files.snapshot import OTHERS, Identity, Snapshot, Staged, digest
-from pgherald.files.words import refuse_irregular, reported
+from pgherald.files.snapshot import (
+    OTHERS,
+    Identity,
+    Snapshot,
+    Staged,
+    digest,
+    drop,
+    leftover,
+    random_token,
+    write_temp,
+)
+from pgherald.files.trouble import foreign, refuse_irregular, refuse_unwritable, reported
 
 #: Bytes that a client's file may have. The largest real ones have some hundred thousand.
 SIZE_LIMIT: Final = 64 * 1024 * 1024
@@ -64,7 +73,7 @@ class Files(OwnFiles):
     """Reads and writes clients' files, and pgherald's own.
 
     Every method may be called from any thread and raises `FileTrouble`, naming the file as
-    the person knows it, when the system refuses; `words.errno_of` reads its number.
+    the person knows it, when the system refuses; `trouble.errno_of` reads its number.
 
     Args:
         locks: folder of the lock files, pgherald's own.
@@ -80,7 +89,7 @@ class Files(OwnFiles):
         disk: Disk | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        token: Callable[[], str] = temp.random_token,
+        token: Callable[[], str] = random_token,
         ours: Collection[Path] = (),
     ) -> None:
         super().__init__(disk or Disk(), token, (locks.parent, *ours))
@@ -194,7 +203,7 @@ class Files(OwnFiles):
         Raises:
             FileTrouble: it cannot be.
         """
-        obstacles.refuse_unwritable(self._disk, snapshot)
+        refuse_unwritable(self._disk, snapshot)
 
     def replace(self, snapshot: Snapshot, new: bytes, *, private: bool) -> Snapshot:
         """Replace the file's content; the file as it is afterwards.
@@ -238,7 +247,7 @@ class Files(OwnFiles):
                 self._keep_owner(fd, snapshot, private=private)
                 self._set_mode(fd, snapshot.mode_for(private=private))
 
-            new_file = temp.write_temp(self._disk, snapshot.target, new, finish, self._token)
+            new_file = write_temp(self._disk, snapshot.target, new, finish, self._token)
         return Staged(snapshot.target, new_file, new)
 
     def install(self, staged: Staged, *, over: Snapshot) -> Snapshot:
@@ -270,7 +279,7 @@ class Files(OwnFiles):
     def discard(self, staged: Staged) -> None:
         """Delete staged content that is not wanted, as far as the system lets us."""
         assert staged.temp is not None  # a file's always lies somewhere
-        temp.drop(self._disk, staged.temp)
+        drop(self._disk, staged.temp)
 
     def tighten(self, snapshot: Snapshot) -> Snapshot:
         """Take the file from everyone but its owner; the file as it is afterwards.
@@ -281,7 +290,7 @@ class Files(OwnFiles):
         """
         if not snapshot.loose:
             return snapshot
-        if (why := obstacles.foreign(self._disk, snapshot)) is not None:
+        if (why := foreign(self._disk, snapshot)) is not None:
             reason, advice = why
             raise FileTrouble(f"can be read by others, and {reason}", advice, path=snapshot.path)
         with reported(snapshot.path, "made private"):
@@ -316,9 +325,10 @@ class Files(OwnFiles):
                 anything else, or is being written, is somebody's, and goes back to its place.
         """
         for name in self.names(target.parent):
-            if temp.is_temp_of(target, name):
+            kind = leftover(target, name)
+            if kind == "tmp":
                 self.remove_own(target.with_name(name))
-            elif temp.is_aside_of(target, name):
+            elif kind == "old":
                 with reported(target, "written"):
                     self._kept.reclaim(target.with_name(name), target, known)
 
@@ -350,21 +360,11 @@ class Files(OwnFiles):
         for pause in (*_PAUSES, None):
             self.verify(over)
             try:
-                return self._take_place(staged, over)
+                return self._kept.swap(staged, over)
             except PermissionError as exc:
                 if pause is None or getattr(exc, "winerror", None) not in _SHARING:
                     raise
             self._sleep(pause)
-        return None
-
-    def _take_place(self, staged: Staged, over: Snapshot) -> None:
-        assert staged.temp is not None
-        if over.content is not None:
-            return self._kept.swap(staged, over)
-        try:
-            self._kept.put(staged.temp, staged.target)
-        except FileExistsError as exc:
-            raise ChangedMeanwhile("was changed by another program", path=over.path) from exc
         return None
 
     # Locks
