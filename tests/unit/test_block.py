@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -338,49 +337,6 @@ def test_wanted_beats_removed(fmt: Format) -> None:
     assert fmt.editor.plan(current, ENTRIES, remove=[SHOP, BLOG]).new is current
 
 
-@in_each_format
-def test_cost_grows_with_the_file_and_no_faster(fmt: Format) -> None:
-    """Ten times the entries are not a hundred times the work, counted in calls."""
-
-    def calls(count: int) -> int:
-        entries = [
-            strategies.entry(DatabaseKey("default", f"app{n}", "DATABASE"), login)
-            for n in range(count)
-            for login in [Login(f"h{n}.example.com", 5432, "d", "u", Secret("CANARY-1"))]
-        ]
-        old = fmt.editor.plan(fmt.foreign * count, entries).new
-        changed = [
-            strategies.entry(e.key, dataclasses.replace(e.login, password=Secret("CANARY-2")))
-            for e in entries
-        ]
-        counted = 0
-
-        def count_one(*_: object) -> None:
-            nonlocal counted
-            counted += 1
-
-        sys.setprofile(count_one)
-        try:
-            fmt.editor.plan(old, changed)
-        finally:
-            sys.setprofile(None)
-        return counted
-
-    assert calls(1000) < 12 * calls(100)
-
-
-@in_each_format
-def test_ten_thousand_entries(fmt: Format) -> None:
-    """A large file is edited, and read back whole."""
-    entries = [
-        strategies.entry(DatabaseKey("default", f"app{n}", "DATABASE"), LOGIN)
-        for n in range(10_000)
-    ]
-    new = fmt.editor.plan(fmt.foreign * 10_000, entries).new
-    assert len(fmt.editor.read(new)) == len(entries)
-    assert fmt.editor.plan(new, entries).new is new
-
-
 @pytest.mark.parametrize(
     "key",
     [
@@ -412,22 +368,6 @@ def test_other_comments_name_no_key(line: bytes) -> None:
     assert block.key_of(line) is None
 
 
-def test_parts_keep_file_text_out_of_repr() -> None:
-    """A traceback that shows a local variable shows no line of the file."""
-    current = Pgpass().plan(b"h:1:d:me:CANARY-mine\n", ENTRIES).new
-    assert "CANARY" not in repr(block.split(current))
-
-
-@pytest.mark.parametrize(
-    ("text", "line"), [(b"\n\0", 2), (b"\0\n\0", 1), (b"a\n\0\n\n\0", 2), (b"\0", 1)]
-)
-def test_the_first_nul_is_named(text: bytes, line: int) -> None:
-    """Of several NULs the person is led to the first."""
-    with pytest.raises(Unparsable) as caught:
-        lines.refuse_binary(text)
-    assert (caught.value.line, caught.value.reason) == (line, "the line holds a NUL byte")
-
-
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf_16_is_known_in_either_order(encoding: str) -> None:
     """Both byte orders are called by their name."""
@@ -436,36 +376,12 @@ def test_utf_16_is_known_in_either_order(encoding: str) -> None:
     assert (caught.value.line, caught.value.reason) == (1, "the file is UTF-16")
 
 
-@pytest.mark.parametrize(
-    ("value", "port"),
-    [(b"65535", 65535), (b" 5432\t", 5432), (b"123456", None), (b"54x", None), (b"", None),
-     (None, None), (b"-1", None)],
-)  # fmt: skip
-def test_what_a_port_is(value: bytes | None, port: int | None) -> None:
-    """A port has five digits at most, with white space around it."""
-    assert lines.number(value) == port
-
-
 def test_the_longest_key_comment() -> None:
     """Five hundred bytes are read back, with all around them; one more is no comment of ours."""
     room = 500 - len("# pgherald: /DATABASE")
     longest = DatabaseKey("default", "x" * room, "DATABASE")
     assert block.key_of(block.comment(longest)) == longest
     assert block.key_of(block.comment(longest) + b" ") is None
-
-
-def test_a_key_keeps_its_odd_bytes() -> None:
-    """A name that was no UTF-8 is written as the bytes that it was."""
-    odd = DatabaseKey("default", "shop\udcff", "DATABASE")
-    assert block.comment(odd) == b"# pgherald: shop\xff/DATABASE"
-    assert block.key_of(block.comment(odd)) == odd
-
-
-def test_an_empty_block_is_left_alone() -> None:
-    """A block that held nothing and shall hold nothing stays, and what is to be said is said."""
-    text = b"# mine\n" + block.BEGIN + b"\n" + block.END + b"\n"
-    edit = block.split(text).edit({}, [b"# mine\n"], (), warnings=["said"])
-    assert (edit.new, edit.changes, edit.warnings) == (text, (), ("said",))
 
 
 def test_the_first_line_decides_about_line_ends() -> None:

@@ -11,47 +11,13 @@ from typing import Any
 import pytest
 
 from pgherald import clients
-from pgherald.clients.base import Action, Edit, Held, TextClient
+from pgherald.clients.base import Edit, Held
 from pgherald.clients.block import split
 from pgherald.clients.json_text import JsonText
-from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase
-from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.sections import sort
-from pgherald.clients.servers_json import ServersJson
-from pgherald.clients.service_file import ServiceFile
-from pgherald.secret import MASK, Secret
+from pgherald.secret import Secret
 from support.pictures import Books
-
-
-def test_the_words_of_an_action_are_stable() -> None:
-    """`plan --json` and the texts of the commands use them."""
-    assert [str(action) for action in Action] == ["add", "update", "remove", "adopt"]
-
-
-@pytest.mark.parametrize(
-    ("editor", "kind", "label", "private"),
-    [
-        (PgAdmin(), "pgadmin", "pgAdmin", False),
-        (ServiceFile(), "service_file", "service file", True),
-        (Pgpass(), "pgpass", "psql", True),
-        (ServersJson(), "servers_json", "servers.json", False),
-    ],
-)
-def test_what_a_client_is_called(
-    editor: TextClient,
-    kind: str,
-    label: str,
-    private: bool,  # a column of the table above
-) -> None:
-    """In the configuration, and in the person's words; a file with passwords is private."""
-    assert (editor.kind, editor.label, editor.private) == (kind, label, private)
-
-
-def test_a_mask_tells_nothing() -> None:
-    """Whatever it stands for, it has the same length and no letter."""
-    assert MASK == "••••••"
-
 
 _FILE = (
     b"# CANARY\n# >>> pgherald: x\n# CANARY\n# pgherald: shop/DATABASE\n[shop]\npassword=CANARY\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.errors import AlreadyRunning, FileTrouble
-from pgherald.files import Disk, Files
+from pgherald.files import Files
 from pgherald.files.locks import is_held
 from support.disks import in_child
 
@@ -23,18 +24,18 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path / "locks")
 
 
-def test_what_is_said_of_another_writer(files: Files, tmp_path: Path) -> None:
-    """It is named for the file that it keeps, and what the person can do."""
-    path = tmp_path / ".pgpass"
-    with files.lock(path):
-        other = Files(tmp_path / "locks")
-        with pytest.raises(FileTrouble) as caught, other.lock(path, limit=0.01):
-            pass
-    assert caught.value.reason == "is being written by another pgherald"
-    assert caught.value.path == path
-    assert caught.value.advice == (
-        "Nothing is to be done, unless one of them hangs: `pgherald status` tells."
-    )
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file, private."""
+    path = tmp_path / "client" / ".pgpass"
+    path.parent.mkdir()
+    path.write_bytes(b"old CANARY-old\n")
+    path.chmod(0o600)
+    return path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
 
 
 def test_a_lock_that_cannot_be_made_is_named(
@@ -240,17 +241,6 @@ def test_a_lock_is_let_go_when_its_work_fails(
     assert in_child(another).report == ""
 
 
-def test_locks_are_the_owners_alone(files: Files, tmp_path: Path) -> None:
-    """The folder that is made for them, and each lock in it."""
-    folder = tmp_path / "new" / "state"
-    with files.exclusive(folder / "daemon.lock", "x"), files.lock(tmp_path / "a"):
-        *_, lock = (tmp_path / "locks").iterdir()
-        modes = [stat.S_IMODE(path.stat().st_mode) for path in (
-            folder, folder / "daemon.lock", folder / "daemon.lock.pid", tmp_path / "locks", lock,
-        )]  # fmt: skip
-    assert modes == [0o700, 0o600, 0o600, 0o700, 0o600]
-
-
 def test_a_note_that_cannot_be_deleted_hinders_nobody(files: Files, tmp_path: Path) -> None:
     """It is let be, and the lock is let go."""
     path = tmp_path / "daemon.lock"
@@ -261,7 +251,99 @@ def test_a_note_that_cannot_be_deleted_hinders_nobody(files: Files, tmp_path: Pa
     assert not is_held(path)
 
 
-def test_the_disk_that_was_handed_in(tmp_path: Path) -> None:
-    """Whoever needs it, too, is given the same."""
-    disk = Disk()
-    assert Files(tmp_path, disk).disk is disk
+def test_a_thread_may_lock_again_what_it_holds(files: Files, path: Path) -> None:
+    """A commit that locks its files may call what locks one of them."""
+    with files.lock(path), files.lock(path):
+        pass
+    with files.lock(path, limit=0):
+        pass
+
+
+def test_lock_files_are_private_and_away_from_the_person(
+    files: Files, path: Path, tmp_path: Path
+) -> None:
+    """Nothing of ours appears beside the person's file, and no name tells of it."""
+    with files.lock(path):
+        assert list(path.parent.iterdir()) == [path]
+        (lock,) = (tmp_path / "locks").iterdir()
+        assert mode(lock) == 0o600
+        assert "pgpass" not in lock.name
+
+
+def test_another_pgherald_waits_and_gives_up_in_time(
+    files: Files, path: Path, tmp_path: Path
+) -> None:
+    """A file has one writer at a time, under whatever name; who waits too long says why."""
+    (tmp_path / "link").symlink_to(path)
+    others = Files(tmp_path / "locks")
+    with (
+        files.lock(path),
+        pytest.raises(FileTrouble, match="another pgherald"),
+        others.lock(tmp_path / "link", limit=0.02),
+    ):
+        pass
+
+
+def test_only_one_daemon_runs(files: Files, tmp_path: Path) -> None:
+    """The second one is told which process the first is; afterwards the way is free."""
+    path = tmp_path / "state" / "daemon.lock"
+    with (
+        files.exclusive(path, "pgherald run"),
+        pytest.raises(AlreadyRunning) as caught,
+        Files(tmp_path / "locks").exclusive(path, "pgherald run"),
+    ):
+        pass
+    assert f"process {os.getpid()}, pgherald run" in caught.value.title
+    with files.exclusive(path, "pgherald check"):
+        assert mode(path) == 0o600
+    assert not path.with_name("daemon.lock.pid").exists()
+
+
+def test_a_dead_holder_holds_nothing(files: Files, tmp_path: Path) -> None:
+    """The system lets go of a lock when its process ends, so a crash blocks no start."""
+    path = tmp_path / "daemon.lock"
+
+    def crash() -> None:
+        with files.exclusive(path, "pgherald run"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(crash).killed
+    assert path.with_name("daemon.lock.pid").exists()
+    with files.exclusive(path, "pgherald run"):
+        pass
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff", b"soon"])
+def test_a_holder_without_a_note_is_still_a_holder(
+    files: Files, tmp_path: Path, note: bytes
+) -> None:
+    """A lock that is held is held, whoever it is."""
+    path = tmp_path / "daemon.lock"
+    with files.exclusive(path, "pgherald run"):
+        if note:
+            path.with_name("daemon.lock.pid").write_bytes(note)
+        else:
+            path.with_name("daemon.lock.pid").unlink()
+        with (
+            pytest.raises(AlreadyRunning) as caught,
+            Files(tmp_path / "locks").exclusive(path, "x"),
+        ):
+            pass
+    assert caught.value.title == "pgherald is already running"
+
+
+@pytest.mark.parametrize("system", ["Unix", "Windows"])
+def test_whether_a_daemon_runs_can_be_asked(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    """A look at the lock neither takes it nor makes it."""
+    if system == "Windows":
+        import filelock  # noqa: F401 – while it can see what this system is
+
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    path = tmp_path / "daemon.lock"
+    assert not is_held(path)
+    assert not path.exists()
+    with files.exclusive(path, "pgherald run"):
+        assert is_held(path)
+    assert not is_held(path)

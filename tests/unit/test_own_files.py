@@ -22,6 +22,20 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path / "locks")
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file, private."""
+    path = tmp_path / "client" / ".pgpass"
+    path.parent.mkdir()
+    path.write_bytes(b"old CANARY-old\n")
+    path.chmod(0o600)
+    return path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
 def test_a_log_is_private_and_goes_on(files: Files, tmp_path: Path) -> None:
     """A log is made for its owner alone, with its folders, and each opening adds to it."""
     path = tmp_path / "a" / "b" / "pgherald.log"
@@ -82,37 +96,6 @@ def test_a_log_of_somebody_elses(files: Files, tmp_path: Path) -> None:
 def numbered(number: int, only: str) -> FailingDisk:
     """A disk on which the first operation of that kind fails."""
     return FailingDisk(1, number, only=only)
-
-
-@pytest.mark.parametrize(
-    ("only", "deed", "said"),
-    [
-        ("mkdir", lambda files, path: files.private_folder(path), "cannot be made"),
-        ("mkdir", lambda files, path: files.make_folder(path), "cannot be made"),
-        ("replace", lambda files, path: files.write_private(path, b"x"), "cannot be written"),
-        ("open", lambda files, path: files.write_new_private(path, b"x"), "cannot be written"),
-        ("fsync_folder", lambda files, path: files.sync_folder(path), "cannot be written"),
-        ("open", lambda files, path: files.open_log(path, 1), "cannot be written"),
-        ("replace", lambda files, path: files.rename_own(path, path), "cannot be renamed"),
-        ("replace", lambda files, path: files.set_aside(path, ".old"), "cannot be renamed"),
-        ("listdir", lambda files, path: files.names(path), "cannot be read"),
-        ("unlink", lambda files, path: files.remove_own(path), "cannot be deleted"),
-        (
-            "realpath",
-            lambda files, path: files.remove_own_tree(path, within=path.parent),
-            "cannot be deleted",
-        ),
-    ],
-)
-def test_what_could_not_be_done_is_said(
-    tmp_path: Path, only: str, deed: Callable[[Files, Path], object], said: str
-) -> None:
-    """An error of the system names our file, what was to be done with it, and what is wrong."""
-    files = Files(tmp_path / "locks", numbered(errno.EIO, only))
-    with pytest.raises(FileTrouble) as caught:
-        deed(files, tmp_path / "a")
-    assert caught.value.path == tmp_path / "a"
-    assert caught.value.reason == f"{said}: the disk reports a fault"
 
 
 def test_a_folder_that_will_not_do(files: Files, tmp_path: Path) -> None:
@@ -258,25 +241,6 @@ def test_names_are_sorted(tmp_path: Path) -> None:
     assert Files(tmp_path / "locks", Odd()).names(tmp_path) == ("a", "b", "c")
 
 
-def test_a_tree_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
-    """With what the system says."""
-    (tmp_path / "a").mkdir()
-    files = Files(tmp_path / "locks", numbered(errno.EBUSY, "rmtree"))
-    with pytest.raises(FileTrouble) as caught:
-        files.remove_tree(tmp_path / "a")
-    assert caught.value.reason == "cannot be deleted: it is in use"
-    assert caught.value.path == tmp_path / "a"
-
-
-def test_temporary_names_are_made_by_what_was_handed_in(tmp_path: Path) -> None:
-    """For our own files, too."""
-    disk = TracingDisk()
-    files = Files(tmp_path / "locks", disk, token=lambda: "f" * 16)
-    files.write_private(tmp_path / "a", b"x")
-    (moved,) = (args for name, args in disk.trace if name == "replace")
-    assert moved[0].name == f".a.pgherald-{'f' * 16}.tmp"
-
-
 def test_what_a_killed_write_left_goes_with_the_next_one(files: Files, tmp_path: Path) -> None:
     """Of the same file alone; and not while another pgherald is writing it."""
     left = temp_path(tmp_path / "a", "0" * 16)
@@ -370,3 +334,51 @@ def test_a_home_behind_a_link(away: Files, tmp_path: Path) -> None:
         patch.setenv("HOME", str(tmp_path / "home"))
         away.open_log(tmp_path / "home" / "a" / "log", 100).close()
         away.open_log(tmp_path / "real" / "b" / "log", 100).close()
+
+
+def test_a_folder_that_others_may_read_is_left_so(files: Files, tmp_path: Path) -> None:
+    """The person's own folder keeps its mode; the files in it are private themselves."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(0o755)
+    files.private_folder(folder)
+    assert mode(folder) == 0o755
+
+
+def test_private_files_are_replaced_whole(files: Files, path: Path) -> None:
+    """State is written in one instant and readable by its owner alone."""
+    path.chmod(0o644)
+    files.write_private(path, b"new")
+    assert (path.read_bytes(), mode(path)) == (b"new", 0o600)
+
+
+def test_a_new_private_file_replaces_nothing(files: Files, path: Path) -> None:
+    """What must not exist yet is never overwritten, nor deleted on failure."""
+    with pytest.raises(FileTrouble):
+        files.write_new_private(path, b"new")
+    assert path.read_bytes() == b"old CANARY-old\n"
+
+
+def test_removing_what_is_gone_is_no_error(files: Files, path: Path) -> None:
+    """Deleting asks for an end, not for a deed."""
+    files.remove_own(path)
+    files.remove_own(path)
+    files.remove_own_tree(path, within=path.parent)
+    files.remove_tree(path.parent / "gone")
+    assert not path.exists()
+
+
+def test_folders_that_cannot_be_synced_are_no_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems cannot sync folders; other failures to do so are told."""
+    number = errno.EINVAL
+
+    def fail(_: int) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    Disk().fsync_folder(path.parent)
+    number = errno.EIO
+    with pytest.raises(OSError, match="no"):
+        Disk().fsync_folder(path.parent)

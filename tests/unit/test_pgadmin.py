@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import Action
+from pgherald.clients.base import Action, Held
 from pgherald.clients.pgadmin import PgAdmin
-from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported
+from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported, mark_of
 from pgherald.clients.pgadmin_ownership import current_records
-from pgherald.errors import Inexpressible, Unparsable
+from pgherald.clients.pgadmin_row import held, redacted
+from pgherald.errors import Inexpressible, PgheraldError, Unparsable
 from pgherald.model import Entry
 from pgherald.secret import MASK
-from support.pictures import GOOD, Books, by_hand, entry, person, server
+from support.pictures import COLUMNS, GOOD, Books, by_hand, entry, person, server
 
 SHOP = entry()
 KEY = SHOP.key
@@ -56,15 +59,6 @@ def test_a_database_gets_a_service_row() -> None:
     assert books.groups[row["servergroup_id"]] == "Heroku"
     assert actions(edit) == [("shop", Action.ADD, ())]
     assert b"CANARY-u1" not in edit.new
-
-
-def test_several_databases_share_a_new_group() -> None:
-    """One group is made for all, and an existing one of that name is used."""
-    books = Books()
-    books.apply(entry("a"), entry("b"), entry("c", group="Servers"))
-    groups = [books.groups[row["servergroup_id"]] for row in books.servers.values()]
-    assert groups == ["Heroku", "Heroku", "Servers"]
-    assert sorted(books.groups.values()) == ["Heroku", "Servers"]
 
 
 def test_a_number_is_never_used_again() -> None:
@@ -184,19 +178,6 @@ def test_a_new_configuration_database_begins_afresh() -> None:
     assert actions(books.apply(SHOP)) == [("shop", Action.ADD, ())]
 
 
-@pytest.mark.parametrize("forgotten", [{}, {"database": "other", "rows": {}}], ids=str)
-def test_without_a_memory_a_row_is_known_by_its_service(forgotten: object) -> None:
-    """A lost state folder, or an import of servers.json, makes no second server."""
-    books = Books()
-    books.apply(SHOP)
-    books.edit(1, name="renamed")
-    books.whole["known"] = forgotten
-    assert books.apply(SHOP).changes == ()
-    assert books.servers[1]["name"] == "renamed"
-    books.delete(1)
-    assert books.apply(SHOP).changes == ()
-
-
 @pytest.mark.parametrize(
     "theirs",
     [
@@ -214,19 +195,6 @@ def test_a_server_that_the_person_takes_back_is_theirs(theirs: dict[str, Any]) -
     before = books.servers
     assert books.apply(entry(dbname="other")).changes == ()
     assert books.servers == before
-
-
-def test_a_new_server_with_an_old_number_is_not_ours() -> None:
-    """PgAdmin may give a deleted server's number to another one, which is the person's."""
-    books = Books()
-    books.apply(SHOP)
-    books.delete(1)
-    theirs = server(1, service="my-own", maintenance_db="postgres", password="CANARY")
-    books.whole["tables"]["server"]["rows"]["1"] = theirs
-    assert books.apply(entry(dbname="other")).changes == ()
-    assert books.servers == {1: theirs}
-    books.apply(remove=[KEY])
-    assert books.servers == {1: theirs}
 
 
 # --- adoption ------------------------------------------------------------------------------
@@ -332,24 +300,6 @@ def test_adoption_leaves_no_twin() -> None:
     assert all(row == row | {"db_res": renamed.login.dbname} for row in books.servers.values())
 
 
-def test_a_twin_that_was_renamed_stays() -> None:
-    """A row of ours that the person renamed is theirs to keep beside the adopted one."""
-    books = Books(by_hand())
-    books.apply(SHOP)
-    books.edit(2, name="My name for it")
-    books.apply(SHOP, editor=ADOPT)
-    assert [row["name"] for row in books.servers.values()] == ["server 1", "My name for it"]
-
-
-def test_a_release_without_password_commands_is_fine() -> None:
-    """Before pgAdmin 6.15 no row had a password command; a column that is not there is no fault."""
-    books = Books()
-    books.apply(SHOP)
-    row = books.servers[1]
-    del row["passexec_cmd"]
-    assert PgAdmin().differences(SHOP, row) == {}
-
-
 def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
     """Two credentials of one database: the user tells which of them a server is for."""
     other = entry("shop-ro", user="u2", host=SHOP.login.host, dbname=SHOP.login.dbname)
@@ -387,23 +337,6 @@ def test_a_password_in_the_keyring_is_cleared_by_the_person_first() -> None:
 # --- removal -------------------------------------------------------------------------------
 
 
-def test_a_database_that_is_no_longer_wanted_goes() -> None:
-    """A row that we made goes with its database; one that a person made stays, and is named."""
-    books = Books(by_hand(1, entry("blog")))
-    books.apply(SHOP, entry("blog"), editor=ADOPT)
-    edit = books.apply(remove=[KEY, entry("blog").key])
-    assert actions(edit) == [("shop", Action.REMOVE, ())]
-    assert list(books.servers) == [1]
-    assert edit.outcomes == (
-        'Server "Shop" is deleted: pgherald made it.',
-        (
-            'Server "server 1" stays without its login, since what it held before it was adopted is not'
-            " known any more: delete it in pgAdmin, or give it a host and a user."
-        ),
-    )
-    assert PgAdmin().read(books.content) == {}
-
-
 def test_what_is_neither_wanted_nor_removed_stays() -> None:
     """A sweep that saw nothing of a database changes nothing of it."""
     books = Books()
@@ -424,14 +357,6 @@ def shared() -> Books:
         "3": person(3, "gone@example.com", active=0),
     }
     return books
-
-
-def test_a_service_row_is_refused_where_several_people_come() -> None:
-    """A service would be open to all of them, so each has to be named."""
-    with pytest.raises(Unsupported, match="several people"):
-        shared().plan(SHOP)
-    with pytest.raises(Unsupported, match="no user 'you@"):
-        shared().plan(SHOP, editor=PgAdmin("host", user="you@example.com"))
 
 
 def test_a_host_row_names_the_login_and_the_passfile() -> None:
@@ -465,29 +390,6 @@ def test_a_host_row_is_adopted_too() -> None:
 
 
 # --- refusals ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("schema", [34, 31, None, "52"])
-def test_an_old_pgadmin_is_refused(schema: object) -> None:
-    """A pgAdmin before 6.20 has no connection parameters, so it is refused with the remedy."""
-    with pytest.raises(Unsupported, match=r"older than 6\.20") as caught:
-        Books(schema=schema).plan(SHOP)
-    assert "Update pgAdmin" in caught.value.advice
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        "id", "user_id", "servergroup_id", "name", "host", "port", "maintenance_db", "username",
-        "password", "db_res", "service", "save_password", "connection_params",
-    ],
-)  # fmt: skip
-def test_a_missing_column_is_refused(column: str) -> None:
-    """Without one of the columns that are ours a row could not be made right."""
-    books = Books()
-    books.whole["tables"]["server"]["columns"].remove(column)
-    with pytest.raises(Unsupported):
-        books.plan(SHOP)
 
 
 @pytest.mark.parametrize(
@@ -544,25 +446,6 @@ def test_other_releases_are_welcome(
     books.prefer(*preferences)
     books.whole["program"] = program
     assert books.plan(SHOP).changes
-
-
-@pytest.mark.parametrize("table", ["server", "version"])
-def test_another_database_is_refused(table: str) -> None:
-    """An SQLite database that is not pgAdmin's is named and left alone."""
-    books = Books()
-    books.whole["tables"][table] = {"columns": [], "rows": {}}
-    with pytest.raises(Unparsable, match="not a configuration database"):
-        books.plan(SHOP)
-    with pytest.raises(Unparsable):
-        PgAdmin().read(books.content)
-
-
-def test_a_pgadmin_without_a_user_is_refused() -> None:
-    """A pgAdmin that was never started has nobody to whom a server could belong."""
-    books = Books()
-    books.whole["tables"]["user"]["rows"] = {}
-    with pytest.raises(Unsupported, match="no user yet"):
-        books.plan(SHOP)
 
 
 @pytest.mark.parametrize(
@@ -684,3 +567,292 @@ def test_whatever_is_there_our_rows_come_right(
     untouched = {n: row for n, row in books.servers.items() if n not in ours}
     assert untouched == {n: before[n] for n in untouched}
     assert {change.key for change in edit.changes} <= {SHOP.key, entry("blog").key}
+
+
+ME = "me@example.com"
+
+
+def groups(books: Books) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = books.whole["tables"]["servergroup"]["rows"]
+    return rows
+
+
+def users(*rows: dict[str, Any]) -> Books:
+    """A pgAdmin with these users."""
+    books = Books()
+    books.whole["tables"]["user"]["rows"] = {str(row["id"]): row for row in rows}
+    return books
+
+
+def test_new_rows_and_groups_get_numbers_of_their_own() -> None:
+    """Several new servers and groups of one plan take the next free numbers, one each."""
+    books = Books()
+    books.apply(entry("a", group="A"), entry("b", group="B"), entry("c", group="A"))
+    assert sorted(books.servers) == [1, 2, 3]
+    assert books.groups == {1: "Servers", 2: "A", 3: "B"}
+
+
+def test_a_number_that_is_remembered_is_not_used_again() -> None:
+    """Not even where the database no longer knows that it ever gave it away."""
+    books = Books()
+    books.apply(entry("a"), entry("b"))
+    books.delete(2)
+    counts = books.whole["tables"]["sqlite_sequence"]["rows"]
+    counts["1"]["seq"] = None
+    counts["2"] = {"name": "other", "seq": 70}
+    edit = books.plan(entry("a"), entry("b"), entry("c", group="New"))
+    tables = json.loads(edit.new)["tables"]
+    assert sorted(tables["server"]["rows"]) == ["1", "3"]
+    assert sorted(tables["servergroup"]["rows"]) == ["1", "2", "3"]
+
+
+def test_of_two_groups_with_one_name_the_older_is_used() -> None:
+    """The one with the lower number, however the rows are told."""
+    for order in (("5", "3"), ("3", "5")):
+        books = Books()
+        for number in order:
+            groups(books)[number] = {"id": int(number), "user_id": 1, "name": "Heroku"}
+        books.apply(SHOP)
+        assert books.servers[1]["servergroup_id"] == 3
+
+
+def test_another_users_group_is_not_used() -> None:
+    """A group belongs to one user."""
+    books = Books()
+    groups(books)["4"] = {"id": 4, "user_id": 2, "name": "Heroku"}
+    books.apply(SHOP)
+    assert books.servers[1]["servergroup_id"] == 5
+    assert groups(books)["5"]["user_id"] == 1
+
+
+def test_wanted_beats_removed() -> None:
+    """A database that is wanted stays, even if it is named for removal too."""
+    books = Books()
+    books.apply(SHOP)
+    assert books.apply(SHOP, remove=[KEY]).changes == ()
+
+
+def test_a_row_that_was_found_again_is_not_ours() -> None:
+    """Where all records are lost nothing shows who made it: it is kept current, never deleted."""
+    books = Books()
+    books.apply(SHOP)
+    del books.whole["known"]
+    books.apply(renamed := entry(dbname="other"))
+    assert sorted(books.servers) == [1, 2]
+    books = Books()
+    books.apply(SHOP)
+    del books.whole["known"]
+    books.apply(SHOP)
+    books.apply(renamed)
+    assert books.servers[1]["maintenance_db"] == "other"
+    edit = books.apply(remove=[KEY])
+    assert (edit.changes, sorted(books.servers)) == ((), [1])
+    assert edit.outcomes == (
+        (
+            'Server "Shop" stays without its login, since nothing shows that pgherald made it: '
+            "delete it in pgAdmin, or give it a host and a user."
+        ),
+    )
+
+
+def test_a_service_row_is_nothing_to_host_rows() -> None:
+    """Where host rows are kept, a row that names our service is the person's own."""
+    books = Books(server(1, user_id=2, service="shop"))
+    books.whole["tables"]["user"]["rows"]["2"] = person(2, ME)
+    before = books.servers[1]
+    books.apply(SHOP, editor=HOST)
+    assert sorted(books.servers) == [1, 2]
+    assert books.servers[1] == before
+
+
+def test_a_server_that_names_service_and_host_is_the_persons() -> None:
+    """The host would beat the service, so it is no row of ours."""
+    theirs = server(1, service="shop", host="localhost")
+    books = Books(theirs)
+    books.apply(SHOP)
+    assert books.servers[1] == theirs
+    assert sorted(books.servers) == [1, 2]
+
+
+def test_a_service_that_changes_hands() -> None:
+    """A row that is one database's is not taken for another's that gets its service's name."""
+    books = Books()
+    books.apply(entry("a", service="s"))
+    books.apply(entry("b", service="s"), entry("a", service="t"))
+    assert {number: row["service"] for number, row in books.servers.items()} == {1: "t", 2: "s"}
+    assert {number: row["name"] for number, row in books.servers.items()} == {1: "A", 2: "B"}
+
+
+def test_a_host_row_without_its_passfile_is_the_persons() -> None:
+    """One whose passfile was taken out leads by another way now, and is left alone."""
+    books = users(person(1, "boss@example.com"), person(2, ME))
+    books.apply(SHOP, editor=HOST)
+    books.edit(1, connection_params='{"sslmode": "require"}')
+    before = books.servers
+    assert books.apply(entry(user="u2"), editor=HOST).changes == ()
+    assert books.servers == before
+
+
+def test_of_several_rows_the_first_is_read() -> None:
+    """What is held is what the row says that was recorded first."""
+    books = Books()
+    books.apply(SHOP)
+    params = '{"sslmode": "verify-full", "connect_timeout": 10}'
+    books.put(books.servers[1] | {"id": 5, "name": "Copy", "connection_params": params})
+    books.apply(SHOP)
+    assert PgAdmin().read(books.content)[KEY].sslmode == "require"
+    books.delete(1)
+    assert PgAdmin().read(books.content)[KEY].sslmode == "verify-full"
+
+
+def test_a_password_in_the_database_is_no_obstacle() -> None:
+    """In releases with the keyring, too, one that stands in the row can be cleared by it."""
+    books = Books(by_hand(), schema=40)
+    assert [change.action for change in books.apply(SHOP, editor=ADOPT).changes] == [Action.ADOPT]
+
+
+def test_each_row_of_a_database_that_goes() -> None:
+    """Our own goes; each that a person made or changed is named and stays."""
+    books = Books(by_hand(1), by_hand(2))
+    books.apply(SHOP, entry("blog"))
+    books.edit(3, bgcolor="#f00")
+    books.apply(SHOP, entry("blog"), editor=ADOPT)
+    edit = PgAdmin().plan(books.content, [], remove=[KEY, entry("blog").key])
+    assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1", "2", "3"]
+    last = ": delete it in pgAdmin, or give it a host and a user."
+    assert edit.outcomes == (
+        f'Server "Shop" stays without its login, since it is not just what pgherald made{last}',
+        *(
+            f'Server "server {number}" stays without its login, since what it held before it was '
+            f"adopted is not known any more{last}"
+            for number in (1, 2)
+        ),
+        'Server "Blog" is deleted: pgherald made it.',
+    )
+
+
+@pytest.mark.parametrize("active", [0, None, "false"])
+def test_a_user_who_may_not_come_is_none(active: object) -> None:
+    """A user who is switched off counts for nothing, however that is written down."""
+    books = users(person(1, "boss@example.com"), person(2, ME, active=active))
+    assert ConfigDatabase(books.content, None).user == 1
+    with pytest.raises(Unsupported, match="has no user 'me@"):
+        ConfigDatabase(books.content, ME)
+
+
+def test_a_user_has_two_names() -> None:
+    """Either may stand in the configuration; where both are somebody's, the first one is meant."""
+    books = users(person(1, "boss@example.com"), person(2, ME) | {"username": "me"},
+                  person(3, "x@example.com") | {"username": ME})  # fmt: skip
+    assert [ConfigDatabase(books.content, name).user for name in ("me", ME, "x@example.com")] == [
+        2,
+        2,
+        3,
+    ]
+
+
+def test_exactly_the_columns_that_are_needed() -> None:
+    """An old pgAdmin with these columns and no more will do."""
+    books = Books()
+    books.whole["tables"]["server"]["columns"] = [
+        name
+        for name in COLUMNS
+        if name not in {"comment", "bgcolor", "passexec_cmd", "tags", "db_res_type"}
+    ]
+    assert ConfigDatabase(books.content, None).user == 1
+
+
+def test_what_was_remembered_is_known_again() -> None:
+    """Marks are kept for years: each pgherald makes them as the one before."""
+    assert mark_of(server(1, service="shop")) == "5ae78192451e33bc"
+    assert mark_of(server(1, maintenance_db="dshop")) == "566d8c137cb97958"
+    assert ConfigDatabase(Books().content, None).identity == "124fe9ca0b529030"
+    assert re.fullmatch("[0-9a-f]{16}", mark_of(server(1, service="\ud800")))
+
+
+def test_only_one_of_the_keys_tells_databases_apart() -> None:
+    """Two others were once the same in each database that pgAdmin made."""
+    books = Books()
+    keys = books.whole["tables"]["keys"]["rows"]
+    keys["8"] = {"name": "SECRET_KEY", "value": "CANARY-other"}
+    assert (
+        ConfigDatabase(books.content, None).identity
+        == ConfigDatabase(Books().content, None).identity
+    )
+
+
+_UPDATE = "Update pgAdmin to the newest release; then pgherald sees to the rest."
+
+
+def broken_release() -> Books:
+    books = Books(schema=40)
+    books.prefer("close_tab_panel")
+    return books
+
+
+def another() -> Books:
+    books = Books()
+    books.whole["tables"]["version"] = {"columns": [], "rows": {}}
+    return books
+
+
+@pytest.mark.parametrize(
+    ("made", "user", "reason", "advice"),
+    [
+        (
+            broken_release, None,
+            "is used by pgAdmin 8.10 or 8.11, in which a server cannot name a service",
+            "Update pgAdmin to the newest release, and start it once.",
+        ),
+        (
+            another, None, "is not a configuration database of pgAdmin 4",
+            'Name pgAdmin\'s pgadmin4.db, or leave the path to pgherald: path = "auto".',
+        ),
+        (lambda: Books(schema=34), None, "is of a pgAdmin older than 6.20", _UPDATE),
+        (
+            lambda: users(person(1, "a"), person(2, "b")), None,
+            "serves several people, to all of whom a service row would be open",
+            'Name yourself in [clients.pgadmin], as you sign in to pgAdmin: user = "…".',
+        ),
+        (
+            Books, "eve", "has no user 'eve'",
+            "Write `user` in [clients.pgadmin] as you sign in to pgAdmin.",
+        ),
+        (users, None, "has no user yet", "Start pgAdmin once."),
+    ],
+)  # fmt: skip
+def test_why_a_pgadmin_is_refused(
+    made: Callable[[], Books], user: str | None, reason: str, advice: str
+) -> None:
+    """Each refusal says what is the matter, and what helps."""
+    with pytest.raises((Unsupported, Unparsable)) as caught:
+        made().plan(SHOP, editor=PgAdmin(user=user))
+    assert isinstance(caught.value, PgheraldError)
+    assert (caught.value.reason, caught.value.advice) == (reason, advice)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (' "password": null', True), (' "password": null,', True), (' "password": {}', True),
+        (' "password": {},', True), (' "password": {  ', True), (' "password": "x"', False),
+        (' "host": "x"', True), ("]", True), ('x "password": "x"', True),
+    ],
+)  # fmt: skip
+def test_which_columns_are_shown(line: str, shown: bool) -> None:  # a column of the table above
+    """A value is shown where its column holds no secret, and where there is none."""
+    assert redacted(line) == (line if shown else f' "password": {MASK}')
+
+
+def test_odd_values_are_not_held() -> None:
+    """What a row says is told only where it is what it should be; an empty text says nothing."""
+    odd = server(
+        1, host="", port="5432", username="", service="", connection_params='{"sslmode": 1}'
+    )
+    assert held(odd) == Held(dbname=None)
+    assert held(server(1, port=5432, maintenance_db="d")) == Held(port=5432, dbname="d")
+
+
+def test_showing_takes_any_bytes() -> None:
+    """What is no UTF-8 is shown all the same."""
+    assert PgAdmin().redact(b"\xff\n{") == ["\ufffd", "{"]

@@ -195,12 +195,6 @@ def test_lines_typed_into_the_block_move_below_it() -> None:
         )
 
 
-def test_one_typed_line_is_spoken_of_in_the_singular() -> None:
-    """The warning reads as a person would say it."""
-    edit = EDITOR.plan(BLOCK.replace(LINE, LINE + b"?\n"), [ENTRY])
-    assert edit.warnings[0].startswith("A line of your own inside pgherald's part moved")
-
-
 def test_unknown_lines_beneath_our_comment_are_not_taken_for_ours() -> None:
     """When it is not clear which line is ours, all are kept below."""
     own = b"h:1:d:me:CANARY-mine\n"
@@ -355,12 +349,6 @@ def test_a_line_that_is_not_ours_is_masked_whole(line: str) -> None:
         assert EDITOR.redact(text.encode())[-3:] == [MASK, "", "\t"]
 
 
-def test_our_own_comments_are_shown() -> None:
-    """Markers and key comments hold no secret, whatever an app is called."""
-    new = EDITOR.plan(None, [entry(DatabaseKey("token", "secret", "PWD"))]).new
-    assert EDITOR.redact(new)[:2] == [block.BEGIN.decode(), "# pgherald: token:secret/PWD"]
-
-
 @pytest.mark.parametrize(
     ("asked", "user"),
     [
@@ -377,3 +365,86 @@ def test_our_own_comments_are_shown() -> None:
 def test_the_quotes_of_pgadmin(asked: str, user: str) -> None:
     """PgAdmin's quotes around a user name are undone, and nothing else is."""
     assert pgpass.unquoted(asked) == user
+
+
+A = DatabaseKey("default", "a", "DATABASE")
+
+
+B = DatabaseKey("default", "b", "DATABASE")
+
+
+def login(user: str = "u1", password: str = "CANARY-1", port: int = 5432) -> Login:  # noqa: S107 – meant to be found
+    return Login("h.example.com", port, "d1", user, Secret(password))
+
+
+def wanted(key: DatabaseKey = A, **fields: object) -> Entry:
+    return strategies.entry(key, login(**fields))  # type: ignore[arg-type]  # the fields are the test's to choose
+
+
+def with_rows(*rows: bytes, above: bytes = b"") -> bytes:
+    """A file in which these rows stand beneath the comment of A."""
+    inner = above + block.comment(A) + b"\n" + b"".join(rows)
+    return block.BEGIN + b"\n" + inner + block.END + b"\n"
+
+
+OUR_LINE = b"h.example.com:5432:*:u1:CANARY-1\n"
+
+
+@pytest.mark.parametrize("typed", [b"\n", b"  # typed\n", b"# typed\n", b" \t\r\n"])
+def test_what_is_no_login_beneath_our_comment_hides_none(typed: bytes) -> None:
+    """A blank line or a remark among ours does not keep ours from being known and changed."""
+    for rows in ((typed, OUR_LINE), (OUR_LINE, typed)):
+        current = with_rows(*rows)
+        assert EDITOR.read(current)[A].user == "u1"
+        edit = EDITOR.plan(current, [wanted(user="u2")])
+        assert edit.changes == (Change(A, Action.UPDATE, ("user",)),)
+        assert edit.new == with_rows(OUR_LINE.replace(b":u1:", b":u2:")) + typed
+
+
+def test_of_two_equal_lines_one_is_ours() -> None:
+    """A copy of our line is the person's, and stays below."""
+    edit = EDITOR.plan(with_rows(OUR_LINE, OUR_LINE), [wanted()])
+    assert edit.new == with_rows(OUR_LINE) + OUR_LINE
+
+
+def order(edit_of: bytes) -> list[DatabaseKey]:
+    return list(EDITOR.read(edit_of))
+
+
+def test_a_line_that_nobody_wants_keeps_its_place() -> None:
+    """Where it is in nobody's way; also one that a wanted login equals."""
+    for other in (wanted(user="u9"), wanted(port=6543), wanted()):
+        current = EDITOR.plan(None, [other, wanted(B)]).new
+        assert order(EDITOR.plan(current, [wanted(B)]).new) == [A, B]
+
+
+@pytest.mark.parametrize("line", [b"*:5432:*:u1:CANARY-9\n", b"h.example.com:5432\n", b""])
+def test_a_line_that_may_match_first_goes_behind(line: bytes) -> None:
+    """A wildcard, or a line that cannot be read, is put behind the wanted ones."""
+    current = EDITOR.plan(None, [wanted(A, user="u9"), wanted(B)]).new
+    current = current.replace(b"h.example.com:5432:*:u9:CANARY-1\n", line)
+    assert order(EDITOR.plan(current, [wanted(B)]).new) == [B, A]
+
+
+def test_one_line_in_the_way_is_enough() -> None:
+    """A database with several lines goes behind when any of them hides a wanted one."""
+    current = EDITOR.plan(None, [wanted(A, user="u8"), wanted(B)], also={A: [login("u9")]}).new
+    rotated = wanted(B, user="u9", password="CANARY-2")
+    assert order(EDITOR.plan(current, [rotated]).new) == [B, A]
+
+
+def test_a_wanted_line_keeps_its_place_when_it_changes() -> None:
+    """A rotation moves nothing."""
+    current = EDITOR.plan(None, [wanted(A), wanted(B, user="u2")]).new
+    assert order(EDITOR.plan(current, [wanted(A, password="CANARY-2"), wanted(B, user="u2")]).new) == [A, B]  # fmt: skip
+
+
+def test_a_login_that_is_kept_readable_is_no_change() -> None:
+    """Planned again, a file with old logins in it is as it should be."""
+    also = {A: [login("u0"), login("u00")]}
+    current = EDITOR.plan(None, [wanted()], also=also).new
+    edit = EDITOR.plan(current, [wanted()], also=also)
+    assert (edit.new is current, edit.changes) == (True, ())
+    # Nor is it one when another database changes.
+    edit = EDITOR.plan(current, [wanted(), wanted(B, user="u2")], also=also)
+    assert edit.changes == (Change(B, Action.ADD),)

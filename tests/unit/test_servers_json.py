@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import Action, Change, Edit, Held, TextClient
+from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.clients.json_text import MAX_SIZE
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
@@ -79,12 +79,6 @@ def fields_of(client: ServersJson, current: bytes, *wanted: Entry) -> tuple[str,
 
 
 # --- what is written ---------------------------------------------------------------------
-
-
-def test_is_a_text_client() -> None:
-    """The editor has the protocol's shape, and says that the file holds no password."""
-    client: TextClient = SERVICE
-    assert (client.kind, client.label, client.private) == ("servers_json", "servers.json", False)
 
 
 def test_a_new_file_of_service_rows() -> None:
@@ -182,16 +176,6 @@ def test_a_new_server_gets_a_free_number(taken: list[str], expected: str) -> Non
     assert list(servers) == [*taken, expected]
 
 
-def test_several_new_servers_keep_their_order() -> None:
-    """New servers are numbered in the order in which they are wanted."""
-    servers = planned(SERVICE, file({"Name": "x"}), entry("b"), entry("a"))
-    assert [(number, each["Name"]) for number, each in servers.items()] == [
-        ("1", "x"),
-        ("2", "B"),
-        ("3", "A"),
-    ]
-
-
 # --- what is updated ---------------------------------------------------------------------
 
 
@@ -215,16 +199,6 @@ def test_an_update_touches_what_changed(
     assert edit.changes == ((Change(SHOP.key, Action.UPDATE, fields),) if fields else ())
     assert edit.new == old or fields
     assert client.plan(None, [entry(**change)]).new == edit.new
-
-
-def test_an_update_changes_values_in_place() -> None:
-    """A changed value stands where the old one stood; what is new comes last."""
-    old = b'{"Servers":{"1":{"pgherald":"shop/DATABASE","Port":5432,"Host":"old","Theirs":1e1}}}'
-    new = ServersJson("host").plan(old, [SHOP]).new
-    assert new.startswith(
-        b'{"Servers":{"1":{"pgherald":"shop/DATABASE","Port":5432,"Host":"shop.example",'
-        b'"Theirs":10.0,"Name":'
-    )
 
 
 @pytest.mark.parametrize(
@@ -255,13 +229,6 @@ def test_from_host_rows_to_service_rows() -> None:
     }  # fmt: skip
 
 
-def test_from_service_rows_to_host_rows() -> None:
-    """In a host row no service is left."""
-    edit = HOST.plan(file(server(Role="r")), [SHOP])
-    assert servers_of(edit.new)["1"] == planned(HOST, None, SHOP)["1"] | {"Role": "r"}
-    assert {*edit.changes[0].fields} == {"Host", "Port", "Username", "Service", "passfile"}
-
-
 @pytest.mark.parametrize("client", [SERVICE, HOST])
 @pytest.mark.parametrize(
     "name", ["host", "hostaddr", "port", "user", "password", "dbname", "service"]
@@ -275,12 +242,6 @@ def test_connection_parameters_never_beat_the_login(client: ServersJson, name: s
     assert servers_of(edit.new)["1"]["ConnectionParameters"] == {
         k: v for k, v in old["ConnectionParameters"].items() if k != name
     }
-
-
-def test_a_passfile_of_theirs_stays_in_host_rows() -> None:
-    """Where we are given no passfile, a host row may keep the person's own."""
-    old = planned(HOST, None, SHOP)["1"]
-    assert fields_of(ServersJson("host"), file(old)) == ()
 
 
 @pytest.mark.parametrize("theirs", [0, 3, "30", None])
@@ -308,12 +269,6 @@ def test_the_restriction_is_a_list_of_names(theirs: Any, fields: tuple[str, ...]
     assert (edit.changes[0].fields if edit.changes else ()) == fields
 
 
-def test_fields_of_theirs_stay_in_our_server() -> None:
-    """Whatever else a person puts into a server of ours stays: colours, roles, passwords."""
-    theirs = {"BGColor": "#fff", "Comment": "mine", "Password": "x", "SSLMode": "disable"}
-    assert fields_of(SERVICE, file(server(**theirs))) == ()
-
-
 def test_copies_are_kept_current() -> None:
     """A person's copy of our server keeps its own name and group, and gets the login."""
     copy = server(Name="Mine", Group="Private", Service="old")
@@ -326,12 +281,6 @@ def test_copies_are_kept_current() -> None:
     }
     assert edit.changes == (Change(SHOP.key, Action.UPDATE, ("Service", "Name", "MaintenanceDB")),)
     assert SERVICE.plan(edit.new, [SHOP]).changes == ()
-
-
-def test_of_copies_the_first_is_renamed() -> None:
-    """When the database's name changes, one server of several follows it."""
-    edit = SERVICE.plan(file(server(), server(Name="Mine")), [entry(name="New")])
-    assert [each["Name"] for each in servers_of(edit.new).values()] == ["New", "Mine"]
 
 
 def test_also_is_ignored() -> None:
@@ -471,23 +420,6 @@ def test_removing_leaves_copies() -> None:
     assert edit.new.decode() == json.dumps(expected, indent=2)
     assert edit.outcomes == ("Server 'Mine' is a copy of pgherald's: it stays as it is.",)
     assert SERVICE.plan(edit.new, [], remove=SERVICE.read(edit.new)).changes == ()
-
-
-def test_wanted_beats_removed() -> None:
-    """A database that is wanted is not removed."""
-    old = SERVICE.plan(None, [SHOP]).new
-    assert SERVICE.plan(old, [SHOP], remove=[SHOP.key]).new == old
-
-
-def test_one_goes_and_one_comes() -> None:
-    """Servers can be removed and added in one edit."""
-    old = SERVICE.plan(None, [SHOP]).new
-    edit = SERVICE.plan(old, [entry("b")], remove=[SHOP.key])
-    assert edit.changes == (
-        Change(entry("b").key, Action.ADD),
-        Change(SHOP.key, Action.REMOVE),
-    )
-    assert edit.new == SERVICE.plan(None, [entry("b")]).new.replace(b'"1"', b'"2"')
 
 
 # --- what is refused and warned of -------------------------------------------------------
@@ -647,18 +579,6 @@ def test_warns_of_a_foreign_twin() -> None:
     assert SERVICE.plan(odd, [SHOP]).warnings[0].isprintable()
 
 
-def test_each_warning_is_a_whole_sentence() -> None:
-    """Each sentence, whole."""
-    foreign = {"Servers": {"7": {"Name": "Shop", "Group": "Heroku"}}}
-    assert SERVICE.plan(b"\xef\xbb\xbf" + json.dumps(foreign).encode(), [SHOP]).warnings == (
-        "The file begins with a byte order mark, at which pgAdmin's import gives up.",
-        (
-            'Server "7" is not pgherald\'s and has the name and group of one that is; pgAdmin '
-            "will show both."
-        ),
-    )
-
-
 # --- what is read ------------------------------------------------------------------------
 
 
@@ -681,23 +601,6 @@ def test_reads_none_where_a_value_makes_no_sense(odd: Any) -> None:
     assert SERVICE.read(file(server(**dict.fromkeys(names, odd)))) == {SHOP.key: Held()}
 
 
-def test_a_server_without_parameters_is_read() -> None:
-    """What a person has taken out of our server is not held, and hinders nothing."""
-    servers = json.loads(SERVICE.plan(None, [SHOP]).new)
-    del servers["Servers"]["1"]["ConnectionParameters"]
-    assert SERVICE.read(json.dumps(servers).encode()) == {
-        SHOP.key: Held(dbname=SHOP.login.dbname, service="shop")
-    }
-
-
-def test_a_text_that_no_program_can_hold_is_not_held() -> None:
-    """A NUL or half a surrogate pair makes a text useless, wherever in it it stands."""
-    servers = json.loads(HOST.plan(None, [SHOP]).new)
-    servers["Servers"]["1"] |= {"Host": "h\0", "Username": "\ud800u"}
-    held = HOST.read(json.dumps(servers).encode())[SHOP.key]
-    assert (held.host, held.user) == (None, None)
-
-
 def test_reads_the_first_of_copies() -> None:
     """Of several servers for one database the first is what the file holds."""
     old = file(server(Service="first"), server(Service="second"))
@@ -705,8 +608,6 @@ def test_reads_the_first_of_copies() -> None:
 
 
 # --- what is shown -----------------------------------------------------------------------
-
-SECRET = "CANARY-pw"
 
 
 @pytest.mark.parametrize(
@@ -767,11 +668,6 @@ def test_of_our_server_what_we_write_is_shown() -> None:
     assert '"sslmode": "require"' in line
 
 
-def test_of_a_broken_file_nothing_is_shown() -> None:
-    """Nobody knows whose is what in it."""
-    assert SERVICE.redact(b'{\n"Password": "a\n') == [MASK, MASK]
-
-
 def test_a_diff_shows_our_change_and_nothing_of_theirs() -> None:
     """The lines of ours are seen to change; what is foreign is masked, and an odd layout whole."""
     theirs = {"CANARY": ["CANARY", 4711], "Name": "CANARY"}
@@ -786,11 +682,6 @@ def test_a_diff_shows_our_change_and_nothing_of_theirs() -> None:
     shown = list(diff_lines(SERVICE, uneven, SERVICE.plan(uneven, [SHOP]).new))
     assert any(line[0] == "+" and '"Service": "shop",' in line for line in shown)
     assert not any("CANARY" in line or "4711" in line for line in shown)
-
-
-def test_utf16_is_not_shown() -> None:
-    """In UTF-16 no word can be told from another, so no line is shown."""
-    assert set(SERVICE.redact('{\n"Password": "CANARY"}\n'.encode("utf-16"))) == {MASK}
 
 
 @given(st.binary() | st.text('{}[]":,pasword@/\n\r\0\\').map(str.encode))

@@ -12,7 +12,7 @@ from psycopg import pq
 
 from pgherald.clients import block, lines, sections, service_file
 from pgherald.clients.base import Action, Change, Held, TextClient
-from pgherald.clients.sections import CLOSING
+from pgherald.clients.sections import CLOSING, TOO_LONG
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login, strictest
@@ -280,12 +280,6 @@ def test_lines_below_the_closing_header_stay_below() -> None:
     assert EDITOR.plan(above + loose, [ENTRY]).new == new + above
 
 
-def test_stray_lines_do_not_join_a_section_typed_into_the_block() -> None:
-    """What stood below the block and under no header of its own stays under none."""
-    new = EDITOR.plan(typed(b"[mine]\nuser=me\n") + b"port=1\n", [ENTRY]).new
-    assert new == typed(CLOSING + b"\n") + b"port=1\n[mine]\nuser=me\n"
-
-
 def test_removing_a_section_keeps_what_the_person_added() -> None:
     """The person's own keys stay in the file when their section goes; libpq ignores them."""
     current = EDITOR.plan(typed(b"application_name=x\n"), [ENTRY, SECOND]).new
@@ -317,21 +311,6 @@ def test_an_unwanted_slot_is_left_together() -> None:
     """What stands under the comment of a database that nobody asks about is not sorted."""
     current = typed(b"[mine]\nanything\n", b"[shop]")
     assert EDITOR.plan(current, []).new is current
-
-
-def test_a_hidden_section_is_named_with_its_line() -> None:
-    """The person learns that a section of their own is hidden by ours, and where it stands."""
-    own = b"# mine\n  [shop] x\nhost=h\n[other\n"
-    edit = EDITOR.plan(own, [ENTRY])
-    assert edit.warnings == (
-        (
-            "Your own section [shop] on line 12 is hidden by pgherald's section of the same name. "
-            "To keep both, give the database another `service` in the configuration."
-        ),
-    )
-    assert edit.new.split(b"\n")[11] == b"  [shop] x"
-    again = EDITOR.plan(edit.new, [ENTRY])
-    assert (again.changes, again.warnings) == ((), edit.warnings)
 
 
 def test_lines_that_may_break_our_section_are_pointed_out() -> None:
@@ -483,14 +462,79 @@ def test_a_line_that_is_not_ours_is_masked_whole(line: str) -> None:
     assert EDITOR.redact(text)[2:] == ["[mine]", MASK, ""]
 
 
-def test_our_own_comments_are_shown() -> None:
-    """Markers and key comments hold no secret, whatever an app is called."""
-    new = EDITOR.plan(None, [strategies.entry(DatabaseKey("token", "secret", "PWD"), LOGIN, "x")])
-    shown = EDITOR.redact(new.new)
-    assert shown[:3] == [block.BEGIN.decode(), "# pgherald: token:secret/PWD", "[x]"]
-
-
 def test_what_cannot_be_printed_is_escaped() -> None:
     """A line cannot move the cursor, change colours or break in two when it is shown."""
     text = "[\x1b[31m\tä\u2028 ]\r\n[]\n".encode() + b"[\xff]\n"
     assert EDITOR.redact(text) == ["[\\x1b[31m\tä\\u2028 ]", "[]", "[\\xff]"]
+
+
+def block_of(*slots: tuple[DatabaseKey, bytes]) -> block.Parts:
+    """A file whose block has these slots."""
+    inner = b"".join(block.comment(key) + b"\n" + body for key, body in slots)
+    return block.split(block.BEGIN + b"\n" + inner + block.END + b"\n")
+
+
+@pytest.mark.parametrize(("length", "stays"), [(TOO_LONG - 1, True), (TOO_LONG, False)])
+def test_a_line_that_is_too_long_leaves_our_section(length: int, *, stays: bool) -> None:
+    """It would make libpq refuse all."""
+    row = b"options=".ljust(length - 1, b"x") + b"\n"
+    sorted_rows = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
+    assert (row in sorted_rows.sections[SHOP].raw) is stays
+    assert (row in sorted_rows.stray) is not stays
+
+
+@pytest.mark.parametrize(
+    ("row", "stays"),
+    [
+        (b"application_name=me\n", True), (b"Password = x\n", True), (b"# mine\n", True),
+        (b"\n", True), (b"user\n", False), (b"host2=x\n", False), (b"2host=x\n", False),
+        (b"service=other\n", False), (b"ldap://h/\n", False),
+    ],
+)  # fmt: skip
+def test_what_may_stand_in_our_section(row: bytes, *, stays: bool) -> None:
+    """What libpq takes for a keyword and its value, and what it takes no note of."""
+    found = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
+    assert (row in found.sections[SHOP].raw) is stays
+    assert (row in found.stray) is not stays
+
+
+def test_of_a_copied_section_the_first_is_ours() -> None:
+    """What someone copied is theirs: it neither names what goes nor hides what follows."""
+    parts = block_of((SHOP, b"[shop]\n"), (SHOP, b"[taken]\n"), (BLOG, b"[blog]\n"))
+    assert sections.leaving(parts, {BLOG: b"[taken]"}, ()) == set()
+    assert sections.leaving(parts, {BLOG: b"[shop]"}, ()) == {SHOP}
+    found = sections.sort(parts, {BLOG: b"[blog]"})
+    assert list(found.sections) == [SHOP, BLOG]
+    assert found.sections[SHOP].header == b"[shop]"
+    assert found.foreign == [b"[taken]\n"]
+
+
+def test_no_section_of_the_persons_goes_with_ours() -> None:
+    """Where nobody can tell which of two sections is ours, both stay as the person's."""
+    first, second = EDITOR.plan(None, [ENTRY]).new, EDITOR.plan(None, [SECOND]).new
+    typed = b"[mine]\nhost=x\n"
+    ours = b"".join(first.splitlines(keepends=True)[2:-1])
+    end = block.END + b"\n"
+    inner = block.comment(SHOP) + b"\n" + ours + typed
+    edit = EDITOR.plan(second.replace(end, inner + end), [SECOND], remove=[SHOP])
+    assert edit.changes == (Change(SHOP, Action.REMOVE),)
+    assert edit.new == second + ours + typed
+
+
+@pytest.mark.parametrize("loose", [b"", b"host=loose\n"])
+def test_a_hidden_section_is_named_with_its_line_in_the_new_file(loose: bytes) -> None:
+    """The line is that of the new bytes, whatever pgherald puts above it."""
+    edit = EDITOR.plan(loose + b"# mine\n[shop]\nhost=x\n", [ENTRY])
+    number = [row for row, text in enumerate(edit.new.split(b"\n"), 1) if text == b"[shop]"][-1]
+    (said,) = edit.warnings
+    assert said.startswith(f"Your own section [shop] on line {number} is hidden by pgherald's ")
+
+
+def test_doubtful_lines_are_named_in_each_section() -> None:
+    """A section that nobody wants now keeps no other's from being looked at."""
+    current = EDITOR.plan(None, [ENTRY, SECOND]).new
+    current = current.replace(block.END, b"hostaddr=10.0.0.1=x\nodd=1\n" + block.END)
+    assert EDITOR.plan(current, [SECOND]).warnings == (
+        "Your line `hostaddr=` in [blog] sends libpq there, whatever the host is.",
+        "Your own lines in [blog] hold a keyword that libpq may refuse.",
+    )

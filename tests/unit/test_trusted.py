@@ -111,18 +111,6 @@ def test_another_owner(file: Path) -> None:
         assert found(file) == []
 
 
-def test_a_command_for_what_is_roots_needs_root(file: Path) -> None:
-    """What is not ours we can only change by sudo."""
-
-    class Roots(Mine):
-        def lstat(self, path: Path) -> os.stat_result:
-            return owned(Disk.lstat(self, path), os.geteuid(), 0)
-
-    file.parent.chmod(0o777)
-    (other,) = strangers(file, Roots())
-    assert other.command == f"sudo chmod go-w {file.parent}"
-
-
 def test_the_sticky_bit_keeps_others_off_what_is_ours(file: Path, tmp_path: Path) -> None:
     """A folder as /tmp is may be passed, but it may not hold our state itself."""
     outer = tmp_path / "outer"
