@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pgherald.simulator.postgres import Cluster
 
 # A busy machine is no failure: no property here is about time.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 
 #: Variables that lead to the person's own things; each test gets its own, or none.

@@ -40,8 +40,8 @@ psql_only = pytest.mark.skipif(PSQL is None, reason="there is no psql on this ma
 PATIENCE = 10
 
 # One file and one listener serve all examples of a test; each example writes the file anew.
-bounded = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-few = settings(bounded, max_examples=12)
+bounded = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(bounded, max_examples=6)
 
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 
