@@ -44,7 +44,7 @@ def test_what_holds_a_files_text_does_not_show_it(made: Any) -> None:
 
 
 #: Of a file's bytes only these may be shown: our comments, line ends, and a section's name.
-_SHOWN = {"Slot.comment", "Parts.bom", "Parts.eol", "Parts.begin", "Parts.end", "Section.header", "_Want.header"}  # fmt: skip
+_SHOWN = {"Slot.comment", "Parts.bom", "Parts.eol", "Section.header", "_Want.header"}  # fmt: skip
 
 
 def test_no_field_that_holds_a_files_text_is_shown() -> None:

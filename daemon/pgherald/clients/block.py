@@ -68,10 +68,8 @@ class Parts:
         bom: the byte order mark; stays the first bytes of the file.
         eol: line end for new lines, as the block's or else the file's first line has it.
         above: lines above the block; there should be none.
-        begin: the block's first line, as it will be written.
         loose: lines in the block above the first key comment; there should be none.
         slots: the rest of the block. A key may have several.
-        end: the block's last line, as it will be written.
         below: lines below the block; the whole file when there is no block.
     """
 
@@ -79,10 +77,8 @@ class Parts:
     bom: bytes
     eol: bytes
     above: tuple[bytes, ...] = field(repr=False)
-    begin: bytes
     loose: tuple[bytes, ...] = field(repr=False)
     slots: tuple[Slot, ...]
-    end: bytes
     below: tuple[bytes, ...] = field(repr=False)
 
     def edit(
@@ -112,9 +108,10 @@ class Parts:
         current = self.current or b""
         if not pieces and not self.slots:
             return Edit(current, (), tuple(warnings))
-        block = [self.begin, *chain(*pieces.values()), *closing, self.end] if pieces else []
+        begin, end = BEGIN + self.eol, END + self.eol
+        block = [begin, *chain(*pieces.values()), *closing, end] if pieces else []
         new = self.bom + lines.join(chain(block, foreign), self.eol)
-        if new == current:
+        if new in (current, current + self.eol):  # a last line may do without its end
             return Edit(current, (), tuple(warnings))
         if not changes:
             changes = (Change(next(iter(pieces)), Action.UPDATE, (ORDER,)),)
@@ -131,25 +128,17 @@ def split(current: bytes | None) -> Parts:
     lines.refuse_binary(text)
     bom = lines.BOM if text.startswith(lines.BOM) else b""
     rows = lines.split(text[len(bom) :])
-    markers = _markers(rows)
-    if markers is None:
-        eol = _eol(rows[0]) if rows else b"\n"
-        return Parts(current, bom, eol, (), BEGIN + eol, (), (), END + eol, tuple(rows))
-    first, last = markers
+    above, inner, below = _taken_apart(rows)
     # The marker's own, not that of a line above it: the block will stand at the top.
-    eol = _eol(rows[first])
-    loose, slots = _slots(rows[first + 1 : last])
-    return Parts(
-        current=current,
-        bom=bom,
-        eol=eol,
-        above=tuple(rows[:first]),
-        begin=_kept(rows[first], BEGIN, eol),
-        loose=loose,
-        slots=slots,
-        end=_kept(rows[last], END, eol),
-        below=tuple(rows[last + 1 :]),
+    first = rows[len(above)] if len(above) < len(rows) else b""
+    eol = b"\r\n" if first.endswith(b"\r\n") else b"\n"
+    named = [(index, key) for index, row in enumerate(inner) if (key := key_of(row)) is not None]
+    starts = [index for index, _ in named] + [len(inner)]
+    slots = tuple(
+        Slot(key, inner[index], tuple(inner[index + 1 : stop]))
+        for (index, key), stop in zip(named, starts[1:], strict=True)
     )
+    return Parts(current, bom, eol, tuple(above), tuple(inner[: starts[0]]), slots, tuple(below))
 
 
 def comment(key: DatabaseKey) -> bytes:
@@ -246,8 +235,8 @@ def by_key(wanted: Sequence[Entry]) -> dict[DatabaseKey, Entry]:
     return entries
 
 
-def _markers(rows: Sequence[bytes]) -> tuple[int, int] | None:
-    """Where the block begins and ends; None when there is no block."""
+def _taken_apart(rows: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """The lines above the block, in it and below it; all are below when there is none."""
     found: list[int] = []
     for index, row in enumerate(rows):
         text = row.lstrip()
@@ -261,29 +250,12 @@ def _markers(rows: Sequence[bytes]) -> tuple[int, int] | None:
         else:
             continue
         found.append(index)
+    if not found:
+        return [], [], rows
     if len(found) == 1:
         raise Unparsable("pgherald's part begins here and never ends", _ADVICE, line=found[0] + 1)
-    return (found[0], found[1]) if found else None
-
-
-def _slots(inner: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[Slot, ...]]:
-    """The lines above the first key comment, and the slots."""
-    named = [(index, key) for index, row in enumerate(inner) if (key := key_of(row)) is not None]
-    stops = [index for index, _ in named[1:]] + [len(inner)]
-    slots = tuple(
-        Slot(key, inner[index], tuple(inner[index + 1 : stop]))
-        for (index, key), stop in zip(named, stops, strict=False)
-    )
-    return tuple(inner[: named[0][0]] if named else inner), slots
-
-
-def _eol(row: bytes) -> bytes:
-    return b"\r\n" if row.endswith(b"\r\n") else b"\n"
-
-
-def _kept(row: bytes, marker: bytes, eol: bytes) -> bytes:
-    """The marker as it stands, line end included, if its words are right."""
-    return row if lines.bare(row) == marker else marker + eol
+    first, last = found
+    return rows[:first], rows[first + 1 : last], rows[last + 1 :]
 
 
 def _moved_warning(moved: Sequence[bytes]) -> Iterator[str]:

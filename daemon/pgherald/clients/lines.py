@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import DatabaseKey, Login
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -74,14 +74,8 @@ def encoded(login: Login, key: DatabaseKey) -> dict[str, bytes]:
         Inexpressible: a field holds a line break or a NUL, or cannot be UTF-8; there is no
             host or user; the host is not one host.
     """
-    texts = {
-        "host": login.host,
-        "port": str(login.port),
-        "dbname": login.dbname,
-        "user": login.user,
-        "password": login.password.reveal(),
-        "sslmode": login.sslmode,
-    }
+    texts = {name: str(getattr(login, name)) for name in LOGIN_FIELDS}
+    texts["password"] = login.password.reveal()
     values = {name: _encoded(text, name, key) for name, text in texts.items()}
     for name in ("host", "user"):
         if not values[name]:

@@ -135,15 +135,9 @@ class Disk:
         except OSError:
             return False
         # proc(5): octal escapes stand for what would look like the end of a field.
-        wanted = os.fsencode(path)
-        for raw, escaped in (
-            (b"\\", b"\\134"),
-            (b" ", b"\\040"),
-            (b"\t", b"\\011"),
-            (b"\n", b"\\012"),
-        ):
-            wanted = wanted.replace(raw, escaped)
-        return any(mount.split(b" ", 5)[4:5] == [wanted] for mount in mounts)
+        places = (mount.split(b" ", 5)[4:5] for mount in mounts)
+        decoded = (place[0].decode("unicode_escape").encode("latin-1") for place in places if place)
+        return os.fsencode(path) in decoded
 
     def realpath(self, path: Path) -> Path:
         """The path without links, as far as it exists."""
