@@ -14,7 +14,7 @@ from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 from support.household import database, household, login
 from support.pgadmin_database import Database as Config
-from support.pgadmin_setup import PgAdmin, Refused, Unavailable, install
+from support.pgadmin_setup import PgAdmin, Unavailable, install
 
 SERVICE = ServersJson()
 HOST = ServersJson("host", "/.pgpass")
@@ -165,24 +165,6 @@ def test_a_rotation_means_what_was_meant(
     for each in ENTRIES:
         wanted = row(then, rotated(each))
         assert stored(pgadmin, wanted) == wanted
-
-
-def test_the_byte_order_mark_is_worth_its_warning(pgadmin: PgAdmin, tmp_path: Path) -> None:
-    """PgAdmin's import does give up at a byte order mark, as our warning says."""
-    edit = SERVICE.plan(b"\xef\xbb\xbf{}", [entry("Ours")])
-    assert edit.warnings
-    with pytest.raises(Refused, match="BOM"):
-        pgadmin.load(write(tmp_path, edit.new), LC_ALL="C.UTF-8")
-    assert pgadmin.servers() == {}
-
-
-def test_what_is_refused_for_good_reason(pgadmin: PgAdmin, tmp_path: Path) -> None:
-    """A port that is no integer does stop the import, so such a value is rewritten."""
-    broken = HOST.plan(None, [entry("Ours")]).new.replace(b": 5433", b": 5433.0")
-    with pytest.raises(Refused, match="Port must be integer"):
-        pgadmin.load(write(tmp_path, broken))
-    pgadmin.load(write(tmp_path, HOST.plan(broken, [entry("Ours")]).new))
-    assert stored(pgadmin, row(HOST, entry("Ours"))) == row(HOST, entry("Ours"))
 
 
 @pytest.mark.parametrize("first", ["the import", "pgherald"])

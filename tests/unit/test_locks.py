@@ -131,19 +131,6 @@ def test_another_thread_may_let_go(files: Files, tmp_path: Path) -> None:
     assert not is_held(path)
 
 
-def test_a_daemons_lock_that_cannot_be_made_is_named(
-    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the system refuses is an error of the person's disk, not another daemon."""
-    path = tmp_path / "daemon.lock"
-    monkeypatch.setattr("filelock.FileLock.acquire", _refused)
-    with (
-        pytest.raises(FileTrouble, match=r"daemon\.lock: cannot be locked: permission denied"),
-        files.exclusive(path, "pgherald run"),
-    ):
-        pass
-
-
 def _as_folder(path: Path) -> None:
     path.mkdir()
     (path / "x").touch()
@@ -311,25 +298,6 @@ def test_a_dead_holder_holds_nothing(files: Files, tmp_path: Path) -> None:
     assert path.with_name("daemon.lock.pid").exists()
     with files.exclusive(path, "pgherald run"):
         pass
-
-
-@pytest.mark.parametrize("note", [b"", b"\xff", b"soon"])
-def test_a_holder_without_a_note_is_still_a_holder(
-    files: Files, tmp_path: Path, note: bytes
-) -> None:
-    """A lock that is held is held, whoever it is."""
-    path = tmp_path / "daemon.lock"
-    with files.exclusive(path, "pgherald run"):
-        if note:
-            path.with_name("daemon.lock.pid").write_bytes(note)
-        else:
-            path.with_name("daemon.lock.pid").unlink()
-        with (
-            pytest.raises(AlreadyRunning) as caught,
-            Files(tmp_path / "locks").exclusive(path, "x"),
-        ):
-            pass
-    assert caught.value.title == "pgherald is already running"
 
 
 @pytest.mark.parametrize("system", ["Unix", "Windows"])

@@ -231,16 +231,6 @@ def test_nothing_is_left_of_what_could_not_be_put_in_place(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["locks"]
 
 
-def test_names_are_sorted(tmp_path: Path) -> None:
-    """However the system gives them."""
-
-    class Odd(Disk):
-        def listdir(self, path: Path) -> list[str]:
-            return ["b", "c", "a"]
-
-    assert Files(tmp_path / "locks", Odd()).names(tmp_path) == ("a", "b", "c")
-
-
 def test_what_a_killed_write_left_goes_with_the_next_one(files: Files, tmp_path: Path) -> None:
     """Of the same file alone; and not while another pgherald is writing it."""
     left = temp_path(tmp_path / "a", "0" * 16)

@@ -15,7 +15,7 @@ from pgherald.clients.base import Action, Held
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported, mark_of
 from pgherald.clients.pgadmin_ownership import current_records
-from pgherald.clients.pgadmin_row import held, redacted
+from pgherald.clients.pgadmin_row import held
 from pgherald.errors import Inexpressible, PgheraldError, Unparsable
 from pgherald.model import Entry
 from pgherald.secret import MASK
@@ -271,16 +271,6 @@ def test_how_a_hand_made_server_is_known(
     books = Books(by_hand(1, wanted, **row))
     books.apply(wanted, editor=ADOPT)
     assert (books.servers[1]["service"] == "shop") is adopted
-
-
-@pytest.mark.parametrize("name", ["port", "user", "password", "dbname", "service", "passfile"])
-def test_no_parameter_beats_the_service_file(name: str) -> None:
-    """A parameter that is part of a login goes from a service row, whatever it holds."""
-    books = Books()
-    books.apply(SHOP)
-    books.edit(1, connection_params=json.dumps({**json.loads(GOOD), name: "x"}))
-    books.apply(SHOP)
-    assert json.loads(books.servers[1]["connection_params"]) == json.loads(GOOD)
 
 
 def test_adoption_leaves_no_twin() -> None:
@@ -829,19 +819,6 @@ def test_why_a_pgadmin_is_refused(
         made().plan(SHOP, editor=PgAdmin(user=user))
     assert isinstance(caught.value, PgheraldError)
     assert (caught.value.reason, caught.value.advice) == (reason, advice)
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        (' "password": null', True), (' "password": null,', True), (' "password": {}', True),
-        (' "password": {},', True), (' "password": {  ', True), (' "password": "x"', False),
-        (' "host": "x"', True), ("]", True), ('x "password": "x"', True),
-    ],
-)  # fmt: skip
-def test_which_columns_are_shown(line: str, shown: bool) -> None:  # a column of the table above
-    """A value is shown where its column holds no secret, and where there is none."""
-    assert redacted(line) == (line if shown else f' "password": {MASK}')
 
 
 def test_odd_values_are_not_held() -> None:
