@@ -114,7 +114,7 @@ class Disk:
 
     def stat(self, path: Path) -> os.stat_result:
         """What is there, links followed."""
-        return os.stat(path)  # noqa: PTH116 – the primitive itself
+        return os.stat(path)
 
     def lstat(self, path: Path) -> os.stat_result:
         """What is there, links not followed."""
@@ -149,7 +149,7 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Put `source` in the place of `target` in one instant."""
-        os.replace(source, target)  # noqa: PTH105 – the primitive itself
+        os.replace(source, target)
 
     def exchange(self, one: Path, other: Path) -> None:
         """Give two files each other's name, in one instant.
@@ -200,11 +200,11 @@ class Disk:
 
     def unlink(self, path: Path) -> None:
         """Delete a file or a link."""
-        os.unlink(path)  # noqa: PTH108 – the primitive itself
+        os.unlink(path)
 
     def mkdir(self, path: Path, mode: int) -> None:
         """Make a folder."""
-        os.mkdir(path, mode)  # noqa: PTH102 – the primitive itself
+        os.mkdir(path, mode)
 
     def listdir(self, path: Path) -> list[str]:
         """Names in a folder, in no order."""

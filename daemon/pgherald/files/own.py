@@ -291,7 +291,7 @@ class OwnFiles:
         around = (place, *place.parents)
         if any(self._disk.realpath(own) in around for own in self._ours):
             return True
-        named = [os.path.expanduser("~"), *map(os.environ.get, _HOMES)]  # noqa: PTH111 – never fails
+        named = [os.path.expanduser("~"), *map(os.environ.get, _HOMES)]  # never fails
         homes = [
             self._disk.realpath(Path(name)) for name in named if name and Path(name).is_absolute()
         ]

@@ -78,7 +78,7 @@ class Stillness:
     def touched(self, path: Path) -> None:
         """A watcher saw that somebody else has changed this file."""
         try:
-            found = os.stat(path)  # noqa: PTH116 – links are followed, and a missing file is fine
+            found = os.stat(path)  # links are followed, and a missing file is fine
         except (OSError, ValueError):  # ValueError: a NUL in the path
             look: _Look = None
         else:
