@@ -47,7 +47,7 @@ _FIELDS: Final = {
 }
 
 #: Fields of a server's own, from before there were parameters, that say how to verify.
-_OLDER: Final = ("SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
+_OLDER: Final = ("SSLMode", "SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
 
 #: What may be seen of a server of ours: the keys that we write, and what is inside them; True is
 #: the value itself.
@@ -175,7 +175,7 @@ class ServersJson(RowForm):
 
     def _put_right(self, server: _Server, entry: Entry) -> list[str]:
         """Give a server the login that it should have; gives the names of what changed."""
-        older, present = "HostAddr" in server, _parameters(server)
+        present = _parameters(server)
         row = {column: server.get(name) for column, name in _FIELDS.items()}
         wanted = self.differences(entry, row | {"connection_params": json.dumps(present)})
         parameters = parameters_of(wanted.pop("connection_params", None))
@@ -184,7 +184,7 @@ class ServersJson(RowForm):
             if value is None:
                 del server[_FIELDS[column]]
         changed = [_FIELDS[column] for column in wanted]
-        if older:
+        if "HostAddr" in server:  # it would beat the host
             del server["HostAddr"]
             changed.append("HostAddr")
         if parameters:
@@ -238,14 +238,9 @@ def _text(owner: Mapping[str, Any], key: str) -> str | None:
 
 def _held(server: _Server) -> Held:
     row: _Server = {column: _text(server, name) for column, name in _FIELDS.items()}
-    port, parameters = server.get("Port"), server.get(_PARAMETERS, {})
-    if parameters == {}:  # pgAdmin counts the older fields only then
-        parameters = {
-            "sslmode": _text(server, "SSLMode"),
-            "sslrootcert": _text(server, "SSLRootCert"),
-        }
+    port = server.get("Port")
     row["port"] = port if type(port) is int else None
-    return held(row | {"connection_params": json.dumps(parameters)})
+    return held(row | {"connection_params": json.dumps(_parameters(server))})
 
 
 def _add(file: _File, new: Sequence[_Server]) -> None:
