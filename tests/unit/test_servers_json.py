@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pgherald.clients.base import Action, Change, Edit, Held
-from pgherald.clients.json_text import MAX_SIZE
+from pgherald.clients.json_text import MAX_SIZE, JsonText
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Database, DatabaseKey, Entry, Login
@@ -509,6 +509,15 @@ def test_refuses_bottomless_nesting(opening: str, closing: str) -> None:
     with pytest.raises(Unparsable, match="objects and lists are nested too deeply"):
         SERVICE.plan(deep(100_000), [SHOP])
     assert set(SERVICE.redact(deep(100_000))) == {MASK}
+
+
+def test_refuses_what_could_not_be_written_again() -> None:
+    """What Python's stack holds in reading and not in writing is refused as well."""
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(Unparsable, match="objects and lists are nested too deeply"):
+        JsonText(value, "{}").written()
 
 
 def test_refuses_a_huge_file() -> None:

@@ -284,3 +284,19 @@ def test_all_places_are_named_at_once(file: Path, tmp_path: Path) -> None:
     )
     mend(refusal.value.advice.removeprefix("Run: "))
     refuse([("the configuration", file), ("the state folder", file.parent)])
+
+
+def test_a_group_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container neither may have one: then it is for those who were started with its number."""
+    monkeypatch.setattr(os, "getgroups", lambda: [GROUP])
+    assert trusted._is_ours_alone(GROUP, ME)
+    assert not trusted._is_ours_alone(GROUP + 1, ME)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: _account("me", uid))
+    assert not trusted._is_ours_alone(GROUP, ME)
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    """As they do for the system; whoever opens it says so."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert found(tmp_path / "a") == []

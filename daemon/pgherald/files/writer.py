@@ -357,15 +357,16 @@ class Files(OwnFiles):
                 raise
 
     def _rename(self, staged: Staged, over: Snapshot) -> None:
-        for pause in (*_PAUSES, None):
+        pauses = iter(_PAUSES)
+        while True:
             self.verify(over)
             try:
                 return self._kept.swap(staged, over)
             except PermissionError as exc:
+                pause = next(pauses, None)
                 if pause is None or getattr(exc, "winerror", None) not in _SHARING:
                     raise
             self._sleep(pause)
-        return None
 
     # Locks
 
