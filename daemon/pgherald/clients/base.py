@@ -6,7 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import Secret
@@ -87,22 +87,17 @@ def strictest_of(copies: Sequence[Held]) -> Held:
 
 
 class TextClient(Protocol):
-    """A pure editor of one file format."""
+    """A pure editor of one file format.
 
-    @property
-    def kind(self) -> str:
-        """The configuration's name for it: `pgpass`, `service_file`, `servers_json`, `pgadmin`."""
-        ...
+    Attributes:
+        kind: the configuration's name for it: `pgpass`, `service_file`, `servers_json`, `pgadmin`.
+        label: what a person calls it, in one or two words.
+        private: whether the file holds passwords, so that its mode must be 0600.
+    """
 
-    @property
-    def label(self) -> str:
-        """What a person calls it, in one or two words."""
-        ...
-
-    @property
-    def private(self) -> bool:
-        """Whether the file holds passwords, so that its mode must be 0600."""
-        ...
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    private: ClassVar[bool]
 
     def plan(
         self,

@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from pgherald.clients import lines
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_database import (
@@ -48,8 +49,9 @@ from pgherald.clients.pgadmin_ownership import (
     stays,
     unrecorded,
 )
-from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way, redacted
+from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way
 from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.secret import MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,8 @@ class PgAdmin(RowForm):
         return [str(row["service"]) for row in rows if row["service"]]
 
     def redact(self, text: bytes) -> list[str]:
-        """The lines of an image or of whole tables for showing; see `TextClient.redact`."""
-        return [redacted(line) for line in text.decode("utf-8", "replace").splitlines()]
+        """Nothing is shown of whole tables: what changes in rows is shown column by column."""
+        return [MASK for _ in lines.split(text)]
 
 
 def without_ours(editor: PgAdmin, current: bytes, original: bytes | None) -> Edit:

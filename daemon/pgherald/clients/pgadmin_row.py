@@ -12,7 +12,6 @@ from pgherald.clients.base import Held
 from pgherald.clients.pgadmin_database import Row
 from pgherald.errors import Inexpressible
 from pgherald.model import Entry, Login, strictest
-from pgherald.secret import MASK
 
 #: Seconds. psycopg, through which pgAdmin connects, does not read it from the service file,
 #: and waits 130 seconds without it.
@@ -52,7 +51,6 @@ SHOWN: Final = frozenset(
     "id user_id servergroup_id name host port maintenance_db username db_res db_res_type service "
     "save_password connection_params".split()
 )
-_COLUMN: Final = re.compile(r'^\s*"(\w+)": ')
 
 #: pgAdmin could not hold these: NUL ends a C string, half a surrogate pair has no UTF-8.
 UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
@@ -336,14 +334,6 @@ def held(row: Row) -> Held:
         service=row["service"] or None,
         sslrootcert=rootcert if isinstance(rootcert, str) and rootcert else None,
     )
-
-
-def redacted(line: str) -> str:
-    """A line of an image, masked unless its column is known to hold no secret."""
-    found = _COLUMN.match(line)
-    if found is None or line.rstrip().endswith(("{", "{}", "{},", "null", "null,")):
-        return line
-    return line if found[1] in SHOWN else f"{found[0]}{MASK}"
 
 
 def shown(name: object) -> str:
