@@ -101,7 +101,7 @@ class Parts:
             foreign: all lines that are not ours, in order.
             changes: what was done. When the bytes differ and this is empty, the place or
                 form of lines changed, which is reported as `ORDER` of the first database.
-            moved: those of `foreign` that stood in the block, which the person is told.
+            moved: those of `foreign` that stood in the block; the person is notified.
             warnings: what else the person should know.
             closing: further lines of ours at the end of the block.
         """

@@ -135,7 +135,7 @@ class ConfigDatabase:
         records: per database the rows that are recorded, whether or not they are there.
         led: per database digests of the names of databases that its section has led to.
         made_groups: groups that pgherald made, by number, where they are still there.
-        identity: tells this configuration database from any other.
+        identity: distinguishes this configuration database from any other.
 
     Args:
         current: its bytes.
@@ -207,7 +207,7 @@ class ConfigDatabase:
         }
 
     def original(self, number: int) -> Mapping[str, Any] | None:
-        """What a server was before pgherald first wrote it, as far as the journals tell."""
+        """What a server was before pgherald first wrote it, as far as the journals know."""
         found: Mapping[str, Any] | None = (
             self.whole.get("first", {}).get("server", {}).get(str(number))
         )

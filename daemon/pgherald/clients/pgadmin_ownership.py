@@ -217,7 +217,7 @@ def _parameters(record: RowRecord, now: object, first: object) -> object:
     return first if merged == then else json.dumps(merged)
 
 
-# --- what is said of servers that are left alone, and of those that are let go ------------------
+# --- messages about servers that are left alone, and about those that are let go ----------------
 
 
 #: What keeps a server from being adopted by a pgAdmin of 7.2 to 8.11, and what helps.

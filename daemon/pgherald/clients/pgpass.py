@@ -299,7 +299,7 @@ def _in_the_way(
     """Databases that nobody wants now, and whose lines might match before a wanted one.
 
     Two databases can be attachments of one Postgres: the line of the one that is no longer
-    looked after keeps the old password, for the same host, port and user.
+    kept current keeps the old password, for the same host, port and user.
     """
     passwords = {fields.role: fields.password for fields, *_ in logins.values()}
 

@@ -122,7 +122,7 @@ def sort(
 
 
 def service(header: bytes | None) -> bytes | None:
-    """The service that a header defines. libpq looks at nothing behind the bracket."""
+    """The service that a header defines. libpq ignores what follows the bracket."""
     name, bracket, _ = (header or b"").partition(b"]")
     return name[1:] if bracket and name.startswith(b"[") else None
 
@@ -202,7 +202,7 @@ def _is_ours(text: bytes) -> bool:
 
 
 def _may_stay(text: bytes) -> bool:
-    """Whether the line may stand in a section of ours, as far as one can tell."""
+    """Whether the line may stand in a section of ours, as far as can be known."""
     if not text or text.startswith((b"#", b"[")) or _is_ours(text):
         return True
     key, equals, _ = text.partition(b"=")

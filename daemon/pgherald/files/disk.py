@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import sqlite3
 
-#: Windows opens files as text unless told.
+#: Windows opens files as text by default.
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 #: For reading what may turn out to be no file: do not wait for a pipe's other end, do not
@@ -129,7 +129,7 @@ class Disk:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
     def is_mount(self, path: Path) -> bool:
-        """Whether a file is mounted by itself, as far as the system tells (Linux does)."""
+        """Whether a file is mounted by itself, as far as the system shows it (Linux does)."""
         try:
             mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
         except OSError:

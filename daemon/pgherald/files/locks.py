@@ -92,7 +92,7 @@ def exclusive(path: Path, who: str, own: OwnFiles) -> Iterator[None]:
     """Be the only one who holds `path`, without waiting.
 
     Args:
-        path: the lock file; beside it, `<path>.pid` tells others who holds it.
+        path: the lock file; beside it, `<path>.pid` names the holder.
         who: what holds it, such as `pgherald run`.
         own: writes the note.
 
@@ -130,7 +130,7 @@ def daemon_runs(state_dir: Path) -> bool:
 def is_held(path: Path) -> bool:
     """Whether somebody holds the lock that `files.locks.exclusive` takes on `path`.
 
-    Looks by taking it for an instant; whoever comes in just then waits for that long.
+    Takes it for an instant to find out; whoever comes in just then waits for that long.
     """
     # What is no file was put there by somebody else, and nobody can hold it.
     if not path.is_file():

@@ -1,6 +1,6 @@
 """pgherald's own files and folders: its state, and what `demo` and `simulate` throw away.
 
-Nobody else writes these, so they are replaced without looking; clients' files never come
+Nobody else writes these, so they are replaced unread; clients' files never come
 through here.
 """
 

@@ -48,7 +48,7 @@ class Snapshot:
         path: the file as the configuration names it, absolute.
         target: the same without symbolic links: what is really read and written.
         content: its bytes; None when there is no file.
-        identity: tells whether it is still the same; None when there is no file.
+        identity: shows whether it is still the same; None when there is no file.
         mode: permission bits; None when there is no file, or no such thing (Windows).
         uid: owner; None likewise.
         gid: group; None likewise.

@@ -51,15 +51,13 @@ class Stillness:
     """Remembers when files changed.
 
     Args:
-        clock: tells the time.
+        clock: the time.
         first: seconds of stillness asked for after one change.
-        most: seconds asked for at the most.
     """
 
-    def __init__(self, clock: Clock, *, first: float = FIRST, most: float = MOST) -> None:
+    def __init__(self, clock: Clock, *, first: float = FIRST) -> None:
         self._clock = clock
         self._first = first
-        self._most = most
         self._files: dict[Path, _Known] = {}
 
     def saw(self, snapshot: Snapshot) -> None:
@@ -100,7 +98,7 @@ class Stillness:
         lately = [at for at in known.changes if now - at < LATELY] if known is not None else []
         if not lately:
             return 0.0
-        pause = min(self._most, self._first * 2.0 ** (len(lately) - 1))
+        pause = min(MOST, self._first * 2.0 ** (len(lately) - 1))
         return max(0.0, lately[-1] + pause - now)
 
     def _guess(self, known: _Known, mtime_ns: int) -> None:

@@ -191,7 +191,7 @@ def _refuse_closed(disk: Disk, path: Path) -> None:
     """Pass what the system lets us write to.
 
     Raises:
-        OSError: it does not; its number tells why.
+        OSError: it does not; its number says why.
     """
     if disk.may_write(path):
         return

@@ -1,4 +1,4 @@
-"""Clients' files: read, looked at again, replaced whole.
+"""Clients' files: read, read again, replaced whole.
 
 What a replacement guarantees, whenever and however it ends:
 
@@ -257,7 +257,7 @@ class Files(OwnFiles):
 
         Raises:
             ChangedMeanwhile: the file is not what `over` says, or no longer what was
-                installed when it is looked at again.
+                installed when it is read again.
         """
         with reported(over.path, "written"):
             self._rename(staged, over)
