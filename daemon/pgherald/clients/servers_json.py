@@ -180,9 +180,10 @@ class ServersJson(RowForm):
         wanted = self.differences(entry, row | {"connection_params": json.dumps(present)})
         parameters = parameters_of(wanted.pop("connection_params", None))
         for column, value in wanted.items():
-            server[_FIELDS[column]] = value
             if value is None:
                 del server[_FIELDS[column]]
+            else:
+                server[_FIELDS[column]] = value
         changed = [_FIELDS[column] for column in wanted]
         if "HostAddr" in server:  # it would beat the host
             del server["HostAddr"]
