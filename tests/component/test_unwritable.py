@@ -252,7 +252,6 @@ KINDS: Final = {
     "sudo tee": Kind(sudo_tee, FOREIGN, None, OPEN),
     "home-manager": Kind(in_the_store, FOREIGN, replaced, OPEN),
     "kubernetes": Kind(kubernetes, FOREIGN, replaced, OPEN),
-    "of another in a folder of another": Kind(in_etc, FOREIGN, to_owner_with_folder, OPEN),
     "read-only mount": Kind(
         mounted_read_only, MOUNTED, unmounted, LOOSE + "the disk can only be read", others_may_read
     ),
