@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.clock import SystemClock
-from pgherald.model import News, NewsKind
+from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.desktop import Action, Notice
 from pgherald.notify.linux import LinuxDesktop
 from pgherald.notify.opening import Opener
@@ -57,7 +57,7 @@ BUS: Final = """\
 
 def news(kind: NewsKind, name: str, **fields: object) -> News:
     """One piece of news about a database."""
-    return News(kind, f"database:{name}", NOW, name, **fields)  # type: ignore[arg-type]  # names are this file's
+    return News(kind, Subject.read(f"database:{name}"), NOW, name, **fields)  # type: ignore[arg-type]  # names are this file's
 
 
 CLIENTS: Final = ("pgAdmin", "psql", "service file")

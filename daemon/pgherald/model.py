@@ -21,15 +21,13 @@ import dataclasses
 import enum
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 from pgherald.secret import Secret
 
 #: The account that a configuration without [[accounts]] has.
 DEFAULT_ACCOUNT: Final = "default"
 
-#: How the subjects begin, before the colon and the account's name, that are about an account.
-ACCOUNT_KINDS: Final = ("account", "budget", "expiry")
 
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
@@ -267,14 +265,79 @@ class NewsKind(enum.StrEnum):
     """Something that was in trouble works again. Told once."""
 
 
+class About(enum.StrEnum):
+    """The kind of thing that a `Subject` is."""
+
+    ACCOUNT = "account"
+    BUDGET = "budget"
+    EXPIRY = "expiry"
+    DISCOVERY = "discovery"
+    DATABASE = "database"
+    FORMAT = "fit"
+    CLIENT = "client"
+    CONFIG = "config"
+    COMMIT = "commit"
+    STORE = "store"
+    PGADMIN = "pgadmin"
+    HOOK = "hook"
+    PART = "part"
+    DAEMON = "daemon"
+
+    @property
+    def is_account(self) -> bool:
+        """Whether its key is the name of a Heroku account."""
+        return self in (About.ACCOUNT, About.BUDGET, About.EXPIRY, About.DISCOVERY)
+
+
+class Subject(str):
+    """What an alert or a piece of news is about: a kind of thing, and which one.
+
+    It is a text as well, such as `database:shop/DATABASE`: that is how the state, status.json and
+    hooks have it. Two are equal when their texts are.
+
+    Attributes:
+        about: the kind of thing.
+        key: which one: a database's key, an account's name, a client's path; empty where there is
+            only one.
+    """
+
+    __slots__ = ("about", "key")
+
+    about: About
+    key: str
+
+    def __new__(cls, about: About, key: object = "") -> Self:
+        """Make one; `key` is taken as text."""
+        found = super().__new__(cls, f"{about}:{key}" if str(key) else str(about))
+        found.about, found.key = about, str(key)
+        return found
+
+    def __getnewargs__(self) -> tuple[About, str]:  # type: ignore[override]  # for copies
+        return self.about, self.key
+
+    @classmethod
+    def read(cls, text: str) -> Subject:
+        """One from the text that the state keeps.
+
+        Raises:
+            ValueError: it is none.
+        """
+        about, _, key = text.partition(":")
+        return cls(About(about), key)
+
+    @property
+    def database(self) -> DatabaseKey | None:
+        """The database's key, if it is a database."""
+        return DatabaseKey.parse(self.key) if self.about is About.DATABASE else None
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """One thing worth telling, without any secret in it.
 
     Attributes:
         kind: what happened.
-        subject: whom it concerns; equal for a trouble and its recovery. For a database
-            `database:<key>`, for an account `account:<name>`, for a file `client:<path>`.
+        subject: what it is about; equal for a trouble and its recovery.
         at: when, UTC.
         label: the subject as a person calls it: the database's name, the account, the file.
         changed: for a rotation, names of the login's fields that changed.
@@ -291,7 +354,7 @@ class News:
     """
 
     kind: NewsKind
-    subject: str
+    subject: Subject
     at: datetime
     label: str
     changed: tuple[str, ...] = ()

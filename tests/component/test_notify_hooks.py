@@ -16,14 +16,14 @@ import pytest
 
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError
-from pgherald.model import News, NewsKind
+from pgherald.model import News, NewsKind, Subject
 from pgherald.notify import hooks as module
 from pgherald.notify.hooks import Hooks, facts_of, subjects_of
 from support.fake_clock import START
 
 ROTATED = News(
     NewsKind.ROTATED,
-    "database:work:shop/DATABASE",
+    Subject.read("database:work:shop/DATABASE"),
     START,
     "Shop $(id)",
     changed=("user", "password"),
@@ -31,9 +31,20 @@ ROTATED = News(
     behind=(("servers.json", "no space left"),),
     service="shop",
 )
-TROUBLE = News(NewsKind.TROUBLE, "account:work", START, "work", title="No token", advice="Log in.")
+TROUBLE = News(
+    NewsKind.TROUBLE,
+    Subject.read("account:work"),
+    START,
+    "work",
+    title="No token",
+    advice="Log in.",
+)
 RECOVERED = News(
-    NewsKind.RECOVERED, "account:work", START, "work", since=START - timedelta(hours=1)
+    NewsKind.RECOVERED,
+    Subject.read("account:work"),
+    START,
+    "work",
+    since=START - timedelta(hours=1),
 )
 
 NOTES = """\
@@ -141,8 +152,8 @@ async def test_each_hook_has_its_event(tmp_path: Path) -> None:
     async with running(*all_of_them) as hooks:
         for news in (ROTATED, TROUBLE, RECOVERED, TROUBLE):
             hooks.post(news)
-        hooks.post(News(NewsKind.ADDED, "database:x/DATABASE", START, "x"))
-        hooks.post(News(NewsKind.ROTATING, "database:x/DATABASE", START, "x"))
+        hooks.post(News(NewsKind.ADDED, Subject.read("database:x/DATABASE"), START, "x"))
+        hooks.post(News(NewsKind.ROTATING, Subject.read("database:x/DATABASE"), START, "x"))
     assert [len(notes(tmp_path, on.value)) for on in HookEvent] == [1, 2, 1]
 
 
@@ -172,7 +183,15 @@ async def test_a_hook_that_fails(tmp_path: Path) -> None:
 async def test_a_hooks_own_failure_runs_no_hook(tmp_path: Path) -> None:
     """The trouble of a hook is told to the person, never to a hook: that could go on for ever."""
     async with running(noting(tmp_path, HookEvent.TROUBLE)) as hooks:
-        hooks.post(News(NewsKind.TROUBLE, "hook:trouble:x", START, "x", title="The hook x failed"))
+        hooks.post(
+            News(
+                NewsKind.TROUBLE,
+                Subject.read("hook:trouble:x"),
+                START,
+                "x",
+                title="The hook x failed",
+            )
+        )
     assert notes(tmp_path) == []
 
 
@@ -226,7 +245,9 @@ async def test_the_daemons_end_is_the_hooks(
 
 async def test_odd_names(tmp_path: Path) -> None:
     """A NUL or half a letter in a name, which variables cannot hold, hinders no hook."""
-    odd = News(NewsKind.TROUBLE, "client:/a\0b\udcff", START, "/a\0b\ud800", title="x")
+    odd = News(
+        NewsKind.TROUBLE, Subject.read("client:/a\0b\udcff"), START, "/a\0b\ud800", title="x"
+    )
     async with running(noting(tmp_path, HookEvent.TROUBLE)) as hooks:
         hooks.post(odd)
         hooks.post(TROUBLE)

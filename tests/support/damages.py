@@ -19,7 +19,7 @@ import pytest
 
 from pgherald.cli.main import Invocation
 from pgherald.files import Disk, Files
-from pgherald.model import Database, DatabaseKey, Rotation
+from pgherald.model import Database, DatabaseKey, Rotation, Subject
 from pgherald.store import Store, Trouble
 from support.commands import CLIENTS, SHOP, Desk, Result
 from support.disks import in_child
@@ -149,7 +149,13 @@ class Sufferer:
             desk.rotate(app)
         assert desk.run("check").code == 0
         with Store.open(home / "state" / "state.db", Files(home / "state" / "locks")) as store:
-            about = ("account:default", "default", "Unavailable", "Heroku is down", "Wait.")
+            about = (
+                Subject.read("account:default"),
+                "default",
+                "Unavailable",
+                "Heroku is down",
+                "Wait.",
+            )
             store.put_trouble(Trouble(*about, datetime.now(UTC), told=True))
         desk.rotate("blog")
         with patch.context() as in_the_child:
@@ -258,9 +264,9 @@ class Sufferer:
             assert now - seen < timedelta(seconds=1), damage
             store.record((), None, {}, [(Rotation(key, ("user",), now), "Blog")])
             assert len(store.history()) == rotations + 1, damage
-            trouble = Trouble("x", "x", "x", "x", "x", now, told=False)
+            trouble = Trouble(Subject.read("config"), "x", "x", "x", "x", now, told=False)
             store.put_trouble(trouble)
-            assert store.clear_trouble("x") is not None, damage
+            assert store.clear_trouble(Subject.read("config")) is not None, damage
             store.note("x", "y")
             assert store.notes()["x"] == "y", damage
 

@@ -15,7 +15,7 @@ import pytest
 
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
-from pgherald.model import DatabaseKey, Entry, Rotation
+from pgherald.model import DatabaseKey, Entry, Rotation, Subject
 from pgherald.store import Store, Trouble
 from support.commands import CLIENTS, SHOP, Result, run
 from support.household import database, login
@@ -61,7 +61,9 @@ class StoredDesk:
     ) -> None:
         """Something has not worked since then."""
         at = since or self.now
-        trouble = Trouble(subject, label, error.kind, error.title, error.advice, at, told=True)
+        trouble = Trouble(
+            Subject.read(subject), label, error.kind, error.title, error.advice, at, told=True
+        )
         with self.store() as store:
             store.put_trouble(trouble)
 

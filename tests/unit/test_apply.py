@@ -17,7 +17,7 @@ import pytest
 from pgherald.clients.pgpass import Pgpass
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
-from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation
+from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation, Subject
 from pgherald.sync.plan import Client, Plan, make_plan
 from pgherald.sync.targets import FileTarget
 from pgherald.sync.tracked import VerifiedLogin
@@ -222,11 +222,11 @@ async def test_what_is_told_and_kept_of_a_rotation(tmp_path: Path) -> None:
         now = house.clock.now()
         assert house.news == [
             News(
-                NewsKind.ADDED, "database:shop/DATABASE", START, "Shop",
+                NewsKind.ADDED, Subject.read("database:shop/DATABASE"), START, "Shop",
                 changed=LOGIN_FIELDS, proven=True, clients=ALL, service="shop",
             ),
             News(
-                NewsKind.ROTATED, "database:shop/DATABASE", now, "Shop",
+                NewsKind.ROTATED, Subject.read("database:shop/DATABASE"), now, "Shop",
                 changed=("user", "password"), proven=True, clients=ALL, service="shop",
             ),
         ]  # fmt: skip
@@ -344,7 +344,9 @@ async def test_a_slow_proof_is_told_if_it_is_a_rotation(tmp_path: Path) -> None:
         house.recorder.announce(Entry(SHOP, login(1, sslmode="verify-full")))
         assert house.news == []
         house.recorder.announce(Entry(SHOP, login(2)))
-        assert house.news == [News(NewsKind.ROTATING, "database:shop/DATABASE", START, "Shop")]
+        assert house.news == [
+            News(NewsKind.ROTATING, Subject.read("database:shop/DATABASE"), START, "Shop")
+        ]
 
 
 async def test_a_client_is_well_again_once_it_is_written(tmp_path: Path) -> None:

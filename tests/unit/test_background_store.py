@@ -16,7 +16,7 @@ import pytest
 
 from pgherald.errors import StoreError, Unavailable
 from pgherald.files import Files
-from pgherald.model import Entry, Rotation
+from pgherald.model import Entry, Rotation, Subject
 from pgherald.store import BackgroundStore, Store, Trouble, background
 from pgherald.store import file as state_file
 from support.fake_clock import START
@@ -68,7 +68,7 @@ def rotation(number: int) -> Rotation:
 
 def trouble(title: str, subject: str = "account:default") -> Trouble:
     error = Unavailable(title)
-    return Trouble(subject, "default", error.kind, title, "", START, told=True)
+    return Trouble(Subject.read(subject), "default", error.kind, title, "", START, told=True)
 
 
 def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
@@ -113,7 +113,7 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
             store.put_trouble(trouble(f"down {number}"))
             store.note("requests:default", str(number))
             if number % 2:
-                store.clear_trouble("account:default")
+                store.clear_trouble(Subject.read("account:default"))
         assert len(store._writes) < 12
     assert store.catch_up(LIMIT)
     assert store.troubles() == []
@@ -150,10 +150,10 @@ def test_what_another_process_records_is_known(store: BackgroundStore, path: Pat
     assert store.catch_up()
     assert store.changed(SHOP.key, login(2)) == ()
     assert store.known_rows() == {Path("/pgadmin4.db"): "{}"}
-    found = store.clear_trouble("account:default")
+    found = store.clear_trouble(Subject.read("account:default"))
     assert found is not None
     assert found.title == "down"
-    assert store.clear_trouble("account:default") is None
+    assert store.clear_trouble(Subject.read("account:default")) is None
 
 
 def test_a_mistake_stands_in_nobodys_way(

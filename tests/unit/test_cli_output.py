@@ -16,6 +16,7 @@ import pytest
 from pgherald.cli import output
 from pgherald.cli.output import ago, emit_json, headline, lasting, progress, table
 from pgherald.heroku.account import Account
+from pgherald.model import Subject
 from pgherald.secret import Secret
 from support.commands import CLIENTS, SHOP, Desk
 
@@ -58,7 +59,7 @@ def test_never_and_now_have_words_of_their_own() -> None:
 )
 def test_a_headline_names_its_subject_once(subject: str, label: str, title: str, told: str) -> None:
     """The subject is put before a title that does not name it."""
-    assert headline(subject, label, title) == told
+    assert headline(Subject.read(subject), label, title) == told
 
 
 def test_json_refuses_a_secret(capsys: pytest.CaptureFixture[str]) -> None:

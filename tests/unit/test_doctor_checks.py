@@ -20,7 +20,7 @@ from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import network
 from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.model import Entry
+from pgherald.model import Entry, Subject
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.plan import ClientPlan, Plan, join_plans
 from pgherald.sync.targets import FileTarget
@@ -210,7 +210,7 @@ def test_every_finding_is_in_the_documents() -> None:
 )
 def test_whom_a_finding_concerns(subject: str, kind: str, prefix: str) -> None:
     """A finding begins with whom it concerns, unless errors of its kind say so themselves."""
-    assert prefix_of(subject, "Shop", kind) == prefix
+    assert prefix_of(Subject.read(subject), "Shop", kind) == prefix
 
 
 def test_versions() -> None:

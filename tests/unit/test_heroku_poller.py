@@ -16,8 +16,8 @@ from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found, Rule
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
-from pgherald.heroku.watched import Watched, database_of
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.heroku.watched import Watched
+from pgherald.model import Database, DatabaseKey, Sighting, Subject
 from pgherald.sync.names import Names
 from support.fake_clock import START, FakeClock, settle
 from support.household import database, login
@@ -120,7 +120,7 @@ class Hears:
 
     def __init__(self) -> None:
         self.seen: list[DatabaseKey] = []
-        self.troubles: dict[str, PgheraldError] = {}
+        self.troubles: dict[Subject, PgheraldError] = {}
         self.expected = 0
         self.verifying: set[DatabaseKey] = set()
         self.absences: dict[DatabaseKey, tuple[PgheraldError, bool]] = {}
@@ -132,7 +132,7 @@ class Hears:
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         self.absences[database.key] = error, True
-        self.arose(f"database:{database.key}", database.name, error)
+        self.arose(Subject.read(f"database:{database.key}"), database.name, error)
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         self.absences[database.key] = error, False
@@ -149,13 +149,13 @@ class Hears:
         finally:
             self.expected -= 1
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         self.troubles[subject] = error
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         self.troubles.pop(subject, None)
 
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         self.troubles = {s: error for s, error in self.troubles.items() if concerns(s)}
 
 
@@ -168,12 +168,12 @@ class Desk:
         self.poller = Poller(watched, self.hears, self.hears, self.clock)
 
     @property
-    def failures(self) -> dict[str, PgheraldError]:
+    def failures(self) -> dict[Subject, PgheraldError]:
         """By subject, why Heroku did not show a login: an account's trouble counts once."""
         found = dict(self.poller.errors)
         for key, (error, answered) in self.hears.absences.items():
             if answered or f"account:{key.account}" not in self.poller.errors:
-                found[f"database:{key}"] = error
+                found[Subject.read(f"database:{key}")] = error
         return found
 
     async def sweep(self) -> None:
@@ -541,7 +541,7 @@ async def test_a_mistake_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     account.fails("shop", RuntimeError("CANARY-secret"))
     desk = Desk(watched(account, SHOP))
     await desk.sweep()
-    error = desk.failures["account:default"]
+    error = desk.failures[Subject.read("account:default")]
     assert "mistake of its own: RuntimeError" in error.title
     assert "CANARY" not in str(error)
     assert "CANARY" not in caplog.text
@@ -672,7 +672,7 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     found = FakeDiscovery("shop", "blog")
     work.misses("shop", DOWN)
     desk = Desk(watched(work, found=found), watched(home))
-    desk.hears.troubles["database:home:shop/DATABASE"] = DOWN
+    desk.hears.troubles[Subject.read("database:home:shop/DATABASE")] = DOWN
     await desk.sweep()
     assert desk.failures == {"database:work:shop/DATABASE": DOWN}
     found.apps = ("blog",)
@@ -684,6 +684,7 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
 
 def test_what_a_subject_names() -> None:
     """Only a database's subject names one."""
-    assert database_of("database:work:shop/DATABASE") == DatabaseKey("work", "shop", "DATABASE")
-    assert database_of("account:shop/DATABASE") is None
-    assert database_of("config") is None
+    key = DatabaseKey("work", "shop", "DATABASE")
+    assert Subject.read("database:work:shop/DATABASE").database == key
+    assert Subject.read("account:shop/DATABASE").database is None
+    assert Subject.read("config").database is None

@@ -12,7 +12,7 @@ import pytest
 
 from pgherald.config.settings import Level
 from pgherald.config.values import QuietHours
-from pgherald.model import News, NewsKind
+from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.tell import Teller, from_text, to_text, wanted
 from support.desktops import FakeDesktop
 from support.fake_clock import START, FakeClock
@@ -21,7 +21,7 @@ log = logging.getLogger("test.tell")
 
 
 def rotated(name: str) -> News:
-    return News(NewsKind.ROTATED, f"database:{name}", START, name, clients=("psql",))
+    return News(NewsKind.ROTATED, Subject.read(f"database:{name}"), START, name, clients=("psql",))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_the_log_has_it_at_once(
     """Each piece of news is in the log before it is shown, if at all; a trouble as a warning."""
     teller = Teller(desktop if shows else None, None, clock, log)
     teller.post(rotated("A"))
-    teller.post(News(NewsKind.TROUBLE, "account:x", START, "x", title="No token"))
+    teller.post(News(NewsKind.TROUBLE, Subject.read("account:x"), START, "x", title="No token"))
     assert desktop.shown == []
     await clock.advance(1)
     assert [(r.levelname, r.message) for r in caplog.records] == [
@@ -134,11 +134,11 @@ async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
     """What is replaced soon goes to desktops that can replace it, and never to a chat."""
     chat = FakeDesktop(clock, backend="chat")
     teller = Teller(desktop, chat, clock, log)
-    teller.post(News(NewsKind.ROTATING, "database:A", START, "A"))
+    teller.post(News(NewsKind.ROTATING, Subject.read("database:A"), START, "A"))
     await clock.advance(1)
     assert (desktop.shown, chat.shown) == (["Heroku is rotating A …"], [])
     desktop.in_place = False
-    teller.post(News(NewsKind.ROTATING, "database:B", START, "B"))
+    teller.post(News(NewsKind.ROTATING, Subject.read("database:B"), START, "B"))
     await clock.advance(1)
     assert len(desktop.shown) == 1
     await teller.close()
@@ -208,7 +208,7 @@ async def test_whoever_records_hears_what_was_told(clock: FakeClock, desktop: Fa
 
 
 def news(kind: NewsKind, name: str = "Shop", **fields: object) -> News:
-    plain = News(kind, f"database:{name}", START, name, title=f"{name} is refused")
+    plain = News(kind, Subject.read(f"database:{name}"), START, name, title=f"{name} is refused")
     return dataclasses.replace(plain, **fields)  # type: ignore[arg-type]  # names are the test's
 
 

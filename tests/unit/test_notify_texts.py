@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgherald.model import News, NewsKind
+from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.desktop import Action, Notice, Urgency
 from pgherald.notify.texts import duration, is_warning, joined, line_for, notice_for, summary_of
 from support.fake_clock import START
@@ -20,6 +20,7 @@ CRITICAL, NORMAL, LOW = Urgency.CRITICAL, Urgency.NORMAL, Urgency.LOW
 def news(kind: NewsKind, name: str, **fields: object) -> News:
     """News about a database, unless the fields name another subject."""
     given_fields = {"subject": f"database:{name}", "label": name} | fields
+    given_fields["subject"] = Subject.read(str(given_fields["subject"]))
     return News(kind, at=START, **given_fields)  # type: ignore[arg-type]  # a short cut for tests
 
 

@@ -25,7 +25,7 @@ from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import ProbeFailed
 from pgherald.files import Files
-from pgherald.model import DatabaseKey, Entry, Rotation
+from pgherald.model import DatabaseKey, Entry, Rotation, Subject
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Trouble
 from support.commands import CLIENTS, SHOP
@@ -92,7 +92,9 @@ class Room:
         clients = {str(client.path): "old" for client in self.config.clients}
         self.store.keep(KEY, "unproven", clients)
         told = (REFUSED.kind, REFUSED.title, REFUSED.advice)
-        self.store.put_trouble(Trouble(f"database:{KEY}", "Shop", *told, START, told=True))
+        self.store.put_trouble(
+            Trouble(Subject.read(f"database:{KEY}"), "Shop", *told, START, told=True)
+        )
 
     def status(self) -> dict[str, object]:
         shown = json.loads((self.folder / "state" / "status.json").read_text())
@@ -139,7 +141,7 @@ async def test_every_change_is_shown(room: Room) -> None:
         room.troubled()
         await room.shown()
         assert room.status()["ok"] is False
-        room.store.clear_trouble(f"database:{KEY}")
+        room.store.clear_trouble(Subject.read(f"database:{KEY}"))
         await room.shown()
         assert room.status()["ok"] is True
     assert room.status()["running"] is False
@@ -248,7 +250,7 @@ async def test_a_file_that_hangs_hinders_no_other(
             room.troubled()
             await room.shown()
             assert room.status()["ok"] is False
-            room.store.clear_trouble(f"database:{KEY}")
+            room.store.clear_trouble(Subject.read(f"database:{KEY}"))
             await room.shown()
             assert room.status()["ok"] is True
             assert len(begun) == 1, "nobody waits for it a second time"
@@ -385,9 +387,10 @@ async def test_the_line_for_systemd(room: Room) -> None:
 
 
 def test_a_line_for_several_troubles() -> None:
-    """Of several troubles the longest-status is named, and the others are counted."""
-    one = Trouble("account:a", "a", "X", "It is broken", "", START, told=True)
+    """Of several troubles the longest-standing is named, and the others are counted."""
+    one = Trouble(Subject.read("account:a"), "a", "X", "It is broken", "", START, told=True)
     line = status_line(
-        "watching", Status([], troubles=[one, dataclasses.replace(one, subject="b")])
+        "watching",
+        Status([], troubles=[one, dataclasses.replace(one, subject=Subject.read("account:b"))]),
     )
     assert line == "watching; trouble: It is broken, and 1 more"

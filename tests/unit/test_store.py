@@ -14,7 +14,7 @@ import pytest
 
 from pgherald.errors import StoreError
 from pgherald.files import Files
-from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation
+from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation, Subject
 from pgherald.secret import Secret
 from pgherald.store import Store, Trouble, schema
 
@@ -129,7 +129,9 @@ def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.Monkey
     assert [record.rotation.release for record in store.history()] == [4, 3, 2]
 
 
-TROUBLE = Trouble("account:default", "Heroku", "Unavailable", "503", "Wait.", NOW, told=False)
+TROUBLE = Trouble(
+    Subject.read("account:default"), "Heroku", "Unavailable", "503", "Wait.", NOW, told=False
+)
 
 
 def test_a_trouble_is_kept_whole(store: Store) -> None:
@@ -139,15 +141,15 @@ def test_a_trouble_is_kept_whole(store: Store) -> None:
     told = dataclasses.replace(TROUBLE, title="no DNS", told=True)
     store.put_trouble(told)
     assert store.troubles() == [told]
-    assert store.clear_trouble("account:default") == told
-    assert store.clear_trouble("account:default") is None
+    assert store.clear_trouble(Subject.read("account:default")) == told
+    assert store.clear_trouble(Subject.read("account:default")) is None
     assert store.troubles() == []
 
 
 def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
     """What happened stays known when a database is no longer wanted."""
     store.current([ENTRY], NOW, {})
-    store.put_trouble(dataclasses.replace(TROUBLE, subject=f"database:{KEY}"))
+    store.put_trouble(dataclasses.replace(TROUBLE, subject=Subject.read(f"database:{KEY}")))
     store.record((), None, {}, [(rotation(1), "Shop")], ())
     store.forget(KEY)
     assert (store.databases(), store.troubles()) == ([], [])

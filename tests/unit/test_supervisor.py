@@ -10,6 +10,7 @@ import pytest
 
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import PgheraldError
+from pgherald.model import Subject
 from support.fake_clock import FakeClock
 
 
@@ -19,15 +20,15 @@ class Hears:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         if f"{label} fails" not in self.said:
             self.said.append(f"{label} fails")
         assert "CANARY" not in str(error)
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         self.said.append(f"{subject} works")
 
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         raise AssertionError
 
 

@@ -20,12 +20,12 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.files import Files
-from pgherald.model import News, NewsKind
+from pgherald.model import News, NewsKind, Subject
 from pgherald.store import Store, Trouble
 from pgherald.sync.troubles import PATIENCE, Troubles
 from support.fake_clock import START, FakeClock
 
-SUBJECT = "account:default"
+SUBJECT = Subject.read("account:default")
 MINUTE = 60.0
 
 
@@ -124,7 +124,7 @@ def test_a_restart_does_not_tell_again(desk: Desk) -> None:
 def test_strangers_are_forgotten_without_a_word(desk: Desk) -> None:
     """The trouble of what is kept no more is gone, and nobody hears that it works again."""
     desk.arose(LoginRequired("No token"))
-    desk.troubles.arose("client:/old", "psql", ProbeFailed("broken"))
+    desk.troubles.arose(Subject.read("client:/old"), "psql", ProbeFailed("broken"))
     desk.troubles.keep_only(lambda subject: subject == SUBJECT)
     assert [trouble.subject for trouble in desk.store.troubles()] == [SUBJECT]
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]

@@ -41,7 +41,7 @@ from pgherald.daemon.publish import leave_status
 from pgherald.daemon.wiring import Outside, machinery, state_of
 from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
-from pgherald.model import News, Phase
+from pgherald.model import About, News, Phase, Subject
 from pgherald.notify.texts import line_for
 from pgherald.sync.targets import Wishes
 from pgherald.sync.troubles import Troubles
@@ -135,7 +135,7 @@ def show(report: CheckReport, news: list[News]) -> None:
     """Show how each database stands."""
     told = {item.subject: line_for(item) for item in news if item.clients}
     for database in report.databases:
-        line = told.get(f"database:{database.database.key}")
+        line = told.get(Subject(About.DATABASE, database.database.key))
         word = "not shown by Heroku" if database.standing is None else _WORDS[database.standing]
         click.echo(line or f"{database.database.name}: {word}")
     if not report.databases and not report.errors:
@@ -150,10 +150,10 @@ def show_problems(report: CheckReport) -> None:
         error_at(subject, "", error)
     for item in report.databases:
         if item.error is not None:
-            error_at(f"database:{item.database.key}", item.database.name, item.error)
+            error_at(Subject(About.DATABASE, item.database.key), item.database.name, item.error)
     for client in report.clients:
         if client.error is not None:
-            error_at(f"client:{client.path}", client.label, client.error)
+            error_at(Subject(About.CLIENT, client.path), client.label, client.error)
     well = not report.errors and all(client.error is None for client in report.clients)
     for item in report.databases:
         if well and not item.current and item.error is None:
@@ -183,7 +183,7 @@ def _as_json(report: CheckReport) -> dict[str, object]:
     }
 
 
-def problems_json(errors: Mapping[str, PgheraldError]) -> list[dict[str, object]]:
+def problems_json(errors: Mapping[Subject, PgheraldError]) -> list[dict[str, object]]:
     """Errors by subject, in the shape that `check` and `plan` share."""
     return [
         {"subject": subject, **fields(error, "kind", "title", "advice")}

@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from pgherald.errors import PgheraldError
-from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT, DatabaseKey
+from pgherald.model import DEFAULT_ACCOUNT, About, DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
@@ -161,7 +161,7 @@ def lasting(time: timedelta) -> str:
 # --- what is wrong, and what takes long -----------------------------------------------------
 
 
-def headline(subject: str, label: str, title: str) -> str:
+def headline(subject: Subject, label: str, title: str) -> str:
     """A title that names whom it concerns, once.
 
     Args:
@@ -169,8 +169,8 @@ def headline(subject: str, label: str, title: str) -> str:
         label: what a person calls it.
         title: what is wrong.
     """
-    kind, _, name = subject.partition(":")
-    if kind in ACCOUNT_KINDS:
+    name = subject.key
+    if subject.about.is_account and subject.about is not About.DISCOVERY:
         return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
     told = label in title or name in title  # an empty label is in every title
     return title if told or not name else f"{label}: {title}"
@@ -183,7 +183,7 @@ def problem(title: str, advice: str = "") -> None:
         click.echo(f"  {advice}", err=True)
 
 
-def error_at(subject: str, label: str, error: PgheraldError) -> None:
+def error_at(subject: Subject, label: str, error: PgheraldError) -> None:
     """Name an error on stderr, with whom it concerns; see `headline`."""
     problem(headline(subject, label, error.title), error.advice)
 

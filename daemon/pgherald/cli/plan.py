@@ -43,6 +43,7 @@ from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside, files_of
 from pgherald.heroku.poller import Poller
+from pgherald.model import About, Subject
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.targets import Wishes, clients_of
 
@@ -90,7 +91,7 @@ def planned(config: Config, looked: Looked, wishes: Wishes) -> Plan:
 
 def show_obstacles(config: Config, plan: Plan, looked: Looked) -> bool:
     """Name on stderr what hinders the plan; whether nothing does."""
-    names = {f"database:{database.key}": database.name for database in config.databases}
+    names = {Subject(About.DATABASE, database.key): database.name for database in config.databases}
     for subject, trouble in looked.failures.items():
         error_at(subject, names.get(subject, ""), trouble)
     for client, error in plan.failed:

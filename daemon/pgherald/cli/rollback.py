@@ -28,7 +28,7 @@ from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning, PgheraldError, RolledBack
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
-from pgherald.model import ClientPhase, DatabaseKey, Phase
+from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
 from pgherald.store import Store, Trouble
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.targets import Target, clients_of, journaled
@@ -133,7 +133,7 @@ def _alert(
         for key in sorted(held):
             store.keep(key, str(Phase.BEHIND), held[key])
             words = (names.get(key, str(key)), error.kind, error.title, error.advice)
-            store.put_trouble(Trouble(f"database:{key}", *words, now, told=False))
+            store.put_trouble(Trouble(Subject(About.DATABASE, key), *words, now, told=False))
 
 
 def _show(

@@ -23,7 +23,7 @@ from pgherald.daemon.status import as_json as json_of
 from pgherald.daemon.status import status_of
 from pgherald.errors import StoreError
 from pgherald.files.locks import daemon_runs
-from pgherald.model import DEFAULT_ACCOUNT
+from pgherald.model import DEFAULT_ACCOUNT, About, Subject
 from pgherald.store import Store
 from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
 
@@ -145,7 +145,7 @@ def _screen(config: Config) -> Iterator[str]:
 def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
     """What is wrong, and the advice."""
     for trouble in shown["troubles"]:
-        title = headline(trouble["subject"], trouble["name"], trouble["title"])
+        title = headline(Subject.read(trouble["subject"]), trouble["name"], trouble["title"])
         yield f"{title} (began {ago(trouble['since'], now)})", trouble["advice"]
 
 
@@ -180,7 +180,10 @@ def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tu
     clients = database["clients"].values()
     # No client holds it yet, as far as is known.
     is_new = database["current_at"] is None and set(clients) <= {"new"}
-    if any(trouble["subject"] == f"database:{database['key']}" for trouble in shown["troubles"]):
+    if any(
+        trouble["subject"] == Subject(About.DATABASE, database["key"])
+        for trouble in shown["troubles"]
+    ):
         state = "trouble"
     elif is_new:
         state = "new"

@@ -10,8 +10,7 @@ from pathlib import Path
 from pgherald.daemon.surroundings import look
 from pgherald.daemon.wiring import Machinery
 from pgherald.errors import PgheraldError
-from pgherald.heroku.watched import account_subject
-from pgherald.model import Database, DatabaseKey, Phase
+from pgherald.model import About, Database, DatabaseKey, Phase, Subject
 from pgherald.sync.plan import Plan
 from pgherald.sync.tracked import Tracked
 
@@ -62,7 +61,7 @@ class CheckReport:
 
     databases: tuple[DatabaseReport, ...]
     clients: tuple[ClientReport, ...]
-    errors: Mapping[str, PgheraldError]
+    errors: Mapping[Subject, PgheraldError]
     warnings: tuple[str, ...]
 
     @property
@@ -139,7 +138,7 @@ def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
 
     While Heroku does not tell what the rules find, nobody knows who is one.
     """
-    if any(subject.startswith("discovery:") for subject in machine.poller.errors):
+    if any(subject.about is About.DISCOVERY for subject in machine.poller.errors):
         return []
     known = {database.key for database in machine.poller.databases}
     return sorted(key for key in plan.held if key not in known)
@@ -168,19 +167,19 @@ async def _report(machine: Machinery) -> CheckReport:
     ]
     warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
     if reconciler.broken is not None:
-        errors["commit"] = reconciler.broken
+        errors[Subject(About.COMMIT)] = reconciler.broken
     return CheckReport(tuple(databases), clients, errors, tuple(warnings))
 
 
 def _database(
-    database: Database, tracked: Tracked | None, errors: Mapping[str, PgheraldError], plan: Plan
+    database: Database, tracked: Tracked | None, errors: Mapping[Subject, PgheraldError], plan: Plan
 ) -> DatabaseReport:
     if tracked is None:
         return DatabaseReport(database, None, None)
     phase, error = tracked.phase, tracked.error
     if tracked.absence is not None:
         phase = None  # Heroku did not show it
-        if account_subject(database.key.account) in errors and error is not None:
+        if Subject(About.ACCOUNT, database.key.account) in errors and error is not None:
             error = None if tracked.is_unanswered else error
     elif phase is not None and phase.is_current and database.key in plan.keys:
         phase = Phase.BEHIND  # somebody has written a client since

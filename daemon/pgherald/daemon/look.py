@@ -12,7 +12,7 @@ from pgherald.daemon.wiring import Outside, accounts_of, files_of
 from pgherald.errors import PgheraldError
 from pgherald.heroku.budget import peek
 from pgherald.heroku.poller import Poller
-from pgherald.model import Database, DatabaseKey, Entry, Sighting
+from pgherald.model import About, Database, DatabaseKey, Entry, Sighting, Subject
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
 from pgherald.sync.targets import clients_of
@@ -28,7 +28,7 @@ class Looked:
     """
 
     entries: Sequence[Entry]
-    failures: Mapping[str, PgheraldError]
+    failures: Mapping[Subject, PgheraldError]
 
 
 class _Gathers:
@@ -39,13 +39,13 @@ class _Gathers:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.errors: dict[str, PgheraldError] = {}
+        self.errors: dict[Subject, PgheraldError] = {}
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         self.entries.extend(Entry(database, seen.login) for database, seen in sightings)
 
     def absent(self, database: Database, error: PgheraldError) -> None:
-        self.errors[f"database:{database.key}"] = error
+        self.errors[Subject(About.DATABASE, database.key)] = error
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         """The poller keeps its account's errors itself."""
@@ -56,13 +56,13 @@ class _Gathers:
     def expecting(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """The poller keeps its failures itself."""
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         """Likewise."""
 
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Likewise."""
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from pgherald import __version__
 from pgherald.config import Config
 from pgherald.daemon.status import Status
+from pgherald.model import About, Subject
 
 #: The first line: by it pgherald knows its own file again.
 MARK: Final = "# Written by pgherald."
@@ -85,7 +86,7 @@ def _families(config: Config, status: Status) -> Iterator[tuple[str, str, str, l
         [
             (
                 {"kind": client.kind, "path": str(client.path)},
-                not status.in_trouble(f"client:{client.path}"),
+                not status.in_trouble(Subject(About.CLIENT, client.path)),
             )
             for client in config.clients
         ],

@@ -32,6 +32,7 @@ from pgherald.daemon.wiring import (
 )
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
+from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.troubles import Troubles
@@ -210,10 +211,10 @@ class Daemon:
             teller = self._teller(config, state)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
-            troubles.arose("config", "The configuration", exc)
+            troubles.arose(Subject(About.CONFIG), "The configuration", exc)
             self._manager.ready("running with the old configuration: the new one is wrong")
             return
-        troubles.ended("config")
+        troubles.ended(Subject(About.CONFIG))
         if config.state_dir != self._config.state_dir:
             log.warning("A changed state_dir takes effect when pgherald is started again.")
             config = dataclasses.replace(config, state_dir=self._config.state_dir)

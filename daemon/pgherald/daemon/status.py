@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.config import Config
-from pgherald.model import ClientPhase, DatabaseKey, Phase
+from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
 from pgherald.store import DatabaseState, Record, Requests, Store, Trouble
 from pgherald.store.status_file import DatabaseShown, Shown
 
@@ -92,9 +92,9 @@ class Status:
     def is_current(self, database: DatabaseState) -> bool:
         """Whether every client was last seen to hold this database's login."""
         known = database.phase in _CURRENT if database.phase else database.current_at is not None
-        return known and not self.in_trouble(f"database:{database.key}")
+        return known and not self.in_trouble(Subject(About.DATABASE, database.key))
 
-    def in_trouble(self, subject: str) -> bool:
+    def in_trouble(self, subject: Subject) -> bool:
         """Whether something does not work with it."""
         return any(trouble.subject == subject for trouble in self.troubles)
 
@@ -108,14 +108,17 @@ class Status:
         for client in config.clients:
             label = LABELS[client.kind]
             word = ClientPhase(database.clients.get(str(client.path), usual))
-            if self.in_trouble(f"client:{client.path}") and word is not ClientPhase.MISSING:
+            if (
+                self.in_trouble(Subject(About.CLIENT, client.path))
+                and word is not ClientPhase.MISSING
+            ):
                 word = ClientPhase.FAILED
             found[label] = max(word, found.get(label, word), key=WORDS.index)
         return {label: str(found[label]) for label in LABELS.values() if label in found}
 
     def next_look(self, config: Config, database: DatabaseState) -> datetime | None:
         """When the daemon asks again, UTC; None when nobody knows."""
-        waits = self.in_trouble(f"account:{database.key.account}")
+        waits = self.in_trouble(Subject(About.ACCOUNT, database.key.account))
         if not self.running or waits or database.looked_at is None:
             return None
         return database.looked_at + timedelta(seconds=config.poll_interval)
@@ -151,11 +154,11 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
     )
 
 
-def _gone(databases: list[DatabaseState], known: set[str], now: datetime) -> list[Trouble]:
+def _gone(databases: list[DatabaseState], known: set[Subject], now: datetime) -> list[Trouble]:
     """Databases that Heroku no longer shows: shown as such, without a notice for each."""
     return [
         Trouble(
-            f"database:{state.key}",
+            Subject(About.DATABASE, state.key),
             state.label,
             "Gone",
             f"{state.label} is no longer on Heroku, or not visible to this account",
@@ -164,7 +167,7 @@ def _gone(databases: list[DatabaseState], known: set[str], now: datetime) -> lis
             told=True,
         )
         for state in databases
-        if state.phase == Phase.GONE and f"database:{state.key}" not in known
+        if state.phase == Phase.GONE and Subject(About.DATABASE, state.key) not in known
     ]
 
 
@@ -184,7 +187,9 @@ def _idle(
         advice = "Restart it: `pgherald service restart`. Its log says what holds it up."
         kind = "SweepOverdue"
         troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
-    return [Trouble("daemon", "pgherald", kind, title, advice, seen_at, told=True)] * troubled
+    return [
+        Trouble(Subject(About.DAEMON), "pgherald", kind, title, advice, seen_at, told=True)
+    ] * troubled
 
 
 def _listed(text: str) -> list[str]:
@@ -220,7 +225,7 @@ def as_json(config: Config, status: Status) -> Shown:
             {
                 "kind": client.kind,
                 "path": str(client.path),
-                "ok": not status.in_trouble(f"client:{client.path}"),
+                "ok": not status.in_trouble(Subject(About.CLIENT, client.path)),
             }
             for client in config.clients
         ],

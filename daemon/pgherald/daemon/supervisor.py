@@ -20,6 +20,7 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.heroku.watched import Listens
+from pgherald.model import About, Subject
 
 log = logging.getLogger(__name__)
 
@@ -124,5 +125,5 @@ class Supervisor:
             self.troubles.ended(_subject(part))
 
 
-def _subject(part: str) -> str:
-    return f"part:{part}"
+def _subject(part: str) -> Subject:
+    return Subject(About.PART, part)

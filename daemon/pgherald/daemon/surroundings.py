@@ -9,13 +9,14 @@ from typing import Final
 
 from pgherald.clock import Clock, until_beat
 from pgherald.errors import PgheraldError
+from pgherald.model import About, Subject
 from pgherald.sync.targets import Target, pgadmins
 from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import Astray, astray
 from pgherald.watch.wake import TICK
 
 #: The subject of what a running pgAdmin's environment does.
-SUBJECT: Final = "pgadmin"
+SUBJECT: Final = Subject(About.PGADMIN)
 
 #: Looked at with a tick, and no more often than this.
 _INTERVAL: Final = timedelta(minutes=10)

@@ -9,7 +9,6 @@ from functools import partial
 
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
-from pgherald.heroku.watched import database_of
 from pgherald.model import News, NewsKind
 from pgherald.notify.chat import Chat
 from pgherald.notify.desktop import Desktop, desktop_for
@@ -53,7 +52,7 @@ def teller_of(
 
 def _told(store: BackgroundStore, news: Sequence[News]) -> None:
     """No other start has to notify of these rotations."""
-    keys = [database_of(item.subject) for item in news if item.kind is NewsKind.ROTATED]
+    keys = [item.subject.database for item in news if item.kind is NewsKind.ROTATED]
     if keys:
         store.told([key for key in keys if key is not None])
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from pgherald.clock import Clock
 from pgherald.config import Config, DiscoverRule, database_for
 from pgherald.daemon.belongings import sweep
-from pgherald.daemon.surroundings import SUBJECT
 from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.heroku.account import Account
@@ -25,8 +24,8 @@ from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
-from pgherald.heroku.watched import Watched, database_of
-from pgherald.model import ACCOUNT_KINDS, Database, DatabaseKey, Login, News
+from pgherald.heroku.watched import Watched
+from pgherald.model import About, Database, DatabaseKey, Login, News, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.apply import Applier
@@ -279,7 +278,7 @@ async def machinery(
 def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
     """The state file was damaged, and a new one knows nothing of what does not work."""
     troubles.keep_anew()
-    troubles.arose("store", "state file", damage)
+    troubles.arose(Subject(About.STORE), "state file", damage)
 
 
 async def _forget_strangers(
@@ -294,17 +293,19 @@ async def _forget_strangers(
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
     for account in config.accounts:
-        subjects |= {f"{kind}:{account.name}" for kind in ACCOUNT_KINDS}
-    subjects |= {f"discovery:{account}" for account in searched}
+        kinds = (About.ACCOUNT, About.BUDGET, About.EXPIRY)
+        subjects |= {Subject(about, account.name) for about in kinds}
+    subjects |= {Subject(About.DISCOVERY, account) for account in searched}
     subjects |= subjects_of(config.hooks)
+    subjects |= {Subject(About.COMMIT), Subject(About.STORE), Subject(About.PGADMIN)}
 
     def keeps(key: DatabaseKey) -> bool:
         return key in named or key.account in searched
 
-    def concerns(subject: str) -> bool:
-        key = database_of(subject)
+    def concerns(subject: Subject) -> bool:
+        key = subject.database
         # "config" is left out: the configuration at hand could be read.
-        return keeps(key) if key is not None else subject in {*subjects, "commit", "store", SUBJECT}
+        return keeps(key) if key is not None else subject in subjects
 
     troubles.keep_only(concerns)
     with contextlib.suppress(StoreError):  # it can wait for the next start

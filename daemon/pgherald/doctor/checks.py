@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from pgherald.aio import in_thread
 from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed, safe_text
-from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT
+from pgherald.model import DEFAULT_ACCOUNT, About, Subject
 
 #: Seconds that a check may take, unless it says otherwise.
 TIME_LIMIT: Final = 10.0
@@ -70,7 +70,7 @@ def trouble(error: PgheraldError, prefix: str = "") -> Finding:
     return bad(prefix + error.title, error.advice)
 
 
-def prefix_of(subject: str, label: str = "", kind: str = "") -> str:
+def prefix_of(subject: Subject, label: str = "", kind: str = "") -> str:
     """Begins a title with whom it concerns, where the error does not say so by itself.
 
     Args:
@@ -78,10 +78,10 @@ def prefix_of(subject: str, label: str = "", kind: str = "") -> str:
         label: what a person calls it.
         kind: the error's kind.
     """
-    about, _, key = subject.partition(":")
-    if about in (*ACCOUNT_KINDS, "discovery"):
-        return "" if key == DEFAULT_ACCOUNT else f"Heroku account {key}: "
-    named = about not in ("database", "fit", "client") or kind in _NAMES_DATABASE
+    if subject.about.is_account:
+        return "" if subject.key == DEFAULT_ACCOUNT else f"Heroku account {subject.key}: "
+    about_one = subject.about in (About.DATABASE, About.FORMAT, About.CLIENT)
+    named = not about_one or kind in _NAMES_DATABASE
     return "" if named or not label else f"{label}: "
 
 

@@ -22,7 +22,7 @@ from pgherald.heroku.api import ENOUGH, HerokuApi, TokenInfo
 from pgherald.heroku.expiry import SOON
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
-from pgherald.model import Entry, ProbePolicy
+from pgherald.model import About, Entry, ProbePolicy, Subject
 from pgherald.sync.plan import Client, Plan, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.verification import trials, verify
@@ -71,7 +71,7 @@ def route(outside: Outside) -> Iterator[Finding]:
 
 async def token(account: Account, outside: Outside, platform: str) -> list[Finding]:
     """Whether Heroku answers, and what the token may do, and for how long."""
-    prefix = prefix_of(f"account:{account.name}")
+    prefix = prefix_of(Subject(About.ACCOUNT, account.name))
     host = HerokuHost.from_env(outside.env)
     source = token_source(
         account.token.kind, account.token.argument, host, outside.env, outside.home
@@ -154,7 +154,7 @@ async def logins(
 
 
 def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
-    names = {f"database:{d.key}": d.name for d in config.databases}
+    names = {Subject(About.DATABASE, d.key): d.name for d in config.databases}
     for subject, error in looked.failures.items():
         yield trouble(error, prefix_of(subject, names.get(subject, ""), error.kind))
     if not looked.entries and not looked.failures:

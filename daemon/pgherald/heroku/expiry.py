@@ -9,7 +9,8 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, PgheraldError
-from pgherald.heroku.watched import Listens, Watched, expiry_subject
+from pgherald.heroku.watched import Listens, Watched
+from pgherald.model import About, Subject
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ class ExpiryWatch:
         self._due[name] = now + (_HOURLY if soon else _DAILY)
         if at is not None and soon:
             title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
-            self._troubles.arose(expiry_subject(name), name, TokenEndsSoon(title))
+            self._troubles.arose(Subject(About.EXPIRY, name), name, TokenEndsSoon(title))
         else:
-            self._troubles.ended(expiry_subject(name))
+            self._troubles.ended(Subject(About.EXPIRY, name))
 
     def _forget(self, name: str) -> None:
         self._due.pop(name, None)
-        self._troubles.keep_only(lambda subject: subject != expiry_subject(name))
+        self._troubles.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))

@@ -34,12 +34,10 @@ from pgherald.heroku.watched import (
     Sightings,
     TakenNames,
     Watched,
-    account_subject,
     by_app,
     clash,
-    database_of,
 )
-from pgherald.model import Database, DatabaseKey, Login, Sighting
+from pgherald.model import About, Database, DatabaseKey, Login, Sighting, Subject
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +99,7 @@ class Poller:
         #: By account: how much of its budget the events of each app may use.
         self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
         #: What does not work, of an account as a whole, by subject.
-        self.errors: dict[str, PgheraldError] = {}
+        self.errors: dict[Subject, PgheraldError] = {}
 
     @property
     def databases(self) -> tuple[Database, ...]:
@@ -196,7 +194,7 @@ class Poller:
                 "Please report it.",
             )
             log.error("%s, asking about %s", error.title, app or account)
-            self._failed(account_subject(account), account, error)
+            self._failed(Subject(About.ACCOUNT, account), account, error)
         if not self._under_way and self.swept is not None:
             self.swept()
 
@@ -224,7 +222,7 @@ class Poller:
 
     def _put_off(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
         """Say so where the budget does not allow to read what should be read."""
-        subject = f"budget:{watched.account.name}"
+        subject = Subject(About.BUDGET, watched.account.name)
         if not apps:
             self._worked(subject)
             return
@@ -289,7 +287,7 @@ class Poller:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
         sightings: list[tuple[Database, Sighting]] = []
         for database, what in zip(databases, seen, strict=True):
-            self.errors.pop(f"database:{database.key}", None)
+            self.errors.pop(Subject(About.DATABASE, database.key), None)
             if isinstance(what, Missing):
                 self._sightings.absent(database, what.error)
             else:
@@ -300,11 +298,11 @@ class Poller:
         for database in databases:
             self._sightings.unanswered(database, error)
 
-    def _failed(self, subject: str, label: str, error: PgheraldError) -> None:
+    def _failed(self, subject: Subject, label: str, error: PgheraldError) -> None:
         self.errors[subject] = error
         self._troubles.arose(subject, label, error)
 
-    def _worked(self, subject: str) -> None:
+    def _worked(self, subject: Subject) -> None:
         self.errors.pop(subject, None)
         self._troubles.ended(subject)
 
@@ -322,7 +320,7 @@ class Poller:
         assert watched.discovery is not None  # asked by the caller
         assert watched.adopt is not None  # goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
-        subject = f"discovery:{watched.account.name}"
+        subject = Subject(About.DISCOVERY, watched.account.name)
         names: TakenNames = AllFree()
         try:
             names = await self._names()
@@ -348,11 +346,13 @@ class Poller:
             if database.key in keys:
                 continue
             if (refusal := names.refusal(database)) is not None:
-                self._failed(f"database:{database.key}", database.name, refusal)
+                self._failed(Subject(About.DATABASE, database.key), database.name, refusal)
                 clashing.add(database.key)
                 continue
             if (other := services.setdefault(database.service, database.key)) != database.key:
-                self._failed(f"database:{database.key}", database.name, clash(database, other))
+                self._failed(
+                    Subject(About.DATABASE, database.key), database.name, clash(database, other)
+                )
                 clashing.add(database.key)
                 continue
             keys.add(database.key)
@@ -365,8 +365,8 @@ class Poller:
     def _keep_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
         """What of an account is no longer found cannot be in trouble either."""
 
-        def concerns(subject: str) -> bool:
-            key = database_of(subject)
+        def concerns(subject: Subject) -> bool:
+            key = subject.database
             return key is None or key.account != account or key in keys
 
         for subject in [subject for subject in self.errors if not concerns(subject)]:

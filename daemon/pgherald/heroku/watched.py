@@ -14,7 +14,7 @@ from pgherald.clock import Clock
 from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.discovery import Discovery, Found
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.model import About, Database, DatabaseKey, Sighting, Subject
 from pgherald.store import BackgroundStore, Requests
 
 #: Apps of one account that are asked about at the same time.
@@ -46,9 +46,9 @@ class Watched:
     limit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         """The subject of this account's troubles."""
-        return account_subject(self.account.name)
+        return Subject(About.ACCOUNT, self.account.name)
 
     @property
     def databases(self) -> tuple[Database, ...]:
@@ -104,15 +104,15 @@ class AllFree:
 class Listens(Protocol):
     """Who hears of troubles and their end; see `pgherald.sync.troubles.Troubles`."""
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work."""
         ...
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         """It works."""
         ...
 
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget the troubles of what is no longer kept."""
         ...
 
@@ -123,22 +123,6 @@ def by_app(databases: Iterable[Database]) -> dict[str, tuple[Database, ...]]:
     for database in databases:
         apps[database.key.app] = (*apps.get(database.key.app, ()), database)
     return apps
-
-
-def database_of(subject: str) -> DatabaseKey | None:
-    """The database that a subject names; None when it is about something else."""
-    kind, _, name = subject.partition(":")
-    return DatabaseKey.parse(name) if kind == "database" else None
-
-
-def account_subject(name: str) -> str:
-    """The subject of an account's troubles."""
-    return f"account:{name}"
-
-
-def expiry_subject(name: str) -> str:
-    """The subject of the end of an account's token."""
-    return f"expiry:{name}"
 
 
 def clash(database: Database, other: DatabaseKey) -> ConfigError:

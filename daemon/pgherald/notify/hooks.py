@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from pgherald import process
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.model import DEFAULT_ACCOUNT, News, NewsKind
+from pgherald.model import About, News, NewsKind, Subject
 from pgherald.notify.desktop import NotShown, run
 from pgherald.notify.texts import line_for
 
@@ -44,11 +44,11 @@ class HookFailed(PgheraldError):
 class Listens(Protocol):
     """Who hears of hooks that fail, and of those that work again."""
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """One failed."""
         ...
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         """It works."""
         ...
 
@@ -79,7 +79,7 @@ class Hooks:
 
     def post(self, news: News) -> None:
         """Run what is to be run on it. Returns at once."""
-        if news.subject.startswith(SUBJECT):
+        if news.subject.about is About.HOOK:
             return  # a hook that fails must not run one that fails
         for hook in self._turns:
             if EVENTS.get(news.kind) is not hook.on:
@@ -151,27 +151,26 @@ def name_of(hook: Hook) -> str:
     return Path(hook.command[0]).name
 
 
-def subjects_of(hooks: Sequence[Hook]) -> set[str]:
+def subjects_of(hooks: Sequence[Hook]) -> set[Subject]:
     """The subjects of all troubles that these hooks may have."""
     return {_subject_of(hook) for hook in hooks}
 
 
-def _subject_of(hook: Hook) -> str:
-    return f"{SUBJECT}{hook.on}:{name_of(hook)}"
+def _subject_of(hook: Hook) -> Subject:
+    return Subject(About.HOOK, f"{hook.on}:{name_of(hook)}")
 
 
 def facts_of(news: News) -> dict[str, Any]:
     """What a hook reads on stdin. Scripts rely on the names; moments are ISO 8601 in UTC."""
-    kind, _, key = news.subject.partition(":")
-    account, colon, _ = key.rpartition(":")
+    key = news.subject.database
     return {
         "event": str(EVENTS[news.kind]),
         "at": news.at.isoformat(timespec="milliseconds"),
         "text": line_for(news),
         "subject": news.subject,
         "name": news.label,
-        "database": key if kind == "database" else None,
-        "account": (account if colon else DEFAULT_ACCOUNT) if kind == "database" else None,
+        "database": None if key is None else str(key),
+        "account": None if key is None else key.account,
         "service": news.service or None,
         "changed": list(news.changed),
         "proven": news.proven if news.kind is NewsKind.ROTATED else None,

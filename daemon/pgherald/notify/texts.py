@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from pgherald.model import ACCOUNT_KINDS, DEFAULT_ACCOUNT, News, NewsKind
+from pgherald.model import DEFAULT_ACCOUNT, About, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
 
 #: From this many on, news of one kind becomes a summary.
@@ -53,11 +53,8 @@ _COUNTED: Final = {
     NewsKind.MENDED: ("repair", "repairs"),
 }
 
-#: Kinds of subjects that are about an account.
-_ACCOUNT: Final = (*ACCOUNT_KINDS, "discovery")
-
 #: Kinds of subjects that a notice of trouble names; others say by their title what they are.
-_NAMED: Final = (*_ACCOUNT, "database", "fit", "client")
+_NAMED: Final = frozenset({About.DATABASE, About.FORMAT, About.CLIENT})
 
 
 def notice_for(news: Sequence[News]) -> list[Notice]:
@@ -280,7 +277,7 @@ def _troubles(news: Sequence[News]) -> list[Notice]:
 def _trouble(group: Sequence[News]) -> Notice:
     """Troubles with the same headline. Without advice there is nothing to do but wait."""
     advice = group[0].advice
-    names = [_label(n) for n in group if _about(n) in _NAMED and not _is_only_account(n)]
+    names = [_label(n) for n in group if _is_named(n)]
     return Notice(
         group[0].title,
         ": ".join(part for part in (joined(names), advice) if part),
@@ -292,7 +289,7 @@ def _trouble(group: Sequence[News]) -> Notice:
 
 def _recovered(news: Sequence[News]) -> list[Notice]:
     # A token that ended soon never was down.
-    renewed = [n for n in news if _about(n) == "expiry"]
+    renewed = [n for n in news if n.subject.about is About.EXPIRY]
     broken = [n for n in news if n not in renewed]
     groups = _by_title(broken)
     if len(groups) >= MANY:
@@ -326,20 +323,20 @@ def _key(news: Sequence[News]) -> str:
     return f"{kind}:{'|'.join(sorted(n.subject for n in news))}"
 
 
-def _about(news: News) -> str:
-    """The kind of thing that the news is about."""
-    return news.subject.partition(":")[0]
+def _is_named(news: News) -> bool:
+    """Whether its title does not say by itself what it is about."""
+    about = news.subject.about
+    return about in _NAMED or (about.is_account and not _is_only_account(news))
 
 
 def _is_only_account(news: News) -> bool:
-    kind, _, name = news.subject.partition(":")
-    return kind in _ACCOUNT and name == DEFAULT_ACCOUNT
+    return news.subject.about.is_account and news.subject.key == DEFAULT_ACCOUNT
 
 
 def _label(news: News) -> str:
     """The subject as a person calls it, short enough for a title."""
     label = news.label
-    if _about(news) in _ACCOUNT:
+    if news.subject.about.is_account:
         label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 

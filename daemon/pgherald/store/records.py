@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation, Subject
 from pgherald.secret import Secret
 
 #: Beside the fingerprints of the fields: one over all of them and the database's key.
@@ -90,7 +90,7 @@ class Trouble:
         told: whether the person was told.
     """
 
-    subject: str
+    subject: Subject
     label: str
     kind: str
     title: str
@@ -102,7 +102,7 @@ class Trouble:
     def read(cls, row: sqlite3.Row) -> Trouble:
         """Read a row of `trouble`."""
         return cls(
-            _text(row, "subject"),
+            Subject.read(_text(row, "subject")),
             _text(row, "label"),
             _text(row, "kind"),
             _text(row, "title"),

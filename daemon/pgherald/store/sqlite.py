@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pgherald.errors import ConfigError, StoreError
-from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation
+from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation, Subject
 from pgherald.store import records
 from pgherald.store.file import Connection, StateFile, insert_rotations
 from pgherald.store.records import DatabaseState, Record, Requests, Trouble, row_of
@@ -171,7 +171,7 @@ class Store(StateFile):
         sql = "INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?, ?, ?, ?)"
         self._change(sql, [trouble.row()], ("trouble", trouble.subject))
 
-    def clear_trouble(self, subject: str) -> Trouble | None:
+    def clear_trouble(self, subject: Subject) -> Trouble | None:
         """It works. Returns the trouble that is over, None when there was none."""
         found = self._known("SELECT * FROM trouble WHERE subject = ?", Trouble.read, subject)
         if not found:

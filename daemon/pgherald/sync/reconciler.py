@@ -17,7 +17,16 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import PgheraldError, ProbeFailed
-from pgherald.model import Database, DatabaseKey, Entry, Phase, ProbePolicy, Sighting
+from pgherald.model import (
+    About,
+    Database,
+    DatabaseKey,
+    Entry,
+    Phase,
+    ProbePolicy,
+    Sighting,
+    Subject,
+)
 from pgherald.store import BackgroundStore
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
@@ -367,7 +376,7 @@ class Reconciler:
             plan = await self._applier.apply(verified)
         except PgheraldError as exc:
             self.broken = exc
-            self._troubles.arose("commit", "commit", exc)
+            self._troubles.arose(Subject(About.COMMIT), "commit", exc)
             # The next sweep tries again.
             log.warning("%s", exc)
             raise
@@ -378,4 +387,4 @@ class Reconciler:
 
     def _can_write(self) -> None:
         self.broken = None
-        self._troubles.ended("commit")
+        self._troubles.ended(Subject(About.COMMIT))

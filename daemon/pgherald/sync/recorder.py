@@ -19,6 +19,7 @@ from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
 from pgherald.model import (
     LOGIN_FIELDS,
+    About,
     Database,
     DatabaseKey,
     Entry,
@@ -26,6 +27,7 @@ from pgherald.model import (
     News,
     NewsKind,
     Rotation,
+    Subject,
     strictest,
 )
 from pgherald.store import BackgroundStore, Record, Store
@@ -127,7 +129,7 @@ class Recorder:
             news.append(
                 News(
                     kind,
-                    f"database:{item.key}",
+                    Subject(About.DATABASE, item.key),
                     now,
                     item.entry.database.name,
                     changed=changed,
@@ -190,7 +192,7 @@ class Recorder:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
         changed = self._store.changed(entry.key, entry.login)
         if changed and changed != ("sslmode",):
-            subject, label = f"database:{entry.key}", entry.database.name
+            subject, label = Subject(About.DATABASE, entry.key), entry.database.name
             self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
 
     def _store_current(
@@ -264,7 +266,7 @@ def untold(
             rotation.key,
             News(
                 NewsKind.ROTATED,
-                f"database:{rotation.key}",
+                Subject(About.DATABASE, rotation.key),
                 now,
                 record.label,
                 changed=rotation.changed,

@@ -13,7 +13,16 @@ from datetime import datetime
 
 from pgherald.clients.base import Action
 from pgherald.errors import ClientError, NotVisible, NotYetProven, PgheraldError, ProbeFailed
-from pgherald.model import ClientPhase, Database, DatabaseKey, Entry, Phase, Sighting
+from pgherald.model import (
+    About,
+    ClientPhase,
+    Database,
+    DatabaseKey,
+    Entry,
+    Phase,
+    Sighting,
+    Subject,
+)
 from pgherald.store import BackgroundStore
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import Proof
@@ -86,9 +95,9 @@ class Tracked:
         return self.database.key
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         """The subject of its alerts."""
-        return f"database:{self.key}"
+        return Subject(About.DATABASE, self.key)
 
     @property
     def entry(self) -> Entry | None:
@@ -252,7 +261,7 @@ class Tracker:
     def note(self, found: Comparison) -> None:
         """Note how each client stands with each database, and which cannot hold a login."""
         for tracked in self:
-            key, subject = tracked.key, f"fit:{tracked.key}"
+            key, subject = tracked.key, Subject(About.FORMAT, tracked.key)
             tracked.clients = found.clients(key)
             if key not in found.refused:
                 tracked.format_error = None

@@ -25,7 +25,7 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.files.own import DAMAGED
-from pgherald.model import News, NewsKind
+from pgherald.model import About, News, NewsKind, Subject
 from pgherald.store import BackgroundStore, Store, Trouble
 
 log = logging.getLogger(__name__)
@@ -73,9 +73,9 @@ class Troubles:
         #: What the person heard last of a subject. It may be something else by now, which must
         #: last a while before it is told; and when all is over, that is what works again.
         self._told = {trouble.subject: trouble for trouble in self._known.values() if trouble.told}
-        self._first: dict[str, float] = {}
+        self._first: dict[Subject, float] = {}
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work (or still does not)."""
         now, moment = self._clock.now(), self._clock.monotonic()
         old, told = self._known.get(subject), self._told.get(subject)
@@ -107,7 +107,7 @@ class Troubles:
                 )
             )
 
-    def ended(self, subject: str) -> None:
+    def ended(self, subject: Subject) -> None:
         """It works. Tells so if the trouble had been told."""
         self._known.pop(subject, None)
         self._first.pop(subject, None)
@@ -128,7 +128,7 @@ class Troubles:
             )
         )
 
-    def keep_only(self, concerns: Callable[[str], bool]) -> None:
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget, without a word, the troubles of what is no longer kept.
 
         Nobody asks about such a thing any more, so nobody would ever say that it works.
@@ -154,7 +154,7 @@ class Troubles:
         except StoreError as exc:
             log.error("%s", exc)
 
-    def _clear(self, subject: str) -> Trouble | None:
+    def _clear(self, subject: Subject) -> Trouble | None:
         try:
             return self._store.clear_trouble(subject)
         except StoreError as exc:
@@ -167,8 +167,8 @@ def forget_damage(store: BackgroundStore, troubles: Troubles, clock: Clock) -> N
     kept = store.path.with_name(store.path.name + DAMAGED)
     for trouble in store.troubles():
         old = clock.now() - trouble.since >= _DAMAGE_TOLD
-        if trouble.subject == "store" and (old or not kept.exists()):
-            troubles.keep_only(lambda subject: subject != "store")
+        if trouble.subject.about is About.STORE and (old or not kept.exists()):
+            troubles.keep_only(lambda subject: subject.about is not About.STORE)
 
 
 def _family(kind: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pgherald.clients.base import Held, TextClient
 from pgherald.files import Files, Snapshot
-from pgherald.model import DatabaseKey
+from pgherald.model import About, DatabaseKey, Subject
 from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
 
@@ -47,9 +47,9 @@ class Target(abc.ABC):
     shared: ClassVar[bool] = False
 
     @property
-    def subject(self) -> str:
+    def subject(self) -> Subject:
         """The subject of alerts about it."""
-        return f"client:{self.path}"
+        return Subject(About.CLIENT, self.path)
 
     @property
     def watched(self) -> tuple[Path, ...]:
