@@ -22,8 +22,8 @@ from pgherald.config import Config, load
 from pgherald.daemon.wiring import Machinery, Outside, machinery, state_of
 from pgherald.model import Login, News, NewsKind
 from pgherald.notify.texts import notice_for
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.probe import CONCURRENCY, PostgresProber
-from pgherald.sync.troubles import Troubles
 
 APPS: Final = 200
 EACH: Final = 5
@@ -63,9 +63,9 @@ async def rows(folder: Path) -> list[Row]:
         outside = Outside(stage.env, stage.home, SystemClock())
         news: list[News] = []
         with state_of(config, outside.clock) as state:
-            troubles = Troubles(state.store, outside.clock, news.append)
+            alerts = Alerts(state.store, outside.clock, news.append)
             async with machinery(
-                config, state, outside, troubles=troubles, tell=news.append
+                config, state, outside, alerts=alerts, tell=news.append
             ) as machine:
                 work = asyncio.create_task(machine.reconciler.run())
                 try:

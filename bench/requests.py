@@ -47,13 +47,13 @@ class _Deaf:
 
     def __init__(self) -> None:
         self.seen = 0
-        self.troubles: list[str] = []
+        self.alerts: list[str] = []
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         self.seen += len(list(sightings))
 
     def absent(self, database: Database, _error: PgheraldError) -> None:
-        self.troubles.append(f"database:{database.key}")
+        self.alerts.append(f"database:{database.key}")
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         """Its account's trouble is counted."""
@@ -65,10 +65,10 @@ class _Deaf:
     def expecting(self) -> Iterator[None]:
         yield
 
-    def arose(self, subject: str, *_: object) -> None:
-        self.troubles.append(subject)
+    def fire(self, subject: str, *_: object) -> None:
+        self.alerts.append(subject)
 
-    def ended(self, subject: str) -> None:
+    def resolve(self, subject: str) -> None:
         """Nothing was wrong."""
 
     def keep_only(self, concerns: object) -> None:
@@ -132,7 +132,7 @@ class Town:
             counts.append(self.asked() - before)
         await poller.stop()
         await api.aclose()
-        assert not deaf.troubles
+        assert not deaf.alerts
         assert deaf.seen == len(self.databases) * 2 * int(3600 / POLL)
         return counts[0], counts[1]
 

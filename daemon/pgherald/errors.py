@@ -18,6 +18,7 @@
      ├─ ClientError             a client's file
      │   ├─ Unparsable            it cannot be understood, so it is not touched
      │   ├─ Inexpressible         the file's format cannot hold this login
+     │   ├─ ClientMissing         its program has never run here, or is gone
      │   ├─ ChangedMeanwhile      another program wrote it while we were thinking
      │   │   └─ BeingWritten        it is still at it
      │   └─ FileTrouble           it cannot be read or written: permissions, disk, kind

@@ -16,7 +16,7 @@ from pgherald.heroku.expiry import FIRST, STEP, ExpiryWatch
 from pgherald.model import News, NewsKind
 from pgherald.notify.tell import Teller
 from pgherald.simulator.state import Token
-from pgherald.sync.troubles import Troubles
+from pgherald.sync.alerts import Alerts
 from support.fake_clock import FakeClock, settle
 from support.workplace import DAY, HOUR, MINUTE, Workplace
 
@@ -42,8 +42,8 @@ def token(place: Workplace) -> Token:
 @contextlib.contextmanager
 def watching(place: Workplace) -> Iterator[None]:
     """Meanwhile, the end of the token is looked at."""
-    troubles = Troubles(place.state.store, place.clock, place.news.append)
-    watch = ExpiryWatch(place.machine.accounts.watched, troubles, place.clock)
+    alerts = Alerts(place.state.store, place.clock, place.news.append)
+    watch = ExpiryWatch(place.machine.accounts.watched, alerts, place.clock)
     task = asyncio.create_task(watch.run())
     try:
         yield
@@ -128,10 +128,8 @@ async def test_a_restart_tells_nothing_anew(place: Workplace, token: Token) -> N
     with watching(place):
         await passes(place, 2 * HOUR)
     outside = Outside({"HEROKU_HOST": place.simulator.url}, place.home, place.clock)
-    troubles = Troubles(place.state.store, place.clock, place.news.append)
-    async with machinery(
-        place.config, place.state, outside, troubles=troubles, tell=place.news.append
-    ):
+    alerts = Alerts(place.state.store, place.clock, place.news.append)
+    async with machinery(place.config, place.state, outside, alerts=alerts, tell=place.news.append):
         with watching(place):
             await passes(place, 2 * HOUR)
     assert len(place.told()) == 1

@@ -18,7 +18,7 @@ from pgherald.daemon.check import check
 from pgherald.daemon.wiring import Outside, machinery, state_of
 from pgherald.files import Disk
 from pgherald.model import News, NewsKind
-from pgherald.sync.troubles import Troubles
+from pgherald.sync.alerts import Alerts
 from support.commands import CLIENTS, SHOP, Desk
 from support.disks import CHANGES, Child, in_child
 
@@ -39,8 +39,8 @@ async def work(config: Config, outside: Outside, notices: Path, step: Callable[[
                 file.write(f"{news.subject} {news.proven}\n")
 
     with state_of(config, outside.clock) as state:
-        troubles = Troubles(state.store, outside.clock, tell)
-        async with machinery(config, state, outside, troubles=troubles, tell=tell) as machine:
+        alerts = Alerts(state.store, outside.clock, tell)
+        async with machinery(config, state, outside, alerts=alerts, tell=tell) as machine:
             report = await check(machine, print)
     assert report.current
 

@@ -61,10 +61,10 @@ class Ears:
     def __init__(self) -> None:
         self.heard: list[tuple[str, str]] = []
 
-    def arose(self, subject: str, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: str, label: str, error: PgheraldError) -> None:
         self.heard.append((subject, error.title))
 
-    def ended(self, subject: str) -> None:
+    def resolve(self, subject: str) -> None:
         self.heard.append((subject, "works"))
 
 

@@ -23,9 +23,9 @@ from pgherald.daemon.wiring import Machinery, machinery, state_of
 from pgherald.files import Files
 from pgherald.model import SSLMODES, strictest
 from pgherald.store import Store
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.targets import Ownership
-from pgherald.sync.troubles import Troubles
 from support.commands import SHOP, Desk
 from support.pgadmin_database import Database
 
@@ -96,9 +96,9 @@ class Daemon:
         config = load(desk.file, os.environ)
         outside = desk.outside(os.environ)
         with state_of(config, outside.clock) as state:
-            troubles = Troubles(state.store, outside.clock, lambda _: None)
+            alerts = Alerts(state.store, outside.clock, lambda _: None)
             async with machinery(
-                config, state, outside, troubles=troubles, tell=lambda _: None
+                config, state, outside, alerts=alerts, tell=lambda _: None
             ) as machine:
                 work = asyncio.create_task(machine.reconciler.run())
                 try:

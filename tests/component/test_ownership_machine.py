@@ -43,13 +43,13 @@ from pgherald.files import Files
 from pgherald.model import Entry, Login, strictest
 from pgherald.store import BackgroundStore
 from pgherald.sync import targets
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Plan
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import Wishes, clients_of
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.transaction import Transactions
-from pgherald.sync.troubles import Troubles
 from support.disks import Died, MortalDisk
 from support.fake_clock import FakeClock
 from support.household import database, login
@@ -159,7 +159,7 @@ class Process:
             recorder=recorder,
             store=store,
             clock=world.clock,
-            troubles=Troubles(store, world.clock, lambda _: None),
+            alerts=Alerts(store, world.clock, lambda _: None),
         )
 
     async def sweep(self, shown: Login) -> None:

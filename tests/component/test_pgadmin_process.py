@@ -15,8 +15,8 @@ from pgherald.daemon.surroundings import SUBJECT, PgAdminWatch
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
 from pgherald.store import Store
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Client
-from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import PROC, Astray, astray, runs
 from support.fake_clock import FakeClock
 
@@ -137,7 +137,7 @@ async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
         return found
 
     with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
-        watch = PgAdminWatch((), Troubles(store, clock, news.append), clock, find)
+        watch = PgAdminWatch((), Alerts(store, clock, news.append), clock, find)
         await watch.look()
         await watch.look()
         assert len(asked) == 1, "no more often than needed"

@@ -519,7 +519,7 @@ def test_nobody_is_in_the_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
     home = Home(tmp_path)
     rounds = 40
     done = threading.Event()
-    troubles: list[BaseException] = []
+    alerts: list[BaseException] = []
 
     def other(number: int) -> None:
         try:
@@ -530,7 +530,7 @@ def test_nobody_is_in_the_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
                             "UPDATE servergroup SET other = other + 1 WHERE id = ?", (number,)
                         )
         except BaseException as exc:  # noqa: BLE001 – told below
-            troubles.append(exc)
+            alerts.append(exc)
 
     threads = [threading.Thread(target=other, args=(1,)) for _ in range(2)]
     for thread in threads:
@@ -542,7 +542,7 @@ def test_nobody_is_in_the_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
         done.set()
         for thread in threads:
             thread.join()
-    assert troubles == []
+    assert alerts == []
     assert ask(home.database, "SELECT port FROM server WHERE id = 1") == [(rounds - 1,)]
     whole(home.database)
 

@@ -367,13 +367,13 @@ def live(kind: Kind, folder: Path, *, right: bool) -> None:
 
 def is_named_once(kind: Kind, house: Household, path: Path, *, right: bool) -> str:
     """With what is wrong, and with what to do, which is returned."""
-    troubles = [item for item in house.news if item.kind is NewsKind.TROUBLE]
+    alerts = [item for item in house.news if item.kind is NewsKind.TROUBLE]
     first = kind.loose if right and kind.loose else kind.says
-    assert [item.title for item in troubles] == [f"{path}: {first}"] * bool(kind.says)
-    assert all(item.advice for item in troubles)
-    now = [trouble.title for trouble in house.store.troubles()]
+    assert [item.title for item in alerts] == [f"{path}: {first}"] * bool(kind.says)
+    assert all(item.advice for item in alerts)
+    now = [trouble.title for trouble in house.store.alerts()]
     assert now == [f"{path}: {kind.says}"] * bool(kind.says)
-    return troubles[0].advice if troubles else ""
+    return alerts[0].advice if alerts else ""
 
 
 def is_recorded_once(kind: Kind, house: Household, label: str, *, right: bool) -> None:
@@ -437,7 +437,7 @@ async def story(kind: Kind, folder: Path, *, right: bool) -> None:
         for _ in range(3):
             await house.sees((SHOP, LOGINS[1]))
         assert held(house, odd).dbname in ("d2", None)
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
         ended = [item for item in house.news if item.kind is NewsKind.RECOVERED]
         assert len(ended) == bool(kind.says)
         assert house.store.databases()[0].current_at is not None

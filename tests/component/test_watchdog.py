@@ -261,7 +261,7 @@ async def test_importing_costs_no_watchdog() -> None:
     assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
-class Trouble:
+class Alert:
     """Makes observers that fail as the kernel would."""
 
     def __init__(self, *codes: int) -> None:
@@ -277,7 +277,7 @@ class Trouble:
 def test_the_limit_of_watches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where the kernel allows no more watches this is said once, and tried again quietly."""
     folders = Folders(
-        lambda _: None, observer=Trouble(errno.EMFILE, errno.EMFILE, errno.ENOSPC, errno.EPERM)
+        lambda _: None, observer=Alert(errno.EMFILE, errno.EMFILE, errno.ENOSPC, errno.EPERM)
     )
     for _ in range(4):
         assert not folders.keep([str(tmp_path)])

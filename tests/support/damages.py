@@ -20,7 +20,7 @@ import pytest
 from pgherald.cli.main import Invocation
 from pgherald.files import Disk, Files
 from pgherald.model import Database, DatabaseKey, Rotation, Subject
-from pgherald.store import Store, Trouble
+from pgherald.store import Alert, Store
 from support.commands import CLIENTS, SHOP, Desk, Result
 from support.disks import in_child
 from support.pgadmin_database import Database as PgAdminDatabase
@@ -156,7 +156,7 @@ class Sufferer:
                 "Heroku is down",
                 "Wait.",
             )
-            store.put_trouble(Trouble(*about, datetime.now(UTC), told=True))
+            store.put_alert(Alert(*about, datetime.now(UTC), told=True))
         desk.rotate("blog")
         with patch.context() as in_the_child:
             in_the_child.setattr(Disk, "exchange", _dies_at_the_service_file)
@@ -264,9 +264,9 @@ class Sufferer:
             assert now - seen < timedelta(seconds=1), damage
             store.record((), None, {}, [(Rotation(key, ("user",), now), "Blog")])
             assert len(store.history()) == rotations + 1, damage
-            trouble = Trouble(Subject.read("config"), "x", "x", "x", "x", now, told=False)
-            store.put_trouble(trouble)
-            assert store.clear_trouble(Subject.read("config")) is not None, damage
+            trouble = Alert(Subject.read("config"), "x", "x", "x", "x", now, told=False)
+            store.put_alert(trouble)
+            assert store.clear_alert(Subject.read("config")) is not None, damage
             store.note("x", "y")
             assert store.notes()["x"] == "y", damage
 

@@ -29,6 +29,7 @@ from pgherald.model import (
 )
 from pgherald.secret import Secret
 from pgherald.store import BackgroundStore
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Client
 from pgherald.sync.probe import Outcome, Proof
@@ -36,7 +37,6 @@ from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
 from pgherald.sync.transaction import Transactions
-from pgherald.sync.troubles import Troubles
 from support.fake_clock import FakeClock
 
 
@@ -207,7 +207,7 @@ async def household(
     )
     news: list[News] = []
     with BackgroundStore.open(tmp_path / "state" / "state.db", files) as store:
-        troubles = Troubles(store, clock, news.append)
+        alerts = Alerts(store, clock, news.append)
         recorder = Recorder(
             clients=made, committer=committer, store=store, clock=clock, tell=news.append
         )
@@ -218,7 +218,7 @@ async def household(
             recorder=recorder,
             store=store,
             clock=clock,
-            troubles=troubles,
+            alerts=alerts,
             stillness=stillness or Stillness(clock, first=0),
         )
         recalled = {s.key: s.proven_at for s in store.databases() if s.proven and s.proven_at}
@@ -227,7 +227,7 @@ async def household(
             recorder=recorder,
             prober=prober,
             store=store,
-            troubles=troubles,
+            alerts=alerts,
             clock=clock,
             quiet=0.05,
             recalled=recalled,

@@ -16,7 +16,7 @@ import pytest
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry, Rotation, Subject
-from pgherald.store import Store, Trouble
+from pgherald.store import Alert, Store
 from support.commands import CLIENTS, SHOP, Result, run
 from support.household import database, login
 
@@ -61,11 +61,11 @@ class StoredDesk:
     ) -> None:
         """Something has not worked since then."""
         at = since or self.now
-        trouble = Trouble(
+        trouble = Alert(
             Subject.read(subject), label, error.kind, error.title, error.advice, at, told=True
         )
         with self.store() as store:
-            store.put_trouble(trouble)
+            store.put_alert(trouble)
 
     def run(self, *args: str) -> Result:
         """Run one command; its configuration is the desk's."""

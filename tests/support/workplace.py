@@ -36,10 +36,10 @@ from pgherald.simulator.seed import APPS, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import App
 from pgherald.store import BackgroundStore
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.probe import Prober, Proof
 from pgherald.sync.transaction import Transactions
-from pgherald.sync.troubles import Troubles
 from pgherald.watch.wake import tick
 from support.fake_clock import FakeClock
 from support.simulator import FakeDoor, FakePostgres, dice
@@ -171,10 +171,8 @@ class Workplace:
             outside = Outside(variables, home, clock, transport, prober or probes)
             with BackgroundStore.open(config.state_dir / "state.db", files) as store:
                 state = State(files, store, committer)
-                troubles = Troubles(store, clock, tell)
-                async with machinery(
-                    config, state, outside, troubles=troubles, tell=tell
-                ) as machine:
+                alerts = Alerts(store, clock, tell)
+                async with machinery(config, state, outside, alerts=alerts, tell=tell) as machine:
                     place = cls(
                         home,
                         clock,
@@ -293,7 +291,7 @@ class Workplace:
 
     def status(self) -> list[str]:
         """What `pgherald status` names as not working."""
-        return sorted(trouble.title for trouble in self.state.store.troubles())
+        return sorted(trouble.title for trouble in self.state.store.alerts())
 
     # --- the clients, read without pgherald ------------------------------------------------
 

@@ -96,7 +96,7 @@ async def test_a_file_that_cannot_be_closed_to_others_is_told(tmp_path: Path) ->
             house.pgpass,
             house.service_file,
         }
-        assert {trouble.subject for trouble in house.store.troubles()} == {
+        assert {trouble.subject for trouble in house.store.alerts()} == {
             f"client:{house.pgpass}",
             f"client:{house.service_file}",
         }
@@ -104,7 +104,7 @@ async def test_a_file_that_cannot_be_closed_to_others_is_told(tmp_path: Path) ->
         for _ in range(2):
             await house.sees((SHOP, login(1)))
         assert house.pgpass.stat().st_mode & 0o777 == 0o600
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
         assert house.applier.broken == {}
 
 
@@ -359,13 +359,13 @@ async def test_a_client_is_well_again_once_it_is_written(tmp_path: Path) -> None
             plan = await house.applier.plan([cleared(1).entry])
             await house.applier.note_clients(plan)
             (client,) = house.applier.broken
-            assert (client.path, len(house.store.troubles())) == (house.pgpass, 1)
+            assert (client.path, len(house.store.alerts())) == (house.pgpass, 1)
             house.pgpass.write_bytes(before)
             if again is None:
                 await house.applier.note_clients(await house.applier.plan([cleared(1).entry]))
             else:
                 await again()
-            assert (house.applier.broken, house.store.troubles()) == ({}, [])
+            assert (house.applier.broken, house.store.alerts()) == ({}, [])
 
 
 async def test_a_file_that_was_written_is_not_tightened_besides(tmp_path: Path) -> None:

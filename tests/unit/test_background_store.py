@@ -17,7 +17,7 @@ import pytest
 from pgherald.errors import StoreError, Unavailable
 from pgherald.files import Files
 from pgherald.model import Entry, Rotation, Subject
-from pgherald.store import BackgroundStore, Store, Trouble, background
+from pgherald.store import Alert, BackgroundStore, Store, background
 from pgherald.store import file as state_file
 from support.fake_clock import START
 from support.household import database, login
@@ -66,9 +66,9 @@ def rotation(number: int) -> Rotation:
     return Rotation(SHOP.key, ("password",), at, at, at, number)
 
 
-def trouble(title: str, subject: str = "account:default") -> Trouble:
+def trouble(title: str, subject: str = "account:default") -> Alert:
     error = Unavailable(title)
-    return Trouble(Subject.read(subject), "default", error.kind, title, "", START, told=True)
+    return Alert(Subject.read(subject), "default", error.kind, title, "", START, told=True)
 
 
 def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
@@ -84,11 +84,11 @@ def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
             store.record((), None, {}, [(rotation(number), "Shop")], ("psql",))
             store.current([Entry(SHOP, login(number))], START, {SHOP.key: START})
             store.looked([SHOP], START + timedelta(seconds=number))
-        store.put_trouble(trouble("down"))
+        store.put_alert(trouble("down"))
         store.note("held", "x")
         assert store.changed(SHOP.key, login(5)) == ()
         assert store.changed(SHOP.key, login(4)) == ("user", "password")
-        assert [t.title for t in store.troubles()] == ["down"]
+        assert [t.title for t in store.alerts()] == ["down"]
         assert store.notes()["held"] == "x"
         until(lambda: "cannot be used" in caplog.text)
         assert not store.catch_up(0.2)
@@ -99,7 +99,7 @@ def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
         assert other.changed(SHOP.key, login(5)) == ()
         (state,) = other.databases()
         assert state.looked_at == START + timedelta(seconds=5)
-        assert [t.title for t in other.troubles()] == ["down"]
+        assert [t.title for t in other.alerts()] == ["down"]
 
 
 def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> None:
@@ -110,13 +110,13 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
             store.looked([BLOG], at)
             store.looked([SHOP, BLOG], at)
             store.current([Entry(SHOP, login(1))], at, {})
-            store.put_trouble(trouble(f"down {number}"))
+            store.put_alert(trouble(f"down {number}"))
             store.note("requests:default", str(number))
             if number % 2:
-                store.clear_trouble(Subject.read("account:default"))
+                store.clear_alert(Subject.read("account:default"))
         assert len(store._writes) < 12
     assert store.catch_up(LIMIT)
-    assert store.troubles() == []
+    assert store.alerts() == []
     assert {state.looked_at for state in store.databases()} == {START + timedelta(seconds=299)}
     assert store.notes()["requests:default"] == "299"
 
@@ -131,12 +131,12 @@ def test_phases_and_clients_are_kept(store: BackgroundStore, path: Path) -> None
         assert store.catch_up()
     assert len(changes) == 1
     store.looked([SHOP], START)
-    store.put_trouble(trouble("refused", f"database:{SHOP.key}"))
+    store.put_alert(trouble("refused", f"database:{SHOP.key}"))
     (state,) = store.databases()
     assert (state.phase, state.label) == ("current", SHOP.name)
     assert state.clients == {"/a": "current", "/b": "failed"}
     store.forget(SHOP.key)
-    assert (store.troubles(), store.databases()) == ([], [])
+    assert (store.alerts(), store.databases()) == ([], [])
     assert store.changed(SHOP.key, login(1)) is None
 
 
@@ -144,16 +144,16 @@ def test_what_another_process_records_is_known(store: BackgroundStore, path: Pat
     """A `check` beside the daemon: its rotations and troubles are read in."""
     with Store.open(path, Files(path.parent / "locks")) as other:
         other.current([Entry(SHOP, login(2))], START, {})
-        other.put_trouble(trouble("down"))
+        other.put_alert(trouble("down"))
         other.keep_rows(Path("/pgadmin4.db"), "{}")
     assert store.changed(SHOP.key, login(2)) is None
     assert store.catch_up()
     assert store.changed(SHOP.key, login(2)) == ()
     assert store.known_rows() == {Path("/pgadmin4.db"): "{}"}
-    found = store.clear_trouble(Subject.read("account:default"))
+    found = store.clear_alert(Subject.read("account:default"))
     assert found is not None
     assert found.title == "down"
-    assert store.clear_trouble(Subject.read("account:default")) is None
+    assert store.clear_alert(Subject.read("account:default")) is None
 
 
 def test_a_mistake_stands_in_nobodys_way(
@@ -262,6 +262,6 @@ async def test_changes_are_told_in_time(store: BackgroundStore) -> None:
         loop.call_soon_threadsafe(changed.set)
 
     store.on_change = tell
-    store.put_trouble(dataclasses.replace(trouble("x")))
+    store.put_alert(dataclasses.replace(trouble("x")))
     async with asyncio.timeout(LIMIT):
         await changed.wait()

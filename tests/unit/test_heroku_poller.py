@@ -120,7 +120,7 @@ class Hears:
 
     def __init__(self) -> None:
         self.seen: list[DatabaseKey] = []
-        self.troubles: dict[Subject, PgheraldError] = {}
+        self.alerts: dict[Subject, PgheraldError] = {}
         self.expected = 0
         self.verifying: set[DatabaseKey] = set()
         self.absences: dict[DatabaseKey, tuple[PgheraldError, bool]] = {}
@@ -132,7 +132,7 @@ class Hears:
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         self.absences[database.key] = error, True
-        self.arose(Subject.read(f"database:{database.key}"), database.name, error)
+        self.fire(Subject.read(f"database:{database.key}"), database.name, error)
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         self.absences[database.key] = error, False
@@ -149,14 +149,14 @@ class Hears:
         finally:
             self.expected -= 1
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
-        self.troubles[subject] = error
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
+        self.alerts[subject] = error
 
-    def ended(self, subject: Subject) -> None:
-        self.troubles.pop(subject, None)
+    def resolve(self, subject: Subject) -> None:
+        self.alerts.pop(subject, None)
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
-        self.troubles = {s: error for s, error in self.troubles.items() if concerns(s)}
+        self.alerts = {s: error for s, error in self.alerts.items() if concerns(s)}
 
 
 class Desk:
@@ -247,7 +247,7 @@ async def test_a_failing_list_is_the_accounts_trouble() -> None:
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
     assert not desk.failures
-    assert not desk.hears.troubles
+    assert not desk.hears.alerts
 
 
 async def test_what_is_put_off_is_said() -> None:
@@ -262,7 +262,7 @@ async def test_what_is_put_off_is_said() -> None:
     account.choice = Choice(("blog",), frozenset(), listed=True)
     await desk.sweep()
     assert not desk.failures
-    assert not desk.hears.troubles
+    assert not desk.hears.alerts
 
 
 # --- looking again -------------------------------------------------------------------------
@@ -472,7 +472,7 @@ async def test_stopping_gives_up_what_is_under_way() -> None:
     await settle()
     await desk.poller.stop()
     assert not desk.failures
-    assert not desk.hears.troubles
+    assert not desk.hears.alerts
 
 
 async def test_a_missing_database_is_its_own_trouble() -> None:
@@ -483,7 +483,7 @@ async def test_a_missing_database_is_its_own_trouble() -> None:
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
     assert desk.failures == {"database:shop/DATABASE": gone}
-    assert desk.hears.troubles == {"database:shop/DATABASE": gone}
+    assert desk.hears.alerts == {"database:shop/DATABASE": gone}
     del account.answers["shop"]
     await desk.sweep()
     assert not desk.failures
@@ -497,11 +497,11 @@ async def test_a_trouble_of_the_account() -> None:
     desk = Desk(watched(account, SHOP, BLOG))
     await desk.sweep()
     assert desk.failures == {"account:default": DOWN}
-    assert desk.hears.troubles == {"account:default": DOWN}
+    assert desk.hears.alerts == {"account:default": DOWN}
     account.answers.clear()
     await desk.sweep()
     assert not desk.failures
-    assert not desk.hears.troubles
+    assert not desk.hears.alerts
 
 
 @pytest.mark.parametrize("apps", [("blog", "shop"), ("shop", "blog")])
@@ -602,7 +602,7 @@ async def test_a_rule_that_finds_nothing_hinders_no_other() -> None:
     found.error = NotVisible("Heroku shows no more databases for other-*")
     await desk.sweep()
     assert {each.key for each in desk.poller.databases} == {SHOP.key, BLOG.key}
-    assert "discovery:default" in desk.hears.troubles
+    assert "discovery:default" in desk.hears.alerts
 
 
 async def test_a_named_database_is_not_found_again() -> None:
@@ -621,13 +621,13 @@ async def test_a_clash_lasts_as_long_as_it_lasts() -> None:
     await desk.sweep()
     (subject,) = desk.failures
     assert subject == "database:shop/DATABASE"
-    assert subject in desk.hears.troubles
+    assert subject in desk.hears.alerts
     assert desk.poller.databases == (other,)
     found.apps = ()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
     assert not desk.failures
-    assert not desk.hears.troubles
+    assert not desk.hears.alerts
 
 
 async def test_a_name_of_the_persons_own_is_left_to_them() -> None:
@@ -663,7 +663,7 @@ async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
     assert desk.poller.databases == (SHOP,)
-    assert "discovery:default" in desk.hears.troubles
+    assert "discovery:default" in desk.hears.alerts
 
 
 async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
@@ -672,14 +672,14 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     found = FakeDiscovery("shop", "blog")
     work.misses("shop", DOWN)
     desk = Desk(watched(work, found=found), watched(home))
-    desk.hears.troubles[Subject.read("database:home:shop/DATABASE")] = DOWN
+    desk.hears.alerts[Subject.read("database:home:shop/DATABASE")] = DOWN
     await desk.sweep()
     assert desk.failures == {"database:work:shop/DATABASE": DOWN}
     found.apps = ("blog",)
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
     assert not desk.failures
-    assert set(desk.hears.troubles) == {"database:home:shop/DATABASE"}
+    assert set(desk.hears.alerts) == {"database:home:shop/DATABASE"}
 
 
 def test_what_a_subject_names() -> None:

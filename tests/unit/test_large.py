@@ -114,7 +114,7 @@ class Quiet:
     def expecting(self) -> object:
         return contextlib.nullcontext()
 
-    def ended(self, subject: str) -> None:
+    def resolve(self, subject: str) -> None:
         """Nothing was wrong."""
 
 

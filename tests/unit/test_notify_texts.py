@@ -252,7 +252,9 @@ def test_joined() -> None:
 ANY_NEWS = st.builds(
     News,
     kind=st.sampled_from(NewsKind),
-    subject=st.sampled_from(["database:a", "database:b", "account:default", "client:/x"]),
+    subject=st.sampled_from(["database:a", "database:b", "account:default", "client:/x"]).map(
+        Subject.read
+    ),
     at=st.just(START),
     label=st.text(min_size=1, max_size=80),
     changed=st.sampled_from([(), ("dbname",), ("user", "password")]),

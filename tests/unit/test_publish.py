@@ -27,7 +27,7 @@ from pgherald.errors import ProbeFailed
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry, Rotation, Subject
 from pgherald.service.sd_notify import Manager
-from pgherald.store import BackgroundStore, Trouble
+from pgherald.store import Alert, BackgroundStore
 from support.commands import CLIENTS, SHOP
 from support.disks import FailingDisk
 from support.fake_clock import START, FakeClock
@@ -92,8 +92,8 @@ class Room:
         clients = {str(client.path): "old" for client in self.config.clients}
         self.store.keep(KEY, "unproven", clients)
         told = (REFUSED.kind, REFUSED.title, REFUSED.advice)
-        self.store.put_trouble(
-            Trouble(Subject.read(f"database:{KEY}"), "Shop", *told, START, told=True)
+        self.store.put_alert(
+            Alert(Subject.read(f"database:{KEY}"), "Shop", *told, START, told=True)
         )
 
     def status(self) -> dict[str, object]:
@@ -141,7 +141,7 @@ async def test_every_change_is_shown(room: Room) -> None:
         room.troubled()
         await room.shown()
         assert room.status()["ok"] is False
-        room.store.clear_trouble(Subject.read(f"database:{KEY}"))
+        room.store.clear_alert(Subject.read(f"database:{KEY}"))
         await room.shown()
         assert room.status()["ok"] is True
     assert room.status()["running"] is False
@@ -250,7 +250,7 @@ async def test_a_file_that_hangs_hinders_no_other(
             room.troubled()
             await room.shown()
             assert room.status()["ok"] is False
-            room.store.clear_trouble(Subject.read(f"database:{KEY}"))
+            room.store.clear_alert(Subject.read(f"database:{KEY}"))
             await room.shown()
             assert room.status()["ok"] is True
             assert len(begun) == 1, "nobody waits for it a second time"
@@ -388,9 +388,9 @@ async def test_the_line_for_systemd(room: Room) -> None:
 
 def test_a_line_for_several_troubles() -> None:
     """Of several troubles the longest-standing is named, and the others are counted."""
-    one = Trouble(Subject.read("account:a"), "a", "X", "It is broken", "", START, told=True)
+    one = Alert(Subject.read("account:a"), "a", "X", "It is broken", "", START, told=True)
     line = status_line(
         "watching",
-        Status([], troubles=[one, dataclasses.replace(one, subject=Subject.read("account:b"))]),
+        Status([], alerts=[one, dataclasses.replace(one, subject=Subject.read("account:b"))]),
     )
     assert line == "watching; trouble: It is broken, and 1 more"

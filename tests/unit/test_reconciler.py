@@ -124,7 +124,7 @@ async def test_an_early_login_is_tried_again(tmp_path: Path) -> None:
         await house.reconciler.settled()
         assert house.held(SHOP) == {"u1"}
         assert house.kinds() == [NewsKind.ADDED]
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
 
 
 async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
@@ -302,12 +302,12 @@ async def test_a_broken_client_hinders_no_other(tmp_path: Path) -> None:
         await house.sees((SHOP, login(1)))
         assert house.servers_json.read_text() == '{"Servers": ['
         assert house.phase(SHOP) is Phase.BEHIND
-        (trouble,) = house.store.troubles()
+        (trouble,) = house.store.alerts()
         assert str(house.servers_json) in trouble.title
         assert [kind for kind in house.kinds() if kind is NewsKind.TROUBLE] == [NewsKind.TROUBLE]
         house.servers_json.unlink()
         await house.sees((SHOP, login(1)))
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
         assert NewsKind.RECOVERED in house.kinds()
         assert house.held(SHOP) == {"u1"}
 
@@ -333,11 +333,11 @@ async def test_an_unwritable_client_hinders_no_other(tmp_path: Path) -> None:
         assert b"u1" in house.service_file.read_bytes()
         assert not house.servers_json.exists()
         assert house.news[-1].behind[0][0] == "servers.json"
-        assert house.store.troubles()[0].subject == f"client:{house.servers_json}"
+        assert house.store.alerts()[0].subject == f"client:{house.servers_json}"
         disk.name = None
         await house.sees((SHOP, login(1)))
         assert house.held(SHOP) == {"u1"}
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
 
 
 async def test_without_an_undo_nothing_is_written(
@@ -350,14 +350,14 @@ async def test_without_an_undo_nothing_is_written(
         assert house.texts() == {}
         assert house.phase(SHOP) is Phase.BEHIND
         assert isinstance(house.reconciler.broken, FileTrouble)
-        (trouble,) = house.store.troubles()
+        (trouble,) = house.store.alerts()
         assert (trouble.subject, trouble.label) == ("commit", "commit")
         await house.sees((SHOP, login(1)))
         assert house.kinds() == [NewsKind.TROUBLE]
         broken = str(house.reconciler.broken)
         disk.refuses = False
         await house.sees((SHOP, login(1)))
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
         assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED, NewsKind.RECOVERED]
         assert ("pgherald.sync.reconciler", logging.WARNING, broken) in (caplog.record_tuples)
 
@@ -405,7 +405,7 @@ async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
         assert house.held(BLOG) == {"u2"}
         assert house.phase(SHOP) is Phase.BEHIND
         assert house.phase(BLOG) is Phase.WRITTEN
-        titles = [trouble.title for trouble in house.store.troubles()]
+        titles = [trouble.title for trouble in house.store.alerts()]
         assert any("service file" in title and "shop/DATABASE" in title for title in titles)
         assert not any("CANARY" in title for title in titles)
 
@@ -449,7 +449,7 @@ async def test_a_client_that_stays_broken_is_told_once(tmp_path: Path) -> None:
             await house.sees((SHOP, login(2)))
             await house.sees((BLOG, login(9)))
         assert sorted(house.kinds()) == [NewsKind.ADDED, NewsKind.ROTATED, NewsKind.TROUBLE]
-        assert [trouble.subject for trouble in house.store.troubles()] == [f"client:{house.pgpass}"]
+        assert [trouble.subject for trouble in house.store.alerts()] == [f"client:{house.pgpass}"]
         assert house.phase(SHOP) is Phase.BEHIND
 
 
@@ -521,11 +521,11 @@ async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
         disk.refuses = True
         house.pgpass.write_bytes(b"")
         await house.sees((SHOP, login(1)))
-        assert [trouble.subject for trouble in house.store.troubles()] == ["commit"]
+        assert [trouble.subject for trouble in house.store.alerts()] == ["commit"]
         house.pgpass.write_bytes(right)
         house.pgpass.chmod(0o600)
         await house.sees((SHOP, login(1)))
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
         assert house.reconciler.broken is None
 
 
@@ -542,7 +542,7 @@ async def test_a_commit_is_needed_as_long_as_a_client_cannot_be_read(tmp_path: P
         house.pgpass.chmod(0o600)
         house.servers_json.write_bytes(b"{")
         await house.sees((SHOP, login(1)))
-        assert {trouble.subject for trouble in house.store.troubles()} == {
+        assert {trouble.subject for trouble in house.store.alerts()} == {
             "commit",
             f"client:{house.servers_json}",
         }
@@ -559,7 +559,7 @@ async def test_what_is_behind_stays_so_at_each_look(tmp_path: Path, how: str) ->
             for _ in range(2):
                 await house.sees((BLOG, login(2)), (SHOP, shop))
                 assert house.phase(SHOP) is Phase.BEHIND
-            subjects = {trouble.subject for trouble in house.store.troubles()}
+            subjects = {trouble.subject for trouble in house.store.alerts()}
             assert subjects == {
                 f"fit:{SHOP.key}" if how == "refused" else f"client:{house.servers_json}"
             }
@@ -730,7 +730,7 @@ async def test_a_folder_that_hangs_keeps_no_client_waiting(
             await house.sees((SHOP, login(1)))
             assert b"u1" in house.pgpass.read_bytes()
             assert house.phase(SHOP) is Phase.BEHIND
-            (trouble,) = house.store.troubles()
+            (trouble,) = house.store.alerts()
             assert "does not answer" in trouble.title
             gate.set()
             await until(lambda: not house.applier._hanging)
@@ -923,7 +923,7 @@ async def test_what_is_being_tried_is_said(
         assert problem.advice == "It is being tried again."
         assert house.phase(SHOP) is Phase.VERIFYING
         assert house.reconciler.verifying == (SHOP.key,)
-        (trouble,) = house.store.troubles()
+        (trouble,) = house.store.alerts()
         assert (trouble.subject, trouble.label) == ("database:shop/DATABASE", "Shop")
         assert house.news == []
         assert "shop/DATABASE: Postgres refuses the login of Shop; trying again" in caplog.text
@@ -957,7 +957,7 @@ async def test_what_became_right_by_itself_is_well(tmp_path: Path) -> None:
         assert house.phase(SHOP) is Phase.UNVERIFIED
         await house.sees((SHOP, login(1)))
         assert house.phase(SHOP) is Phase.CURRENT
-        assert (house.error(SHOP), house.store.troubles()) == (None, [])
+        assert (house.error(SHOP), house.store.alerts()) == (None, [])
 
 
 async def test_one_that_was_given_up_is_tried_once_a_sweep(tmp_path: Path) -> None:
@@ -985,9 +985,9 @@ async def test_a_login_without_a_form_is_told_by_itself(tmp_path: Path) -> None:
         assert problem.title.startswith("servers.json cannot hold the login of shop/DATABASE: ")
         assert problem.advice == "Enter this server in pgAdmin by hand."
         assert house.phase(SHOP) is Phase.BEHIND
-        assert [trouble.subject for trouble in house.store.troubles()] == ["fit:shop/DATABASE"]
+        assert [trouble.subject for trouble in house.store.alerts()] == ["fit:shop/DATABASE"]
         await house.sees((SHOP, fits), (BLOG, login(3)))
-        assert house.store.troubles() == []
+        assert house.store.alerts() == []
 
 
 async def test_without_a_probe_it_is_written_at_once(tmp_path: Path) -> None:

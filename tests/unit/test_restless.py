@@ -90,11 +90,11 @@ async def test_one_that_is_written_for_minutes_is_told(house: Household) -> None
             house.reconciler.again()
             await settled(house)
         assert house.kinds().count(NewsKind.TROUBLE) == 1
-        (trouble,) = house.store.troubles()
+        (trouble,) = house.store.alerts()
         assert trouble.subject == f"client:{house.pgpass}"
     await written(house, 2)
     await until(lambda: NewsKind.RECOVERED in house.kinds())
-    assert house.store.troubles() == []
+    assert house.store.alerts() == []
 
 
 async def test_a_file_is_mended_when_it_has_been_still(house: Household) -> None:

@@ -16,7 +16,7 @@ from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.model import LOGIN_FIELDS, Database, DatabaseKey, Entry, Login, Rotation, Subject
 from pgherald.secret import Secret
-from pgherald.store import Store, Trouble, schema
+from pgherald.store import Alert, Store, schema
 
 CANARIES = {
     "host": "CANARY-host.example.com",
@@ -129,30 +129,30 @@ def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.Monkey
     assert [record.rotation.release for record in store.history()] == [4, 3, 2]
 
 
-TROUBLE = Trouble(
+TROUBLE = Alert(
     Subject.read("account:default"), "Heroku", "Unavailable", "503", "Wait.", NOW, told=False
 )
 
 
 def test_a_trouble_is_kept_whole(store: Store) -> None:
     """It comes back as it was put in, a later one takes its place, and its end is given once."""
-    store.put_trouble(TROUBLE)
-    assert store.troubles() == [TROUBLE]
+    store.put_alert(TROUBLE)
+    assert store.alerts() == [TROUBLE]
     told = dataclasses.replace(TROUBLE, title="no DNS", told=True)
-    store.put_trouble(told)
-    assert store.troubles() == [told]
-    assert store.clear_trouble(Subject.read("account:default")) == told
-    assert store.clear_trouble(Subject.read("account:default")) is None
-    assert store.troubles() == []
+    store.put_alert(told)
+    assert store.alerts() == [told]
+    assert store.clear_alert(Subject.read("account:default")) == told
+    assert store.clear_alert(Subject.read("account:default")) is None
+    assert store.alerts() == []
 
 
 def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
     """What happened stays known when a database is no longer wanted."""
     store.current([ENTRY], NOW, {})
-    store.put_trouble(dataclasses.replace(TROUBLE, subject=Subject.read(f"database:{KEY}")))
+    store.put_alert(dataclasses.replace(TROUBLE, subject=Subject.read(f"database:{KEY}")))
     store.record((), None, {}, [(rotation(1), "Shop")], ())
     store.forget(KEY)
-    assert (store.databases(), store.troubles()) == ([], [])
+    assert (store.databases(), store.alerts()) == ([], [])
     assert len(store.history()) == 1
 
 
@@ -261,13 +261,13 @@ def test_damage_that_comes_later_is_outlived(store: Store, path: Path, table: st
     for _ in range(2):
         store.looked([SHOP], NOW)
         store.current([ENTRY], NOW, {})
-        store.put_trouble(TROUBLE)
+        store.put_alert(TROUBLE)
         store.keep_rows(Path("/a"), "{}")
         store.note("a", "b")
         store.told([KEY])
     assert store.changed(KEY, LOGIN) == ()
     assert [state.key for state in store.databases()] == [KEY]
-    assert (store.troubles(), store.known_rows()) == ([TROUBLE], {Path("/a"): "{}"})
+    assert (store.alerts(), store.known_rows()) == ([TROUBLE], {Path("/a"): "{}"})
     assert store.notes() == {"a": "b"}
     assert len(store.history()) == (0 if table == "rotation" else 1)
     assert [error.title for error in said] == [

@@ -20,12 +20,12 @@ class Hears:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         if f"{label} fails" not in self.said:
             self.said.append(f"{label} fails")
         assert "CANARY" not in str(error)
 
-    def ended(self, subject: Subject) -> None:
+    def resolve(self, subject: Subject) -> None:
         self.said.append(f"{subject} works")
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
@@ -56,7 +56,7 @@ async def test_what_fails_once_runs_again(caplog: pytest.LogCaptureFixture) -> N
     """A second later; it is in the log, without the error's own words, and nobody is notified."""
     clock, hears = FakeClock(), Hears()
     supervisor, part = Supervisor(clock), Part(clock, 1)
-    supervisor.troubles = hears
+    supervisor.alerts = hears
     async with supervisor.running("part", part.run):
         await clock.advance(1)
         assert part.starts == [0, 1]
@@ -73,7 +73,7 @@ async def test_what_fails_again_and_again_is_tried_ever_less_often(
     """Up to once a minute; that is logged once, announced once, and its end is announced once."""
     clock, hears = FakeClock(), Hears()
     supervisor, part = Supervisor(clock), Part(clock, 20)
-    supervisor.troubles = hears
+    supervisor.alerts = hears
     async with supervisor.running("part", part.run):
         await clock.advance(3600)
         assert part.starts[:7] == [0, 1, 3, 7, 15, 31, 63]

@@ -43,8 +43,8 @@ from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import About, News, Phase, Subject
 from pgherald.notify.texts import line_for
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.targets import Wishes
-from pgherald.sync.troubles import Troubles
 
 _WORDS = {
     Phase.CURRENT: "current",
@@ -105,12 +105,12 @@ async def reconcile(
     """Bring every client up to date once; what was found, and what is worth telling."""
     news: list[News] = []
     with state_of(config, outside.clock) as state:
-        troubles = Troubles(state.store, outside.clock, news.append)
+        alerts = Alerts(state.store, outside.clock, news.append)
         async with machinery(
             config,
             state,
             outside,
-            troubles=troubles,
+            alerts=alerts,
             tell=news.append,
             wishes=wishes,
             max_age=timedelta(0),

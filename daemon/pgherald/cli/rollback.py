@@ -29,7 +29,7 @@ from pgherald.errors import AlreadyRunning, PgheraldError, RolledBack
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
-from pgherald.store import Store, Trouble
+from pgherald.store import Alert, Store
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.targets import Target, clients_of, journaled
 from pgherald.sync.transaction import Rollback, Transactions
@@ -133,7 +133,7 @@ def _alert(
         for key in sorted(held):
             store.keep(key, str(Phase.BEHIND), held[key])
             words = (names.get(key, str(key)), error.kind, error.title, error.advice)
-            store.put_trouble(Trouble(Subject(About.DATABASE, key), *words, now, told=False))
+            store.put_alert(Alert(Subject(About.DATABASE, key), *words, now, told=False))
 
 
 def _show(

@@ -26,7 +26,7 @@ from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller
 from pgherald.schedule import Schedule
-from pgherald.sync.troubles import Troubles, forget_damage
+from pgherald.sync.alerts import Alerts, forget_damage
 from pgherald.watch.paths import PathWatch
 from pgherald.watch.wake import tick
 
@@ -65,9 +65,9 @@ class Generation:
         self._answering: asyncio.Task[None] | None = None
         self._mend = Calm(self._mend_now, COMPARED)
         self._renew = Calm(self._renew_now, RENEWED, config.poll_interval)
-        self.troubles = Troubles(state.store, outside.clock, self._tell)
-        supervisor.troubles = self.troubles
-        self._hooks = Hooks(config.hooks, outside.env, config.path, self.troubles)
+        self.alerts = Alerts(state.store, outside.clock, self._tell)
+        supervisor.alerts = self.alerts
+        self._hooks = Hooks(config.hooks, outside.env, config.path, self.alerts)
 
     async def __aenter__(self) -> Self:
         try:
@@ -94,7 +94,7 @@ class Generation:
                 self._config,
                 self._state,
                 self._outside,
-                troubles=self.troubles,
+                alerts=self.alerts,
                 tell=self._tell,
                 wrote=self._wrote,
                 told_at_once=False,
@@ -102,9 +102,9 @@ class Generation:
         )
         self._stack.push_async_callback(self._machine.applier.finished, STOP_LIMIT)
         await self._keep("comparison with the clients", self._machine.reconciler.run)
-        pgadmin = PgAdminWatch(self._machine.clients, self.troubles, self._outside.clock)
+        pgadmin = PgAdminWatch(self._machine.clients, self.alerts, self._outside.clock)
         await self._keep("watch of pgAdmin", pgadmin.run)
-        expiry = ExpiryWatch(self._machine.accounts.watched, self.troubles, self._outside.clock)
+        expiry = ExpiryWatch(self._machine.accounts.watched, self.alerts, self._outside.clock)
         await self._keep("watch of the tokens", expiry.run)
         self._machine.poller.swept = self._swept
         self._keep_requests = keeps_requests(
@@ -150,7 +150,7 @@ class Generation:
 
     async def _sweep(self) -> None:
         self._machine.poller.sweep()
-        forget_damage(self._state.store, self.troubles, self._outside.clock)
+        forget_damage(self._state.store, self.alerts, self._outside.clock)
         self._events.keep()
 
     def _swept(self) -> None:

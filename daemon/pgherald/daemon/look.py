@@ -56,10 +56,10 @@ class _Gathers:
     def expecting(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """The poller keeps its failures itself."""
 
-    def ended(self, subject: Subject) -> None:
+    def resolve(self, subject: Subject) -> None:
         """Likewise."""
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:

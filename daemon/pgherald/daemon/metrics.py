@@ -53,13 +53,13 @@ def _families(config: Config, status: Status) -> Iterator[tuple[str, str, str, l
     }
     yield gauge("build_info", "The version.", [({"version": __version__}, 1)])
     yield gauge("up", "Whether the daemon runs; what it said last.", [({}, status.running)])
-    yield gauge("troubles", "How many things do not work.", [({}, len(status.troubles))])
+    yield gauge("troubles", "How many things do not work.", [({}, len(status.alerts))])
     yield gauge(
         "trouble_since_timestamp_seconds",
         "Since when something does not work.",
         [
             ({"subject": each.subject, "kind": each.kind}, each.since.timestamp())
-            for each in status.troubles
+            for each in status.alerts
         ],
     )
     yield gauge(

@@ -204,8 +204,8 @@ class Publisher:
 
 def status_line(summary: str, status: Status) -> str:
     """One line for `systemctl status`: what is watched, and whether all is well."""
-    if status.troubles:
-        count, first = len(status.troubles), status.troubles[0].title
+    if status.alerts:
+        count, first = len(status.alerts), status.alerts[0].title
         more = "" if count == 1 else f", and {count - 1} more"
         return f"{summary}; trouble: {first}{more}"
     waiting = sum(not status.is_current(database) for database in status.databases)

@@ -35,7 +35,7 @@ from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
 from pgherald.service.sd_notify import Manager, watchdog_interval
-from pgherald.sync.troubles import Troubles
+from pgherald.sync.alerts import Alerts
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +175,11 @@ class Daemon:
                     await self._next_event()
                     if self._reload.is_set():
                         self._reload.clear()
-                        self._read_config(generation.troubles, state)
+                        self._read_config(generation.alerts, state)
                         if self._config is config:
                             generation.refresh()
         finally:
-            self._supervisor.troubles = None
+            self._supervisor.alerts = None
             await tells.close(within=STOP_LIMIT)
 
     def _teller(self, config: Config, state: State) -> Teller:
@@ -202,7 +202,7 @@ class Daemon:
             for wait in waits:
                 wait.cancel()
 
-    def _read_config(self, troubles: Troubles, state: State) -> None:
+    def _read_config(self, alerts: Alerts, state: State) -> None:
         """Take over a changed configuration; keep the old one when the new one is wrong."""
         self._manager.reloading()
         try:
@@ -211,10 +211,10 @@ class Daemon:
             teller = self._teller(config, state)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
-            troubles.arose(Subject(About.CONFIG), "The configuration", exc)
+            alerts.fire(Subject(About.CONFIG), "The configuration", exc)
             self._manager.ready("running with the old configuration: the new one is wrong")
             return
-        troubles.ended(Subject(About.CONFIG))
+        alerts.resolve(Subject(About.CONFIG))
         if config.state_dir != self._config.state_dir:
             log.warning("A changed state_dir takes effect when pgherald is started again.")
             config = dataclasses.replace(config, state_dir=self._config.state_dir)

@@ -15,7 +15,7 @@ from typing import Final
 
 from pgherald.config import Config
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
-from pgherald.store import DatabaseState, Record, Requests, Store, Trouble
+from pgherald.store import Alert, DatabaseState, Record, Requests, Store
 from pgherald.store.status_file import DatabaseShown, Shown
 
 #: What each kind of client is called, as in notices; what people look at all day comes first.
@@ -83,7 +83,7 @@ class Status:
 
     databases: list[DatabaseState]
     running: bool = False
-    troubles: list[Trouble] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
     latest: Mapping[DatabaseKey, Record] = field(default_factory=dict)
     notifications: str = ""
     requests: list[Requests] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Status:
 
     def in_trouble(self, subject: Subject) -> bool:
         """Whether something does not work with it."""
-        return any(trouble.subject == subject for trouble in self.troubles)
+        return any(trouble.subject == subject for trouble in self.alerts)
 
     def clients(self, config: Config, database: DatabaseState) -> dict[str, str]:
         """How each kind of client stands with a database: label to one of `WORDS`.
@@ -140,13 +140,13 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
         return Status(_with_new_ones(config, []), running)
     notes, accounts = store.notes(), {account.name for account in config.accounts}
     databases = _with_new_ones(config, store.databases())
-    troubles = store.troubles()
-    troubles += _gone(databases, {trouble.subject for trouble in troubles}, now)
-    troubles += _idle(config, Heartbeat.read(notes), now, running=running)
+    alerts = store.alerts()
+    alerts += _gone(databases, {trouble.subject for trouble in alerts}, now)
+    alerts += _idle(config, Heartbeat.read(notes), now, running=running)
     return Status(
         databases,
         running,
-        sorted(troubles, key=lambda trouble: trouble.since),
+        sorted(alerts, key=lambda trouble: trouble.since),
         store.latest(),
         notes.get("notifications", ""),
         [cost for cost in store.requests() if cost.account in accounts],
@@ -154,10 +154,10 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
     )
 
 
-def _gone(databases: list[DatabaseState], known: set[Subject], now: datetime) -> list[Trouble]:
+def _gone(databases: list[DatabaseState], known: set[Subject], now: datetime) -> list[Alert]:
     """Databases that Heroku no longer shows: shown as such, without a notice for each."""
     return [
-        Trouble(
+        Alert(
             Subject(About.DATABASE, state.key),
             state.label,
             "Gone",
@@ -173,7 +173,7 @@ def _gone(databases: list[DatabaseState], known: set[Subject], now: datetime) ->
 
 def _idle(
     config: Config, heartbeat: Heartbeat | None, now: datetime, *, running: bool
-) -> list[Trouble]:
+) -> list[Alert]:
     """A daemon that should run and does not, or does not do its work."""
     if heartbeat is None:
         return []
@@ -188,7 +188,7 @@ def _idle(
         kind = "SweepOverdue"
         troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
     return [
-        Trouble(Subject(About.DAEMON), "pgherald", kind, title, advice, seen_at, told=True)
+        Alert(Subject(About.DAEMON), "pgherald", kind, title, advice, seen_at, told=True)
     ] * troubled
 
 
@@ -218,7 +218,7 @@ def as_json(config: Config, status: Status) -> Shown:
         status: how everything stands with it.
     """
     return {
-        "ok": not status.troubles,
+        "ok": not status.alerts,
         "running": status.running,
         "databases": [_database(config, status, database) for database in status.databases],
         "clients": [
@@ -238,7 +238,7 @@ def as_json(config: Config, status: Status) -> Shown:
                 "advice": trouble.advice,
                 "since": trouble.since,
             }
-            for trouble in status.troubles
+            for trouble in status.alerts
         ],
         "requests": [
             {

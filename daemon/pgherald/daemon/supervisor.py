@@ -19,7 +19,7 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.heroku.watched import Listens
+from pgherald.heroku.watched import AlertSink
 from pgherald.model import About, Subject
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Supervisor:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.troubles: Listens | None = None
+        self.alerts: AlertSink | None = None
         self._clock = clock
 
     @contextlib.asynccontextmanager
@@ -103,9 +103,9 @@ class Supervisor:
             if what != said:
                 log.error("The %s failed and is started again: %s", part, what)
                 said = what
-            if failures >= _LASTS and self.troubles is not None:
+            if failures >= _LASTS and self.alerts is not None:
                 title = f"The {part} fails again and again: {what}"
-                self.troubles.arose(_subject(part), part, PartFailed(title))
+                self.alerts.fire(_subject(part), part, PartFailed(title))
             pause = _FIRST_PAUSE * 2.0 ** (min(failures, 32) - 1)
             await self._clock.sleep(min(pause, _LONGEST_PAUSE))
 
@@ -121,8 +121,8 @@ class Supervisor:
         """Say that a part works again, once it has run for a while."""
         await self._clock.sleep(_WORKS)
         log.info("The %s works again.", part)
-        if self.troubles is not None:
-            self.troubles.ended(_subject(part))
+        if self.alerts is not None:
+            self.alerts.resolve(_subject(part))
 
 
 def _subject(part: str) -> Subject:

@@ -10,8 +10,8 @@ from typing import Final
 from pgherald.clock import Clock, until_beat
 from pgherald.errors import PgheraldError
 from pgherald.model import About, Subject
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.targets import Target, pgadmins
-from pgherald.sync.troubles import Troubles
 from pgherald.watch.pgadmin_process import Astray, astray
 from pgherald.watch.wake import TICK
 
@@ -52,12 +52,12 @@ class PgAdminWatch:
     def __init__(
         self,
         clients: Sequence[Target],
-        troubles: Troubles,
+        alerts: Alerts,
         clock: Clock,
         find: Callable[[Sequence[Target]], list[Astray]] = look,
     ) -> None:
         self._clients = clients
-        self._troubles = troubles
+        self._alerts = alerts
         self._clock = clock
         self._find = find
         self._looked_at: datetime | None = None
@@ -78,6 +78,6 @@ class PgAdminWatch:
         self._looked_at = now
         if found:
             error = PgAdminAstray(found[0].title, found[0].advice)
-            self._troubles.arose(SUBJECT, "pgAdmin", error)
+            self._alerts.fire(SUBJECT, "pgAdmin", error)
         else:
-            self._troubles.ended(SUBJECT)
+            self._alerts.resolve(SUBJECT)

@@ -28,6 +28,7 @@ from pgherald.heroku.watched import Watched
 from pgherald.model import About, Database, DatabaseKey, Login, News, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
+from pgherald.sync.alerts import Alerts, forget_damage
 from pgherald.sync.apply import Applier
 from pgherald.sync.names import learn
 from pgherald.sync.probe import PostgresProber, Prober
@@ -35,7 +36,6 @@ from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import Target, Wishes, clients_of, journaled, storage_folders
 from pgherald.sync.transaction import Transactions
-from pgherald.sync.troubles import Troubles, forget_damage
 from pgherald.sync.verification import MAX_AGE
 from pgherald.watch import pgadmin_process
 
@@ -207,7 +207,7 @@ async def machinery(
     state: State,
     outside: Outside,
     *,
-    troubles: Troubles,
+    alerts: Alerts,
     tell: Callable[[News], None],
     wrote: Callable[[Path], None] | None = None,
     wishes: Wishes | None = None,
@@ -224,17 +224,17 @@ async def machinery(
     """
     async with accounts_of(config, outside, state.store) as accounts:
         clients = clients_of(config, state.files, wishes)
-        known = await _forget_strangers(config, clients, state.store, troubles)
-        forget_damage(state.store, troubles, outside.clock)
+        known = await _forget_strangers(config, clients, state.store, alerts)
+        forget_damage(state.store, alerts, outside.clock)
         loop = asyncio.get_running_loop()
 
         def begun_anew(damage: StoreError) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
-                loop.call_soon_threadsafe(_begun_anew, troubles, damage)
+                loop.call_soon_threadsafe(_begun_anew, alerts, damage)
 
         state.store.on_afresh = begun_anew
         if state.store.afresh is not None:
-            _begun_anew(troubles, state.store.afresh)
+            _begun_anew(alerts, state.store.afresh)
         recorder = Recorder(
             clients=clients,
             committer=state.committer,
@@ -252,7 +252,7 @@ async def machinery(
             recorder=recorder,
             store=state.store,
             clock=outside.clock,
-            troubles=troubles,
+            alerts=alerts,
             wrote=wrote,
         )
         reconciler = Reconciler(
@@ -260,13 +260,13 @@ async def machinery(
             recorder=recorder,
             prober=outside.prober or PostgresProber(outside.clock),
             store=state.store,
-            troubles=troubles,
+            alerts=alerts,
             clock=outside.clock,
             max_age=max_age,
             recalled={each.key: each.proven_at for each in known if each.proven and each.proven_at},
         )
         names = partial(learn, state.files, clients, outside.env)
-        poller = Poller(accounts.watched, reconciler, troubles, outside.clock, names)
+        poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
         reconciler.refused = poller.look_at
         try:
             yield Machinery(config, clients, accounts, applier, reconciler, poller)
@@ -275,14 +275,14 @@ async def machinery(
             await poller.stop()
 
 
-def _begun_anew(troubles: Troubles, damage: StoreError) -> None:
+def _begun_anew(alerts: Alerts, damage: StoreError) -> None:
     """The state file was damaged, and a new one knows nothing of what does not work."""
-    troubles.keep_anew()
-    troubles.arose(Subject(About.STORE), "state file", damage)
+    alerts.keep_anew()
+    alerts.fire(Subject(About.STORE), "state file", damage)
 
 
 async def _forget_strangers(
-    config: Config, clients: Sequence[Target], store: BackgroundStore, troubles: Troubles
+    config: Config, clients: Sequence[Target], store: BackgroundStore, alerts: Alerts
 ) -> Sequence[DatabaseState]:
     """Let go of the state of what the configuration no longer has. Its history stays.
 
@@ -307,7 +307,7 @@ async def _forget_strangers(
         # "config" is left out: the configuration at hand could be read.
         return keeps(key) if key is not None else subject in subjects
 
-    troubles.keep_only(concerns)
+    alerts.keep_only(concerns)
     with contextlib.suppress(StoreError):  # it can wait for the next start
         known = await asyncio.to_thread(store.ask, lambda file: file.databases(), _START_LIMIT)
         for state in known:

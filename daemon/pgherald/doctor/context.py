@@ -77,7 +77,7 @@ class Context:
         return [
             *checks,
             Check("Daemon", "service", service, _SERVICE_LIMIT),
-            Check("Daemon", "troubles", partial(machine.troubles, config)),
+            Check("Daemon", "troubles", partial(machine.alerts, config)),
             Check("Notices", "notifications", notices),
         ]
 

@@ -125,14 +125,14 @@ def service(config: Config, manager: Manager, programs: Programs) -> Iterator[Fi
         )
 
 
-def troubles(config: Config) -> Iterator[Finding]:
+def alerts(config: Config) -> Iterator[Finding]:
     """What the daemon, or the latest check, found not to work."""
     store = Store.read_only(config.state_dir / "state.db")
     if store is None:
         yield note("Nothing has been looked at yet", "Run: pgherald check")
         return
     with store:
-        found = store.troubles()
+        found = store.alerts()
     for trouble in found:
         title = prefix_of(trouble.subject, trouble.label, trouble.kind) + trouble.title
         since = f"{trouble.since.astimezone():%Y-%m-%d %H:%M}"

@@ -9,7 +9,7 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, PgheraldError
-from pgherald.heroku.watched import Listens, Watched
+from pgherald.heroku.watched import AlertSink, Watched
 from pgherald.model import About, Subject
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class ExpiryWatch:
         clock: tells the time and waits.
     """
 
-    def __init__(self, accounts: Sequence[Watched], troubles: Listens, clock: Clock) -> None:
+    def __init__(self, accounts: Sequence[Watched], alerts: AlertSink, clock: Clock) -> None:
         self._accounts = accounts
-        self._troubles = troubles
+        self._alerts = alerts
         self._clock = clock
         self._due: dict[str, datetime] = {}
 
@@ -80,10 +80,10 @@ class ExpiryWatch:
         self._due[name] = now + (_HOURLY if soon else _DAILY)
         if at is not None and soon:
             title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
-            self._troubles.arose(Subject(About.EXPIRY, name), name, TokenEndsSoon(title))
+            self._alerts.fire(Subject(About.EXPIRY, name), name, TokenEndsSoon(title))
         else:
-            self._troubles.ended(Subject(About.EXPIRY, name))
+            self._alerts.resolve(Subject(About.EXPIRY, name))
 
     def _forget(self, name: str) -> None:
         self._due.pop(name, None)
-        self._troubles.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))
+        self._alerts.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))

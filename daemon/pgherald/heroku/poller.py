@@ -29,8 +29,8 @@ from pgherald.heroku.budget import Shares
 from pgherald.heroku.followup import FollowUps
 from pgherald.heroku.pace import Pace
 from pgherald.heroku.watched import (
+    AlertSink,
     AllFree,
-    Listens,
     Sightings,
     TakenNames,
     Watched,
@@ -80,14 +80,14 @@ class Poller:
         self,
         watched: Sequence[Watched],
         sightings: Sightings,
-        troubles: Listens,
+        alerts: AlertSink,
         clock: Clock,
         names: Callable[[], Awaitable[TakenNames]] = _no_names,
     ) -> None:
         self._names = names
         self.watched = tuple(watched)
         self._sightings = sightings
-        self._troubles = troubles
+        self._alerts = alerts
         self._clock = clock
         self.swept: Callable[[], None] | None = None
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -300,11 +300,11 @@ class Poller:
 
     def _failed(self, subject: Subject, label: str, error: PgheraldError) -> None:
         self.errors[subject] = error
-        self._troubles.arose(subject, label, error)
+        self._alerts.fire(subject, label, error)
 
     def _worked(self, subject: Subject) -> None:
         self.errors.pop(subject, None)
-        self._troubles.ended(subject)
+        self._alerts.resolve(subject)
 
     # --- discovery -----------------------------------------------------------------------
 
@@ -371,7 +371,7 @@ class Poller:
 
         for subject in [subject for subject in self.errors if not concerns(subject)]:
             del self.errors[subject]
-        self._troubles.keep_only(concerns)
+        self._alerts.keep_only(concerns)
         self._sightings.found_only(account, keys)
 
     def _others(self, watched: Watched) -> list[Database]:

@@ -101,14 +101,14 @@ class AllFree:
         return
 
 
-class Listens(Protocol):
-    """Who hears of troubles and their end; see `pgherald.sync.troubles.Troubles`."""
+class AlertSink(Protocol):
+    """Who hears of troubles and their end; see `pgherald.sync.alerts.Troubles`."""
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work."""
         ...
 
-    def ended(self, subject: Subject) -> None:
+    def resolve(self, subject: Subject) -> None:
         """It works."""
         ...
 

@@ -41,14 +41,14 @@ class HookFailed(PgheraldError):
     """A hook could not be run, failed, or took too long."""
 
 
-class Listens(Protocol):
+class AlertSink(Protocol):
     """Who hears of hooks that fail, and of those that work again."""
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """One failed."""
         ...
 
-    def ended(self, subject: Subject) -> None:
+    def resolve(self, subject: Subject) -> None:
         """It works."""
         ...
 
@@ -68,11 +68,11 @@ class Hooks:
         hooks: Sequence[Hook],
         environ: Mapping[str, str],
         config: Path,
-        troubles: Listens,
+        alerts: AlertSink,
     ) -> None:
         also = process.SESSION | process.OURS
         self._environ = process.environment(environ, also, PGHERALD_CONFIG=str(config))
-        self._troubles = troubles
+        self._alerts = alerts
         # Runs of one hook follow each other: a lock lets in whoever came first.
         self._turns = {hook: asyncio.Lock() for hook in hooks}
         self._runs: dict[asyncio.Task[None], Hook] = {}
@@ -136,9 +136,9 @@ class Hooks:
             why = str(problem).removeprefix(f"{hook.command[0]} ")
         if why:
             error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
-            self._troubles.arose(_subject_of(hook), name_of(hook), error)
+            self._alerts.fire(_subject_of(hook), name_of(hook), error)
         else:
-            self._troubles.ended(_subject_of(hook))
+            self._alerts.resolve(_subject_of(hook))
 
 
 def _clean(text: str) -> str:

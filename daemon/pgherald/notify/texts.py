@@ -146,7 +146,7 @@ def _notices(news: Sequence[News]) -> list[Notice]:
     return [
         *notices,
         *_recovered(of_kind[NewsKind.RECOVERED]),
-        *_troubles(of_kind[NewsKind.TROUBLE]),
+        *_alerts(of_kind[NewsKind.TROUBLE]),
     ]
 
 
@@ -265,7 +265,7 @@ def _urgency(news: Sequence[News]) -> Urgency:
 # Troubles and recoveries
 
 
-def _troubles(news: Sequence[News]) -> list[Notice]:
+def _alerts(news: Sequence[News]) -> list[Notice]:
     groups = _by_title(news)
     if len(groups) < MANY:
         return [_trouble(group) for group in groups]

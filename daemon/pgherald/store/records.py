@@ -77,7 +77,7 @@ def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Alert:
     """Something that does not work at the moment.
 
     Attributes:
@@ -99,7 +99,7 @@ class Trouble:
     told: bool
 
     @classmethod
-    def read(cls, row: sqlite3.Row) -> Trouble:
+    def read(cls, row: sqlite3.Row) -> Alert:
         """Read a row of `trouble`."""
         return cls(
             Subject.read(_text(row, "subject")),

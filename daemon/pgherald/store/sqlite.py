@@ -23,7 +23,7 @@ from pgherald.errors import ConfigError, StoreError
 from pgherald.model import Database, DatabaseKey, Entry, Login, Rotation, Subject
 from pgherald.store import records
 from pgherald.store.file import Connection, StateFile, insert_rotations
-from pgherald.store.records import DatabaseState, Record, Requests, Trouble, row_of
+from pgherald.store.records import Alert, DatabaseState, Record, Requests, row_of
 
 T = TypeVar("T")
 
@@ -166,23 +166,23 @@ class Store(StateFile):
 
     # --- troubles ----------------------------------------------------------------------
 
-    def put_trouble(self, trouble: Trouble) -> None:
+    def put_alert(self, trouble: Alert) -> None:
         """Keep a trouble, in the place of an earlier one of the same subject."""
         sql = "INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?, ?, ?, ?)"
         self._change(sql, [trouble.row()], ("trouble", trouble.subject))
 
-    def clear_trouble(self, subject: Subject) -> Trouble | None:
+    def clear_alert(self, subject: Subject) -> Alert | None:
         """It works. Returns the trouble that is over, None when there was none."""
-        found = self._known("SELECT * FROM trouble WHERE subject = ?", Trouble.read, subject)
+        found = self._known("SELECT * FROM trouble WHERE subject = ?", Alert.read, subject)
         if not found:
             return None  # the ordinary case takes no write lock
         sql = "DELETE FROM trouble WHERE subject = ?"
         self._change(sql, [(subject,)], ("trouble", subject))
         return found[0]
 
-    def troubles(self) -> list[Trouble]:
+    def alerts(self) -> list[Alert]:
         """All that does not work at the moment, the longest-standing first."""
-        return self._known("SELECT * FROM trouble ORDER BY since", Trouble.read)
+        return self._known("SELECT * FROM trouble ORDER BY since", Alert.read)
 
     # --- rows in pgAdmin's databases -----------------------------------------------------
 

@@ -18,13 +18,13 @@ from pgherald.model import (
     Entry,
 )
 from pgherald.store import BackgroundStore
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.transaction import Transactions
-from pgherald.sync.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Applier:
         recorder: Recorder,
         store: BackgroundStore,
         clock: Clock,
-        troubles: Troubles,
+        alerts: Alerts,
         wrote: Callable[[Path], None] | None = None,
         stillness: Stillness | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class Applier:
         self._committer = committer
         self._store = store
         self._clock = clock
-        self._troubles = troubles
+        self._alerts = alerts
         self._recorder = recorder
         self._wrote = wrote
         #: Which clients are left alone for the moment.
@@ -198,7 +198,7 @@ class Applier:
                 after = await asyncio.to_thread(self._files.tighten, file.snapshot)
             except ClientError as exc:
                 self.broken[file.client] = exc
-                self._troubles.arose(file.client.subject, file.client.label, exc)
+                self._alerts.fire(file.client.subject, file.client.label, exc)
                 continue
             if after.loose:
                 self._stubborn.add((after.target, after.mode))
@@ -271,8 +271,8 @@ class Applier:
 
     def _fail(self, client: Client, error: ClientError) -> None:
         self.broken[client] = error
-        self._troubles.arose(client.subject, client.label, error)
+        self._alerts.fire(client.subject, client.label, error)
 
     def _well(self, client: Client) -> None:
         self.broken.pop(client, None)
-        self._troubles.ended(client.subject)
+        self._alerts.resolve(client.subject)

@@ -28,12 +28,12 @@ from pgherald.model import (
     Subject,
 )
 from pgherald.store import BackgroundStore
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
 from pgherald.sync.probe import RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.tracked import Comparison, Tracked, Tracker, VerifiedLogin
-from pgherald.sync.troubles import Troubles
 from pgherald.sync.verification import (
     MAX_AGE,
     Decision,
@@ -83,7 +83,7 @@ class Reconciler:
         recorder: Recorder,
         prober: Prober,
         store: BackgroundStore,
-        troubles: Troubles,
+        alerts: Alerts,
         clock: Clock,
         quiet: float = QUIET,
         max_age: timedelta = MAX_AGE,
@@ -94,8 +94,8 @@ class Reconciler:
         self._recorder = recorder
         self._verifier = Verifier(prober, clock)
         self._store = store
-        self._troubles = troubles
-        self._tracker = Tracker(store, troubles)
+        self._alerts = alerts
+        self._tracker = Tracker(store, alerts)
         self._clock = clock
         self._max_age = max_age
         self._recalled = recalled or {}
@@ -376,7 +376,7 @@ class Reconciler:
             plan = await self._applier.apply(verified)
         except PgheraldError as exc:
             self.broken = exc
-            self._troubles.arose(Subject(About.COMMIT), "commit", exc)
+            self._alerts.fire(Subject(About.COMMIT), "commit", exc)
             # The next sweep tries again.
             log.warning("%s", exc)
             raise
@@ -387,4 +387,4 @@ class Reconciler:
 
     def _can_write(self) -> None:
         self.broken = None
-        self._troubles.ended(Subject(About.COMMIT))
+        self._alerts.resolve(Subject(About.COMMIT))

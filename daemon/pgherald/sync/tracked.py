@@ -24,9 +24,9 @@ from pgherald.model import (
     Subject,
 )
 from pgherald.store import BackgroundStore
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import Proof
-from pgherald.sync.troubles import Troubles
 from pgherald.sync.verification import Trial, Verification
 
 
@@ -189,9 +189,9 @@ class Tracker:
         troubles: is given what does not work.
     """
 
-    def __init__(self, store: BackgroundStore, troubles: Troubles) -> None:
+    def __init__(self, store: BackgroundStore, alerts: Alerts) -> None:
         self._store = store
-        self._troubles = troubles
+        self._alerts = alerts
         self._tracked: dict[DatabaseKey, Tracked] = {}
 
     def __iter__(self) -> Iterator[Tracked]:
@@ -218,7 +218,7 @@ class Tracker:
         """Heroku answered, and did not show the database's login."""
         tracked = self._track(database)
         tracked.absence, tracked.is_unanswered = error, False
-        self._troubles.arose(tracked.subject, database.name, error)
+        self._alerts.fire(tracked.subject, database.name, error)
         self.keep(tracked)
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
@@ -245,7 +245,7 @@ class Tracker:
             return
         tracked.compared, tracked.login_error = phase, None
         if tracked.absence is None:  # else Heroku has to answer first
-            self._troubles.ended(tracked.subject)
+            self._alerts.resolve(tracked.subject)
 
     def not_yet(self, tracked: Tracked, proof: Proof) -> None:
         """A login has not connected, and is tried again."""
@@ -265,13 +265,13 @@ class Tracker:
             tracked.clients = found.clients(key)
             if key not in found.refused:
                 tracked.format_error = None
-                self._troubles.ended(subject)
+                self._alerts.resolve(subject)
                 continue
             client, error = found.refused[key]
             title = f"{client.label} cannot hold the login of {key}: {error.reason}"
             tracked.format_error = ClientError(title, error.advice)
             # A subject of its own: the same login may also be refused by Postgres.
-            self._troubles.arose(subject, tracked.database.name, tracked.format_error)
+            self._alerts.fire(subject, tracked.database.name, tracked.format_error)
 
     def keep(self, tracked: Tracked) -> None:
         """Keep a record for `status`. That Heroku did not answer for a while is no part of it."""
@@ -288,4 +288,4 @@ class Tracker:
     def _login_error(self, tracked: Tracked, error: PgheraldError) -> None:
         tracked.login_error = error
         if tracked.absence is None:
-            self._troubles.arose(tracked.subject, tracked.database.name, error)
+            self._alerts.fire(tracked.subject, tracked.database.name, error)

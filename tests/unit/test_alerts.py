@@ -21,8 +21,8 @@ from pgherald.errors import (
 )
 from pgherald.files import Files
 from pgherald.model import News, NewsKind, Subject
-from pgherald.store import Store, Trouble
-from pgherald.sync.troubles import PATIENCE, Troubles
+from pgherald.store import Alert, Store
+from pgherald.sync.alerts import PATIENCE, Alerts
 from support.fake_clock import START, FakeClock
 
 SUBJECT = Subject.read("account:default")
@@ -36,10 +36,10 @@ class Desk:
         self.store = store
         self.clock = FakeClock()
         self.news: list[News] = []
-        self.troubles = Troubles(store, self.clock, self.news.append)
+        self.alerts = Alerts(store, self.clock, self.news.append)
 
-    def arose(self, error: PgheraldError) -> None:
-        self.troubles.arose(SUBJECT, "default", error)
+    def fire(self, error: PgheraldError) -> None:
+        self.alerts.fire(SUBJECT, "default", error)
 
     def kinds(self) -> list[NewsKind]:
         return [news.kind for news in self.news]
@@ -56,10 +56,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 async def test_one_notice_each(desk: Desk) -> None:
     """However often it shows itself, a trouble is told once, and so is its end."""
     for _ in range(5):
-        desk.arose(LoginRequired("No token"))
+        desk.fire(LoginRequired("No token"))
         await desk.clock.advance(MINUTE)
     for _ in range(5):
-        desk.troubles.ended(SUBJECT)
+        desk.alerts.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
     trouble, recovered = desk.news
     assert (trouble.title, trouble.advice) == ("No token", LoginRequired.default_advice)
@@ -68,9 +68,9 @@ async def test_one_notice_each(desk: Desk) -> None:
 
 def test_another_kind_is_told_anew(desk: Desk) -> None:
     """Another kind of trouble is news; other words for the same kind are not."""
-    desk.arose(LoginRequired("No token"))
-    desk.arose(LoginRequired("Still no token"))
-    desk.arose(ProbeFailed("Refused"))
+    desk.fire(LoginRequired("No token"))
+    desk.fire(LoginRequired("Still no token"))
+    desk.fire(ProbeFailed("Refused"))
     assert [news.title for news in desk.news] == ["No token", "Refused"]
 
 
@@ -80,53 +80,53 @@ async def test_what_usually_passes_is_told_when_it_lasts(
 ) -> None:
     """An outage is told after a quarter of an hour, not before."""
     for _ in range(15):
-        desk.arose(kind("down"))
+        desk.fire(kind("down"))
         await desk.clock.advance(MINUTE)
     assert desk.news == []
-    desk.arose(kind("down"))
+    desk.fire(kind("down"))
     assert desk.kinds() == [NewsKind.TROUBLE]
 
 
 def test_a_closed_lid_is_no_long_trouble(desk: Desk) -> None:
     """The hours that the machine slept through do not make an outage a lasting one."""
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     desk.clock.suspend(8 * 3600)
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert desk.news == []
 
 
 def test_a_blip_is_never_told(desk: Desk) -> None:
     """What passed before it was told has no end to be told either."""
-    desk.arose(Unavailable("down"))
-    desk.troubles.ended(SUBJECT)
+    desk.fire(Unavailable("down"))
+    desk.alerts.resolve(SUBJECT)
     assert desk.news == []
-    assert desk.store.troubles() == []
+    assert desk.store.alerts() == []
 
 
 async def test_a_login_that_is_still_being_tried_is_not_told(desk: Desk) -> None:
     """Only status knows of a login that is being tried again, however long that takes."""
-    desk.arose(NotYetProven("not yet"))
+    desk.fire(NotYetProven("not yet"))
     await desk.clock.advance(86_400 * 365)
-    desk.arose(NotYetProven("not yet"))
+    desk.fire(NotYetProven("not yet"))
     assert desk.news == []
-    assert len(desk.store.troubles()) == 1
+    assert len(desk.store.alerts()) == 1
 
 
 def test_a_restart_does_not_tell_again(desk: Desk) -> None:
     """What was told before a restart is not told after it; its end is."""
-    desk.arose(LoginRequired("No token"))
-    again = Troubles(desk.store, desk.clock, desk.news.append)
-    again.arose(SUBJECT, "default", LoginRequired("No token"))
-    again.ended(SUBJECT)
+    desk.fire(LoginRequired("No token"))
+    again = Alerts(desk.store, desk.clock, desk.news.append)
+    again.fire(SUBJECT, "default", LoginRequired("No token"))
+    again.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
 
 
 def test_strangers_are_forgotten_without_a_word(desk: Desk) -> None:
     """The trouble of what is kept no more is gone, and nobody hears that it works again."""
-    desk.arose(LoginRequired("No token"))
-    desk.troubles.arose(Subject.read("client:/old"), "psql", ProbeFailed("broken"))
-    desk.troubles.keep_only(lambda subject: subject == SUBJECT)
-    assert [trouble.subject for trouble in desk.store.troubles()] == [SUBJECT]
+    desk.fire(LoginRequired("No token"))
+    desk.alerts.fire(Subject.read("client:/old"), "psql", ProbeFailed("broken"))
+    desk.alerts.keep_only(lambda subject: subject == SUBJECT)
+    assert [trouble.subject for trouble in desk.store.alerts()] == [SUBJECT]
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]
 
 
@@ -135,10 +135,10 @@ def test_what_cannot_be_kept_is_told_all_the_same(
 ) -> None:
     """A store that fails is logged, raises nothing, and no edge goes unsaid."""
     desk.store.close()
-    desk.arose(LoginRequired("No token"))
-    desk.troubles.ended(SUBJECT)
-    desk.arose(LoginRequired("No token"))
-    desk.troubles.keep_only(lambda _: False)
+    desk.fire(LoginRequired("No token"))
+    desk.alerts.resolve(SUBJECT)
+    desk.fire(LoginRequired("No token"))
+    desk.alerts.keep_only(lambda _: False)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]
     assert len(caplog.records) == 4
     assert all("state" in record.message for record in caplog.records)
@@ -146,89 +146,89 @@ def test_what_cannot_be_kept_is_told_all_the_same(
 
 async def test_what_is_told_and_kept(desk: Desk) -> None:
     """Each field of the news and of the state, at the beginning and at the end."""
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     await desk.clock.advance(MINUTE)
-    desk.arose(LoginRequired("Still none", "Do it."))
-    (kept,) = desk.store.troubles()
-    assert kept == Trouble(
+    desk.fire(LoginRequired("Still none", "Do it."))
+    (kept,) = desk.store.alerts()
+    assert kept == Alert(
         SUBJECT, "default", "LoginRequired", "Still none", "Do it.", START, told=True
     )
-    desk.troubles.ended(SUBJECT)
+    desk.alerts.resolve(SUBJECT)
     later = START + timedelta(minutes=1)
     assert desk.news == [
         News(NewsKind.TROUBLE, SUBJECT, START, "default", title="No token",
              advice=LoginRequired.default_advice),
         News(NewsKind.RECOVERED, SUBJECT, later, "default", title="Still none", since=START),
     ]  # fmt: skip
-    assert desk.store.troubles() == []
+    assert desk.store.alerts() == []
 
 
 async def test_an_outage_is_one_trouble_whatever_it_looks_like(desk: Desk) -> None:
     """A time-out, a page of some proxy, a limit: the quarter of an hour goes on."""
     for kind in (Unavailable, NotHeroku, RateLimited):
-        desk.arose(kind("down"))
+        desk.fire(kind("down"))
         await desk.clock.advance(5 * MINUTE)
     assert desk.news == []
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert [(news.kind, news.at) for news in desk.news] == [
         (NewsKind.TROUBLE, START + timedelta(minutes=15))
     ]
-    desk.arose(NotHeroku("down"))
+    desk.fire(NotHeroku("down"))
     assert len(desk.news) == 1
-    assert [(t.kind, t.since) for t in desk.store.troubles()] == [("NotHeroku", START)]
+    assert [(t.kind, t.since) for t in desk.store.alerts()] == [("NotHeroku", START)]
 
 
 async def test_a_trouble_that_comes_again_is_counted_anew(desk: Desk) -> None:
     """What passed in between was another one."""
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     await desk.clock.advance(10 * MINUTE)
-    desk.troubles.ended(SUBJECT)
-    desk.arose(Unavailable("down"))
+    desk.alerts.resolve(SUBJECT)
+    desk.fire(Unavailable("down"))
     await desk.clock.advance(10 * MINUTE)
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert desk.news == []
-    desk.troubles.keep_only(lambda _: False)
-    desk.arose(Unavailable("down"))
+    desk.alerts.keep_only(lambda _: False)
+    desk.fire(Unavailable("down"))
     await desk.clock.advance(10 * MINUTE)
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert desk.news == []
 
 
 async def test_another_kind_has_a_time_of_its_own(desk: Desk) -> None:
     """An outage that follows upon something else is borne for its own quarter of an hour."""
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     await desk.clock.advance(20 * MINUTE)
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert desk.kinds() == [NewsKind.TROUBLE]
     await desk.clock.advance(15 * MINUTE)
-    desk.arose(Unavailable("down"))
+    desk.fire(Unavailable("down"))
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.TROUBLE]
 
 
 def test_one_more_try_is_no_news_and_no_end(desk: Desk) -> None:
     """A refusal that was told stays as it is while the login is tried again."""
-    desk.arose(ProbeFailed("Refused"))
-    desk.arose(NotYetProven("Refused so far"))
+    desk.fire(ProbeFailed("Refused"))
+    desk.fire(NotYetProven("Refused so far"))
     assert desk.kinds() == [NewsKind.TROUBLE]
-    assert [trouble.kind for trouble in desk.store.troubles()] == ["ProbeFailed"]
-    desk.troubles.ended(SUBJECT)
+    assert [trouble.kind for trouble in desk.store.alerts()] == ["ProbeFailed"]
+    desk.alerts.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
 
 
 def test_the_trouble_of_another_process_ends_too(desk: Desk) -> None:
     """One that a `check` told and kept is told to be over by the daemon."""
-    other = Troubles(desk.store, desk.clock, lambda _: None)
-    other.arose(SUBJECT, "default", LoginRequired("No token"))
-    desk.troubles.ended(SUBJECT)
+    other = Alerts(desk.store, desk.clock, lambda _: None)
+    other.fire(SUBJECT, "default", LoginRequired("No token"))
+    desk.alerts.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.RECOVERED]
-    assert desk.store.troubles() == []
+    assert desk.store.alerts() == []
 
 
 def test_a_store_that_cannot_be_used_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """Troubles are told all the same."""
     desk.store.close()
-    desk.arose(LoginRequired("No token"))
-    desk.troubles.ended(SUBJECT)
+    desk.fire(LoginRequired("No token"))
+    desk.alerts.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert not any(record.exc_info for record in caplog.records)
@@ -244,73 +244,73 @@ def test_how_long_what_is_borne() -> None:
 
 async def test_what_was_told_ends_in_words_too(desk: Desk) -> None:
     """Where a told trouble turned into one that passes untold, its end is told all the same."""
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     await desk.clock.advance(MINUTE)
-    desk.arose(Unavailable("Heroku is down"))
-    assert [trouble.title for trouble in desk.store.troubles()] == ["Heroku is down"]
+    desk.fire(Unavailable("Heroku is down"))
+    assert [trouble.title for trouble in desk.store.alerts()] == ["Heroku is down"]
     await desk.clock.advance(MINUTE)
-    desk.troubles.ended(SUBJECT)
+    desk.alerts.resolve(SUBJECT)
     assert [(news.kind, news.title) for news in desk.news] == [
         (NewsKind.TROUBLE, "No token"),
         (NewsKind.RECOVERED, "No token"),
     ]
-    assert desk.store.troubles() == []
+    assert desk.store.alerts() == []
 
 
 async def test_what_comes_back_is_told_already(desk: Desk) -> None:
     """A trouble that only seemed to be another one for a moment is not told twice."""
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     await desk.clock.advance(MINUTE)
-    desk.arose(Unavailable("Heroku is down"))
+    desk.fire(Unavailable("Heroku is down"))
     await desk.clock.advance(MINUTE)
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     assert desk.kinds() == [NewsKind.TROUBLE]
-    desk.arose(Unavailable("Heroku is down"))
+    desk.fire(Unavailable("Heroku is down"))
     await desk.clock.advance(15 * MINUTE)
-    desk.arose(Unavailable("Heroku is down"))
-    desk.troubles.ended(SUBJECT)
+    desk.fire(Unavailable("Heroku is down"))
+    desk.alerts.resolve(SUBJECT)
     told = [(news.kind, news.title) for news in desk.news[1:]]
     assert told == [(NewsKind.TROUBLE, "Heroku is down"), (NewsKind.RECOVERED, "Heroku is down")]
 
 
 async def test_what_is_being_tried_is_no_outage(desk: Desk) -> None:
     """However long a login was tried, an outage after it is borne for its own quarter of an hour."""
-    desk.arose(NotYetProven("Refused so far"))
+    desk.fire(NotYetProven("Refused so far"))
     await desk.clock.advance(20 * MINUTE)
-    desk.arose(Unavailable("Heroku is down"))
+    desk.fire(Unavailable("Heroku is down"))
     assert desk.kinds() == []
     await desk.clock.advance(15 * MINUTE)
-    desk.arose(Unavailable("Heroku is down"))
+    desk.fire(Unavailable("Heroku is down"))
     assert desk.kinds() == [NewsKind.TROUBLE]
 
 
 async def test_what_was_not_told_before_a_restart(desk: Desk) -> None:
     """What was borne by one daemon is told by the next, if it lasts."""
-    desk.arose(Unavailable("Heroku is down"))
-    again = Troubles(desk.store, desk.clock, desk.news.append)
-    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
+    desk.fire(Unavailable("Heroku is down"))
+    again = Alerts(desk.store, desk.clock, desk.news.append)
+    again.fire(SUBJECT, "default", Unavailable("Heroku is down"))
     await desk.clock.advance(15 * MINUTE)
-    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
+    again.fire(SUBJECT, "default", Unavailable("Heroku is down"))
     assert desk.kinds() == [NewsKind.TROUBLE]
 
 
 def test_what_was_told_before_a_restart(desk: Desk) -> None:
     """Who was told is not forgotten, and what is no longer kept is."""
-    desk.arose(LoginRequired("No token"))
-    again = Troubles(desk.store, desk.clock, desk.news.append)
-    again.arose(SUBJECT, "default", Unavailable("Heroku is down"))
-    again.ended(SUBJECT)
+    desk.fire(LoginRequired("No token"))
+    again = Alerts(desk.store, desk.clock, desk.news.append)
+    again.fire(SUBJECT, "default", Unavailable("Heroku is down"))
+    again.resolve(SUBJECT)
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
-    desk.arose(LoginRequired("No token"))
-    desk.troubles.keep_only(lambda _: False)
-    desk.troubles.ended(SUBJECT)
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
+    desk.alerts.keep_only(lambda _: False)
+    desk.alerts.resolve(SUBJECT)
+    desk.fire(LoginRequired("No token"))
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED, NewsKind.TROUBLE]
 
 
 def test_a_store_that_began_anew_hears_all_that_is_known(desk: Desk) -> None:
     """What does not work is shown by `status` also after the state file was lost."""
-    desk.arose(LoginRequired("No token"))
+    desk.fire(LoginRequired("No token"))
     desk.store.path.write_bytes(b"no database" * 100)
-    desk.troubles.keep_anew()
-    assert [trouble.title for trouble in desk.store.troubles()] == ["No token"]
+    desk.alerts.keep_anew()
+    assert [trouble.title for trouble in desk.store.alerts()] == ["No token"]

@@ -26,7 +26,7 @@ from pgherald.errors import (
 )
 from pgherald.files.own import DAMAGED
 from pgherald.model import About, News, NewsKind, Subject
-from pgherald.store import BackgroundStore, Store, Trouble
+from pgherald.store import Alert, BackgroundStore, Store
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _DAMAGE_TOLD: Final = timedelta(days=1)
 _PASSING: Final = frozenset(kind for kind, seconds in PATIENCE.items() if seconds == _QUARTER)
 
 
-class Troubles:
+class Alerts:
     """What does not work, and who was told.
 
     Args:
@@ -69,13 +69,13 @@ class Troubles:
         self._store = store
         self._clock = clock
         self._tell = tell
-        self._known = {trouble.subject: trouble for trouble in store.troubles()}
+        self._known = {trouble.subject: trouble for trouble in store.alerts()}
         #: What the person heard last of a subject. It may be something else by now, which must
         #: last a while before it is told; and when all is over, that is what works again.
         self._told = {trouble.subject: trouble for trouble in self._known.values() if trouble.told}
         self._first: dict[Subject, float] = {}
 
-    def arose(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work (or still does not)."""
         now, moment = self._clock.now(), self._clock.monotonic()
         old, told = self._known.get(subject), self._told.get(subject)
@@ -87,7 +87,7 @@ class Troubles:
         news = told is None or _family(told.kind) != _family(error.kind)
         tells = news and lasts >= PATIENCE.get(error.kind, 0.0)
         since = now if old is None else old.since
-        trouble = Trouble(
+        trouble = Alert(
             subject, label, error.kind, error.title, error.advice, since, bool(told) or tells
         )
         if trouble != old:
@@ -107,7 +107,7 @@ class Troubles:
                 )
             )
 
-    def ended(self, subject: Subject) -> None:
+    def resolve(self, subject: Subject) -> None:
         """It works. Tells so if the trouble had been told."""
         self._known.pop(subject, None)
         self._first.pop(subject, None)
@@ -148,27 +148,27 @@ class Troubles:
         for trouble in self._known.values():
             self._keep(trouble)
 
-    def _keep(self, trouble: Trouble) -> None:
+    def _keep(self, trouble: Alert) -> None:
         try:
-            self._store.put_trouble(trouble)
+            self._store.put_alert(trouble)
         except StoreError as exc:
             log.error("%s", exc)
 
-    def _clear(self, subject: Subject) -> Trouble | None:
+    def _clear(self, subject: Subject) -> Alert | None:
         try:
-            return self._store.clear_trouble(subject)
+            return self._store.clear_alert(subject)
         except StoreError as exc:
             log.error("%s", exc)
             return None
 
 
-def forget_damage(store: BackgroundStore, troubles: Troubles, clock: Clock) -> None:
+def forget_damage(store: BackgroundStore, alerts: Alerts, clock: Clock) -> None:
     """That the state file was begun anew is worth a word for a day, or until the old one is gone."""
     kept = store.path.with_name(store.path.name + DAMAGED)
-    for trouble in store.troubles():
+    for trouble in store.alerts():
         old = clock.now() - trouble.since >= _DAMAGE_TOLD
         if trouble.subject.about is About.STORE and (old or not kept.exists()):
-            troubles.keep_only(lambda subject: subject.about is not About.STORE)
+            alerts.keep_only(lambda subject: subject.about is not About.STORE)
 
 
 def _family(kind: str) -> str:
