@@ -79,9 +79,10 @@ async def test_a_deleted_server_comes_back_when_asked(house: House, pgadmin: Dat
 
 
 async def test_a_pgadmin_that_comes_later(house: House) -> None:
-    """Without a pgAdmin all is well; the daemon finds it as soon as it has been started."""
+    """A pgAdmin that is not there is named; the daemon finds it as soon as it has been started."""
     first = await house.pgherald("check")
-    assert (first.code, first.err) == (0, "")
+    assert first.code == 1
+    assert "pgadmin4.db: is not there" in first.err
     assert "pgAdmin" not in first.out
     async with house.daemon() as daemon:
         await daemon.line("Ready:")

@@ -15,7 +15,7 @@ from support.program import SHOP, House
 @pytest.fixture
 async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
     async with House.standing(cluster, tmp_path) as standing:
-        standing.configure(SHOP, "[clients.pgadmin]\n")
+        standing.configure(SHOP)
         yield standing
 
 
@@ -47,6 +47,7 @@ async def test_a_rotation_is_taken_back_and_done_again(house: House) -> None:
 
 async def test_an_adoption_is_taken_back(house: House) -> None:
     """A server made by hand gets back every column, the password that pgAdmin had saved included."""
+    house.configure(SHOP, "[clients.pgadmin]\n")
     pgadmin = Database.made(house.home / ".pgadmin" / "pgadmin4.db")
     login = house.login()
     pgadmin.ask(
