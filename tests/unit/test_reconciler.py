@@ -9,12 +9,13 @@ import logging
 import os
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgherald.errors import FileTrouble
+from pgherald.errors import FileTrouble, NotVisible
 from pgherald.files import Disk, Snapshot
 from pgherald.model import NewsKind, Phase, ProbePolicy
 from pgherald.secret import Secret
@@ -999,3 +1000,118 @@ async def test_without_a_probe_it_is_written_at_once(tmp_path: Path) -> None:
         assert [news.proven for news in house.news] == [False]
         assert house.phase(shop) is Phase.WRITTEN
         assert house.reconciler.wanted[0].login == login(1)
+
+
+# --- what is called current connects -------------------------------------------------------------
+
+DAY = 24 * 3600.0
+
+
+async def test_a_current_login_connects_once_a_day(tmp_path: Path) -> None:
+    """A login that is called current has connected within a day, across restarts, and no oftener."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        assert house.prober.tried == []
+        for _ in range(96):
+            await house.clock.advance(DAY / 48)
+            await house.sees((SHOP, login(1)))
+        assert len(house.prober.tried) == 2
+        (state,) = house.store.databases()
+        assert state.proven_at is not None
+        assert (house.clock.now() - state.proven_at).total_seconds() < DAY
+        assert house.phase(SHOP) is Phase.CURRENT
+        assert house.news == []
+
+
+async def test_equal_logins_share_one_connection(tmp_path: Path) -> None:
+    """A database that is attached to fourteen apps is connected to once, not fourteen times."""
+    many = [database(f"app-{number}") for number in range(14)]
+    async with household(tmp_path) as house:
+        await house.sees(*((each, login(1)) for each in many))
+        assert house.prober.tried == [login(1)]
+        assert all(house.held(each) == {"u1"} for each in many)
+        await house.clock.advance(DAY)
+        await house.sees(*((each, login(1)) for each in many))
+        assert len(house.prober.tried) == 2
+
+
+async def test_a_login_that_dies_is_announced_once(tmp_path: Path) -> None:
+    """A login that no longer connects, though Heroku shows it, is named once; so is its end.
+
+    Heroku is asked at once, since a refused login is the first sign of a rotation; a touched file
+    changes nothing about it.
+    """
+    async with household(tmp_path) as house:
+        asked: list[str] = []
+        house.reconciler.refused = lambda database: asked.append(database.key.app)
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        await house.clock.advance(DAY)
+        await house.sees((SHOP, login(1)))
+        assert asked[:1] == ["shop"]
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        trouble = house.news[-1]
+        assert trouble.kind is NewsKind.TROUBLE
+        assert trouble.advice.startswith("Heroku still shows this login. ")
+        for _ in range(3):
+            house.reconciler.again()
+            await house.reconciler.settled()
+            await house.sees((SHOP, login(1)))
+            await house.sees((BLOG, login(9)))
+        assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE, NewsKind.ADDED]
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        await house.reconciler.settled()
+        assert house.kinds()[3:] == [NewsKind.RECOVERED]
+        assert house.phase(SHOP) is Phase.CURRENT
+
+
+@pytest.mark.parametrize("other", ["restart", "beside"])
+async def test_what_another_pgherald_found_is_not_taken_back(tmp_path: Path, other: str) -> None:
+    """A dead login that a `check` has named stays so until it connects, whoever sweeps next."""
+    async with household(tmp_path) as daemon:
+        await daemon.sees((SHOP, login(1)))
+        async with household(tmp_path) as check:
+            check.reconciler._max_age = timedelta(0)
+            check.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            await check.clock.advance(60)
+            await check.sees((SHOP, login(1)))
+            await check.reconciler.settled()
+            assert check.kinds() == [NewsKind.TROUBLE]
+            assert check.store.catch_up()
+        if other == "beside":
+            daemon.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            daemon.store.note("any", "write")
+            assert daemon.store.catch_up()
+            await daemon.sees((SHOP, login(1)))
+            await daemon.reconciler.settled()
+            assert NewsKind.RECOVERED not in daemon.kinds()
+    if other == "restart":
+        async with household(tmp_path) as again:
+            again.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            await again.clock.advance(120)
+            await again.sees((SHOP, login(1)))
+            await again.reconciler.settled()
+            assert again.news == []
+            assert again.phase(SHOP) is Phase.UNVERIFIED
+
+
+async def test_a_database_that_heroku_lost_stays_so(tmp_path: Path) -> None:
+    """A touched file and a neighbour's rotation resolve nothing that Heroku has not answered."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)), (BLOG, login(5)))
+        house.reconciler.absent(SHOP, NotVisible("shop has no DATABASE_URL"))
+        for number in (6, 7, 8):
+            house.reconciler.again()
+            await house.sees((BLOG, login(number)))
+        assert house.phase(SHOP) is Phase.GONE
+        health = (NewsKind.TROUBLE, NewsKind.RECOVERED)
+        assert [news.kind for news in house.news if news.kind in health] == [NewsKind.TROUBLE]
+        await house.sees((SHOP, login(1)))
+        await house.reconciler.settled()
+        assert [news.kind for news in house.news if news.kind in health] == list(health)
+        assert house.phase(SHOP) is Phase.CURRENT

@@ -173,12 +173,16 @@ class Store(StateFile):
 
     def clear_alert(self, subject: Subject) -> Alert | None:
         """It works. Returns the trouble that is over, None when there was none."""
+        found = self.alert(subject)
+        if found is not None:  # the ordinary case takes no write lock
+            sql = "DELETE FROM trouble WHERE subject = ?"
+            self._change(sql, [(subject,)], ("trouble", subject))
+        return found
+
+    def alert(self, subject: Subject) -> Alert | None:
+        """What does not work about a subject; None when all does."""
         found = self._known("SELECT * FROM trouble WHERE subject = ?", Alert.read, subject)
-        if not found:
-            return None  # the ordinary case takes no write lock
-        sql = "DELETE FROM trouble WHERE subject = ?"
-        self._change(sql, [(subject,)], ("trouble", subject))
-        return found[0]
+        return found[0] if found else None
 
     def alerts(self) -> list[Alert]:
         """All that does not work at the moment, the longest-standing first."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.clock import Clock
@@ -127,6 +127,14 @@ class Alerts:
                 since=trouble.since,
             )
         )
+
+    def since(self, subject: Subject) -> datetime | None:
+        """When an alert began, fired here or by another pgherald; None when there is none."""
+        try:
+            alert = self._known.get(subject) or self._store.alert(subject)
+        except StoreError:  # said by whoever needs the store
+            return None
+        return None if alert is None else alert.since
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget, without a word, the troubles of what is no longer kept.

@@ -238,9 +238,9 @@ class Reconciler:
         assert entry is not None
         needed = trials(entry, found.plan.holders.get(tracked.key, ()))
         differs = tracked.key in found.differs
+        if tracked.task is not None and tracked.trials in (needed, ()):
+            return  # it is being done
         if differs or self._must_verify(tracked, needed, shown=shown):
-            if tracked.task is not None and tracked.trials in (needed, ()):
-                return
             tracked.cancel()
             tracked.trials = needed
             if differs or tracked.compared is None or not tracked.compared.is_current:
@@ -249,7 +249,7 @@ class Reconciler:
             tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
             tracked.task.add_done_callback(self._ended)
             self._running += 1
-        elif shown or tracked.rejected != needed:  # else Heroku has to answer first
+        elif shown or not self._is_doubted(tracked, needed):  # else Heroku has to answer first
             tracked.cancel()
             log.debug("%s: every client that can be read holds its login", tracked.key)
             self._tracker.settle(tracked, found, Phase.CURRENT)
@@ -268,8 +268,16 @@ class Reconciler:
         else:
             same = self._store.changed(database.key, tracked.login(None).entry.login) == ()
             at = self._recalled.get(database.key) if same else None
+        # Something was wrong with it since, and nothing but a connection shows that it works.
+        since = self._alerts.since(tracked.subject)
+        doubted = since is not None and (at is None or at < since)
+        stale = doubted or is_stale(needed[0].login, at, self._clock.now(), self._max_age)
         # Only Heroku's answer shows that there is a network to verify it over.
-        return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
+        return shown and stale
+
+    def _is_doubted(self, tracked: Tracked, needed: tuple[Trial, ...]) -> bool:
+        """Whether the login was given up, or something else is wrong that no file can mend."""
+        return tracked.rejected == needed or self._alerts.since(tracked.subject) is not None
 
     # --- reconciling one database ------------------------------------------------------
 
