@@ -1115,3 +1115,22 @@ async def test_a_database_that_heroku_lost_stays_so(tmp_path: Path) -> None:
         await house.reconciler.settled()
         assert [news.kind for news in house.news if news.kind in health] == list(health)
         assert house.phase(SHOP) is Phase.CURRENT
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_found_database_that_goes_is_shown_as_gone(
+    tmp_path: Path, *, restarted: bool
+) -> None:
+    """A discovered database that Heroku no longer lists is gone for `status`, without a notice."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)), (BLOG, login(5)))
+        house.reconciler.found_only(
+            "default", {BLOG.key} if not restarted else {SHOP.key, BLOG.key}
+        )
+    async with household(tmp_path) as house:
+        await house.sees((BLOG, login(5)))
+        if restarted:
+            house.reconciler.found_only("default", {BLOG.key})
+        phases = {state.key.app: state.phase for state in house.store.databases()}
+        assert phases == {"blog": "current", "shop": "gone"}
+        assert house.news == []

@@ -74,7 +74,7 @@ class Status:
     Attributes:
         databases: those that Heroku was asked for, and those that are still to be, by key.
         running: whether the daemon runs.
-        troubles: what does not work, the longest-standing first.
+        alerts: what does not work, the longest-standing first.
         latest: the latest rotation of each database.
         notifications: why the latest notice could not be shown; empty when it could.
         requests: what each account cost.

@@ -51,7 +51,7 @@ class Supervisor:
         clock: times the pauses.
 
     Attributes:
-        troubles: hears of what lasts; None while nobody listens.
+        alerts: hears of what lasts; None while nobody listens.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -44,7 +44,7 @@ class PgAdminWatch:
 
     Args:
         clients: what is kept.
-        troubles: hears of it.
+        alerts: hears of it.
         clock: tells the time.
         find: finds it.
     """

@@ -43,7 +43,7 @@ class ExpiryWatch:
 
     Args:
         accounts: whose tokens.
-        troubles: hears of it on its edges.
+        alerts: hears of it on its edges.
         clock: tells the time and waits.
     """
 

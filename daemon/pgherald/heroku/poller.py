@@ -68,7 +68,7 @@ class Poller:
     Args:
         watched: the accounts.
         sightings: takes what Heroku showed.
-        troubles: hears what Heroku did not answer.
+        alerts: hears what Heroku did not answer.
         clock: tells the time.
         names: learns which service names are the person's own.
 

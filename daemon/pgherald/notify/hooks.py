@@ -60,7 +60,7 @@ class Hooks:
         hooks: what to run on what.
         environ: our environment, of which a hook sees a part.
         config: the configuration file, so that a hook's `pgherald password` reads the same one.
-        troubles: hears of those that fail.
+        alerts: hears of those that fail.
     """
 
     def __init__(

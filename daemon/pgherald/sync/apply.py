@@ -52,7 +52,7 @@ class Applier:
         recorder: keeps what was written, and notifies of it.
         store: keeps state and history.
         clock: tells the time.
-        troubles: hears what does not work.
+        alerts: hears what does not work.
         wrote: hears which files were just written, so that a watcher can leave them alone.
         stillness: remembers when files changed.
     """

@@ -66,12 +66,13 @@ class Reconciler:
         recorder: keeps what was written, and notifies of it.
         prober: connects with logins.
         store: keeps state.
-        troubles: hears what does not work.
+        alerts: hears what does not work.
         clock: tells the time and waits.
         quiet: seconds to wait for more before a comparison or a transaction; only while more
             is expected.
         max_age: how long ago a current login may have connected last. Zero verifies each one.
-        recalled: when the login that the store knows connected last, UTC.
+        recalled: the databases of an earlier run, and when the login that the store knows
+            connected last, UTC.
         refused: called with a database whose current login no longer connects, so that Heroku
             is asked at once.
     """
@@ -87,7 +88,7 @@ class Reconciler:
         clock: Clock,
         quiet: float = QUIET,
         max_age: timedelta = MAX_AGE,
-        recalled: Mapping[DatabaseKey, datetime] | None = None,
+        recalled: Mapping[DatabaseKey, datetime | None] | None = None,
         refused: Callable[[Database], None] = lambda _: None,
     ) -> None:
         self._applier = applier
@@ -95,10 +96,10 @@ class Reconciler:
         self._verifier = Verifier(prober, clock)
         self._store = store
         self._alerts = alerts
-        self._tracker = Tracker(store, alerts)
         self._clock = clock
         self._max_age = max_age
         self._recalled = recalled or {}
+        self._tracker = Tracker(store, alerts, self._recalled)
         self.refused = refused
         self._moved = asyncio.Event()
         self._window = Window(quiet)

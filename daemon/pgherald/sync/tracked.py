@@ -186,10 +186,14 @@ class Tracker:
 
     Args:
         store: keeps the records for `status`.
-        troubles: is given what does not work.
+        alerts: is given what does not work.
+        former: the databases of an earlier run.
     """
 
-    def __init__(self, store: BackgroundStore, alerts: Alerts) -> None:
+    def __init__(
+        self, store: BackgroundStore, alerts: Alerts, former: Collection[DatabaseKey]
+    ) -> None:
+        self._former = former
         self._store = store
         self._alerts = alerts
         self._tracked: dict[DatabaseKey, Tracked] = {}
@@ -228,6 +232,9 @@ class Tracker:
 
     def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
         """Of an account's databases these are the only ones that Heroku shows."""
+        for key in self._former:
+            if key.account == account and key not in keys and key not in self._tracked:
+                self._store.keep(key, str(Phase.GONE), {})
         for tracked in self:
             if tracked.key.account == account and tracked.key not in keys:
                 tracked.cancel()
