@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pgadmin coverage bench fuzz soak lint format generate build lock clean
+.PHONY: help demo test test-pgadmin coverage bench fuzz soak lint size format generate build lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -46,6 +46,9 @@ lint: $(VENV)/.dev ## style, types, walls between the rooms, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/generate.py --check
+
+size: $(VENV)/.dev ## count lines of code, modules and lines of tests
+	@$(BIN)/python tools/size.py
 
 format: $(VENV)/.dev ## put the code into its standard form
 	$(BIN)/ruff check --fix .
