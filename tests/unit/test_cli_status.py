@@ -15,6 +15,7 @@ from pgherald.errors import (
     FileTrouble,
     LoginRequired,
     ProbeFailed,
+    RolledBack,
     Unparsable,
 )
 from pgherald.model import Entry, Phase
@@ -130,6 +131,16 @@ def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
     (trouble,) = result.json["troubles"]
     assert (trouble["subject"], trouble["kind"]) == (f"database:{KEY}", "Gone")
     assert "check --prune" in trouble["advice"]
+
+
+def test_a_rollback_is_the_first_thing_that_is_shown(desk: StoredDesk) -> None:
+    """The old login that a rollback left in the clients is named before older trouble."""
+    desk.healthy()
+    desk.trouble("config", "config", FileTrouble("odd"), desk.now - timedelta(days=1))
+    desk.trouble(f"database:{KEY}", "Shop", RolledBack("The login from before is back"))
+    first, advice, *_ = desk.run("status").err.splitlines()
+    assert "The login from before is back" in first
+    assert "pgherald check" in advice
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.config import Config
+from pgherald.errors import RolledBack
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
 from pgherald.store import Alert, DatabaseState, Record, Requests, Store
 from pgherald.store.status_file import DatabaseShown, Shown
@@ -146,7 +147,8 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
     return Status(
         databases,
         running,
-        sorted(alerts, key=lambda trouble: trouble.since),
+        # What a person did on purpose comes first: it may be forgotten most easily.
+        sorted(alerts, key=lambda alert: (alert.kind != RolledBack.__name__, alert.since)),
         store.latest(),
         notes.get("notifications", ""),
         [cost for cost in store.requests() if cost.account in accounts],
@@ -180,11 +182,14 @@ def _idle(
     seen_at = max(heartbeat.started_at, heartbeat.swept_at or heartbeat.started_at)
     if not running:
         title = "The pgherald daemon is not running"
-        advice = "Start it: `pgherald service start`, or `pgherald run` in a terminal."
+        advice = "Start it: `pgherald service install`, or `pgherald run` in a terminal."
         kind, troubled = "DaemonStopped", heartbeat.expected
     else:
         title = "The pgherald daemon has not asked Heroku for a while"
-        advice = "Restart it: `pgherald service restart`. Its log says what holds it up."
+        advice = (
+            "`pgherald service logs` says what holds it up; `pgherald service install` starts it "
+            "anew."
+        )
         kind = "SweepOverdue"
         troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
     return [
