@@ -214,6 +214,7 @@ class Applier:
         # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
         # waits for it, and should it be killed, the journal ends its work at the next start.
         # `proven` says so: the logins were, or the person chose that they need not be.
+        log.debug("to be written: %s", note)
         changed = plan.keys
         logins = self._recorder.journaled([item for item in verified if item.key in changed])
         work = asyncio.to_thread(

@@ -243,6 +243,7 @@ class Reconciler:
             return  # it is being done
         if differs or self._must_verify(tracked, needed, shown=shown):
             tracked.cancel()
+            log.debug("%s: %s", tracked.key, "differs" if differs else "has to connect again")
             tracked.trials = needed
             if differs or tracked.compared is None or not tracked.compared.is_current:
                 tracked.compared = Phase.VERIFYING
@@ -252,7 +253,7 @@ class Reconciler:
             self._running += 1
         elif shown or not self._is_doubted(tracked, needed):  # else Heroku has to answer first
             tracked.cancel()
-            log.debug("%s: every client that can be read holds its login", tracked.key)
+            log.debug("%s: each client that can be read holds its login", tracked.key)
             self._tracker.settle(tracked, found, Phase.CURRENT)
         self._tracker.keep(tracked)
 
@@ -386,8 +387,7 @@ class Reconciler:
         except PgheraldError as exc:
             self.broken = exc
             self._alerts.fire(Subject(About.COMMIT), "commit", exc)
-            # The next sweep tries again.
-            log.warning("%s", exc)
+            log.warning("%s", exc)  # the next sweep tries again
             raise
         finally:
             self._applier.restless.follow(self.again)
