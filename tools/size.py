@@ -23,6 +23,9 @@ _LAYOUT = {
     tokenize.ENDMARKER,
 }  # fmt: skip
 
+#: An exception from the linter's rules, as a comment.
+_EXCEPTION = "# no" + "qa: "
+
 
 def code_lines(text: str) -> int:
     """How many lines of a module hold code."""
@@ -50,7 +53,7 @@ def main() -> None:
     program = [path for path in modules if path not in simulator]
     tests = sorted((ROOT / "tests").rglob("*.py"))
     everything = [*modules, *tests, *(ROOT / "tools").glob("*.py"), *(ROOT / "bench").glob("*.py")]
-    comments = sum(len(re.findall(r"# noqa: ", path.read_text("utf-8"))) for path in everything)
+    comments = sum(len(re.findall(_EXCEPTION, path.read_text("utf-8"))) for path in everything)
     written = sum(len(path.read_text("utf-8").splitlines()) for path in tests)
     print("program: {} lines of code in {} modules".format(*counted(program)))
     print("simulator: {} lines of code in {} modules".format(*counted(simulator)))
