@@ -20,8 +20,8 @@ def command(invocation: Invocation, log_file: Path | None) -> NoReturn:
 
     Looks at Heroku every `poll_interval`, proves what has changed, writes it into every
     client and tells you. Stays in the foreground; a service manager, or your terminal, may
-    hold it. SIGHUP or a changed configuration file makes it read the configuration anew;
-    SIGTERM and Ctrl-C end it.
+    hold it. A changed configuration file makes it read the configuration anew, and so does
+    SIGHUP, which also has Heroku asked for everything at once. SIGTERM and Ctrl-C end it.
 
     Exit code 0 when it was told to stop, 2 when the configuration is wrong, 3 when another
     pgherald already runs with the same state folder, 1 for any other trouble.
