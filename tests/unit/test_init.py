@@ -360,3 +360,19 @@ def test_a_configuration_is_shown_without_secrets(capsys: pytest.CaptureFixture[
 def test_numbers_choose(answer: str, picked: list[int]) -> None:
     """Numbers, ranges and `all` are understood, and half an answer is none."""
     assert numbers(answer, 4) == picked
+
+
+def test_a_pgadmin_that_is_not_there_is_not_configured(
+    desk: Desk,
+) -> None:
+    """Where no pgAdmin has run, `init` leaves it out, says how to add it, and all is well."""
+    (Path.home() / ".pgadmin" / "pgadmin4.db").unlink()
+    result = desk.run(*BLOG)
+    assert result.code == 0, result.err
+    assert "pgherald init --clients pgadmin" in result.out
+    assert "pgadmin" not in desk.file.read_text()
+    assert desk.run("status").code == 0
+    Database.made(Path.home() / ".pgadmin" / "pgadmin4.db")
+    assert desk.run(*BLOG, "--clients", "pgadmin").code == 0
+    rows = Database(Path.home() / ".pgadmin" / "pgadmin4.db").servers().values()
+    assert [row["service"] for row in rows] == ["blog"]

@@ -15,7 +15,13 @@ from pgherald.cli.plan import show as show_plan
 from pgherald.cli.setup import apply
 from pgherald.cli.setup.ask import pick, yes
 from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
-from pgherald.cli.setup.preflight import Preflight, moved_by_environment, preflight, show_found
+from pgherald.cli.setup.preflight import (
+    Preflight,
+    moved_by_environment,
+    pgadmins,
+    preflight,
+    show_found,
+)
 from pgherald.clients.base import Action
 from pgherald.config import Config, loads, refuse_strangers
 from pgherald.config.edit import Wishes as Edits
@@ -165,7 +171,9 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
 def _edits(invocation: Invocation, found: Preflight, flags: _Flags) -> Edits:
     """The changes of the configuration."""
     new = found.config is None
-    kinds = flags.clients or (_KINDS if new else ())
+    # One that is configured and not there is trouble, which nobody wants to begin with.
+    usual = _KINDS if pgadmins(invocation.env) else _KINDS[1:]
+    kinds = flags.clients or (usual if new else ())
     paths = moved_by_environment(kinds, invocation.env, found.file)
     show_found(invocation.env, found, paths)
     shown, teams = found.survey.found, found.survey.teams

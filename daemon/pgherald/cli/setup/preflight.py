@@ -160,14 +160,20 @@ def moved_by_environment(
     return paths
 
 
+def pgadmins(env: Mapping[str, str]) -> list[Path]:
+    """The configuration databases of pgAdmins that have run here."""
+    return [p for p in pgadmin_databases(env, home(env), sys.platform) if p.is_file()]
+
+
 def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str | None]) -> None:
     """Say what was found; `new` are the clients that the configuration does not have yet."""
     who = found.survey.email or "an account that the token may not name"
     rows = [("Heroku", f"{who}, by {found.survey.source}")]
-    databases = [p for p in pgadmin_databases(env, home(env), sys.platform) if p.is_file()]
+    databases = pgadmins(env)
     rows += [("pgAdmin", str(path)) for path in databases]
     if not databases:
-        rows.append(("pgAdmin", "not found; its servers come once it has been started"))
+        again = "once it has been started, run: pgherald init --clients pgadmin"
+        rows.append(("pgAdmin", f"not found; {again}"))
     rows.append(("psql", shutil.which("psql", path=env.get("PATH", "")) or "not found"))
     here = Surroundings(found.file, env, sys.platform)
     configured = found.config.clients if found.config else ()
