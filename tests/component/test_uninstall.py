@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.daemon.refresh import ask
 from pgherald.errors import FileTrouble
 from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, Desk
@@ -60,8 +61,9 @@ def by_hand(desk: Desk) -> None:
 
 
 def used(desk: Desk, rotations: int = 6) -> None:
-    """It has been at work for a while."""
+    """It has been at work for a while, and the daemon was asked to refresh once."""
     assert desk.run("check").code == 0
+    ask(desk.folder / "state", Files(desk.folder / "state" / "locks"), 0)
     for _ in range(rotations):
         desk.rotate()
         assert desk.run("check").code == 0

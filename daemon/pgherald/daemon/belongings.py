@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.config import Config
+from pgherald.daemon.refresh import FOLDER as REFRESH
 from pgherald.errors import ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
@@ -23,6 +24,7 @@ _NAMES: Final = (
     STATUS_FILE,
     "commits",
     "locks",
+    REFRESH,
     DAEMON_LOCK,
     f"{DAEMON_LOCK}.pid",
     "pgherald.log",
