@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pgherald.cli.main import Invocation
 from pgherald.cli.service import manager_of
+from pgherald.daemon.status import Heartbeat
 from pgherald.errors import ServiceError
 from pgherald.files import Files
 from pgherald.service.steps import Programs
+from pgherald.store import Store
 from support.commands import CLIENTS, SHOP, Result, run
 from support.stand_ins import Answer, StandIns
 
@@ -133,6 +136,32 @@ def test_uninstall(desk: Desk) -> None:
     assert desk.run("uninstall").code == 0
     assert desk.stand_ins.calls[before:] == [ctl("disable", "--now", UNIT), ctl("daemon-reload")]
     assert not desk.unit.exists()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_without_a_service_no_daemon_is_expected(desk: Desk, installed: bool) -> None:
+    """Once the service is taken away, `status` and status.json are well though no daemon runs."""
+    state = desk.folder / "state"
+    files = Files(state / "locks")
+    files.private_folder(state)
+    with Store.open(state / "state.db", files) as store:
+        store.note("daemon", Heartbeat(datetime.now(UTC)).note())
+    if installed:
+        desk.run("install")
+
+    def status() -> Result:
+        return run("--config", str(desk.config), "status", patch=desk.patch)
+
+    assert desk.run("uninstall", "--dry-run").code == 0
+    assert status().code == 1
+    with files.exclusive(state / "daemon.lock", "pgherald run"):
+        assert desk.run("uninstall").code == 0
+    # One that runs without a service was started by hand, and is still to run; one that was a
+    # service may take a moment to end.
+    assert status().code == (0 if installed else 1)
+    assert desk.run("uninstall").code == 0
+    assert status().code == 0
+    assert json.loads((state / "status.json").read_text())["ok"] is True
 
 
 def test_without_systemd(desk: Desk) -> None:

@@ -26,6 +26,7 @@ from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.config import Config
+from pgherald.daemon.publish import expect_no_daemon
 from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
 from pgherald.service.manager import (
@@ -168,6 +169,9 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
     else:
         apply(steps, files_of(config), programs)
         click.echo("The service is gone. The clients keep what they have.")
+    # Without a service, one that runs was started by hand, and is to go on.
+    if not dry_run and (steps or not daemon_runs(config.state_dir)):
+        expect_no_daemon(config, files_of(config), invocation.outside().clock.now())
     return EXIT_OK
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -18,7 +19,7 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.daemon import metrics
-from pgherald.daemon.status import Status, as_json, status_of
+from pgherald.daemon.status import Heartbeat, Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
@@ -225,3 +226,19 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
         shown = as_json(config, status_of(config, store, now, running=False))
         files.make_way(config.state_dir / STATUS_FILE)
         files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())
+
+
+def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:
+    """The service is gone: that no daemon runs is no trouble from now on.
+
+    Raises:
+        StoreError: the state file cannot be used.
+    """
+    path = config.state_dir / "state.db"
+    if not path.exists():
+        return
+    with Store.open(path, files) as store:
+        heartbeat = Heartbeat.read(store.notes())
+        if heartbeat is not None and heartbeat.expected:
+            store.note("daemon", dataclasses.replace(heartbeat, expected=False).note())
+            leave_status(config, store, files, now)

@@ -111,8 +111,9 @@ class Daemon:
                 while not self._stopping.is_set():
                     await self._generation(state, publisher)
                 self._manager.stopping()
-                ended = dataclasses.replace(heartbeat, expected=not self._by_hand)
-                state.store.note("daemon", ended.note())
+                if self._by_hand:  # else a service manager may start it again
+                    ended = dataclasses.replace(heartbeat, expected=False)
+                    state.store.note("daemon", ended.note())
         log.info("Stopped.")
 
     def _listen_to_signals(self) -> None:

@@ -44,8 +44,8 @@ class Heartbeat:
     Attributes:
         started_at: when it started, UTC.
         swept_at: when it last ended a sweep, UTC; None before the first.
-        expected: whether it should be running: it was started by a service manager, or has not
-            ended in an orderly way.
+        expected: whether it should be running: nobody ended it at its terminal, or took its
+            service away.
     """
 
     started_at: datetime
