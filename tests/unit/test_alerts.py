@@ -216,12 +216,28 @@ def test_one_more_try_is_no_news_and_no_end(desk: Desk) -> None:
 
 
 def test_the_trouble_of_another_process_ends_too(desk: Desk) -> None:
-    """One that a `check` told and kept is told to be over by the daemon."""
-    other = Alerts(desk.store, desk.clock, lambda _: None)
-    other.fire(SUBJECT, "default", LoginRequired("No token"))
+    """One that a `check` kept ends without a word: the person was not notified that it began."""
+    check = Alerts(desk.store, desk.clock, lambda _: None, notifies=False)
+    check.fire(SUBJECT, "default", LoginRequired("No token"))
     desk.alerts.resolve(SUBJECT)
-    assert desk.kinds() == [NewsKind.RECOVERED]
+    assert desk.kinds() == []
     assert desk.store.alerts() == []
+    check.fire(SUBJECT, "default", LoginRequired("No token"))
+    daemon = Alerts(desk.store, desk.clock, desk.news.append)
+    daemon.fire(SUBJECT, "default", LoginRequired("No token"))
+    daemon.resolve(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+
+
+def test_what_a_check_called_well_is_kept_while_it_lasts(desk: Desk) -> None:
+    """One that another process resolved, and that is still there, is shown again, and told once."""
+    desk.fire(LoginRequired("No token"))
+    check = Alerts(desk.store, desk.clock, lambda _: None, notifies=False)
+    check.resolve(SUBJECT)
+    desk.fire(LoginRequired("No token"))
+    assert len(desk.store.alerts()) == 1
+    desk.alerts.resolve(SUBJECT)
+    assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
 
 
 def test_a_store_that_cannot_be_used_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,18 +15,23 @@ from typing import Any
 
 import pytest
 
-from pgherald.errors import FileTrouble, NotVisible
+from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
 from pgherald.files import Disk, Snapshot
-from pgherald.model import NewsKind, Phase, ProbePolicy
+from pgherald.model import About, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
+from pgherald.sync import reconciler
+from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
-from pgherald.sync.probe import RETRY_PAUSES, Outcome
+from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
 from pgherald.sync.reconciler import SLOW
+from pgherald.sync.verification import Decision
 from support.disks import NoUndo, SteppedDisk, placed
-from support.household import database, household, login, until
+from support.household import Household, database, household, login, until
 
 SHOP = database("shop")
 BLOG = database("blog")
+HOUR = 3600.0
+DAY = 24 * HOUR + 1
 
 
 async def test_a_first_login_is_added_everywhere(tmp_path: Path) -> None:
@@ -1004,8 +1009,6 @@ async def test_without_a_probe_it_is_written_at_once(tmp_path: Path) -> None:
 
 # --- what is called current connects -------------------------------------------------------------
 
-DAY = 24 * 3600.0
-
 
 async def test_a_current_login_connects_once_a_day(tmp_path: Path) -> None:
     """A login that is called current has connected within a day, across restarts, and no oftener."""
@@ -1117,20 +1120,171 @@ async def test_a_database_that_heroku_lost_stays_so(tmp_path: Path) -> None:
         assert house.phase(SHOP) is Phase.CURRENT
 
 
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_a_found_database_that_goes_is_shown_as_gone(
-    tmp_path: Path, *, restarted: bool
+# --- what only an answer of Heroku's or Postgres's may end -----------------------------------
+
+
+async def refused_though_held(house: Household) -> None:
+    """The login that the clients hold stops working, and a day later that is found."""
+    await house.sees((SHOP, login(1)))
+    house.prober.outcomes["u1"] = [Outcome.REFUSED]
+    await house.clock.advance(DAY)
+    await house.sees((SHOP, login(1)))
+
+
+async def test_a_touched_client_does_not_end_a_verification(tmp_path: Path) -> None:
+    """While a held login is refused, a client's file that is touched neither resolves nor restarts."""
+    async with household(tmp_path) as house:
+        await refused_though_held(house)
+        tried = len(house.prober.tried)
+        house.reconciler.again()
+        await house.reconciler.settled(verifying=False)
+        assert house.phase(SHOP) is not Phase.CURRENT or house.error(SHOP) is not None
+        assert house.reconciler.verifying == (SHOP.key,)
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert len(house.prober.tried) == tried + len(RETRY_PAUSES)
+        assert house.kinds()[1:] == [NewsKind.TROUBLE]
+
+
+async def test_a_restart_ends_no_refusal(tmp_path: Path) -> None:
+    """After a restart a refused login is in trouble until it connects, whatever is touched."""
+    async with household(tmp_path) as house:
+        await refused_though_held(house)
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+    async with household(tmp_path) as house:
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        await house.sees((SHOP, login(1)))
+        house.reconciler.again()
+        await house.reconciler.settled(verifying=False)
+        assert house.kinds() == []
+        assert [alert.kind for alert in house.store.alerts()] == ["ProbeFailed"]
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.sees((SHOP, login(1)))
+        assert house.kinds() == [NewsKind.RECOVERED]
+        assert house.store.alerts() == []
+
+
+async def test_a_refusal_that_a_check_found_is_verified(tmp_path: Path) -> None:
+    """What `check` found refused stays trouble until it connects, and the daemon notifies once."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(HOUR)
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        check = Alerts(house.store, house.clock, lambda _: None, notifies=False)
+        check.fire(Subject(About.DATABASE, SHOP.key), "Shop", ProbeFailed("Refused"))
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        assert house.kinds()[1:] == [NewsKind.TROUBLE]
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        assert house.phase(SHOP) is Phase.CURRENT
+        assert house.kinds()[1:] == [NewsKind.TROUBLE, NewsKind.RECOVERED]
+        assert house.store.alerts() == []
+        tried = len(house.prober.tried)
+        await house.sees((SHOP, login(1)))
+        assert len(house.prober.tried) == tried
+
+
+async def test_a_client_changed_during_a_daily_verification_is_mended(tmp_path: Path) -> None:
+    """A client that loses its entry while the held login is verified gets it back."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(DAY)
+        release = house.prober.hanging["u1"] = asyncio.Event()
+        house.show((SHOP, login(1)))
+        await until(lambda: bool(house.reconciler.verifying))
+        house.pgpass.write_text("")
+        house.reconciler.again()
+        inside = house.reconciler
+        await until(lambda: inside._window.opened is None and not inside._clients.locked())
+        release.set()
+        await house.reconciler.settled()
+        assert house.held(SHOP) == {"u1"}
+        assert house.phase(SHOP) is Phase.WRITTEN
+
+
+async def test_equal_logins_are_verified_once_a_day(tmp_path: Path) -> None:
+    """Databases that share a login share its connection, whenever Heroku shows each of them."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(HOUR)
+        await house.sees((BLOG, login(1)))
+        assert len(house.prober.tried) == 1
+        await house.clock.advance(DAY)
+        await house.sees((SHOP, login(1)))
+        await house.sees((BLOG, login(1)))
+        assert len(house.prober.tried) == 2
+        proven = {state.key: state.proven_at for state in house.store.databases()}
+        assert set(proven.values()) == {house.clock.now()}
+    async with household(tmp_path) as house:
+        await house.clock.advance(DAY + HOUR)
+        await house.sees((SHOP, login(1)), (BLOG, login(1)))
+        assert house.prober.tried == []
+
+
+async def test_a_mistake_with_one_database_hinders_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A discovered database that Heroku no longer lists is gone for `status`, without a notice."""
+    """An exception in one database's task is its own trouble; the others are brought up to date."""
+    decide = reconciler.decide
+
+    def mistaken(policy: ProbePolicy, proof: Proof, *, last: bool) -> Decision:
+        if policy is ProbePolicy.PREFER:
+            raise ZeroDivisionError
+        return decide(policy, proof, last=last)
+
+    monkeypatch.setattr(reconciler, "decide", mistaken)
+    odd = database("odd", ProbePolicy.PREFER)
     async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)), (BLOG, login(5)))
-        house.reconciler.found_only(
-            "default", {BLOG.key} if not restarted else {SHOP.key, BLOG.key}
-        )
+        await house.sees((odd, login(1)), (SHOP, login(2)))
+        assert house.held(SHOP) == {"u2"}
+        assert house.phase(odd) is Phase.BEHIND
+        (alert,) = house.store.alerts()
+        assert alert.subject == Subject(About.DATABASE, odd.key)
+        monkeypatch.setattr(reconciler, "decide", decide)
+        await house.sees((odd, login(1)), (SHOP, login(2)))
+        assert house.held(odd) == {"u1"}
+        assert house.store.alerts() == []
+
+
+async def test_a_mistake_while_writing_loses_no_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception in the middle of a transaction is said, and the next sweep writes."""
     async with household(tmp_path) as house:
-        await house.sees((BLOG, login(5)))
-        if restarted:
-            house.reconciler.found_only("default", {BLOG.key})
-        phases = {state.key.app: state.phase for state in house.store.databases()}
-        assert phases == {"blog": "current", "shop": "gone"}
-        assert house.news == []
+        await house.sees((SHOP, login(1)))
+
+        async def mistaken(*_: object) -> Plan:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.applier, "apply", mistaken)
+            await house.sees((SHOP, login(2)))
+            assert [alert.kind for alert in house.store.alerts()] == ["PgheraldError"]
+        await house.sees((SHOP, login(2)))
+        assert house.held(SHOP) == {"u2"}
+        assert house.store.alerts() == []
+
+
+async def test_databases_that_heroku_no_longer_shows_are_let_go(tmp_path: Path) -> None:
+    """They are gone in the state, also after a restart, and nothing about them is kept up to date."""
+    for _ in range(2):
+        async with household(tmp_path) as house:
+            await house.sees((SHOP, login(1)))
+            house.reconciler.found_only("default", {SHOP.key})
+            assert list(house.reconciler.snapshot()) == [SHOP.key]
+            if not house.store.databases()[1:]:
+                await house.sees((BLOG, login(2)))
+                continue
+            states = {state.key: state.phase for state in house.store.databases()}
+            assert states == {SHOP.key: "current", BLOG.key: "gone"}
+            assert [entry.key for entry in house.reconciler.wanted] == [SHOP.key]
+            await house.sees((BLOG, login(2)))
+            assert house.phase(BLOG) is Phase.CURRENT
+            house.reconciler.found_only("default", {SHOP.key})
+            assert list(house.reconciler.snapshot()) == [SHOP.key]
+            assert house.held(BLOG) == {"u2"}

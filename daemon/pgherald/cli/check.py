@@ -105,7 +105,7 @@ async def reconcile(
     """Bring every client up to date once; what was found, and what is worth telling."""
     news: list[News] = []
     with state_of(config, outside.clock) as state:
-        alerts = Alerts(state.store, outside.clock, news.append)
+        alerts = Alerts(state.store, outside.clock, news.append, notifies=False)
         async with machinery(
             config,
             state,

@@ -263,7 +263,7 @@ async def machinery(
             alerts=alerts,
             clock=outside.clock,
             max_age=max_age,
-            recalled={each.key: each.proven_at if each.proven else None for each in known},
+            recalled={each.key: each.proven_at for each in known if each.proven and each.proven_at},
         )
         names = partial(learn, state.files, clients, outside.env)
         poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)

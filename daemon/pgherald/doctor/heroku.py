@@ -165,7 +165,7 @@ async def _connects(entry: Entry, plan: Plan, prober: Prober) -> Finding:
     name = entry.database.name
     if entry.database.probe is ProbePolicy.OFF:
         return note(f"{name} is never tried", 'The configuration says so: probe = "off"')
-    proof = await verify(prober, trials(entry, plan.holders.get(entry.key, ())))
+    proof = await verify(prober, trials(entry, plan.holders.get(entry.key, ())), str(entry.key))
     if proof.works:
         return good(f"{name}: Heroku shows its login, and it connects")
     error = proof.error(name)

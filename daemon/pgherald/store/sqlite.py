@@ -89,6 +89,10 @@ class Store(StateFile):
         """All databases ever looked at, by key."""
         return self._all("SELECT * FROM database ORDER BY key", DatabaseState.read)
 
+    def recalled(self) -> list[DatabaseState]:
+        """The same, without waiting for the file."""
+        return self._known("SELECT * FROM database ORDER BY key", DatabaseState.read)
+
     def forget(self, key: DatabaseKey) -> None:
         """The person no longer wants this database kept; its history stays."""
         self._change("DELETE FROM database WHERE key = ?", [row_of(key)])

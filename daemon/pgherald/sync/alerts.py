@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
@@ -60,13 +60,17 @@ class Alerts:
         store: remembers across restarts.
         clock: tells how long a trouble has lasted.
         tell: takes news for the person; must not block.
+        notifies: whether `tell` notifies; a `check` only prints, so the daemon is still to.
 
     Raises:
         StoreError: the store cannot be read; afterwards, that is only logged.
     """
 
-    def __init__(self, store: Store, clock: Clock, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, tell: Callable[[News], None], *, notifies: bool = True
+    ) -> None:
         self._store = store
+        self._notifies = notifies
         self._clock = clock
         self._tell = tell
         self._known = {trouble.subject: trouble for trouble in store.alerts()}
@@ -85,12 +89,13 @@ class Alerts:
             self._first[subject] = moment
         lasts = moment - self._first.setdefault(subject, moment)
         news = told is None or _family(told.kind) != _family(error.kind)
-        tells = news and lasts >= PATIENCE.get(error.kind, 0.0)
+        tells = self._notifies and news and lasts >= PATIENCE.get(error.kind, 0.0)
         since = now if old is None else old.since
         trouble = Alert(
             subject, label, error.kind, error.title, error.advice, since, bool(told) or tells
         )
-        if trouble != old:
+        # Another pgherald, such as a `check`, may have found that it works, and be wrong by now.
+        if trouble != old or self.kept(subject) is None:
             self._known[subject] = trouble
             self._keep(trouble)
         if tells or not news:
@@ -108,14 +113,12 @@ class Alerts:
             )
 
     def resolve(self, subject: Subject) -> None:
-        """It works. Tells so if the trouble had been told."""
+        """It works. Tells so if the trouble had been told, and not by another pgherald."""
         self._known.pop(subject, None)
         self._first.pop(subject, None)
-        told = self._told.pop(subject, None)
-        # Another pgherald, such as a `check`, may have kept one of its own.
-        stored = self._clear(subject)
-        trouble = told or stored
-        if trouble is None or not trouble.told:
+        self._clear(subject)
+        trouble = self._told.pop(subject, None)
+        if trouble is None:
             return
         self._tell(
             News(
@@ -127,14 +130,6 @@ class Alerts:
                 since=trouble.since,
             )
         )
-
-    def since(self, subject: Subject) -> datetime | None:
-        """When an alert began, fired here or by another pgherald; None when there is none."""
-        try:
-            alert = self._known.get(subject) or self._store.alert(subject)
-        except StoreError:  # said by whoever needs the store
-            return None
-        return None if alert is None else alert.since
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget, without a word, the troubles of what is no longer kept.
@@ -162,12 +157,19 @@ class Alerts:
         except StoreError as exc:
             log.error("%s", exc)
 
-    def _clear(self, subject: Subject) -> Alert | None:
+    def kept(self, subject: Subject) -> Alert | None:
+        """What the store keeps of a subject, whichever pgherald found it."""
         try:
-            return self._store.clear_alert(subject)
+            return self._store.alert(subject)
+        except StoreError as exc:
+            log.debug("%s", exc)
+            return self._known.get(subject)
+
+    def _clear(self, subject: Subject) -> None:
+        try:
+            self._store.clear_alert(subject)
         except StoreError as exc:
             log.error("%s", exc)
-            return None
 
 
 def forget_damage(store: BackgroundStore, alerts: Alerts, clock: Clock) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgherald.errors import PgheraldError
 from pgherald.sync.tracked import Comparison, VerifiedLogin
 
 #: Verified logins are written after this, in seconds, so that a mass rotation is one
@@ -159,7 +158,7 @@ class GroupCommit:
                 if not items:
                     return
                 done = await self._write([item.verified for item in items])
-        except PgheraldError as exc:
+        except Exception as exc:  # noqa: BLE001 – each that waits is told, and says so
             for item in items:
                 if not item.written.done():
                     item.written.set_exception(exc)

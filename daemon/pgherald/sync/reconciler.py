@@ -33,7 +33,7 @@ from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
 from pgherald.sync.probe import RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.tracked import Comparison, Tracked, Tracker, VerifiedLogin
+from pgherald.sync.tracked import Comparison, Latest, Tracked, Tracker, VerifiedLogin
 from pgherald.sync.verification import (
     MAX_AGE,
     Decision,
@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 
 #: While more is on its way, a comparison waits until nothing has come for this long, in seconds …
 QUIET: Final = 0.25
-
 #: … but never longer than this.
 COMPARE_LIMIT: Final = 1.0
 
@@ -66,13 +65,12 @@ class Reconciler:
         recorder: keeps what was written, and notifies of it.
         prober: connects with logins.
         store: keeps state.
-        alerts: hears what does not work.
+        troubles: hears what does not work.
         clock: tells the time and waits.
         quiet: seconds to wait for more before a comparison or a transaction; only while more
             is expected.
         max_age: how long ago a current login may have connected last. Zero verifies each one.
-        recalled: the databases of an earlier run, and when the login that the store knows
-            connected last, UTC.
+        recalled: when the login that the store knows connected last, UTC.
         refused: called with a database whose current login no longer connects, so that Heroku
             is asked at once.
     """
@@ -88,7 +86,7 @@ class Reconciler:
         clock: Clock,
         quiet: float = QUIET,
         max_age: timedelta = MAX_AGE,
-        recalled: Mapping[DatabaseKey, datetime | None] | None = None,
+        recalled: Mapping[DatabaseKey, datetime] | None = None,
         refused: Callable[[Database], None] = lambda _: None,
     ) -> None:
         self._applier = applier
@@ -96,10 +94,10 @@ class Reconciler:
         self._verifier = Verifier(prober, clock)
         self._store = store
         self._alerts = alerts
+        self._tracker = Tracker(store, alerts)
         self._clock = clock
         self._max_age = max_age
         self._recalled = recalled or {}
-        self._tracker = Tracker(store, alerts, self._recalled)
         self.refused = refused
         self._moved = asyncio.Event()
         self._window = Window(quiet)
@@ -225,35 +223,37 @@ class Reconciler:
         if plan.idle and not plan.failed:
             self._can_write()  # or need not any more: somebody did it by hand
         same = [t for t, entry in due if t.entry == entry]
+        latest = self._tracker.latest()
         for tracked in same:
-            self._begin_or_settle(tracked, found)
+            self._begin_or_settle(tracked, found, latest)
         held = [t for t in same if t.key not in found.differs and t.key not in found.refused]
         await self._recorder.compared(
             [t.database for t in same], [t.login(None) for t in held], plan
         )
         await self._applier.tighten(plan)
 
-    def _begin_or_settle(self, tracked: Tracked, found: Comparison) -> None:
+    def _begin_or_settle(self, tracked: Tracked, found: Comparison, latest: Latest) -> None:
         """Begin to reconcile a database that differs; one that does not needs nothing more."""
         entry, shown, tracked.shown = tracked.entry, tracked.shown, False
         assert entry is not None
         needed = trials(entry, found.plan.holders.get(tracked.key, ()))
         differs = tracked.key in found.differs
-        if tracked.task is not None and tracked.trials in (needed, ()):
-            return  # it is being done
-        if differs or self._must_verify(tracked, needed, shown=shown):
+        self._tracker.share(tracked, latest.get(needed))
+        same = tracked.task is not None and tracked.trials in (needed, ())
+        if differs or (same and tracked.held) or self._must_verify(tracked, needed, shown=shown):
+            if same and not (differs and tracked.held):  # else a client was changed meanwhile
+                return
             tracked.cancel()
-            log.debug("%s: %s", tracked.key, "differs" if differs else "has to connect again")
-            tracked.trials = needed
+            tracked.trials, tracked.held = needed, not differs
             if differs or tracked.compared is None or not tracked.compared.is_current:
                 tracked.compared = Phase.VERIFYING
             work = self._reconcile(tracked, entry, needed, found)
             tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
             tracked.task.add_done_callback(self._ended)
             self._running += 1
-        elif shown or not self._is_doubted(tracked, needed):  # else Heroku has to answer first
+        elif shown or tracked.rejected != needed:  # else Heroku has to answer first
             tracked.cancel()
-            log.debug("%s: each client that can be read holds its login", tracked.key)
+            log.debug("%s: every client that can be read holds its login", tracked.key)
             self._tracker.settle(tracked, found, Phase.CURRENT)
         self._tracker.keep(tracked)
 
@@ -264,22 +264,19 @@ class Reconciler:
             return False
         at: datetime | None
         if known is not None and known.trials == needed:
+            if not self._max_age:
+                return False  # once in this run
             at = known.at
         elif any(trial.client for trial in needed) and database.probe is ProbePolicy.REQUIRE:
             return True  # a client demands more than was verified
         else:
             same = self._store.changed(database.key, tracked.login(None).entry.login) == ()
             at = self._recalled.get(database.key) if same else None
-        # Something was wrong with it since, and nothing but a connection shows that it works.
-        since = self._alerts.since(tracked.subject)
-        doubted = since is not None and (at is None or at < since)
-        stale = doubted or is_stale(needed[0].login, at, self._clock.now(), self._max_age)
+        refused = self._alerts.kept(tracked.subject)
+        if refused is not None and refused.kind == ProbeFailed.__name__:
+            at = None if at is not None and at <= refused.since else at
         # Only Heroku's answer shows that there is a network to verify it over.
-        return shown and stale
-
-    def _is_doubted(self, tracked: Tracked, needed: tuple[Trial, ...]) -> bool:
-        """Whether the login was given up, or something else is wrong that no file can mend."""
-        return tracked.rejected == needed or self._alerts.since(tracked.subject) is not None
+        return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
 
     # --- reconciling one database ------------------------------------------------------
 
@@ -298,6 +295,8 @@ class Reconciler:
             self._tracker.settle(tracked, done, Phase.WRITTEN if written else Phase.CURRENT)
         except PgheraldError:
             tracked.compared = Phase.BEHIND  # `_write` has said why
+        except Exception as exc:  # noqa: BLE001 – one database's must not end all others' work
+            self._tracker.blunder(tracked, exc)
         finally:
             if tracked.task is asyncio.current_task():
                 tracked.task, tracked.trials = None, ()
@@ -340,8 +339,8 @@ class Reconciler:
         tracked.rejected = ()
         tracked.verification = Verification(needed, proof.at, proof.works)
         login = tracked.login(proof.at if proof.works else None)
-        if held and proof.works and self._store.changed(login.key, login.entry.login) == ():
-            self._store.current([login.entry], None, {login.key: proof.at})
+        if held and proof.works:
+            self._tracker.connected(login)
         return login
 
     async def _retry_later(self, tracked: Tracked, proof: Proof, pause: float) -> None:
@@ -387,7 +386,8 @@ class Reconciler:
         except PgheraldError as exc:
             self.broken = exc
             self._alerts.fire(Subject(About.COMMIT), "commit", exc)
-            log.warning("%s", exc)  # the next sweep tries again
+            # The next sweep tries again.
+            log.warning("%s", exc)
             raise
         finally:
             self._applier.restless.follow(self.again)

@@ -7,12 +7,20 @@ code of `check`) is read from these records. Nothing is decided from a message's
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pgherald.clients.base import Action
-from pgherald.errors import ClientError, NotVisible, NotYetProven, PgheraldError, ProbeFailed
+from pgherald.errors import (
+    ClientError,
+    NotVisible,
+    NotYetProven,
+    PgheraldError,
+    ProbeFailed,
+    safe_text,
+)
 from pgherald.model import (
     About,
     ClientPhase,
@@ -20,6 +28,7 @@ from pgherald.model import (
     DatabaseKey,
     Entry,
     Phase,
+    ProbePolicy,
     Sighting,
     Subject,
 )
@@ -28,6 +37,11 @@ from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import Proof
 from pgherald.sync.verification import Trial, Verification
+
+log = logging.getLogger(__name__)
+
+#: By the ways in which logins connected: the latest time that each did.
+Latest = dict[tuple[Trial, ...], Verification]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Tracked:
         shown: whether Heroku has shown it since the last comparison.
         task: what reconciles it at the moment.
         trials: the ways in which that task verifies its login; empty once it is verified.
+        held: whether that task only verifies what the clients hold, and is to write nothing.
     """
 
     database: Database
@@ -88,6 +103,7 @@ class Tracked:
     shown: bool = False
     task: asyncio.Task[None] | None = None
     trials: tuple[Trial, ...] = ()
+    held: bool = False
 
     @property
     def key(self) -> DatabaseKey:
@@ -187,13 +203,9 @@ class Tracker:
     Args:
         store: keeps the records for `status`.
         alerts: is given what does not work.
-        former: the databases of an earlier run.
     """
 
-    def __init__(
-        self, store: BackgroundStore, alerts: Alerts, former: Collection[DatabaseKey]
-    ) -> None:
-        self._former = former
+    def __init__(self, store: BackgroundStore, alerts: Alerts) -> None:
         self._store = store
         self._alerts = alerts
         self._tracked: dict[DatabaseKey, Tracked] = {}
@@ -209,6 +221,15 @@ class Tracker:
     def wanted(self) -> list[Entry]:
         """What each client should hold, by the latest sighting of each database."""
         return [tracked.entry for tracked in self if tracked.entry is not None]
+
+    def latest(self) -> Latest:
+        """By the ways in which logins connected: the latest time that each did."""
+        found: dict[tuple[Trial, ...], Verification] = {}
+        for tracked in self:
+            each = tracked.verification
+            if each is not None and each.works:
+                found[each.trials] = max(each, found.get(each.trials, each), key=lambda v: v.at)
+        return found
 
     def sighted(self, database: Database, sighting: Sighting) -> None:
         """Heroku showed a login; a newer one ends what is being done about the older one."""
@@ -231,17 +252,17 @@ class Tracker:
         tracked.absence, tracked.is_unanswered = error, True
 
     def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """Of an account's databases these are the only ones that Heroku shows."""
-        for key in self._former:
-            if key.account == account and key not in keys and key not in self._tracked:
-                self._store.keep(key, str(Phase.GONE), {})
-        for tracked in self:
-            if tracked.key.account == account and tracked.key not in keys:
-                tracked.cancel()
-                title = f"{tracked.key.app} is no longer on Heroku, or not visible to this account"
-                tracked.absence = NotVisible(title, "`pgherald check --prune` removes its logins.")
-                tracked.is_unanswered = False
-                self.keep(tracked)
+        """Of an account's databases these are the only ones that Heroku shows.
+
+        Of the others nothing is kept up to date any more, so their records end here.
+        """
+        clients = {state.key: state.clients for state in self._store.recalled()}
+        for key in clients.keys() | self._tracked.keys():
+            if key.account == account and key not in keys:
+                if (tracked := self._tracked.pop(key, None)) is not None:
+                    tracked.cancel()
+                if key in clients:
+                    self._store.keep(key, str(Phase.GONE), clients[key])
 
     def settle(self, tracked: Tracked, found: Comparison, phase: Phase) -> None:
         """Nothing more can be done for a database: all is well, or a client is behind."""
@@ -253,6 +274,20 @@ class Tracker:
         tracked.compared, tracked.login_error = phase, None
         if tracked.absence is None:  # else Heroku has to answer first
             self._alerts.resolve(tracked.subject)
+
+    def share(self, tracked: Tracked, latest: Verification | None) -> None:
+        """Databases with the very same login are verified by one connection."""
+        known, policy = tracked.verification, tracked.database.probe
+        if latest is None or policy is ProbePolicy.OFF or tracked.task is not None:
+            return
+        if known is None or known.trials != latest.trials or known.at < latest.at:
+            tracked.verification, tracked.rejected = latest, ()
+            self.connected(tracked.login(latest.at))
+
+    def connected(self, login: VerifiedLogin) -> None:
+        """Keep when a login connected, if it is the one that the store knows."""
+        if self._store.changed(login.key, login.entry.login) == ():
+            self._store.current([login.entry], None, {login.key: login.proven_at})
 
     def not_yet(self, tracked: Tracked, proof: Proof) -> None:
         """A login has not connected, and is tried again."""
@@ -279,6 +314,13 @@ class Tracker:
             tracked.format_error = ClientError(title, error.advice)
             # A subject of its own: the same login may also be refused by Postgres.
             self._alerts.fire(subject, tracked.database.name, tracked.format_error)
+
+    def blunder(self, tracked: Tracked, exc: Exception) -> None:
+        """A mistake of pgherald's own: it concerns this database, and hinders no other."""
+        title = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+        log.error("%s: %s", tracked.key, title)
+        tracked.compared = Phase.BEHIND
+        self._login_error(tracked, PgheraldError(title, "Please report it."))
 
     def keep(self, tracked: Tracked) -> None:
         """Keep a record for `status`. That Heroku did not answer for a while is no part of it."""

@@ -183,29 +183,32 @@ class Verifier:
 
     async def _attempt(self, key: DatabaseKey, needed: Sequence[Trial]) -> Proof:
         try:
-            proof = await verify(self._prober, needed)
+            return await verify(self._prober, needed, str(key))
         except Exception as exc:  # noqa: BLE001 – a prober's mistake must not end in silence
             log.error("%s: the probe itself failed: %s", key, safe_text(exc))
-            proof = Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
-        log.debug("%s: connected: %s, in %.0f ms", key, proof.outcome.name, proof.seconds * 1000)
-        return proof
+            return Proof(Outcome.FAILED, self._clock.now(), 0.0, type(exc).__name__)
 
 
-async def verify(prober: Prober, needed: Sequence[Trial]) -> Proof:
+async def verify(prober: Prober, needed: Sequence[Trial], name: str) -> Proof:
     """Connect with a login in every way that is needed, until one fails.
+
+    Args:
+        prober: makes the connections.
+        needed: the ways.
+        name: the database, for the log.
 
     Returns:
         The proof of the first way that fails, or else of the last one.
     """
     for trial in needed[:-1]:
-        proof = await _try(prober, trial)
+        proof = await _try(prober, trial, name)
         if not proof.works:
             return proof
-    return await _try(prober, needed[-1])
+    return await _try(prober, needed[-1], name)
 
 
-async def _try(prober: Prober, trial: Trial) -> Proof:
+async def _try(prober: Prober, trial: Trial, name: str) -> Proof:
     proof = await prober.probe(
-        trial.login, require_auth=trial.require_auth, sslrootcert=trial.sslrootcert
+        trial.login, require_auth=trial.require_auth, sslrootcert=trial.sslrootcert, name=name
     )
     return dataclasses.replace(proof, demand=trial.demand)
