@@ -62,7 +62,7 @@ class Generation:
         self._tells = tells
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
-        self._answering: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
         self._mend = Calm(self._mend_now, COMPARED)
         self._renew = Calm(self._renew_now, RENEWED, config.poll_interval)
         self.alerts = Alerts(state.store, outside.clock, self._tell)
@@ -87,7 +87,6 @@ class Generation:
     async def _start(self) -> None:
         """Build; what is last to start is first to stop, so nothing new begins meanwhile."""
         self._stack.push_async_callback(self._hooks.close, _HOOKS_LIMIT)
-        self._stack.push_async_callback(self._stop_answering)
         self._watch = PathWatch(self._changed, self._outside.clock)
         self._machine = await self._stack.enter_async_context(
             machinery(
@@ -129,11 +128,7 @@ class Generation:
             "watch of the clock", lambda: tick(self._outside.clock, self._jumped, on_tick=check)
         )
         self._schedule.now(_SWEEP)
-
-    async def _stop_answering(self) -> None:
-        if self._answering is not None:
-            self._answering.cancel()
-            await asyncio.gather(self._answering, return_exceptions=True)
+        await self._keep("answering of `pgherald refresh`", self._answer_always)
 
     async def _keep(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
         """Keep a part running as long as the generation lives."""
@@ -161,16 +156,26 @@ class Generation:
         """Ask Heroku for everything now, as if nothing were known. Returns at once."""
         self._renew_now()
 
+    async def _answer_always(self) -> None:
+        """Answer `pgherald refresh`, also one that asked before this generation began."""
+        while True:
+            self._asked.clear()
+            await self._answer()
+            await self._asked.wait()
+
     async def _answer(self) -> None:
         """Ask Heroku for everything, as `pgherald refresh` asked, and say when that is done."""
         path = request_of(self._config.state_dir)
-        number = await asyncio.to_thread(self._state.files.read, path)
+        number = (await asyncio.to_thread(self._state.files.read, path)).content
+        asked = (number or b"").decode("ascii", "replace")
+        if not asked or asked == self._state.store.notes().get("refreshed"):
+            return
         await self._machine.poller.finished()
         self._renew_now()
         self._machine.poller.sweep()
         await self._machine.poller.finished()
         await self._machine.reconciler.settled(verifying=False)
-        self._state.store.note("refreshed", (number.content or b"").decode("ascii", "replace"))
+        self._state.store.note("refreshed", asked)
 
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}
@@ -185,7 +190,7 @@ class Generation:
             log.info("%s has changed.", path)
             self._reload()
         elif path == request_of(self._config.state_dir):
-            self._answering = asyncio.create_task(self._answer())
+            self._asked.set()
         elif any(path in client.watched for client in self._machine.clients):
             self._machine.applier.restless.touched(path)
             self._mend.soon()
@@ -209,6 +214,7 @@ class Generation:
     def _renew_now(self) -> None:
         for watched in self._machine.accounts.watched:
             watched.account.retry()
+            watched.discovered_at = None
         self._events.restart()
         self._schedule.now(_SWEEP)
 

@@ -1,0 +1,96 @@
+"""`pgherald refresh`: with a daemon, without one, and whatever Heroku does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.postgres import Cluster
+from support.program import SHOP, House, Program, eventually
+
+#: Far longer than a test runs: whatever is seen in between was asked for.
+LONG = "1h"
+
+
+@pytest.fixture
+async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
+    async with House.standing(cluster, tmp_path) as standing:
+        yield standing
+
+
+async def current(house: House, daemon: Program) -> None:
+    await eventually(lambda: not house.behind(house.login()), log=daemon)
+
+
+def forbidden(house: House) -> None:
+    house.simulator.app.front.faults.add(Fault("403", "GET /apps/*/config-vars"))
+
+
+async def test_a_mended_permission_is_seen_at_once(house: House) -> None:
+    """What was forbidden and is allowed again is seen by refresh, and by SIGHUP, in a moment."""
+    house.configure(SHOP, poll=LONG, events=False)
+    forbidden(house)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        refused = await house.pgherald("refresh")
+        assert (refused.code, "not let this token in" in refused.err) == (1, True)
+        house.simulator.app.front.faults.clear()
+        mended = await house.pgherald("refresh")
+        assert (mended.code, mended.err) == (0, ""), daemon.log
+        assert house.behind(house.login()) == []
+        forbidden(house)
+        assert (await house.pgherald("refresh")).code == 1
+        house.simulator.app.front.faults.clear()
+        daemon.signal(signal.SIGHUP)
+
+        async def well() -> bool:
+            return (await house.pgherald("status")).code == 0
+
+        async with asyncio.timeout(20):
+            while not await well():
+                await asyncio.sleep(0.1)
+
+
+async def test_several_at_once_are_all_answered(house: House) -> None:
+    """Two people ask at the same moment, and the configuration changes: each gets an answer."""
+    house.configure(SHOP, poll=LONG, events=False)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        asking = [asyncio.create_task(house.pgherald("refresh", limit=60)) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        house.configure(SHOP, poll="2h", events=False)
+        daemon.signal(signal.SIGHUP)
+        done = await asyncio.gather(*asking)
+        assert [(each.code, each.err) for each in done] == [(0, "")] * 3, daemon.log
+
+
+async def test_one_that_asked_before_the_daemon_listened_is_answered(house: House) -> None:
+    """A request that came while the daemon started, or took over a configuration, is not lost."""
+    house.configure(SHOP, poll=LONG, events=False)
+    folder = house.state / "refresh"
+    folder.mkdir(parents=True, mode=0o700)
+    house.state.chmod(0o700)
+    (folder / "asked").write_text("0123456789abcdef")
+
+    def answered() -> bool:
+        with sqlite3.connect(house.state / "state.db") as db:
+            sql = "SELECT value FROM about WHERE name = 'note:refreshed'"
+            return db.execute(sql).fetchall() == [("0123456789abcdef",)]
+
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        await eventually(answered, log=daemon)
+
+
+async def test_without_a_daemon_it_is_a_check(house: House) -> None:
+    """Where no daemon runs, the clients are brought up to date all the same."""
+    house.configure(SHOP)
+    done = await house.pgherald("refresh")
+    assert (done.code, done.err) == (0, "")
+    assert house.behind(house.login()) == []
