@@ -124,6 +124,24 @@ def test_a_server_in_pgadmin_that_names_it(desk: Desk) -> None:
     assert host_of(desk) == desk.login("shop-staging").host
 
 
+def test_what_is_gone_from_heroku_goes_from_status_too(desk: Desk) -> None:
+    """As advised, --prune ends that a database is gone, also where its entries went by hand."""
+    for by_hand in (False, True):
+        assert desk.run("check").code == 0
+        app = desk.world.app("blog" if by_hand else "shop-staging")
+        desk.world.apps.remove(app)
+        desk.run("check")
+        status = desk.run("status")
+        assert (status.code, f"{app.name} " in status.err) == (1, True)
+        if by_hand:
+            for name in ("pgpass", "pg_service.conf", "servers.json"):
+                (desk.folder / name).unlink()
+        assert desk.run("check", "--prune").code == 0
+        status = desk.run("status")
+        assert (status.code, status.err) == (0, "")
+        assert f"{app.name}/" not in status.out
+
+
 def test_the_section_of_another_database_is_not_taken(desk: Desk) -> None:
     """Not even while that one is not known, since its account does not answer; pruning frees it."""
     named = '[[databases]]\napp = "shop-production"\nservice = "shop-staging"\n'

@@ -97,6 +97,7 @@ def test_an_unproven_login_is_called_unproven(desk: StoredDesk) -> None:
         (Phase.BEHIND, {"pgpass": "failed"}, "behind ✗ ✓ ✓", "✗ could not be written"),
         (Phase.UNVERIFIED, dict.fromkeys(FILES, "old"), "behind ○ ○ ○", "○ holds the old login"),
         (Phase.BEHIND, {"servers.json": "missing"}, "behind ✓ ✓ ?", "? is not there"),
+        (Phase.CURRENT, {"servers.json": "missing"}, "current ✓ ✓ ?", "? is not there"),
     ],
 )
 def test_a_mark_shows_each_clients_login(

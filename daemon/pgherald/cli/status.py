@@ -188,7 +188,9 @@ def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tu
     elif is_new:
         state = "new"
     else:
-        state = "behind" if _AMISS & set(clients) else "current"
+        # A client whose program has never run here holds nothing, and is no trouble.
+        behind = {"old", "failed"} & set(clients) or not database["current"]
+        state = "behind" if behind else "current"
     unproven = "never" if is_new else "unproven"
     return (
         database["name"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,8 +124,10 @@ async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool)
 async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
     """Take strangers out of the clients."""
     plan = await machine.applier.plan(machine.reconciler.wanted)
-    if strangers := _strangers(machine, plan):
-        done = await machine.applier.remove(strangers)
+    strangers = _strangers(machine, plan.held)
+    # What is left of those in the state alone goes without a word.
+    if gone := _strangers(machine, {*plan.held, *machine.applier.recorded}):
+        done = await machine.applier.remove(gone)
         but = ", ".join(sorted(client.label for client, _ in done.failed))
         for key in strangers:
             say(f"{key}: removed from every client{f' but {but}' if but else ''}")
@@ -133,15 +135,15 @@ async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
             say(outcome)
 
 
-def _strangers(machine: Machinery, plan: Plan) -> list[DatabaseKey]:
-    """Databases that a client holds and the configuration no longer has.
+def _strangers(machine: Machinery, held: Iterable[DatabaseKey]) -> list[DatabaseKey]:
+    """Databases that are held and that the configuration no longer has.
 
     While Heroku does not tell what the rules find, nobody knows who is one.
     """
     if any(subject.about is About.DISCOVERY for subject in machine.poller.errors):
         return []
     known = {database.key for database in machine.poller.databases}
-    return sorted(key for key in plan.held if key not in known)
+    return sorted(key for key in held if key not in known)
 
 
 async def _report(machine: Machinery) -> CheckReport:
@@ -159,11 +161,11 @@ async def _report(machine: Machinery) -> CheckReport:
         )
         for client in machine.clients
     )
-    warnings = list(plan.warnings)
+    warnings = [*plan.warnings, *machine.applier.never_there(plan)]
     warnings += [
         f"{key} is no longer in the configuration; `pgherald check --prune` removes it "
         "from the clients."
-        for key in _strangers(machine, plan)
+        for key in _strangers(machine, plan.held)
     ]
     warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
     if reconciler.broken is not None:

@@ -179,6 +179,11 @@ class Applier:
         await self._recorder.record([item for item in verified if item.key in changed], plan)
         return plan
 
+    @property
+    def recorded(self) -> list[DatabaseKey]:
+        """Databases of which the state knows how they stand."""
+        return [state.key for state in self._store.recalled()]
+
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
         """Take databases out of every client, since the person no longer wants them kept."""
         plan = await self.apply([], remove=keys)
@@ -211,6 +216,7 @@ class Applier:
         if not files:
             return
         note = "; ".join(sorted({in_words(c) for file in plan.files for c in file.edit.changes}))
+        log.debug("writing %s: %s", ", ".join(str(file.client.path) for file in files), note)
         # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
         # waits for it, and should it be killed, the journal ends its work at the next start.
         # `proven` says so: the logins were, or the person chose that they need not be.
@@ -241,14 +247,29 @@ class Applier:
                 written, and only one with nothing at all left to do has shown that.
         """
         self._note_failed(plan)
-        self._store.note("warnings", json.dumps(plan.warnings))
+        self._store.note("warnings", json.dumps([*plan.warnings, *self.never_there(plan)]))
         for file in plan.files:
-            if file.absent:
+            if self._never_there(file):
+                self._well(file.client)
+            elif file.absent:
                 error = ClientMissing("is not there", _MISSING, path=file.client.path)
                 self._fail(file.client, error)
             elif file.idle:
                 await self._remember(file)
                 self._well(file.client)
+
+    def never_there(self, plan: Plan) -> list[str]:
+        """A sentence for each client whose program has never run here: that is no trouble."""
+        return [
+            f"{file.client.label} has not been started yet: there is no {file.client.path}"
+            for file in plan.files
+            if self._never_there(file)
+        ]
+
+    def _never_there(self, file: FilePlan) -> bool:
+        if file.client.makes or not file.absent:
+            return False
+        return file.client.path not in self._store.known_rows()
 
     async def _remember(self, file: FilePlan) -> None:
         """Record whose rows are whose, where no commit did, and keep a copy in the store."""

@@ -243,17 +243,13 @@ class Reconciler:
         if differs or (same and tracked.held) or self._must_verify(tracked, needed, shown=shown):
             if same and not (differs and tracked.held):  # else a client was changed meanwhile
                 return
-            tracked.cancel()
-            tracked.trials, tracked.held = needed, not differs
-            if differs or tracked.compared is None or not tracked.compared.is_current:
-                tracked.compared = Phase.VERIFYING
+            self._tracker.begin(tracked, needed, found)
             work = self._reconcile(tracked, entry, needed, found)
             tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
             tracked.task.add_done_callback(self._ended)
             self._running += 1
         elif shown or tracked.rejected != needed:  # else Heroku has to answer first
             tracked.cancel()
-            log.debug("%s: every client that can be read holds its login", tracked.key)
             self._tracker.settle(tracked, found, Phase.CURRENT)
         self._tracker.keep(tracked)
 

@@ -196,6 +196,12 @@ class Comparison:
             found.setdefault(path, phase)
         return found
 
+    def in_words(self, key: DatabaseKey) -> str:
+        """How the clients stand with a database, for the log."""
+        clients = self.clients(key)
+        amiss = [f"{p}: {each}" for p, each in clients.items() if each is not ClientPhase.CURRENT]
+        return "; ".join(amiss) or "every client holds its login"
+
 
 class Tracker:
     """All records, and the alerts that follow from them.
@@ -264,9 +270,18 @@ class Tracker:
                 if key in clients:
                     self._store.keep(key, str(Phase.GONE), clients[key])
 
+    def begin(self, tracked: Tracked, needed: tuple[Trial, ...], found: Comparison) -> None:
+        """Begin to reconcile a database."""
+        tracked.cancel()
+        tracked.trials, tracked.held = needed, tracked.key not in found.differs
+        if not tracked.held or tracked.compared is None or not tracked.compared.is_current:
+            tracked.compared = Phase.VERIFYING
+        log.debug("%s: %s; verifying it", tracked.key, found.in_words(tracked.key))
+
     def settle(self, tracked: Tracked, found: Comparison, phase: Phase) -> None:
         """Nothing more can be done for a database: all is well, or a client is behind."""
         tracked.clients = found.clients(tracked.key)
+        log.debug("%s: %s", tracked.key, found.in_words(tracked.key))
         # A client that fails is named; it takes nothing from what the others hold.
         if found.failed or tracked.key in found.refused:
             tracked.compared = Phase.BEHIND
