@@ -129,6 +129,8 @@ def test_what_is_gone_from_heroku_goes_from_status_too(desk: Desk) -> None:
     for by_hand in (False, True):
         assert desk.run("check").code == 0
         app = desk.world.app("blog" if by_hand else "shop-staging")
+        for attachment in [each for each in desk.world.attachments if each.app is app]:
+            desk.world.attachments.remove(attachment)
         desk.world.apps.remove(app)
         desk.run("check")
         status = desk.run("status")
