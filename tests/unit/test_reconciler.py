@@ -17,7 +17,7 @@ import pytest
 
 from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
 from pgherald.files import Disk, Snapshot
-from pgherald.model import About, NewsKind, Phase, ProbePolicy, Subject
+from pgherald.model import About, Database, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
 from pgherald.sync import reconciler
 from pgherald.sync.alerts import Alerts
@@ -1232,10 +1232,10 @@ async def test_a_mistake_with_one_database_hinders_no_other(
     """An exception in one database's task is its own trouble; the others are brought up to date."""
     decide = reconciler.decide
 
-    def mistaken(policy: ProbePolicy, proof: Proof, *, last: bool) -> Decision:
+    def mistaken(policy: ProbePolicy, proof: Proof, *, last: bool, held: bool) -> Decision:
         if policy is ProbePolicy.PREFER:
             raise ZeroDivisionError
-        return decide(policy, proof, last=last)
+        return decide(policy, proof, last=last, held=held)
 
     monkeypatch.setattr(reconciler, "decide", mistaken)
     odd = database("odd", ProbePolicy.PREFER)
@@ -1288,3 +1288,41 @@ async def test_databases_that_heroku_no_longer_shows_are_let_go(tmp_path: Path) 
             house.reconciler.found_only("default", {SHOP.key})
             assert list(house.reconciler.snapshot()) == [SHOP.key]
             assert house.held(BLOG) == {"u2"}
+
+
+@pytest.mark.parametrize("policy", [ProbePolicy.REQUIRE, ProbePolicy.PREFER])
+async def test_a_held_login_that_dies_is_told_once(tmp_path: Path, policy: ProbePolicy) -> None:
+    """Under each policy that connects; Heroku is asked before, and what it shows is said."""
+    shop = database("shop", policy)
+    async with household(tmp_path) as house:
+        asked: list[Database] = []
+        house.reconciler.refused = asked.append
+        await house.sees((shop, login(1)))
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        await house.clock.advance(DAY)
+        for _ in range(3):
+            await house.sees((shop, login(1)))
+            await house.clock.advance(sum(RETRY_PAUSES))
+            await house.reconciler.settled()
+        assert house.kinds()[1:] == [NewsKind.TROUBLE]
+        assert house.news[-1].advice.startswith("Heroku still shows this login.")
+        assert set(asked) == {shop}
+        await house.sees((shop, login(2)))
+        assert house.kinds()[2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
+
+
+async def test_a_network_that_lets_nobody_through_is_no_alarm(tmp_path: Path) -> None:
+    """That a held login cannot be tried is shown by status, and notified to nobody."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)))
+        house.prober.outcomes["u1"] = [Outcome.UNREACHABLE]
+        await house.clock.advance(DAY)
+        await house.sees((SHOP, login(1)))
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.reconciler.settled()
+        assert house.phase(SHOP) is Phase.UNVERIFIED
+        assert len(house.store.alerts()) == 1
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.sees((SHOP, login(1)))
+        assert house.store.alerts() == []
+        assert house.kinds() == [NewsKind.ADDED]

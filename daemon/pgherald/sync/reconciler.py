@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import PgheraldError, ProbeFailed
+from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed
 from pgherald.model import (
     About,
     Database,
@@ -318,14 +318,14 @@ class Reconciler:
             for pause in itertools.chain(pauses, [None]):
                 with self.expecting():
                     proof = await self._verifier.attempt(entry.key, needed, self._tasks)
-                    decision = decide(policy, proof, last=pause is None)
+                    decision = decide(policy, proof, last=pause is None, held=held)
                     if decision is Decision.WRITE:
                         return self._verified(tracked, needed, proof, held=held)
+                if held and proof.answered and pauses:
+                    self.refused(entry.database)
                 if pause is None or decision is Decision.GIVE_UP:
                     self._give_up(tracked, needed, proof, held=held)
                     return None
-                if held and proof.answered:
-                    self.refused(entry.database)
                 await self._retry_later(tracked, proof, pause)
         raise AssertionError("the last attempt decides")
 
@@ -352,8 +352,11 @@ class Reconciler:
     def _give_up(
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
     ) -> None:
-        error = proof.error(tracked.database.name)
-        if held:
+        error: ProbeFailed | NotYetProven = proof.error(tracked.database.name)
+        if held and not proof.answered:
+            # A network that lets nobody through says nothing about the login: status shows it.
+            error = NotYetProven(error.title, error.advice)
+        elif held:
             said = f"Heroku still shows this login. {error.advice}"
             error = ProbeFailed(error.title, said, outcome=proof.outcome)
         self._tracker.give_up(tracked, needed, error)

@@ -18,7 +18,6 @@ from pgherald.errors import (
     NotVisible,
     NotYetProven,
     PgheraldError,
-    ProbeFailed,
     safe_text,
 )
 from pgherald.model import (
@@ -309,7 +308,7 @@ class Tracker:
         title = proof.error(tracked.database.name).title
         self._login_error(tracked, NotYetProven(title, "It is being tried again."))
 
-    def give_up(self, tracked: Tracked, needed: tuple[Trial, ...], error: ProbeFailed) -> None:
+    def give_up(self, tracked: Tracked, needed: tuple[Trial, ...], error: PgheraldError) -> None:
         """A login does not connect, and is tried once a sweep from now on."""
         tracked.rejected, tracked.verification = needed, None
         tracked.compared = Phase.UNVERIFIED

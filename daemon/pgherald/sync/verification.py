@@ -103,7 +103,7 @@ class Decision(enum.Enum):
     GIVE_UP = enum.auto()
 
 
-def decide(policy: ProbePolicy, proof: Proof, *, last: bool) -> Decision:
+def decide(policy: ProbePolicy, proof: Proof, *, last: bool, held: bool = False) -> Decision:
     """Decide by the person's policy.
 
     A login that connects is written. Under `prefer` so is one that nobody could try (a
@@ -113,10 +113,12 @@ def decide(policy: ProbePolicy, proof: Proof, *, last: bool) -> Decision:
         policy: the person's.
         proof: the result of the attempt.
         last: whether no further attempt is planned.
+        held: whether the clients hold it already; then a refusal is worth a word in any case.
     """
     if proof.works:
         return Decision.WRITE
-    if policy is ProbePolicy.PREFER and (last or not proof.answered or not proof.transient):
+    refused, retries = held and proof.answered, proof.answered and proof.transient
+    if policy is ProbePolicy.PREFER and not refused and (last or not retries):
         return Decision.WRITE
     return Decision.GIVE_UP if last or not proof.transient else Decision.RETRY
 
