@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import pgherald
 from pgherald import __version__
 from pgherald.cli.entry import plain_run
 from pgherald.cli.foreground import set_up
@@ -25,6 +28,10 @@ from support.commands import CLIENTS, SHOP, Desk, Result, run
 #: Libraries that cost a person at a prompt a noticeable moment.
 HEAVY = ("apscheduler", "apprise", "asyncio", "httpx", "keyring", "psycopg", "rich", "starlette",
          "tomlkit", "watchdog")  # fmt: skip
+
+
+#: A command in a sentence for people.
+_ADVISED = re.compile(r"`pgherald (?:-\S+ )*([a-z]+)(?: ([a-z-]+))?")
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -344,3 +351,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         child.stdout = None
         _, err = child.communicate(b"\n", timeout=120)
     assert (child.returncode, err) == (0, b"")
+
+
+def test_commands_in_advice_exist() -> None:
+    """Whatever command a sentence of the program names is one that can be run."""
+    known = {command[:2] for command in commands()}
+    groups = {command[0] for command in known if len(command) == 2}
+    advised: set[tuple[str, ...]] = set()
+    for module in Path(pgherald.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for name, sub in _ADVISED.findall(node.value):
+                    advised.add((name, sub) if name in groups and sub else (name,))
+    assert len(advised) > 8
+    assert advised - known == set()

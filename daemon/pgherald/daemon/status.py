@@ -182,14 +182,14 @@ def _idle(
     seen_at = max(heartbeat.started_at, heartbeat.swept_at or heartbeat.started_at)
     if not running:
         title = "The pgherald daemon is not running"
-        advice = "Start it: `pgherald service install`, or `pgherald run` in a terminal."
+        advice = (
+            "Start it: `pgherald service install`, or `pgherald run` in a terminal. If none is to "
+            "run: `pgherald service uninstall`."
+        )
         kind, troubled = "DaemonStopped", heartbeat.expected
     else:
         title = "The pgherald daemon has not asked Heroku for a while"
-        advice = (
-            "`pgherald service logs` says what holds it up; `pgherald service install` starts it "
-            "anew."
-        )
+        advice = "`pgherald service install` starts it anew; its log says what holds it up."
         kind = "SweepOverdue"
         troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
     return [
