@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
-import json
 from pathlib import Path
 
 import pytest
@@ -95,22 +94,20 @@ async def test_a_saved_password_is_cleared_at_the_next_look(
 
 
 async def test_a_pgadmin_that_was_never_started(tmp_path: Path) -> None:
-    """One that was never started is named, and no trouble; then it gets its server."""
+    """One that is not there is named, and not called up to date; then it gets its server."""
     place = tmp_path / "home" / ".pgadmin" / "pgadmin4.db"
     client = Database(place).client(tmp_path / "state")
     async with household(tmp_path, clients=clients(tmp_path, client)) as house:
         await house.sees((SHOP, login()))
-        assert house.kinds() == [NewsKind.ADDED]
-        assert house.news[0].clients == ("psql", "service file")
-        warning = f"pgAdmin has not been started yet: there is no {place}"
-        assert json.loads(house.store.notes()["warnings"]) == [warning]
+        assert house.kinds() == [NewsKind.TROUBLE, NewsKind.ADDED]
+        assert house.news[0].title == f"{place}: is not there"
+        assert house.news[1].clients == ("psql", "service file")
         assert not place.parent.exists()
         pgadmin = Database.made(place)
         await house.sees((SHOP, login()))
         assert [row["service"] for row in pgadmin.servers().values()] == ["shop"]
         await house.sees((SHOP, login()))
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
-        assert json.loads(house.store.notes()["warnings"]) == []
+        assert house.kinds()[2:] == [NewsKind.RECOVERED, NewsKind.MENDED]
 
 
 async def test_a_pgadmin_that_is_gone_is_trouble(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
 from pgherald.sync.reconciler import SLOW
-from pgherald.sync.verification import Decision
+from pgherald.sync.verification import Decision, decide
 from support.disks import NoUndo, SteppedDisk, placed
 from support.household import Household, database, household, login, until
 
@@ -1080,24 +1080,27 @@ async def test_what_another_pgherald_found_is_not_taken_back(tmp_path: Path, oth
         await daemon.sees((SHOP, login(1)))
         async with household(tmp_path) as check:
             check.reconciler._max_age = timedelta(0)
-            check.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            check.prober.outcomes["u1"] = [Outcome.REFUSED]
             await check.clock.advance(60)
             await check.sees((SHOP, login(1)))
+            await check.clock.advance(sum(RETRY_PAUSES))
             await check.reconciler.settled()
             assert check.kinds() == [NewsKind.TROUBLE]
             assert check.store.catch_up()
         if other == "beside":
-            daemon.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            daemon.prober.outcomes["u1"] = [Outcome.REFUSED]
             daemon.store.note("any", "write")
             assert daemon.store.catch_up()
             await daemon.sees((SHOP, login(1)))
+            await daemon.clock.advance(sum(RETRY_PAUSES))
             await daemon.reconciler.settled()
             assert NewsKind.RECOVERED not in daemon.kinds()
     if other == "restart":
         async with household(tmp_path) as again:
-            again.prober.outcomes["u1"] = [Outcome.TLS_REFUSED]
+            again.prober.outcomes["u1"] = [Outcome.REFUSED]
             await again.clock.advance(120)
             await again.sees((SHOP, login(1)))
+            await again.clock.advance(sum(RETRY_PAUSES))
             await again.reconciler.settled()
             assert again.news == []
             assert again.phase(SHOP) is Phase.UNVERIFIED
@@ -1230,7 +1233,6 @@ async def test_a_mistake_with_one_database_hinders_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception in one database's task is its own trouble; the others are brought up to date."""
-    decide = reconciler.decide
 
     def mistaken(policy: ProbePolicy, proof: Proof, *, last: bool, held: bool) -> Decision:
         if policy is ProbePolicy.PREFER:

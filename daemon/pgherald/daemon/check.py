@@ -161,7 +161,7 @@ async def _report(machine: Machinery) -> CheckReport:
         )
         for client in machine.clients
     )
-    warnings = [*plan.warnings, *machine.applier.never_there(plan)]
+    warnings = list(plan.warnings)
     warnings += [
         f"{key} is no longer in the configuration; `pgherald check --prune` removes it "
         "from the clients."

@@ -247,29 +247,14 @@ class Applier:
                 written, and only one with nothing at all left to do has shown that.
         """
         self._note_failed(plan)
-        self._store.note("warnings", json.dumps([*plan.warnings, *self.never_there(plan)]))
+        self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
-            if self._never_there(file):
-                self._well(file.client)
-            elif file.absent:
+            if file.absent:
                 error = ClientMissing("is not there", _MISSING, path=file.client.path)
                 self._fail(file.client, error)
             elif file.idle:
                 await self._remember(file)
                 self._well(file.client)
-
-    def never_there(self, plan: Plan) -> list[str]:
-        """A sentence for each client whose program has never run here: that is no trouble."""
-        return [
-            f"{file.client.label} has not been started yet: there is no {file.client.path}"
-            for file in plan.files
-            if self._never_there(file)
-        ]
-
-    def _never_there(self, file: FilePlan) -> bool:
-        if file.client.makes or not file.absent:
-            return False
-        return file.client.path not in self._store.known_rows()
 
     async def _remember(self, file: FilePlan) -> None:
         """Record whose rows are whose, where no commit did, and keep a copy in the store."""

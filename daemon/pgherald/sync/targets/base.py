@@ -46,9 +46,6 @@ class Target(abc.ABC):
     #: Whether its program may write at the same time, since both sides use transactions.
     shared: ClassVar[bool] = False
 
-    #: Whether it is made where it is not there; else its program makes it when it first runs.
-    makes: ClassVar[bool] = True
-
     @property
     def subject(self) -> Subject:
         """The subject of alerts about it."""

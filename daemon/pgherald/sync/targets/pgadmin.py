@@ -50,7 +50,6 @@ class PgAdminTarget(Target):
     medium: ClassVar[Medium] = Medium.ROWS
     prominent: ClassVar[bool] = True
     shared: ClassVar[bool] = True
-    makes: ClassVar[bool] = False
 
     @property
     def watched(self) -> tuple[Path, ...]:
