@@ -19,7 +19,6 @@ from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
 from pgherald.files import Disk, Snapshot
 from pgherald.model import About, Database, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
-from pgherald.sync import reconciler
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
@@ -1239,7 +1238,7 @@ async def test_a_mistake_with_one_database_hinders_no_other(
             raise ZeroDivisionError
         return decide(policy, proof, last=last, held=held)
 
-    monkeypatch.setattr(reconciler, "decide", mistaken)
+    monkeypatch.setattr("pgherald.sync.reconciler.decide", mistaken)
     odd = database("odd", ProbePolicy.PREFER)
     async with household(tmp_path) as house:
         await house.sees((odd, login(1)), (SHOP, login(2)))
@@ -1247,7 +1246,7 @@ async def test_a_mistake_with_one_database_hinders_no_other(
         assert house.phase(odd) is Phase.BEHIND
         (alert,) = house.store.alerts()
         assert alert.subject == Subject(About.DATABASE, odd.key)
-        monkeypatch.setattr(reconciler, "decide", decide)
+        monkeypatch.setattr("pgherald.sync.reconciler.decide", decide)
         await house.sees((odd, login(1)), (SHOP, login(2)))
         assert house.held(odd) == {"u1"}
         assert house.store.alerts() == []
@@ -1328,3 +1327,44 @@ async def test_a_network_that_lets_nobody_through_is_no_alarm(tmp_path: Path) ->
         await house.sees((SHOP, login(1)))
         assert house.store.alerts() == []
         assert house.kinds() == [NewsKind.ADDED]
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+async def test_a_lost_entry_ends_no_refusal(tmp_path: Path, given_up: bool) -> None:
+    """A client that loses its entry while the login is refused gets it when the login connects."""
+    async with household(tmp_path) as house:
+        await refused_though_held(house)
+        if given_up:
+            await house.clock.advance(sum(RETRY_PAUSES))
+            await house.reconciler.settled()
+        house.pgpass.write_text("")
+        house.reconciler.again()
+        await house.reconciler.settled(verifying=False)
+        await house.sees((SHOP, login(1)))
+        assert house.phase(SHOP) in (Phase.VERIFYING, Phase.UNVERIFIED)
+        assert len(house.store.alerts()) == 1
+        assert house.pgpass.read_text() == ""
+        assert NewsKind.RECOVERED not in house.kinds()
+        house.prober.outcomes["u1"] = [Outcome.WORKS]
+        await house.clock.advance(sum(RETRY_PAUSES))
+        await house.sees((SHOP, login(1)))
+        assert house.held(SHOP) == {"u1"}
+        assert house.store.alerts() == []
+
+
+async def test_equal_logins_end_no_refusal(tmp_path: Path) -> None:
+    """That another database's same login connected earlier says nothing about a later refusal."""
+    async with household(tmp_path) as house:
+        await house.sees((SHOP, login(1)), (BLOG, login(1)))
+        await house.clock.advance(HOUR)
+        house.prober.outcomes["u1"] = [Outcome.REFUSED]
+        check = Alerts(house.store, house.clock, lambda _: None, notifies=False)
+        check.fire(Subject(About.DATABASE, SHOP.key), "Shop", ProbeFailed("Refused"))
+        for _ in range(2):
+            await house.sees((SHOP, login(1)), (BLOG, login(1)))
+            await house.clock.advance(sum(RETRY_PAUSES))
+            await house.reconciler.settled()
+        tried = len(house.prober.tried)
+        await house.sees((SHOP, login(1)), (BLOG, login(1)))
+        assert len(house.prober.tried) == tried + 1
+        assert house.phase(SHOP) is Phase.UNVERIFIED

@@ -102,7 +102,7 @@ def doing(machine: Machinery) -> str:
     if asking := machine.poller.doing:
         return asking
     if proving := len(machine.reconciler.verifying):
-        return f"Proving {proving} new login{'' if proving == 1 else 's'}"
+        return f"Proving {proving} login{'' if proving == 1 else 's'}"
     return "Comparing the clients"
 
 
@@ -114,7 +114,7 @@ async def _check(machine: Machinery, say: Callable[[str], None], *, prune: bool)
     done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE)
     if not done:
         for key in machine.reconciler.verifying:
-            say(f"{key}: waiting for Postgres to accept the new login (up to two minutes) …")
+            say(f"{key}: waiting for Postgres to accept the login (up to two minutes) …")
         await waiting
     if prune:
         await _prune(machine, say)

@@ -53,6 +53,9 @@ CONCURRENCY: Final = 16
 #: Heroku may show a login a moment before Postgres accepts it.
 RETRY_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
+#: The same in a `check`, for a login that the clients hold already.
+CHECK_PAUSES: Final = RETRY_PAUSES[:3]
+
 #: All that is asked. A pooler may accept a login by itself, and answer an empty query or a SHOW
 #: as well; this takes it to the server. The answer is one row, and that is checked.
 _QUESTION: Final = b"SELECT current_user, current_database()"

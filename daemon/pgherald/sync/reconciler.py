@@ -31,7 +31,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
-from pgherald.sync.probe import RETRY_PAUSES, Prober, Proof
+from pgherald.sync.probe import CHECK_PAUSES, RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.tracked import Comparison, Latest, Tracked, Tracker, VerifiedLogin
 from pgherald.sync.verification import (
@@ -268,9 +268,7 @@ class Reconciler:
         else:
             same = self._store.changed(database.key, tracked.login(None).entry.login) == ()
             at = self._recalled.get(database.key) if same else None
-        refused = self._alerts.kept(tracked.subject)
-        if refused is not None and refused.kind == ProbeFailed.__name__:
-            at = None if at is not None and at <= refused.since else at
+        at = None if self._tracker.is_disputed(tracked, at) else at
         # Only Heroku's answer shows that there is a network to verify it over.
         return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
 
@@ -306,14 +304,15 @@ class Reconciler:
         self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], *, held: bool
     ) -> VerifiedLogin | None:
         """Connect with a login, with retries; None when it is given up."""
-        policy, known = entry.database.probe, tracked.verification
+        policy = entry.database.probe
         if policy is ProbePolicy.OFF:
             return tracked.login(None)
-        if known is not None and known.trials == needed and known.works and not held:
+        if not held and (known := self._tracker.proof(tracked, needed)) is not None:
             return tracked.login(known.at)
-        # The pauses are for a login that Heroku showed a moment early. One that was given up
-        # before is tried once a sweep.
-        pauses = () if tracked.rejected == needed else RETRY_PAUSES
+        # The pauses are for a login that Heroku showed a moment early; one that the clients hold
+        # delays no check for long. One that was given up before is tried once a sweep.
+        usual = CHECK_PAUSES if held and not self._max_age else RETRY_PAUSES
+        pauses = () if tracked.rejected == needed else usual
         with self._announced(entry, wanted=bool(pauses)):
             for pause in itertools.chain(pauses, [None]):
                 with self.expecting():
@@ -321,6 +320,7 @@ class Reconciler:
                     decision = decide(policy, proof, last=pause is None, held=held)
                     if decision is Decision.WRITE:
                         return self._verified(tracked, needed, proof, held=held)
+                tracked.verification = None  # whatever it was, it is over
                 if held and proof.answered and pauses:
                     self.refused(entry.database)
                 if pause is None or decision is Decision.GIVE_UP:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from pgherald.clients.base import Action
 from pgherald.errors import (
@@ -18,6 +19,7 @@ from pgherald.errors import (
     NotVisible,
     NotYetProven,
     PgheraldError,
+    ProbeFailed,
     safe_text,
 )
 from pgherald.model import (
@@ -38,6 +40,9 @@ from pgherald.sync.probe import Proof
 from pgherald.sync.verification import Trial, Verification
 
 log = logging.getLogger(__name__)
+
+#: Alerts that say that a login does not connect.
+_REFUSALS: Final = frozenset({ProbeFailed.__name__, NotYetProven.__name__})
 
 #: By the ways in which logins connected: the latest time that each did.
 Latest = dict[tuple[Trial, ...], Verification]
@@ -294,9 +299,25 @@ class Tracker:
         known, policy = tracked.verification, tracked.database.probe
         if latest is None or policy is ProbePolicy.OFF or tracked.task is not None:
             return
+        if self.is_disputed(tracked, latest.at):
+            return
         if known is None or known.trials != latest.trials or known.at < latest.at:
             tracked.verification, tracked.rejected = latest, ()
             self.connected(tracked.login(latest.at))
+
+    def proof(self, tracked: Tracked, needed: tuple[Trial, ...]) -> Verification | None:
+        """When its login connected in these ways; None when it has to do so before it is written."""
+        known = tracked.verification
+        if known is None or known.trials != needed or not known.works:
+            return None
+        return None if self.is_disputed(tracked, known.at) else known
+
+    def is_disputed(self, tracked: Tracked, at: datetime | None) -> bool:
+        """Whether its login was refused, here or in another pgherald, since it connected."""
+        alert = self._alerts.kept(tracked.subject)
+        if alert is None or alert.kind not in _REFUSALS:
+            return False
+        return at is None or at <= alert.since
 
     def connected(self, login: VerifiedLogin) -> None:
         """Keep when a login connected, if it is the one that the store knows."""
