@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
+from pgherald.errors import PgheraldError
 from pgherald.secret import Secret
 
 #: The account that a configuration without [[accounts]] has.
@@ -367,3 +369,19 @@ class News:
     reopen: bool = False
     refresh: bool = False
     service: str = ""
+
+
+class AlertSink(Protocol):
+    """Where alerts are fired and resolved; see `pgherald.sync.alerts.Alerts`."""
+
+    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
+        """Something does not work."""
+        ...
+
+    def resolve(self, subject: Subject) -> None:
+        """It works."""
+        ...
+
+    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
+        """Forget the alerts about what is no longer kept."""
+        ...

@@ -55,7 +55,7 @@ class Street:
         """Make a release of an app, which its log tells of."""
         poller = self.place.machine.poller
         self.place.simulator.world.release(self.place.app(app), "Set X", "somebody")
-        poller.look(poller.watched[0], app)
+        poller.read(poller.watched[0], app)
 
     async def passes(self, seconds: float) -> None:
         """Time with a sweep a minute, while noisy apps have a release every fifth of a second."""

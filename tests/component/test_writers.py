@@ -20,7 +20,7 @@ import pytest
 
 from pgherald.clock import SystemClock
 from pgherald.files import Stillness
-from pgherald.heroku.pace import COMPARED, Calm
+from pgherald.heroku.throttle import COMPARED, ThrottledCall
 from pgherald.watch.paths import PathWatch
 from support.disks import QuickDisk
 from support.household import Household, database, household, login
@@ -164,7 +164,7 @@ async def desk(folder: Path, seed: int) -> AsyncIterator[Desk]:
     folder.mkdir()  # noqa: ASYNC240 – nothing else runs yet
     clock = SystemClock()
     async with household(folder, disk=QuickDisk(), real=clock, stillness=Stillness(clock)) as house:
-        mend = Calm(house.reconciler.again, COMPARED)
+        mend = ThrottledCall(house.reconciler.again, COMPARED)
 
         def changed(path: Path) -> None:
             house.applier.restless.touched(path)

@@ -49,16 +49,16 @@ class House:
     def answers(self, app: str, response: httpx.Response | Exception) -> None:
         self.heroku.routes[f"/apps/{app}/config-vars"] = response
 
-    async def look(self, *databases: Database) -> Sequence[Sighting | Missing | HerokuError]:
+    async def read(self, *databases: Database) -> Sequence[Sighting | Missing | HerokuError]:
         """What `look` gave, its error included."""
         try:
-            return await self.account.look(databases or [database()])
+            return await self.account.read(databases or [database()])
         except HerokuError as exc:
             return [exc]
 
     async def sweep(self, *apps: str) -> list[Sighting | Missing | HerokuError]:
         """One look at each app, all at once, as a sweep does."""
-        looks = await asyncio.gather(*(self.look(database(app)) for app in apps))
+        looks = await asyncio.gather(*(self.read(database(app)) for app in apps))
         return [look[0] for look in looks]
 
     async def asked(self, *apps: str, minutes: int) -> list[int]:
@@ -83,7 +83,7 @@ def house() -> House:
 async def test_a_sighting(house: House) -> None:
     """A database's login is parsed, with its own sslmode, the moment and the release."""
     house.heroku.holds("shop", {"DATABASE_URL": URL, "READ_URL": "postgres://r:p@h/d"}, release=7)
-    one, two = await house.look(database(sslmode="verify-full"), database(attachment="READ"))
+    one, two = await house.read(database(sslmode="verify-full"), database(attachment="READ"))
     assert one == Sighting(
         DatabaseKey("default", "shop", "DATABASE"),
         Login("h1.example", 5432, "d1", "u1", Secret("CANARY-pw-1"), "verify-full"),
@@ -99,10 +99,10 @@ async def test_the_release_is_asked_for_once_per_login(house: House) -> None:
     """As long as the logins stay, a look is one request; a rotation brings the new release."""
     house.heroku.holds("shop", {"DATABASE_URL": URL}, release=7)
     for _ in range(3):
-        await house.look()
+        await house.read()
     assert house.heroku.paths.count("/apps/shop/releases") == 1
     house.heroku.holds("shop", {"DATABASE_URL": URL.replace("u1", "u2")}, release=8)
-    (seen,) = await house.look()
+    (seen,) = await house.read()
     assert isinstance(seen, Sighting)
     assert seen.release == 8
 
@@ -112,7 +112,7 @@ async def test_a_sighting_does_not_need_the_release(house: House, releases: http
     """The login counts, whatever happens to the question for the release."""
     house.heroku.holds("shop", {"DATABASE_URL": URL})
     house.heroku.routes["/apps/shop/releases"] = releases
-    (seen,) = await house.look()
+    (seen,) = await house.read()
     assert isinstance(seen, Sighting)
     assert seen.release is None
 
@@ -121,7 +121,7 @@ async def test_problems_are_per_database(house: House) -> None:
     """A var that is gone or bad is that database's trouble; the others are seen."""
     house.heroku.holds("shop", {"DATABASE_URL": URL, "BAD_URL": "CANARY", "NULL_URL": None})
     names = ["GONE", "DATABASE", "BAD", "NULL"]
-    seen = await house.look(*(database(attachment=name) for name in names))
+    seen = await house.read(*(database(attachment=name) for name in names))
     gone, fine, bad, null = seen
     assert isinstance(gone, Missing)
     assert gone.error.title == "shop has no GONE_URL"
@@ -139,7 +139,7 @@ async def test_a_var_that_is_gone_names_the_others(house: House) -> None:
     """The advice names config vars that do hold a Postgres URL, three at most."""
     names = ["HEROKU_POSTGRESQL_RED_URL", "X1_URL", "X2_URL", "X3_URL"]
     house.heroku.holds("shop", dict.fromkeys(names, URL))
-    (gone,) = await house.look()
+    (gone,) = await house.read()
     assert isinstance(gone, Missing)
     assert gone.error.advice == (
         "It has HEROKU_POSTGRESQL_RED_URL, X1_URL, X2_URL: was the database replaced?"
@@ -163,13 +163,13 @@ async def test_a_token_that_will_not_do_stops_the_account(
     """One refusal is enough for all apps; a new token in the source starts it again at once."""
     house.answers("shop", response)
     house.heroku.holds("blog", {"DATABASE_URL": URL})
-    (first,) = await house.look()
+    (first,) = await house.read()
     assert type(first) is kind
     assert house.account.stopped is first
     assert await house.asked("shop", "blog", minutes=100) == []
     assert (await house.sweep("shop", "blog")) == [first, first]
     house.tokens.token = "HRKU-2"
-    (seen,) = await house.look(database("blog"))
+    (seen,) = await house.read(database("blog"))
     assert isinstance(seen, Sighting)
     assert house.account.stopped is None
 
@@ -177,22 +177,22 @@ async def test_a_token_that_will_not_do_stops_the_account(
 async def test_no_token_at_all(house: House) -> None:
     """Without a token nothing is sent; the same token coming back starts it again."""
     house.heroku.holds("shop", {"DATABASE_URL": URL})
-    await house.look()
+    await house.read()
     house.tokens.token = None
     sent = len(house.heroku.requests)
-    (missing,) = await house.look()
+    (missing,) = await house.read()
     assert isinstance(missing, LoginRequired)
     assert await house.asked("shop", minutes=5) == []
     assert len(house.heroku.requests) == sent
     house.tokens.token = TOKEN
-    assert isinstance((await house.look())[0], Sighting)
+    assert isinstance((await house.read())[0], Sighting)
 
 
 async def test_a_program_is_asked_for_a_token_every_15_minutes() -> None:
     """While the account is stopped the CLI, which asks Heroku itself, is run rarely."""
     house = House(FakeTokens(cheap=False))
     house.answers("shop", error(401, "unauthorized"))
-    await house.look()
+    await house.read()
     reads = house.tokens.reads
     assert await house.asked("shop", minutes=61) == []
     assert house.tokens.reads - reads == 4
@@ -204,17 +204,17 @@ async def test_a_program_is_asked_for_a_token_every_15_minutes() -> None:
 async def test_the_person_acted(house: House) -> None:
     """`retry` reads the token afresh and asks at once, whatever was the matter."""
     house.answers("shop", error(401, "unauthorized"))
-    await house.look()
+    await house.read()
     house.heroku.holds("shop", {"DATABASE_URL": URL})
     forgotten = house.tokens.forgotten
     house.account.retry()
-    assert isinstance((await house.look())[0], Sighting)
+    assert isinstance((await house.read())[0], Sighting)
     assert house.tokens.forgotten == forgotten + 1
     house.answers("shop", error(404, "not_found"))
-    await house.look()
+    await house.read()
     house.heroku.holds("shop", {"DATABASE_URL": URL})
     house.account.retry()
-    assert isinstance((await house.look())[0], Sighting)
+    assert isinstance((await house.read())[0], Sighting)
 
 
 async def test_a_missing_tool_is_no_reason_to_stop(house: House) -> None:
@@ -222,7 +222,7 @@ async def test_a_missing_tool_is_no_reason_to_stop(house: House) -> None:
     house.tokens.token = None
     house.tokens.error = MissingTool("The package keyring is not installed", "Install it.")
     with pytest.raises(MissingTool):
-        await house.look()
+        await house.read()
     assert house.account.stopped is None
     assert house.heroku.requests == []
 
@@ -304,7 +304,7 @@ async def test_an_app_that_is_gone_is_asked_every_15_minutes(
 async def test_the_limit_of_requests_is_kept(house: House) -> None:
     """Nothing is sent before the moment that Heroku named."""
     house.answers("shop", error(429, "rate_limit", Retry_After="600"))
-    (limited,) = await house.look()
+    (limited,) = await house.read()
     assert isinstance(limited, RateLimited)
     assert await house.asked("shop", "other", minutes=12) == [10]
 
@@ -330,29 +330,29 @@ async def test_an_answer_from_before_the_limit_does_not_lift_it(house: House) ->
     early = asyncio.create_task(house.account.ask("early", slow))
     await house.clock.advance(1)
     house.answers("shop", error(429, "rate_limit", Retry_After="600"))
-    await house.look()
+    await house.read()
     release.set()
     assert await early == "fine"
-    await house.look(database("other"))
+    await house.read(database("other"))
     assert len(house.heroku.requests) == 1
 
 
 async def test_a_limit_in_the_past_waits_a_poll(house: House) -> None:
     """A moment that has passed is no reason to ask faster than usual."""
     house.answers("shop", error(429, "rate_limit", Retry_After="0"))
-    await house.look()
+    await house.read()
     await house.clock.advance(MINUTE / 2)
-    await house.look()
+    await house.read()
     assert len(house.heroku.requests) == 1
 
 
 async def test_a_new_token_does_not_lift_the_limit(house: House) -> None:
     """However often the token's file is written, a used-up limit is waited for."""
     house.answers("shop", error(429, "rate_limit", Retry_After="600"))
-    await house.look()
+    await house.read()
     for _ in range(5):
         house.account.retry()
-        await house.look()
+        await house.read()
     assert len(house.heroku.requests) == 1
 
 
@@ -367,12 +367,12 @@ async def test_a_late_failure_of_an_older_request_counts_no_more(house: House) -
     late = asyncio.create_task(house.account.ask("late", slow))
     await house.clock.advance(1)
     house.answers("shop", error(429, "rate_limit"))
-    await house.look()
+    await house.read()
     release.set()
     with pytest.raises(RateLimited):
         await late
     await house.clock.advance(MINUTE)
-    await house.look()
+    await house.read()
     assert len(house.heroku.requests) == 2
 
 
@@ -380,10 +380,10 @@ async def test_a_late_failure_of_an_older_request_counts_no_more(house: House) -
 async def test_pauses_survive_odd_clocks(house: House, away: float) -> None:
     """A pause ends after a sleep of the machine, and is not prolonged by a clock set back."""
     house.answers("shop", error(404, "not_found"))
-    await house.look()
+    await house.read()
     house.clock.jump(away)
     await house.clock.advance(0 if away > 0 else 15 * MINUTE)
-    await house.look()
+    await house.read()
     assert len(house.heroku.requests) == 2
 
 
@@ -395,7 +395,7 @@ async def test_pauses_are_made_unequal() -> None:
     for seconds, requests in ((0, 1), (47, 1), (1, 2)):
         await house.clock.advance(seconds)
         with pytest.raises(Unavailable):
-            await account.look([database()])
+            await account.read([database()])
         assert len(house.heroku.requests) == requests
 
 
@@ -408,7 +408,7 @@ async def test_a_question_of_its_own_has_its_own_rest(house: House) -> None:
     with pytest.raises(NotVisible):
         await house.account.ask(None, gone)
     house.heroku.holds("shop", {"DATABASE_URL": URL})
-    assert isinstance((await house.look())[0], Sighting)
+    assert isinstance((await house.read())[0], Sighting)
     with pytest.raises(NotVisible):
         await house.account.ask(None, lambda: pytest.fail("asked again"))
 
@@ -416,5 +416,5 @@ async def test_a_question_of_its_own_has_its_own_rest(house: House) -> None:
 async def test_a_captive_portal_is_told_apart(house: House) -> None:
     """A page instead of data raises NotHeroku, for the account."""
     house.answers("shop", httpx.Response(200, html="Sign in"))
-    (portal,) = await house.look()
+    (portal,) = await house.read()
     assert isinstance(portal, NotHeroku)

@@ -675,7 +675,7 @@ async def test_an_odd_release(heroku: FakeHeroku, clock: FakeClock, odd: str) ->
     heroku.routes["/apps/shop/releases"] = raw(f'[{{"version": {odd}}}]')
     account = Account("default", heroku.api(clock))
     for _ in range(2):
-        (seen,) = await account.look([DATABASE])
+        (seen,) = await account.read([DATABASE])
         assert isinstance(seen, Sighting)
         assert seen.release is None
     assert heroku.paths.count("/apps/shop/releases") == 1
@@ -715,7 +715,7 @@ async def test_one_odd_database_of_an_app(heroku: FakeHeroku, clock: FakeClock) 
     """A config var of ours that is no text is trouble for its own database alone."""
     heroku.routes["/apps/shop/config-vars"] = ok({"DATABASE_URL": URL, "READER_URL": 5})
     account = Account("default", heroku.api(clock))
-    one, two = await account.look(
+    one, two = await account.read(
         [
             Database(DatabaseKey("default", "shop", name), name, "Heroku", name.lower())
             for name in ("DATABASE", "READER")

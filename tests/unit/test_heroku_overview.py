@@ -55,15 +55,15 @@ class Town:
         self.stamps[app] = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.lists()
 
-    async def look(self, app: str) -> None:
-        await self.account.look([database(app)])
+    async def read(self, app: str) -> None:
+        await self.account.read([database(app)])
 
     async def sweep(self) -> list[str]:
         """Sweep; which apps were read."""
         before = len(self.heroku.requests)
         choice = await self.account.choose(self.apps)
         for app in choice.read:
-            await self.look(app)
+            await self.read(app)
         return [p.split("/")[2] for p in self.heroku.paths[before:] if p.endswith("config-vars")]
 
     async def sweeps(self, minutes: int) -> list[list[str]]:
@@ -232,7 +232,7 @@ async def test_a_list_that_fails_alone() -> None:
     town.heroku.routes[LIST] = httpx.Response(503)
     with pytest.raises(Unavailable):
         await town.sweep()
-    await town.look("a")
+    await town.read("a")
     await town.clock.advance(MINUTE)
     assert await town.sweep() == []
     assert town.asked(LIST) == 4
@@ -279,7 +279,7 @@ async def test_what_is_known_is_seen_as_of_now() -> None:
     town = Town("a")
     group: Sequence[Database] = [database("a")]
     assert town.account.known(group) is None
-    await town.account.look(group)
+    await town.account.read(group)
     await town.clock.advance(MINUTE)
     found = town.account.known(group)
     assert found is not None

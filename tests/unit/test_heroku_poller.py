@@ -61,7 +61,7 @@ class FakeAccount:
         before = self.last.get(databases[0].key.app)
         return before[1] if before and before[0] == databases else None
 
-    async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
+    async def read(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
         app = databases[0].key.app
         self.asked.append(app)
         if app in self.answers:
@@ -341,17 +341,17 @@ async def test_an_event_in_the_middle_of_a_look() -> None:
     account, event = FakeAccount(), asyncio.Event()
     account.waits("shop", event)
     desk = Desk(watched(account, SHOP, BLOG))
-    desk.poller.look(desk.poller.watched[0], "shop")
+    desk.poller.read(desk.poller.watched[0], "shop")
     await settle()
     for _ in range(3):
-        desk.poller.look(desk.poller.watched[0], "shop")
+        desk.poller.read(desk.poller.watched[0], "shop")
     event.set()
     await settle()
     assert account.asked == ["shop"]
     await desk.clock.advance(1)
     await desk.poller.finished()
     assert account.asked == ["shop", "shop"]
-    desk.poller.look(desk.poller.watched[0], "unheard-of")
+    desk.poller.read(desk.poller.watched[0], "unheard-of")
     await desk.poller.stop()
 
 
@@ -363,7 +363,7 @@ async def noise(desk: Desk, apps: Sequence[str], seconds: float) -> None:
     (of,) = desk.poller.watched
     for _ in range(round(seconds / 0.2)):
         for app in apps:
-            desk.poller.look(of, app)
+            desk.poller.read(of, app)
         await desk.clock.advance(0.2)
 
 
@@ -377,7 +377,7 @@ async def test_events_are_answered_ever_further_apart() -> None:
     assert len(account.asked) == 7 + 8
     await desk.clock.advance(300)
     before = len(account.asked)
-    desk.poller.look(of, "shop")
+    desk.poller.read(of, "shop")
     await settle()
     assert len(account.asked) == before + 1
     await desk.poller.stop()
@@ -392,7 +392,7 @@ async def test_a_noisy_app_does_not_slow_down_a_quiet_one() -> None:
     await noise(desk, ["shop"], 3600)
     # A quarter of the allowance of 90 requests; the first reading costs two.
     assert account.asked.count("shop") == 21
-    desk.poller.look(of, "blog")
+    desk.poller.read(of, "blog")
     await settle()
     assert account.asked.count("blog") == 1
     await desk.poller.stop()

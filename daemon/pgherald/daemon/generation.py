@@ -18,9 +18,9 @@ from pgherald.daemon.wiring import (
     State,
     machinery,
 )
+from pgherald.heroku.events import LogFollowers
 from pgherald.heroku.expiry import ExpiryWatch
-from pgherald.heroku.log_followers import LogFollowers
-from pgherald.heroku.pace import COMPARED, RENEWED, Calm
+from pgherald.heroku.throttle import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.watched import keeps_requests
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
@@ -63,8 +63,8 @@ class Generation:
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
         self._asked = asyncio.Event()
-        self._mend = Calm(self._mend_now, COMPARED)
-        self._renew = Calm(self._renew_now, RENEWED, config.poll_interval)
+        self._mend = ThrottledCall(self._mend_now, COMPARED)
+        self._renew = ThrottledCall(self._renew_now, RENEWED, config.poll_interval)
         self.alerts = Alerts(state.store, outside.clock, self._tell)
         supervisor.alerts = self.alerts
         self._hooks = Hooks(config.hooks, outside.env, config.path, self.alerts)

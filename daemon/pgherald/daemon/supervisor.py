@@ -19,8 +19,7 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.heroku.watched import AlertSink
-from pgherald.model import About, Subject
+from pgherald.model import About, AlertSink, Subject
 
 log = logging.getLogger(__name__)
 

@@ -267,7 +267,7 @@ async def machinery(
         )
         names = partial(learn, state.files, clients, outside.env)
         poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
-        reconciler.refused = poller.look_at
+        reconciler.refused = poller.reread
         try:
             yield Machinery(config, clients, accounts, applier, reconciler, poller)
         finally:

@@ -11,8 +11,12 @@
     backoff        who may be asked again, and when: a broken Heroku is asked less often
     overview       which apps have to be read: one list instead of one question for each
     account        an account's databases: sightings, or why there is none
-    events         an app's releases as they happen, told by its log
     discovery      databases nobody had to list
+    watched        an account with its databases, and where a poll's results go
+    throttle       how often something is done that is asked for again and again
+    poller         when to ask and for what: sweeps, single apps, discovery
+    events         apps' logs, whose releases cause a reading at once
+    expiry         a notice in good time that a token ends
 
 The order is also the direction of the imports: each module knows those above it only.
 """

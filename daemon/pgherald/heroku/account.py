@@ -107,7 +107,7 @@ class Account:
         """Choose the apps that a sweep reads; see `Overview`.
 
         Raises:
-            HerokuError: as in `look`.
+            HerokuError: as in `read`.
             MissingTool: likewise.
         """
         choice = await self._overview.choose(apps)
@@ -118,9 +118,9 @@ class Account:
         return choice
 
     def known(self, databases: Sequence[Database]) -> list[Sighting | Missing] | None:
-        """What the last look at these databases of one app gave, as of now.
+        """The result of the last reading of these databases of one app, as of now.
 
-        None when these very databases have not been looked at yet.
+        None when these very databases have not been read yet.
         """
         before = self._known.get(databases[0].key.app)
         if before is None or before[0] != databases:
@@ -128,8 +128,8 @@ class Account:
         now = self.api.clock.now()
         return [w if isinstance(w, Missing) else replace(w, seen_at=now) for w in before[1]]
 
-    async def look(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
-        """Look at databases of one app.
+    async def read(self, databases: Sequence[Database]) -> list[Sighting | Missing]:
+        """Read the databases of one app.
 
         Args:
             databases: all of the same app.
@@ -169,7 +169,7 @@ class Account:
 
         Raises:
             HerokuError: as in `_beside`.
-            MissingTool: as in `look`.
+            MissingTool: as in `read`.
         """
         return await self._beside(app, lambda: self.api.open_log(app))
 
@@ -178,7 +178,7 @@ class Account:
 
         Raises:
             HerokuError: as in `_beside`.
-            MissingTool: as in `look`.
+            MissingTool: as in `read`.
         """
         return await self._beside(None, self.api.token_ends_at)
 
@@ -191,7 +191,7 @@ class Account:
         Raises:
             HerokuError: why there is no answer. `Unavailable` when nothing was sent, since
                 the account or the app rests, or for the sake of the budget.
-            MissingTool: as in `look`.
+            MissingTool: as in `read`.
         """
         try:
             began = self._backoff.check(subject)
@@ -213,7 +213,7 @@ class Account:
             question: sends the requests.
 
         Raises:
-            HerokuError: as in `look`.
+            HerokuError: as in `read`.
             MissingTool: likewise.
         """
         if self.stopped is not None and await self._has_other_token():

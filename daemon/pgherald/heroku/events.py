@@ -1,9 +1,8 @@
-"""An app's releases as they happen, told by its log.
+"""Follows apps' logs, which show each release as it happens.
 
-Heroku writes a line into an app's log when a release is made, and every change of a config
-var is one. So a log that is followed makes a look come at once. It carries no truth: a line
-says only that something may have changed, and a line that is missed is made up for by the
-next sweep.
+Heroku writes a line into an app's log when a release is made, and every change of a config var is
+one. So a followed log causes a reading at once. It is only a hint: a line says that something may
+have changed, and the next sweep makes up for a missed one.
 
 Heroku: a session's address works for five minutes until somebody comes, and for an hour from
 then on. It sends server-sent events to who asks for them, else plain lines, such as
@@ -18,9 +17,9 @@ import contextlib
 import logging
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from pgherald.errors import (
     AccountSuspended,
@@ -35,6 +34,8 @@ from pgherald.errors import (
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import LogSession
 from pgherald.heroku.backoff import LONGEST
+from pgherald.heroku.poller import Poller
+from pgherald.heroku.watched import Watched, by_app
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ _RELEASE: Final = re.compile(rb"(?:data: ?)?(\S{1,64}) app\[api\]: Release v\d+ 
 
 
 class Releases:
-    """Finds the lines that tell of a release, in pieces of a log as they come in.
+    """Finds the lines about releases, in pieces of a log as they come in.
 
     Args:
         since: lines from before that moment, by the log's own clock, are old ones.
@@ -69,7 +70,7 @@ class Releases:
         self._skipping = False
 
     def feed(self, piece: bytes) -> int:
-        """How many releases this piece tells of."""
+        """How many releases this piece shows."""
         return sum(self._is_new(line) for line in self._lines(piece))
 
     def _lines(self, piece: bytes) -> Iterator[bytes]:
@@ -92,7 +93,7 @@ class Releases:
 
 
 class AppEvents:
-    """Follows one app's log until it is told to stop, or may not.
+    """Follows one app's log until cancelled, or until Heroku forbids it.
 
     Args:
         account: whose app it is.
@@ -181,3 +182,76 @@ def _is_final(error: PgheraldError) -> bool:
     Heroku: no log sessions for apps in a Shield Space, nor with Private Space Logging.
     """
     return isinstance(error, Forbidden) or type(error) is HerokuError
+
+
+class Keep(Protocol):
+    """Runs work, and runs it again when it fails."""
+
+    async def __call__(
+        self, part: str, work: Callable[[], Awaitable[None]], *, endless: bool
+    ) -> None:
+        """Run it."""
+        ...
+
+
+class LogFollowers:
+    """Follows each account's first apps, as many as it may.
+
+    Args:
+        poller: has the apps, and reads one when its log shows a release.
+        on_event: called before each such reading.
+        keep: runs a follower, and restarts it when it fails; see
+            `pgherald.daemon.supervisor.Supervisor.keep`.
+        make: makes the follower of one app's log.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        on_event: Callable[[], None],
+        keep: Keep,
+        make: Callable[..., AppEvents] = AppEvents,
+    ) -> None:
+        self._poller = poller
+        self._on_event = on_event
+        self._keep = keep
+        self._make = make
+        #: By account and app. One that has ended stays, since Heroku does not allow it.
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def keep(self) -> None:
+        """Follow the apps that are watched now, and no others. To be called after a sweep."""
+        wanted: dict[tuple[str, str], Watched] = {}
+        for watched in self._poller.watched:
+            for app in list(by_app(watched.databases))[: watched.events]:
+                wanted[watched.account.name, app] = watched
+        for name in [name for name in self._tasks if name not in wanted]:
+            self._tasks.pop(name).cancel()
+        for name, watched in wanted.items():
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(self._follow(watched, name[1]))
+
+    def restart(self) -> None:
+        """Begin anew: the machine slept, and the connections are dead, or there is a new token."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self.keep()
+
+    async def stop(self) -> None:
+        """Follow nothing any more."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, watched: Watched, app: str) -> None:
+        def on_release() -> None:
+            self._on_event()
+            self._poller.read(watched, app)
+
+        def follow() -> Awaitable[None]:
+            return self._make(watched.account, app, on_release, watched.limit).run()
+
+        await self._keep(f"log of {app}", follow, endless=False)

@@ -1,4 +1,4 @@
-"""Tells in good time that a token ends, so that nobody learns it from a rotation that was missed."""
+"""Notifies in good time that a token ends, before a rotation is missed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import LoginRequired, PgheraldError
-from pgherald.heroku.watched import AlertSink, Watched
-from pgherald.model import About, Subject
+from pgherald.heroku.watched import Watched
+from pgherald.model import About, AlertSink, Subject
 
 log = logging.getLogger(__name__)
 
 #: A token that ends sooner is to be replaced now.
 SOON: Final = timedelta(days=7)
 
-#: Seconds before the first look: the first sweep comes first, and a daemon that is started
-#: over and over asks nothing of this.
+#: Seconds before the first check: the first sweep comes first, and a daemon that is started
+#: over and over asks nothing.
 FIRST: Final = 60.0
 
-#: Seconds between two looks at the clock.
+#: Seconds between two checks.
 STEP: Final = 3600.0
 
 #: How often Heroku is asked: one request. More often while a token ends soon, to see it renewed.
@@ -36,14 +36,13 @@ class TokenEndsSoon(PgheraldError):
 
 
 class ExpiryWatch:
-    """Looks, once a day, when each account's token ends.
+    """Checks once a day when each account's token ends.
 
-    Where the token may not ask that (one that may only read), nobody can know, and nothing is
-    told.
+    A token that may only read may not ask that, so its end cannot be known.
 
     Args:
         accounts: whose tokens.
-        alerts: hears of it on its edges.
+        alerts: takes the alert and its end.
         clock: tells the time and waits.
     """
 
@@ -54,14 +53,14 @@ class ExpiryWatch:
         self._due: dict[str, datetime] = {}
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         await self._clock.sleep(FIRST)
         while True:
             for watched in self._accounts:
-                await self._look(watched)
+                await self._check(watched)
             await self._clock.sleep(STEP)
 
-    async def _look(self, watched: Watched) -> None:
+    async def _check(self, watched: Watched) -> None:
         name, now = watched.account.name, self._clock.now()
         if watched.account.stopped is not None:
             # That there is no valid token is told already. The next one is another one.

@@ -1,10 +1,9 @@
-"""A sweep: one pass of asking Heroku about every database.
+"""Polls Heroku: sweeps all accounts, reads single apps, and discovers databases.
 
-The account chooses which apps have to be read (`pgherald.heroku.overview`). Of the others
-Heroku shows what it showed before, and that is handed on anew: what is handed on is compared
-with the clients at every sweep. Each app is asked for itself. An app that answers late, or
-never, keeps no other waiting, not even until the next sweep: that one simply leaves out what
-is still under way.
+In a sweep the account chooses the apps to be read (`pgherald.heroku.overview`). For the others
+the last answer still holds and is handed on again, since every sweep compares what it shows with
+the clients. Each app is read in a task of its own, so one that answers late, or never, delays no
+other, not even in the next sweep, which leaves out what is still under way.
 """
 
 from __future__ import annotations
@@ -13,43 +12,35 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from pgherald.clock import Clock
-from pgherald.errors import (
-    NotVisible,
-    PgheraldError,
-    RateLimited,
-    safe_text,
-)
+from pgherald.errors import NotVisible, PgheraldError, RateLimited, safe_text
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST
 from pgherald.heroku.budget import Shares
-from pgherald.heroku.followup import FollowUps
-from pgherald.heroku.pace import Pace
-from pgherald.heroku.watched import (
-    AlertSink,
-    AllFree,
-    Sightings,
-    TakenNames,
-    Watched,
-    by_app,
-    clash,
-)
-from pgherald.model import About, Database, DatabaseKey, Login, Sighting, Subject
+from pgherald.heroku.throttle import Throttle
+from pgherald.heroku.watched import Sightings, TakenNames, Watched, by_app, clash
+from pgherald.model import About, AlertSink, Database, DatabaseKey, Login, Sighting, Subject
 
 log = logging.getLogger(__name__)
 
 #: How often Heroku is asked whether there are new apps or attachments.
 DISCOVERY_INTERVAL: Final = timedelta(minutes=15)
 
-#: What a discovery is called among the apps that are being asked about; no app has such a name.
+#: Names of tasks that are about an account and no single app; no app has such a name.
+_SWEEP: Final = ""
 _DISCOVERY: Final = "?"
 
-#: Seconds between the first two requests that an app's events cause; then 2, 4, … up to the
+#: Seconds between the first two readings that an app's events cause; then 2, 4, … up to the
 #: poll interval.
-_CALM: Final = 1.0
+_FIRST_PAUSE: Final = 1.0
+
+#: Pauses between the readings that follow a change. A rotation of a named credential shows a
+#: temporary login first; and Heroku may show a login before Postgres takes it, or take it back.
+_FOLLOW_UPS: Final = (1.0, 2.0, 7.0, 20.0)
 
 _PUT_OFF: Final = RateLimited(
     "pgherald has used up its share of Heroku's requests",
@@ -58,22 +49,38 @@ _PUT_OFF: Final = RateLimited(
 )
 
 
-async def _no_names() -> TakenNames:
-    return AllFree()
+@dataclass(eq=False)
+class _App:
+    """When an app is read next.
+
+    Attributes:
+        events: limits the readings that its events cause.
+        changes: limits the follow-ups of its changes, which may come again and again.
+        again: whether it is read once more after the reading under way.
+        later: waits for a reading that its events caused too early.
+        following: runs the follow-ups of the last change.
+    """
+
+    events: Throttle
+    changes: Throttle
+    again: bool = False
+    later: asyncio.Task[None] | None = None
+    following: asyncio.Task[None] | None = None
 
 
 class Poller:
-    """Asks Heroku and hands the answers on.
+    """Polls Heroku and hands the answers on.
 
     Args:
         watched: the accounts.
         sightings: takes what Heroku showed.
-        alerts: hears what Heroku did not answer.
+        alerts: takes what Heroku did not answer.
         clock: tells the time.
-        names: learns which service names are the person's own.
+        names: learns which service names are the person's own; None when none is.
 
     Attributes:
         swept: called, if there is one, whenever nothing is under way any more.
+        errors: what does not work, of an account as a whole, by subject.
     """
 
     def __init__(
@@ -82,7 +89,7 @@ class Poller:
         sightings: Sightings,
         alerts: AlertSink,
         clock: Clock,
-        names: Callable[[], Awaitable[TakenNames]] = _no_names,
+        names: Callable[[], Awaitable[TakenNames]] | None = None,
     ) -> None:
         self._names = names
         self.watched = tuple(watched)
@@ -90,16 +97,11 @@ class Poller:
         self._alerts = alerts
         self._clock = clock
         self.swept: Callable[[], None] | None = None
+        self.errors: dict[Subject, PgheraldError] = {}
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._again: dict[tuple[str, str], Watched] = {}
-        self._later: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._follow_ups = FollowUps(clock)
-        #: By account and app: when an event may have it read again.
-        self._paces: dict[tuple[str, str], Pace] = {}
+        self._apps: dict[tuple[str, str], _App] = {}  # by account and app, as above
         #: By account: how much of its budget the events of each app may use.
         self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
-        #: What does not work, of an account as a whole, by subject.
-        self.errors: dict[Subject, PgheraldError] = {}
 
     @property
     def databases(self) -> tuple[Database, ...]:
@@ -107,48 +109,51 @@ class Poller:
         return tuple(itertools.chain.from_iterable(w.databases for w in self.watched))
 
     def sweep(self) -> None:
-        """Begin a sweep of every account. Returns at once."""
+        """Start a sweep of every account. Returns at once."""
         for watched in self.watched:
-            self._begin((watched.account.name, ""), self._sweep_account, watched)
+            self._start((watched.account.name, _SWEEP), self._sweep_account, watched)
 
-    def look_at(self, database: Database) -> None:
+    def reread(self, database: Database) -> None:
         """Read a database's app soon: something is wrong with its login. Returns at once."""
         for watched in self.watched:
             if watched.account.name == database.key.account:
-                self.look(watched, database.key.app)
+                self.read(watched, database.key.app)
 
-    def look(self, watched: Watched, app: str, *, follow_up: bool = False) -> None:
+    def read(self, watched: Watched, app: str, *, follow_up: bool = False) -> None:
         """Read one app now or soon, whatever the list says. Returns at once.
 
-        While it is being read, it is read once more afterwards: the part that was read already
-        may be the one that has changed. The more often this is called for an app, the further
-        apart its readings are; and what they cost comes out of that app's share of the budget.
+        An app that is being read is read once more afterwards, since it may have changed
+        meanwhile. Frequent calls are throttled, and paid from the app's share of the budget.
 
         Args:
             watched: whose app.
             app: its name.
             follow_up: whether an earlier reading asked for this, at its own times.
         """
-        name = (watched.account.name, app)
-        if name in self._later:
+        name, state = (watched.account.name, app), self._app(watched, app)
+        if state.later is not None:
             return  # that reading sees this change, too
         if name in self._under_way:
-            self._again[name] = watched
+            state.again = True
             return
         databases = by_app(watched.databases).get(app)
         if databases is None:
             return
-        pace = self._paces.setdefault(name, Pace(_CALM, _longest(watched)))
         now = self._clock.monotonic()
-        if not follow_up and (wait := pace.wait(now)):
-            self._later[name] = asyncio.create_task(self._look_later(name, watched, wait))
+        if not follow_up and (wait := state.events.wait(now)):
+            state.later = asyncio.create_task(self._read_later(state, watched, app, wait))
         elif self._shares[name[0]].take(app):
             if not follow_up:
-                pace.done(now)
-            self._begin(name, self._look, watched, databases)
+                state.events.called(now)
+            self._start(name, self._read, watched, databases)
+
+    def _app(self, watched: Watched, app: str) -> _App:
+        longest = min(watched.account.interval, LONGEST)
+        new = _App(Throttle(_FIRST_PAUSE, longest), Throttle(_FOLLOW_UPS[0], longest))
+        return self._apps.setdefault((watched.account.name, app), new)
 
     async def finished(self) -> None:
-        """Wait until everything that was begun has ended, but for looking again later."""
+        """Wait until everything that was started has ended, but for later readings."""
         while self._under_way:
             await asyncio.wait(self._under_way.values())
 
@@ -156,36 +161,41 @@ class Poller:
     def doing(self) -> str:
         """What is under way, in a few words; empty for nothing. May be asked by any thread."""
         under_way = [app for _, app in list(self._under_way)]
-        apps = sum(app not in ("", _DISCOVERY) for app in under_way)
+        apps = sum(app not in (_SWEEP, _DISCOVERY) for app in under_way)
         if apps:
             return f"Asking Heroku: {apps} app{'' if apps == 1 else 's'} to go"
         return "Asking Heroku which apps there are" if under_way else ""
 
     async def stop(self) -> None:
-        """Give up what is under way."""
-        await self._follow_ups.stop()
-        self._again.clear()
-        tasks = [*self._under_way.values(), *self._later.values()]
+        """Cancel what is under way."""
+        tasks = list(self._under_way.values())
+        for app in self._apps.values():
+            app.again = False
+            tasks += [task for task in (app.later, app.following) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(
+    def _start(
         self,
         name: tuple[str, str],
         work: Callable[..., Coroutine[Any, Any, None]],
+        watched: Watched,
         *args: object,
     ) -> None:
         if name in self._under_way:
             return
-        task = asyncio.create_task(work(*args))
+        task = asyncio.create_task(work(watched, *args))
         self._under_way[name] = task
-        task.add_done_callback(lambda ended: self._ended(name, ended))
+        task.add_done_callback(lambda ended: self._ended(watched, name, ended))
 
-    def _ended(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
+    def _ended(self, watched: Watched, name: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._under_way[name]
-        if (watched := self._again.pop(name, None)) is not None and not task.cancelled():
-            self.look(watched, name[1])
+        state = self._apps.get(name)
+        if state is not None and state.again:
+            state.again = False
+            if not task.cancelled():
+                self.read(watched, name[1])
         if not task.cancelled() and (exc := task.exception()) is not None:
             account, app = name
             # Somebody else's words may hold a URL, so they are not repeated.
@@ -204,7 +214,7 @@ class Poller:
                 await self._sweep_apps(watched, apps)
         if self._discovery_due(watched):
             # For itself, so that a long list keeps no database waiting that is known already.
-            self._begin((watched.account.name, _DISCOVERY), self._discover, watched)
+            self._start((watched.account.name, _DISCOVERY), self._discover, watched)
 
     async def _sweep_apps(self, watched: Watched, apps: dict[str, tuple[Database, ...]]) -> None:
         try:
@@ -216,12 +226,12 @@ class Poller:
         if choice.listed:
             self._worked(watched.subject)
         for app in choice.read:
-            self._begin((watched.account.name, app), self._look, watched, apps.pop(app))
+            self._start((watched.account.name, app), self._read, watched, apps.pop(app))
         self._put_off(watched, {app: apps.pop(app) for app in choice.put_off})
         self._hand_on(watched, apps)
 
     def _put_off(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
-        """Say so where the budget does not allow to read what should be read."""
+        """Fire an alert where the budget does not allow to read what should be read."""
         subject = Subject(About.BUDGET, watched.account.name)
         if not apps:
             self._worked(subject)
@@ -239,18 +249,18 @@ class Poller:
                 databases += group
                 seen += known
             else:  # it has another database now
-                self._begin((watched.account.name, app), self._look, watched, group)
+                self._start((watched.account.name, app), self._read, watched, group)
         self._answered(databases, seen)
 
     # --- one app -------------------------------------------------------------------------
 
-    async def _look(self, watched: Watched, databases: Sequence[Database]) -> None:
-        """Ask about one app's databases."""
+    async def _read(self, watched: Watched, databases: Sequence[Database]) -> None:
+        """Read one app's databases."""
         before = watched.account.known(databases)
         with self._sightings.expecting():
             try:
                 async with watched.limit:
-                    seen = await watched.account.look(databases)
+                    seen = await watched.account.read(databases)
             except PgheraldError as exc:
                 self._unanswered(databases, exc)
                 self._failed(watched.subject, watched.account.name, exc)
@@ -261,27 +271,38 @@ class Poller:
             self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
             self._follow_up(watched, databases, changed=before is not None)
 
-    async def _look_later(self, name: tuple[str, str], watched: Watched, wait: float) -> None:
-        """Read an app for which an event came too soon after the one before."""
+    async def _read_later(self, state: _App, watched: Watched, app: str, wait: float) -> None:
+        """Read an app whose event came too soon after the one before."""
         try:
             await self._clock.sleep(wait)
         finally:
-            del self._later[name]
-        self.look(watched, name[1])
+            state.later = None
+        self.read(watched, app)
 
     def _follow_up(self, watched: Watched, databases: Sequence[Database], *, changed: bool) -> None:
-        """Look again soon, as long as a login is being proven or may change once more."""
-        app = databases[0].key.app
+        """Read an app again soon after a change, or while a first login is being verified.
+
+        This takes the place of an earlier series, unless that began only a moment ago.
+        """
+        state = self._app(watched, databases[0].key.app)
+        if changed:
+            now = self._clock.monotonic()
+            if state.changes.wait(now):
+                return
+            state.changes.called(now)
+        if state.following is not None:
+            state.following.cancel()
+        state.following = asyncio.create_task(self._read_again(watched, databases, changed))
+
+    async def _read_again(
+        self, watched: Watched, databases: Sequence[Database], changed: bool
+    ) -> None:
         keys = {database.key for database in databases}
-
-        def again() -> None:
-            self.look(watched, app, follow_up=True)
-
-        def go_on() -> bool:
-            return changed or not keys.isdisjoint(self._sightings.verifying)
-
-        subject, longest = (watched.account.name, app), _longest(watched) if changed else None
-        self._follow_ups.begin(subject, again, go_on, longest)
+        for pause in _FOLLOW_UPS:
+            await self._clock.sleep(pause)
+            if not changed and keys.isdisjoint(self._sightings.verifying):
+                return
+            self.read(watched, databases[0].key.app, follow_up=True)
 
     def _answered(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
@@ -321,9 +342,9 @@ class Poller:
         assert watched.adopt is not None  # goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.account.name)
-        names: TakenNames = AllFree()
+        names = None
         try:
-            names = await self._names()
+            names = None if self._names is None else await self._names()
             with self._sightings.expecting():
                 found = await watched.discovery.discover()
         except NotVisible as exc:
@@ -339,27 +360,26 @@ class Poller:
         before = {database.key for database in watched.found}
         keys = {database.key for database in watched.named}
         clashing: set[DatabaseKey] = set()
-        services = {database.service: database.key for database in self._others(watched)}
+        others = (w.databases for w in self.watched if w is not watched)
+        services = {d.service: d.key for d in itertools.chain(watched.named, *others)}
         databases: list[Database] = []
         for item in found:
             database = watched.adopt(item)
             if database.key in keys:
                 continue
-            if (refusal := names.refusal(database)) is not None:
+            refusal = None if names is None else names.refusal(database)
+            if refusal is None:
+                other = services.setdefault(database.service, database.key)
+                refusal = None if other == database.key else clash(database, other)
+            if refusal is not None:
                 self._failed(Subject(About.DATABASE, database.key), database.name, refusal)
-                clashing.add(database.key)
-                continue
-            if (other := services.setdefault(database.service, database.key)) != database.key:
-                self._failed(
-                    Subject(About.DATABASE, database.key), database.name, clash(database, other)
-                )
                 clashing.add(database.key)
                 continue
             keys.add(database.key)
             databases.append(database)
         watched.found = tuple(databases)
         for app, group in by_app(each for each in databases if each.key not in before).items():
-            self._begin((watched.account.name, app), self._look, watched, group)
+            self._start((watched.account.name, app), self._read, watched, group)
         self._keep_only(watched.account.name, keys | clashing)
 
     def _keep_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
@@ -373,16 +393,6 @@ class Poller:
             del self.errors[subject]
         self._alerts.keep_only(concerns)
         self._sightings.found_only(account, keys)
-
-    def _others(self, watched: Watched) -> list[Database]:
-        """Databases that a newly found one must not be confused with."""
-        others = (w.databases for w in self.watched if w is not watched)
-        return [*watched.named, *itertools.chain.from_iterable(others)]
-
-
-def _longest(watched: Watched) -> float:
-    """Seconds between two readings of an app that is never still."""
-    return min(watched.account.interval, LONGEST)
 
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:

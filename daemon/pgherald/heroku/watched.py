@@ -1,4 +1,4 @@
-"""What a sweep is about, and who hears of it."""
+"""An account with its databases, and where a poll's results go."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Watched:
 
     @property
     def subject(self) -> Subject:
-        """The subject of this account's troubles."""
+        """The subject of this account's alerts."""
         return Subject(About.ACCOUNT, self.account.name)
 
     @property
@@ -90,30 +90,6 @@ class TakenNames(Protocol):
 
     def refusal(self, database: Database) -> PgheraldError | None:
         """Why a found database cannot have its service name; None when it can."""
-        ...
-
-
-class AllFree:
-    """No name is taken."""
-
-    def refusal(self, _database: Database) -> None:
-        """Nothing stands against it."""
-        return
-
-
-class AlertSink(Protocol):
-    """Who hears of troubles and their end; see `pgherald.sync.alerts.Troubles`."""
-
-    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
-        """Something does not work."""
-        ...
-
-    def resolve(self, subject: Subject) -> None:
-        """It works."""
-        ...
-
-    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
-        """Forget the troubles of what is no longer kept."""
         ...
 
 

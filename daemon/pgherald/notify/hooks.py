@@ -12,12 +12,12 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pgherald import process
 from pgherald.config.settings import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
-from pgherald.model import About, News, NewsKind, Subject
+from pgherald.model import About, AlertSink, News, NewsKind, Subject
 from pgherald.notify.desktop import NotShown, run
 from pgherald.notify.texts import line_for
 
@@ -33,24 +33,9 @@ EVENTS: Final = {
 #: Runs of one hook that may wait for their turn; of forty rotations none is left out.
 WAITING: Final = 200
 
-#: How subjects of the troubles of hooks begin.
-SUBJECT: Final = "hook:"
-
 
 class HookFailed(PgheraldError):
     """A hook could not be run, failed, or took too long."""
-
-
-class AlertSink(Protocol):
-    """Who hears of hooks that fail, and of those that work again."""
-
-    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
-        """One failed."""
-        ...
-
-    def resolve(self, subject: Subject) -> None:
-        """It works."""
-        ...
 
 
 class Hooks:
@@ -60,7 +45,7 @@ class Hooks:
         hooks: what to run on what.
         environ: our environment, of which a hook sees a part.
         config: the configuration file, so that a hook's `pgherald password` reads the same one.
-        alerts: hears of those that fail.
+        alerts: takes the alerts about those that fail.
     """
 
     def __init__(
