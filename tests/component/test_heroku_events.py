@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pgherald.clock import SystemClock
+from pgherald.config import TokenKind, TokenSpec
 from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
@@ -48,7 +49,7 @@ class Listener:
     def __init__(self, simulator: Simulator, home: Path) -> None:
         env = simulator.environment(simulator.world.tokens[0].value, home)
         host = HerokuHost.from_env(env)
-        source = token_source("env", "HEROKU_API_KEY", host, env, home)
+        source = token_source(TokenSpec(TokenKind.ENV, "HEROKU_API_KEY"), host, env, home)
         self.api = HerokuApi(host, source, clock=SystemClock())
         self.account = Account("default", self.api)
         self.looks: asyncio.Queue[None] = asyncio.Queue()

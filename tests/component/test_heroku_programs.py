@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pgherald.config import TokenKind, TokenSpec
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
 
@@ -28,5 +29,7 @@ async def test_the_real_keyring_is_asked(tmp_path: Path) -> None:
         "PYTHONPATH": str(tmp_path),
         "PYTHON_KEYRING_BACKEND": "store.Store",
     }
-    source = token_source("keyring", "a/b", HerokuHost.from_env({}), env, tmp_path)
+    source = token_source(
+        TokenSpec(TokenKind.KEYRING, "a/b"), HerokuHost.from_env({}), env, tmp_path
+    )
     assert (await source.get()).reveal() == "HRKU-a-b"

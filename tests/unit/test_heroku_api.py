@@ -189,7 +189,7 @@ async def test_each_request_is_a_line_of_the_debug_log(
     session = await api.open_log("shop")
     heroku.routes["/CANARY"] = httpx.Response(403)
     with pytest.raises(Unavailable):
-        async with api.follow(session):
+        async with api.http.follow(session.url):
             pass
     await api.http.get("/account?x=QUERY", Secret(TOKEN), {})
     await trouble(api.config_vars("gone", ["DATABASE"]), NotVisible)

@@ -91,7 +91,7 @@ class Logs:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.api = self
+        self.api = self.http = self
         self.opened: list[float] = []
         self.error: PgheraldError | None = None
         self.queue: asyncio.Queue[bytes | PgheraldError | None] = asyncio.Queue()
@@ -103,7 +103,7 @@ class Logs:
         return LogSession(Secret(f"https://logs.example.com/{app}"), START)
 
     @contextlib.asynccontextmanager
-    async def follow(self, session: LogSession) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def follow(self, url: Secret) -> AsyncIterator[AsyncIterator[bytes]]:
         yield self._pieces()
 
     async def _pieces(self) -> AsyncIterator[bytes]:

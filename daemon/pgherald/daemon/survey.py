@@ -55,7 +55,7 @@ async def survey(
         ConfigError: there is no such source.
     """
     host = HerokuHost.from_env(outside.env)
-    source = token_source(token.kind, token.argument, host, outside.env, outside.home)
+    source = token_source(token, host, outside.env, outside.home)
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
     try:
         email = await _email(api)

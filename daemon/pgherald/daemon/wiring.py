@@ -150,9 +150,7 @@ async def accounts_of(
         watched: list[Watched] = []
         tokens: list[TokenSource] = []
         for setting in config.accounts:
-            source = token_source(
-                setting.token.kind, setting.token.argument, host, outside.env, outside.home
-            )
+            source = token_source(setting.token, host, outside.env, outside.home)
             api = HerokuApi(
                 host,
                 source,

@@ -73,9 +73,7 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
     """Whether Heroku answers, and what the token may do, and for how long."""
     prefix = prefix_of(Subject(About.ACCOUNT, account.name))
     host = HerokuHost.from_env(outside.env)
-    source = token_source(
-        account.token.kind, account.token.argument, host, outside.env, outside.home
-    )
+    source = token_source(account.token, host, outside.env, outside.home)
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
     try:
         found = await api.token_info()

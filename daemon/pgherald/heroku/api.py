@@ -17,8 +17,7 @@ import contextlib
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -181,10 +180,6 @@ class HerokuApi:
         """Open a log session of an app; the one request that is no GET."""
         answer = await self._ask(partial(self.http.open_log, app), app, {}, optional=True)
         return answers.log_session(decoded(answer))
-
-    def follow(self, session: LogSession) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Read a log session; see `HttpClient.follow`. It costs none of the account's requests."""
-        return self.http.follow(session.url)
 
     async def account(self) -> str:
         """The e-mail address of the account."""

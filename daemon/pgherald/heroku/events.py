@@ -162,7 +162,7 @@ class AppEvents:
 
     async def _read(self, session: LogSession) -> None:
         releases = Releases(session.created_at)
-        async with self._account.api.follow(session) as pieces:
+        async with self._account.api.http.follow(session.url) as pieces:
             self.connected = True
             if self._came_before:
                 self._on_release()  # a line may have been missed

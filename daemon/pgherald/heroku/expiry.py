@@ -63,8 +63,9 @@ class ExpiryWatch:
     async def _check(self, watched: Watched) -> None:
         name, now = watched.account.name, self._clock.now()
         if watched.account.stopped is not None:
-            # That there is no valid token is told already. The next one is another one.
-            self._forget(name)
+            # There is an alert about that already, and the next token is another one.
+            self._due.pop(name, None)
+            self._alerts.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))
             return
         # A clock that was set far back must not put it off for years.
         due = self._due.get(name, now)
@@ -82,7 +83,3 @@ class ExpiryWatch:
             self._alerts.fire(Subject(About.EXPIRY, name), name, TokenEndsSoon(title))
         else:
             self._alerts.resolve(Subject(About.EXPIRY, name))
-
-    def _forget(self, name: str) -> None:
-        self._due.pop(name, None)
-        self._alerts.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))

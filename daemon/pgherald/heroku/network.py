@@ -94,28 +94,23 @@ def open_client(
 
 def in_plain_words(exc: Exception) -> HerokuError:
     """What a person would say about it. Nothing of the exception's own text is used."""
+    error: HerokuError = Unavailable("The connection to Heroku broke off")
     if isinstance(exc, httpx.ConnectError):
-        return _unconnected(exc)
-    # httpcore's only words for a server that hangs up without a word; h11's words for
-    # an answer that ends early. Whatever else breaks the protocol is no web server of Heroku's.
-    if isinstance(exc, httpx.RemoteProtocolError) and not any(
-        words in str(exc) for words in ("disconnected", "closed connection")
-    ):
-        return NotHeroku("What answers is not Heroku: it does not speak HTTP")
-    known: tuple[tuple[tuple[type[Exception], ...], HerokuError], ...] = (
-        (
-            (TimeoutError, httpx.TimeoutException),
-            Unavailable("Heroku does not answer in time"),
-        ),
-        ((httpx.InvalidURL, UnicodeError), redirected()),
-        (
-            (httpx.ProxyError,),
-            Unavailable("Heroku cannot be reached: the proxy refuses", _PROXY_ADVICE),
-        ),
-        ((httpx.DecodingError,), damaged()),
-    )
-    unknown = Unavailable("The connection to Heroku broke off")
-    return next((error for kinds, error in known if isinstance(exc, kinds)), unknown)
+        error = _unconnected(exc)
+    elif isinstance(exc, httpx.RemoteProtocolError):
+        # httpcore's only words for a server that hangs up without a word; h11's words for an
+        # answer that ends early. Whatever else breaks the protocol is no web server of Heroku's.
+        if not any(words in str(exc) for words in ("disconnected", "closed connection")):
+            error = NotHeroku("What answers is not Heroku: it does not speak HTTP")
+    elif isinstance(exc, TimeoutError | httpx.TimeoutException):
+        error = Unavailable("Heroku does not answer in time")
+    elif isinstance(exc, httpx.InvalidURL | UnicodeError):
+        error = redirected()
+    elif isinstance(exc, httpx.ProxyError):
+        error = Unavailable("Heroku cannot be reached: the proxy refuses", _PROXY_ADVICE)
+    elif isinstance(exc, httpx.DecodingError):
+        error = damaged()
+    return error
 
 
 def _unconnected(exc: BaseException) -> Unavailable:

@@ -3,7 +3,7 @@
     auto           HEROKU_API_KEY, then `heroku auth:token`, then netrc: the CLI's own order
     env:NAME       an environment variable
     file:PATH      the first line of a file; a relative path is a systemd credential
-                   (below $CREDENTIALS_DIRECTORY) or, outside systemd, below the home folder
+                   (below $CREDENTIALS_DIRECTORY)
     command:…      the first line that a program prints (split like a shell does, no shell)
     keyring:S/U    the operating system's password store: service S, user U
     netrc          ~/.netrc (`_netrc` on Windows), where older Heroku CLIs keep their login
@@ -19,7 +19,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from pgherald.errors import ConfigError, LoginRequired, PgheraldError
+from pgherald.config.values import TokenKind, TokenSpec
+from pgherald.errors import LoginRequired, PgheraldError
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.token_sources import (
     Cli,
@@ -38,44 +39,35 @@ __all__ = ["TokenSource", "token_source"]
 
 
 def token_source(
-    kind: str,
-    argument: str,
-    host: HerokuHost,
-    env: Mapping[str, str],
-    home: Path,
-    *,
-    run: Run = run,
+    spec: TokenSpec, host: HerokuHost, env: Mapping[str, str], home: Path, *, run: Run = run
 ) -> TokenSource:
     """The source that the configuration's `token` names.
 
     Args:
-        kind: `auto`, `env`, `file`, `command`, `keyring` or `netrc`.
-        argument: what stands behind the colon; empty for `auto` and `netrc`.
+        spec: the configured source, already checked.
         host: the Heroku that the token is for.
         env: the environment, also that of programs started here.
         home: the home folder.
         run: runs a program.
-
-    Raises:
-        ConfigError: there is no such kind, or it lacks its argument.
     """
-    if (kind in {"auto", "netrc"}) == bool(argument):
-        raise ConfigError(f"token = {kind!r}: {'nothing' if argument else 'something'} must follow")
-    match kind:
-        case "auto":
+    argument = spec.argument
+    match spec.kind:
+        case TokenKind.AUTO:
             return _Auto(host, env, home, run)
-        case "netrc":
+        case TokenKind.NETRC:
             return Netrc(home, host.netrc_machine)
-        case "env":
+        case TokenKind.ENV:
             return Variable(env, argument)
-        case "file":
-            return _file(argument, env, home)
-        case "command":
-            return _command(argument, env, run)
-        case "keyring":
+        case TokenKind.FILE:
+            # systemd guards its credentials itself, with a mode that looks too open.
+            private = Path(argument).is_absolute()
+            return TextFile(Path(env.get("CREDENTIALS_DIRECTORY", ""), argument), private=private)
+        case TokenKind.COMMAND:
+            # The arguments are not shown: a careless one may hold the token.
+            argv = shlex.split(argument)
+            return Program(f"The command {Path(argv[0]).name}", argv, env, run)
+        case TokenKind.KEYRING:
             return Keyring(argument, env, run)
-        case _:
-            raise ConfigError(f"token = {kind!r}: there is no such source")
 
 
 class _Auto(TokenSource):
@@ -119,27 +111,3 @@ class _Auto(TokenSource):
         self._chosen, self.name = None, "auto"
         for source in self._sources:
             source.forget()
-
-
-def _file(argument: str, env: Mapping[str, str], home: Path) -> TokenSource:
-    path = Path(home, argument[2:]) if argument.startswith("~/") else Path(argument)
-    credentials = env.get("CREDENTIALS_DIRECTORY")
-    if path.is_absolute():
-        return TextFile(path)
-    # systemd guards its credentials itself, with a mode that looks too open.
-    return (
-        TextFile(Path(credentials, path), private=False) if credentials else TextFile(home / path)
-    )
-
-
-def _command(argument: str, env: Mapping[str, str], run: Run) -> TokenSource:
-    problem = "it is empty"
-    argv: list[str] = []
-    try:
-        argv = shlex.split(argument)
-    except ValueError as exc:
-        problem = f"{exc}".lower()
-    if not argv:
-        raise ConfigError(f"token = 'command:…' cannot be split into words: {problem}")
-    # The arguments are not shown: a careless one may hold the token.
-    return Program(f"The command {Path(argv[0]).name}", argv, env, run)
