@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pgherald.config.settings import Hook, HookEvent
+from pgherald.config.schema import Hook, HookEvent
 from pgherald.errors import PgheraldError
 from pgherald.model import News, NewsKind, Subject
 from pgherald.notify import hooks as module

@@ -23,7 +23,7 @@ from pgherald.config import (
     load,
 )
 from pgherald.config.paths import locate
-from pgherald.config.settings import Hook, HookEvent, Level
+from pgherald.config.schema import Hook, HookEvent, Level
 from pgherald.config.values import QuietHours
 from pgherald.errors import ConfigError
 from pgherald.model import Database, DatabaseKey, ProbePolicy

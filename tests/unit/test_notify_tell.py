@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from pgherald.config.settings import Level
+from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
 from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.tell import Teller, from_text, to_text, wanted

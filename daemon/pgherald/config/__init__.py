@@ -1,8 +1,8 @@
-"""The configuration: one schema for reading it, checking it, and telling people about it.
+"""The configuration: one schema for reading it, checking it, and documenting it.
 
     config = load(None, os.environ)
 
-`schema` says what the file may hold; `load` reads it, by way of `tables` (each table by
+`schema` says what the file may hold, and what comes out; `load` reads it, by way of `tables` (each table by
 itself) and `build` (one against another), finds the line of a problem by `lines`, and refuses
 what somebody else could have written. `generate` writes the example file and the documents,
 and `edit` changes a file that is there. `settings` is what comes out.
@@ -11,7 +11,7 @@ and `edit` changes a file that is there. `settings` is what comes out.
 from __future__ import annotations
 
 from pgherald.config.load import load, loads, refuse_strangers
-from pgherald.config.settings import (
+from pgherald.config.schema import (
     Account,
     ClientSetting,
     Config,

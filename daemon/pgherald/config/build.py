@@ -10,20 +10,18 @@ from typing import Any, Final
 from pgherald.config.lines import Place
 from pgherald.config.paths import Surroundings, storage_name
 from pgherald.config.schema import (
-    AccountTable,
-    ClientsTable,
-    HerokuTable,
-    PgAdminTable,
-    Root,
-    ServersJsonTable,
-)
-from pgherald.config.settings import (
     Account,
+    AccountTable,
     ClientSetting,
+    ClientsTable,
     Config,
     DiscoverRule,
+    HerokuTable,
     Notifications,
+    PgAdminTable,
+    Root,
     Rows,
+    ServersJsonTable,
     default_name,
     default_service,
 )

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pgherald.config.lines import Lines
-from pgherald.config.settings import DEFAULT_ATTACHMENT
+from pgherald.config.schema import DEFAULT_ATTACHMENT
 from pgherald.config.values import TokenSpec
 from pgherald.errors import ConfigError
 

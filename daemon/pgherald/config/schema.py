@@ -1,31 +1,36 @@
-"""The shape of the configuration file: the single source of truth.
+"""The configuration: the shape of the file, and what the program reads of it.
 
-One frozen class per table, one field per key. The field's metadata says what the value may be;
+Each table is a frozen class, each key a field. The field's metadata says what the value may be;
 `reference.toml` has what it means and an example. Reading, checking, the example file, the
-documents' tables and completion all come from these two.
+documents' tables and completion all come from these two. A new kind of client is one class here,
+one line in `ClientsTable`, and its texts in `reference.toml`.
 
-Tables that the program reads as they stand are in `settings`. A new kind of client is one
-class here, one line in `ClientsTable`, and its texts in `reference.toml`.
+`Config` is what comes out, checked and complete: `build` makes it from the tables. Where a table
+is of use as it stands, it is part of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
 
 from pgherald.config import values
-from pgherald.config.settings import (
-    DEFAULT_ATTACHMENT,
-    DEFAULT_GROUP,
-    DEFAULT_SSLMODE,
-    DiscoverRule,
-    Hook,
-    Notifications,
-    Rows,
-)
 from pgherald.config.tables import Form, key, section
-from pgherald.config.values import TokenSpec, choice
-from pgherald.model import REQUIRE_AUTH, ProbePolicy
+from pgherald.config.values import QuietHours, TokenSpec, choice
+from pgherald.model import REQUIRE_AUTH, Database, DatabaseKey, ProbePolicy
+from pgherald.secret import Secret
+
+#: pgAdmin's server group where the person names none.
+DEFAULT_GROUP: Final = "Heroku"
+#: Heroku's Postgres refuses connections without TLS.
+DEFAULT_SSLMODE: Final = "require"
+#: The attachment that a database, or a rule, is about where the person names none.
+DEFAULT_ATTACHMENT: Final = "DATABASE"
+
+
+# --- the file -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,37 @@ class DatabaseTable:
     probe: ProbePolicy = key(values.PROBE, default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, default=DEFAULT_SSLMODE)
     require_auth: str = key(values.REQUIRE_AUTH, default=REQUIRE_AUTH)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverRule:
+    """Databases to find by themselves: one of `[[discover]]`. An empty account is the only one."""
+
+    include: tuple[str, ...] = key(
+        values.APP_PATTERN, default=("*",), many=True, empty=", so that nothing can match"
+    )
+    exclude: tuple[str, ...] = key(values.APP_PATTERN, default=(), many=True)
+    team: str | None = key(values.NAME, default=None)
+    attachments: tuple[str, ...] = key(
+        values.ATTACHMENT_PATTERN,
+        default=(DEFAULT_ATTACHMENT,),
+        many=True,
+        empty=", so that nothing can match",
+    )
+    account: str = key(values.ACCOUNT, default="")
+    group: str = key(values.NAME, default=DEFAULT_GROUP)
+    probe: ProbePolicy = key(values.PROBE, default=ProbePolicy.REQUIRE)
+    sslmode: str = key(values.SSLMODE, default=DEFAULT_SSLMODE)
+    require_auth: str = key(values.REQUIRE_AUTH, default=REQUIRE_AUTH)
+
+
+class Rows(enum.StrEnum):
+    """How servers.json, or pgAdmin itself, names a server."""
+
+    SERVICE = "service"
+    """By its section in the service file, where host, user and password are read."""
+    HOST = "host"
+    """By host, port and user, for readers that cannot see the service file."""
 
 
 class ClientTable:
@@ -129,6 +165,50 @@ class ClientsTable:
     servers_json: tuple[ServersJsonTable | None, ...] = section(ServersJsonTable, Form.EITHER)
 
 
+class Level(enum.StrEnum):
+    """How much the person is notified of (configuration key `level`)."""
+
+    ALL = "all"
+    """Rotations, first entries, troubles and their end."""
+    ROTATIONS = "rotations"
+    """The same without first entries."""
+    TROUBLE = "trouble"
+    """Troubles and their end, and rotations that leave something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """How the person is notified: `[notifications]`."""
+
+    desktop: bool = key(values.FLAG, default=True)
+    level: Level = key(choice(*Level, of=Level), default=Level.ALL)
+    quiet: QuietHours | None = key(values.QUIET, default=None)
+    terminals: bool = key(values.FLAG, default=True)
+    urls: tuple[Secret, ...] = key(values.URL, default=(), many=True)
+
+
+class HookEvent(enum.StrEnum):
+    """What a hook can be run on."""
+
+    ROTATION = "rotation"
+    """A rotation is in the clients."""
+    TROUBLE = "trouble"
+    """Something stopped working."""
+    RECOVERY = "recovery"
+    """It works again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A program of the person's own: one of `[[hooks]]`."""
+
+    on: HookEvent = key(choice(*HookEvent, of=HookEvent))
+    command: tuple[str, ...] = key(values.TEXT, many=True, empty=": name a program")
+    time_limit: float = key(
+        values.up_to(3600.0, "must be more than nothing, and at most one hour"), default=30.0
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class MetricsTable:
     """`[metrics]`."""
@@ -154,3 +234,103 @@ class Root:
     notifications: Notifications | None = section(Notifications, Form.ONE)
     metrics: MetricsTable | None = section(MetricsTable, Form.ONE)
     hooks: tuple[Hook | None, ...] = section(Hook, Form.MANY)
+
+
+# --- what comes out -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Heroku account.
+
+    Attributes:
+        name: its name in the configuration.
+        token: where its token is.
+        request_share: the part of its requests that pgherald may use, above 0 and at most 1.
+        events: of how many apps the log is followed, at most.
+    """
+
+    name: str
+    token: TokenSpec
+    request_share: float = 0.25
+    events: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSetting:
+    """One client's file.
+
+    Attributes:
+        kind: the client, as the configuration names it: `pgpass`, `service_file`, …
+        path: the file, absolute; it need not exist.
+        rows: how `servers_json` and `pgadmin` name a server; None for other kinds.
+        passfile: what is written as the connection parameter `passfile` with `Rows.HOST`;
+            None to write none.
+        user: whose servers in `pgadmin`; None for the only user's.
+        label: what a person calls it, where that is not what the kind is called.
+    """
+
+    kind: str
+    path: Path
+    rows: Rows | None = None
+    passfile: str | None = None
+    user: str | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration.
+
+    Attributes:
+        path: the file it was read from, absolute.
+        poll_interval: pause between two sweeps, in seconds.
+        full_sweep: time in which every app is read, changed or not, in seconds.
+        state_dir: folder of pgherald's own state, absolute; it need not exist.
+        log_level: `debug`, `info`, `warning` or `error`.
+        accounts: at least one.
+        databases: the databases that the file names.
+        discover: rules that find more.
+        clients: the files to keep up to date, at least one.
+        notifications: how the person is notified.
+        metrics_file: a Prometheus text file to keep up to date, absolute; None for none.
+        hooks: programs that are run on what happens.
+    """
+
+    path: Path
+    poll_interval: float
+    state_dir: Path
+    log_level: str
+    accounts: tuple[Account, ...]
+    databases: tuple[Database, ...]
+    discover: tuple[DiscoverRule, ...]
+    clients: tuple[ClientSetting, ...]
+    notifications: Notifications = field(default_factory=Notifications)
+    metrics_file: Path | None = None
+    full_sweep: float = 900.0
+    hooks: tuple[Hook, ...] = ()
+
+
+def default_name(app: str, attachment: str) -> str:
+    """What pgAdmin shows for a database without a `name`."""
+    return f"{app} ({attachment})"
+
+
+def default_service(app: str, attachment: str) -> str:
+    """The section in the service file of a database without a `service`."""
+    if attachment == DEFAULT_ATTACHMENT:
+        return app
+    return f"{app}-{attachment.lower().replace('_', '-')}"
+
+
+def database_for(rule: DiscoverRule, account: str, app: str, attachment: str) -> Database:
+    """The database that a rule found, with the defaults a named one would have."""
+    return Database(
+        key=DatabaseKey(account, app, attachment),
+        name=default_name(app, attachment),
+        group=rule.group,
+        service=default_service(app, attachment),
+        probe=rule.probe,
+        sslmode=rule.sslmode,
+        require_auth=rule.require_auth,
+    )

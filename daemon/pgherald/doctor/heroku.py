@@ -10,7 +10,7 @@ from typing import Final
 
 from pgherald.aio import in_thread
 from pgherald.config import Config
-from pgherald.config.settings import Account
+from pgherald.config.schema import Account
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, note, prefix_of, trouble

@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Final
 
-from pgherald.config.settings import DEFAULT_ATTACHMENT, DiscoverRule
+from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
 from pgherald.errors import NotVisible
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import Attachment

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgherald import process
-from pgherald.config.settings import Hook, HookEvent
+from pgherald.config.schema import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.model import About, AlertSink, News, NewsKind, Subject
 from pgherald.notify.desktop import NotShown, run

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from pgherald.aio import first_of
 from pgherald.clock import Clock
-from pgherald.config.settings import Level
+from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
 from pgherald.model import News, NewsKind
 from pgherald.notify.desktop import Desktop, Notice, Receipt

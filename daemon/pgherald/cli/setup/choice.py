@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from pgherald.config import Config
 from pgherald.config.edit import NewDatabase
-from pgherald.config.settings import DEFAULT_ATTACHMENT, DiscoverRule, default_service
+from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule, default_service
 from pgherald.errors import PgheraldError
 from pgherald.heroku.discovery import Found
 
