@@ -20,7 +20,7 @@ import pytest
 
 from pgherald.clock import SystemClock
 from pgherald.files import Stillness
-from pgherald.heroku.throttle import COMPARED, ThrottledCall
+from pgherald.heroku.backoff import COMPARED, ThrottledCall
 from pgherald.watch.paths import PathWatch
 from support.disks import QuickDisk
 from support.household import Household, database, household, login

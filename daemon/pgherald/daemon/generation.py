@@ -18,9 +18,9 @@ from pgherald.daemon.wiring import (
     State,
     machinery,
 )
+from pgherald.heroku.backoff import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.events import LogFollowers
 from pgherald.heroku.expiry import ExpiryWatch
-from pgherald.heroku.throttle import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.watched import keeps_requests
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks

@@ -8,12 +8,11 @@
     url            a Postgres URL, taken apart
     answers        what an answer means: JSON as frozen types, refusals as our errors
     api            the questions: config vars, apps, attachments, releases
-    backoff        who may be asked again, and when: a broken Heroku is asked less often
+    backoff        when to ask again: a broken Heroku less often, and what is asked for over and over
     overview       which apps have to be read: one list instead of one question for each
     account        an account's databases: sightings, or why there is none
     discovery      databases nobody had to list
     watched        an account with its databases, and where a poll's results go
-    throttle       how often something is done that is asked for again and again
     poller         when to ask and for what: sweeps, single apps, discovery
     events         apps' logs, whose releases cause a reading at once
     expiry         a notice in good time that a token ends

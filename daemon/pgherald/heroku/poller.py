@@ -19,9 +19,8 @@ from typing import Any, Final
 from pgherald.clock import Clock
 from pgherald.errors import NotVisible, PgheraldError, RateLimited, safe_text
 from pgherald.heroku.account import Missing
-from pgherald.heroku.backoff import LONGEST
+from pgherald.heroku.backoff import LONGEST, Throttle
 from pgherald.heroku.budget import Shares
-from pgherald.heroku.throttle import Throttle
 from pgherald.heroku.watched import Sightings, TakenNames, Watched, by_app, clash
 from pgherald.model import About, AlertSink, Database, DatabaseKey, Login, Sighting, Subject
 
