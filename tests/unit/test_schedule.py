@@ -37,16 +37,14 @@ class Job:
 
 @pytest.fixture
 async def sweeps() -> AsyncIterator[Schedule]:
-    running = Schedule(log, chance=lambda: 0.5)
+    running = Schedule(log)
     yield running
     await running.stop()
 
 
 def rests(sweeps: Schedule, name: str = "sweep") -> float:
     """Seconds until the job is due."""
-    due = sweeps.due(name)
-    assert due is not None
-    return (due - datetime.now(UTC)).total_seconds()
+    return (sweeps.due(name) - datetime.now(UTC)).total_seconds()
 
 
 async def make_due(sweeps: Schedule, late: timedelta = timedelta(seconds=1)) -> None:
@@ -56,12 +54,12 @@ async def make_due(sweeps: Schedule, late: timedelta = timedelta(seconds=1)) -> 
 
 
 async def test_a_job_is_due_after_one_interval(sweeps: Schedule) -> None:
-    """The first run comes after an interval, lengthened by the jitter."""
+    """The first run comes after an interval."""
     job = Job()
-    sweeps.every("sweep", 60, job, jitter=10)
+    sweeps.every("sweep", 60, job)
     await settle()
     assert job.started == 0
-    assert rests(sweeps) == pytest.approx(65, abs=2)
+    assert rests(sweeps) == pytest.approx(60, abs=2)
 
 
 async def test_a_due_job_runs_and_is_due_again(sweeps: Schedule) -> None:
@@ -165,68 +163,10 @@ async def test_apscheduler_writes_nothing(
 async def test_after_the_clock_was_set_back(sweeps: Schedule) -> None:
     """Re-timing saves a job from waiting until the old time comes round again."""
     sweeps.every("sweep", 60, Job())
-    sweeps.every("paused", 60, Job())
-    sweeps.pause("paused")
     hour = timedelta(hours=1)
     sweeps._scheduler.modify_job("sweep", next_run_time=datetime.now(UTC) + hour)
     sweeps.retime()
     assert rests(sweeps) == pytest.approx(60, abs=2)
-    assert sweeps.due("paused") is None
-
-
-async def test_reschedule(sweeps: Schedule) -> None:
-    """A new interval counts from now."""
-    job = Job()
-    sweeps.every("sweep", 60, job)
-    sweeps.reschedule("sweep", 300)
-    assert rests(sweeps) == pytest.approx(300, abs=2)
-    await make_due(sweeps)
-    assert rests(sweeps) == pytest.approx(300, abs=2)
-
-
-async def test_pause_and_resume(sweeps: Schedule) -> None:
-    """A paused job rests until it is resumed; a wish still runs it, and it rests again."""
-    job = Job()
-    sweeps.every("sweep", 60, job)
-    sweeps.pause("sweep")
-    assert sweeps.due("sweep") is None
-    sweeps.now("sweep")
-    await settle()
-    assert job.ended == 1
-    assert sweeps.due("sweep") is None
-    sweeps.resume("sweep")
-    assert rests(sweeps) == pytest.approx(60, abs=2)
-
-
-async def test_a_job_can_be_replaced(sweeps: Schedule) -> None:
-    """A reload gives a job another body and interval; its run under way ends first."""
-    old, new = Job(waits=True), Job()
-    sweeps.every("sweep", 60, old)
-    sweeps.now("sweep")
-    await settle()
-    sweeps.every("sweep", 10, new)
-    assert rests(sweeps) == pytest.approx(10, abs=2)
-    sweeps.now("sweep")
-    await settle()
-    assert new.started == 0
-    old.go.set()
-    await settle()
-    assert (old.ended, new.ended) == (1, 1)
-
-
-async def test_a_job_can_be_removed(sweeps: Schedule) -> None:
-    """A removed job is cancelled and never runs again."""
-    job = Job(waits=True)
-    sweeps.every("sweep", 60, job)
-    sweeps.every("idle", 60, job)
-    sweeps.now("sweep")
-    sweeps.now("sweep")
-    await settle()
-    sweeps.remove("sweep")
-    sweeps.remove("idle")
-    job.go.set()
-    await settle()
-    assert (job.started, job.ended) == (1, 0)
 
 
 async def test_stop_does_not_wait() -> None:
@@ -267,9 +207,8 @@ async def test_stop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_counts_from_now() -> None:
     """The next due time depends on the present alone, not on when the last one was."""
-    trigger = Every(60, 20, lambda: 0.25)
     far = START + timedelta(days=1)
-    assert trigger.get_next_fire_time(far, START) == START + timedelta(seconds=65)
+    assert Every(60).get_next_fire_time(far, START) == START + timedelta(seconds=60)
 
 
 def test_describe_an_exception_without_a_place() -> None:
