@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from pgherald import __version__
+from pgherald.config import DiscoverRule
 from pgherald.errors import (
     AccountSuspended,
     BadUrl,
@@ -38,7 +39,7 @@ from pgherald.errors import (
 from pgherald.heroku.account import Account, Missing
 from pgherald.heroku.answers import App
 from pgherald.heroku.api import HerokuApi, TokenInfo
-from pgherald.heroku.discovery import Discovery, Rule
+from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import HttpClient
@@ -775,7 +776,7 @@ async def test_an_odd_attachment_loses_no_database(heroku: FakeHeroku, clock: Fa
         addon = {"name": "pg-1", "plan": {"name": "heroku-postgresql:mini"}}
         return {"id": "1", "name": "DATABASE", "app": {"name": app}, "addon": addon}
 
-    discovery = Discovery(Account("default", heroku.api(clock)), [Rule()])
+    discovery = Discovery(Account("default", heroku.api(clock)), [DiscoverRule()])
     for shown, found in (
         (["a", "b"], ["a", "b"]),
         (["a", 5], ["a", "b"]),

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from pgherald.config import DiscoverRule
 from pgherald.errors import NotVisible, Unavailable
 from pgherald.heroku.account import Account
-from pgherald.heroku.discovery import Discovery, Found, Rule, discover
+from pgherald.heroku.discovery import Discovery, Found, discover
 from support.fake_clock import FakeClock
 from support.heroku_answers import FakeHeroku, ok, tagged
 
@@ -53,17 +54,17 @@ class House:
     def shows(self, *attachments: dict[str, Any]) -> None:
         self.heroku.routes["/addon-attachments"] = tagged(list(attachments))
 
-    async def finds(self, *rules: Rule) -> list[tuple[str, str, str, str]]:
+    async def finds(self, *rules: DiscoverRule) -> list[tuple[str, str, str, str]]:
         return plain(await discover(self.api, rules))
 
-    def discovery(self, *rules: Rule) -> Discovery:
+    def discovery(self, *rules: DiscoverRule) -> Discovery:
         return Discovery(Account("default", self.api, jitter=lambda: 0.0), rules)
 
 
 async def test_apps_by_pattern() -> None:
     """A rule takes the apps it includes and does not exclude; patterns mind upper and lower case."""
     house = House(*(attached(app) for app in ("shop-a", "shop-b", "Shop-c", "blog")))
-    assert await house.finds(Rule(include=("shop-*", "b*"), exclude=("*-b",))) == [
+    assert await house.finds(DiscoverRule(include=("shop-*", "b*"), exclude=("*-b",))) == [
         found("blog"),
         found("shop-a"),
     ]
@@ -73,7 +74,7 @@ async def test_apps_by_pattern() -> None:
 async def test_the_first_rule_counts() -> None:
     """What several rules find is found once, and names the first, whose settings apply."""
     house = House(attached("shop"), attached("blog"))
-    first, second = Rule(include=("s*",)), Rule()
+    first, second = DiscoverRule(include=("s*",)), DiscoverRule()
     each = await discover(house.api, (first, second))
     assert [(f.app, f.rule) for f in each] == [("blog", second), ("shop", first)]
 
@@ -82,7 +83,7 @@ async def test_only_heroku_postgres() -> None:
     """Other add-ons are left out, however alike their names."""
     plans = ["heroku-redis:mini", "heroku-postgresql-x:mini", "other", PLAN]
     house = House(*(attached(f"app{n}", plan=plan) for n, plan in enumerate(plans)))
-    assert await house.finds(Rule()) == [found("app3")]
+    assert await house.finds(DiscoverRule()) == [found("app3")]
 
 
 async def test_plans_are_looked_up_where_they_do_not_come() -> None:
@@ -94,14 +95,18 @@ async def test_plans_are_looked_up_where_they_do_not_come() -> None:
             {"name": "redis", "plan": {"name": "heroku-redis:mini"}},
         ]
     )
-    assert await house.finds(Rule()) == [found("a"), found("c")]
+    assert await house.finds(DiscoverRule()) == [found("a"), found("c")]
 
 
 async def test_a_team() -> None:
     """A rule with a team takes that team's apps only; each team is asked once."""
     house = House(attached("ours"), attached("mine"))
     house.heroku.routes["/teams/acme/apps"] = ok([{"id": "1", "name": "ours"}])
-    rules = (Rule(team="acme"), Rule(include=("m*",), team="acme"), Rule(include=("mine",)))
+    rules = (
+        DiscoverRule(team="acme"),
+        DiscoverRule(include=("m*",), team="acme"),
+        DiscoverRule(include=("mine",)),
+    )
     assert await house.finds(*rules) == [found("mine"), found("ours")]
     assert house.heroku.paths.count("/teams/acme/apps") == 1
 
@@ -113,8 +118,8 @@ async def test_attachments_by_pattern() -> None:
         attached("a", "READER", namespace="credential:reader"),
         attached("a", "HEROKU_POSTGRESQL_RED", addon="other"),
     )
-    assert await house.finds(Rule()) == [found("a")]
-    assert await house.finds(Rule(attachments=("*",))) == [
+    assert await house.finds(DiscoverRule()) == [found("a")]
+    assert await house.finds(DiscoverRule(attachments=("*",))) == [
         found("a"),
         found("a", "HEROKU_POSTGRESQL_RED"),
         found("a", "READER", "credential:reader"),
@@ -135,7 +140,7 @@ async def test_one_database_under_several_names(
 ) -> None:
     """A wildcard takes a database once: DATABASE, else the first; names given are all kept."""
     house = House(*(attached("a", name) for name in names), attached("b", "RED", addon="x"))
-    rule = Rule(include=("a",), attachments=patterns)
+    rule = DiscoverRule(include=("a",), attachments=patterns)
     assert [name for _, name, _, _ in await house.finds(rule)] == kept
 
 
@@ -153,14 +158,16 @@ async def test_one_database_under_several_names(
 async def test_poolers_are_left_out_unless_named(namespace: str, *, pooled: bool) -> None:
     """A pooler is taken when a pattern is its very name, never because a wildcard fits."""
     house = House(attached("a", "POOL", namespace=namespace))
-    assert bool(await house.finds(Rule(attachments=("PO*",)))) is not pooled
-    assert await house.finds(Rule(attachments=("POOL",))) == [found("a", "POOL", namespace)]
+    assert bool(await house.finds(DiscoverRule(attachments=("PO*",)))) is not pooled
+    assert await house.finds(DiscoverRule(attachments=("POOL",))) == [found("a", "POOL", namespace)]
 
 
 async def test_sudden_emptiness_is_an_error() -> None:
     """A rule that suddenly finds nothing keeps what it had, says so, and rests; others go on."""
     house = House(attached("a"), attached("b"))
-    discovery = house.discovery(Rule(include=("a",)), Rule(include=("b*",)), Rule(include=("z",)))
+    discovery = house.discovery(
+        DiscoverRule(include=("a",)), DiscoverRule(include=("b*",)), DiscoverRule(include=("z",))
+    )
     assert plain(await discovery.discover()) == [found("a"), found("b")]
     house.shows(attached("b2"))
     with pytest.raises(NotVisible, match="no more databases for a"):
@@ -178,7 +185,7 @@ async def test_sudden_emptiness_is_an_error() -> None:
 async def test_what_was_found_outlives_an_outage() -> None:
     """When Heroku does not answer, what was found before stays."""
     house = House(attached("a"))
-    discovery = house.discovery(Rule())
+    discovery = house.discovery(DiscoverRule())
     await discovery.discover()
     house.heroku.routes["/addon-attachments"] = httpx.Response(503)
     with pytest.raises(Unavailable):
@@ -189,7 +196,7 @@ async def test_what_was_found_outlives_an_outage() -> None:
 async def test_looking_again_costs_an_empty_answer() -> None:
     """An unchanged list of attachments is one request and a 304."""
     house = House(attached("a"))
-    discovery = house.discovery(Rule())
+    discovery = house.discovery(DiscoverRule())
     assert await discovery.discover() == await discovery.discover()
     assert len(house.heroku.requests) == 2
     assert house.heroku.requests[1].headers["If-None-Match"]

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.config import DiscoverRule
 from pgherald.errors import FileTrouble, NotVisible, PgheraldError, Unavailable
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
-from pgherald.heroku.discovery import Found, Rule
+from pgherald.heroku.discovery import Found
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
 from pgherald.heroku.watched import Watched
@@ -103,7 +104,8 @@ class FakeDiscovery:
     @property
     def found(self) -> tuple[Found, ...]:
         return tuple(
-            Found(app, "DATABASE", "", "heroku-postgresql:standard-0", Rule()) for app in self.apps
+            Found(app, "DATABASE", "", "heroku-postgresql:standard-0", DiscoverRule())
+            for app in self.apps
         )
 
     async def discover(self) -> tuple[Found, ...]:
@@ -183,11 +185,7 @@ class Desk:
 
 
 def watched(account: FakeAccount, *named: Database, found: FakeDiscovery | None = None) -> Watched:
-    def adopt(item: Found) -> Database:
-        of = database(item.app)
-        return dataclasses.replace(of, key=dataclasses.replace(of.key, account=account.name))
-
-    return Watched(account, named, found, adopt if found else None)  # type: ignore[arg-type]  # fakes
+    return Watched(account, named, found)  # type: ignore[arg-type]  # fakes
 
 
 async def test_every_app_is_asked_once() -> None:
@@ -574,7 +572,7 @@ async def test_a_silent_heroku_takes_nothing_away() -> None:
     found.error = DOWN
     await desk.sweep()
     await desk.sweep()
-    assert desk.poller.databases == (SHOP,)
+    assert [each.key for each in desk.poller.databases] == [SHOP.key]
     assert found.asked == 3
 
 
@@ -642,13 +640,13 @@ async def test_a_name_of_the_persons_own_is_left_to_them() -> None:
     desk.poller._names = learn
     await desk.sweep()
     assert list(desk.failures) == ["database:shop/DATABASE"]
-    assert list(desk.poller.databases) == [BLOG]
+    assert [each.key for each in desk.poller.databases] == [BLOG.key]
     assert desk.hears.seen == [BLOG.key]
     taken = Names()
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
     assert not desk.failures
-    assert list(desk.poller.databases) == [SHOP, BLOG]
+    assert [each.key for each in desk.poller.databases] == [SHOP.key, BLOG.key]
 
 
 async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
@@ -662,7 +660,7 @@ async def test_names_that_cannot_be_learnt_take_nothing_away() -> None:
     desk.poller._names = silent
     desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
     await desk.sweep()
-    assert desk.poller.databases == (SHOP,)
+    assert [each.key for each in desk.poller.databases] == [SHOP.key]
     assert "discovery:default" in desk.hears.alerts
 
 

@@ -15,10 +15,10 @@ from pgherald.cli.setup.apply import show_configuration
 from pgherald.cli.setup.ask import numbers
 from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
 from pgherald.cli.setup.preflight import moved_by_environment, token_of
-from pgherald.config import Config
+from pgherald.config import Config, DiscoverRule
 from pgherald.config.edit import NewDatabase
 from pgherald.errors import FileTrouble, PgheraldError
-from pgherald.heroku.discovery import Found, Rule
+from pgherald.heroku.discovery import Found
 from support.commands import Desk
 from support.configs import CLIENTS, load_text
 from support.pgadmin_database import Database
@@ -217,7 +217,7 @@ def test_a_login_that_a_service_cannot_see(desk: Desk) -> None:
 
 
 def found(app: str, attachment: str = "DATABASE") -> Found:
-    return Found(app, attachment, "", "heroku-postgresql:mini", Rule())
+    return Found(app, attachment, "", "heroku-postgresql:mini", DiscoverRule())
 
 
 FOUND = (found("blog"), found("shop", "READER"), found("shop"), found("wiki", "BLUE"))

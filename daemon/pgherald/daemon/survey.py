@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from pgherald.config import TokenSpec
+from pgherald.config import DiscoverRule, TokenSpec
 from pgherald.daemon.wiring import Outside
 from pgherald.errors import Forbidden, NotVisible
 from pgherald.heroku.api import HerokuApi
-from pgherald.heroku.discovery import Found, Rule, discover
+from pgherald.heroku.discovery import Found, discover
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
 
@@ -59,7 +59,7 @@ async def survey(
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
     try:
         email = await _email(api)
-        found = await discover(api, [Rule(attachments=("*", *named))])
+        found = await discover(api, [DiscoverRule(attachments=("*", *named))])
         apps = {team: await _apps(api, team) for team in teams}
         return Survey(source.name, email, tuple(found), source.warnings, apps)
     finally:

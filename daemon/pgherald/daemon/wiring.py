@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pgherald.clock import Clock
-from pgherald.config import Config, DiscoverRule, database_for
+from pgherald.config import Config
 from pgherald.daemon.belongings import sweep
 from pgherald.errors import StoreError
 from pgherald.files import Files
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget, Ledger
-from pgherald.heroku.discovery import Discovery, Found, Rule
+from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
-from pgherald.model import About, Database, DatabaseKey, Login, News, Subject
+from pgherald.model import About, DatabaseKey, Login, News, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.alerts import Alerts, forget_damage
@@ -173,30 +173,14 @@ async def accounts_of(
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
                 await ledger.open()
                 stack.callback(ledger.close)
-            found = _discovery(account, rules)
-            watched.append(Watched(account, named, *found, events=setting.events))
+            discovery = Discovery(account, rules) if rules else None
+            watched.append(Watched(account, named, discovery, events=setting.events))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
 
 
 def _is_recorded(store: BackgroundStore | None, key: DatabaseKey, login: Login) -> bool:
     return store is not None and store.changed(key, login) == ()
-
-
-def _discovery(
-    account: Account, rules: Sequence[DiscoverRule]
-) -> tuple[Discovery | None, Callable[[Found], Database] | None]:
-    if not rules:
-        return None, None
-    asked: dict[Rule, DiscoverRule] = {}
-    for rule in rules:
-        # Of two rules that look for the same, the first one's settings count.
-        asked.setdefault(Rule(rule.include, rule.exclude, rule.team, rule.attachments), rule)
-    return Discovery(account, list(asked)), partial(_adopt, asked, account.name)
-
-
-def _adopt(rules: Mapping[Rule, DiscoverRule], account: str, found: Found) -> Database:
-    return database_for(rules[found.rule], account, found.app, found.attachment)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Databases that nobody had to list, found by rules.
+"""Finds databases by rules.
 
 All attachments that the token may see come in one list, usually as an empty 304. Of it
 stay those
@@ -32,10 +32,6 @@ _SERVICE: Final = "heroku-postgresql"
 _USUAL: Final = DEFAULT_ATTACHMENT
 
 
-#: What to search for; here its account and what becomes of a find do not matter.
-Rule = DiscoverRule
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """An attachment that leads to a database.
@@ -45,14 +41,14 @@ class Found:
         attachment: the attachment's name.
         namespace: which of the database's credentials; empty for the default one.
         plan: such as `heroku-postgresql:standard-0`.
-        rule: the first rule that found it.
+        rule: the first rule that found it; its settings count.
     """
 
     app: str
     attachment: str
     namespace: str
     plan: str
-    rule: Rule
+    rule: DiscoverRule
 
 
 class Discovery:
@@ -63,7 +59,7 @@ class Discovery:
         found: what was found last, sorted.
     """
 
-    def __init__(self, account: Account, rules: Sequence[Rule]) -> None:
+    def __init__(self, account: Account, rules: Sequence[DiscoverRule]) -> None:
         self.rules = tuple(rules)
         self.found: tuple[Found, ...] = ()
         self._account = account
@@ -100,7 +96,7 @@ class Discovery:
         return self.found
 
 
-async def discover(api: HerokuApi, rules: Sequence[Rule]) -> list[Found]:
+async def discover(api: HerokuApi, rules: Sequence[DiscoverRule]) -> list[Found]:
     """Look once, without memory; for `config` and `init`.
 
     Raises:
@@ -109,7 +105,7 @@ async def discover(api: HerokuApi, rules: Sequence[Rule]) -> list[Found]:
     return list(_merged(await _find(api, rules)))
 
 
-async def _find(api: HerokuApi, rules: Sequence[Rule]) -> list[list[Found]]:
+async def _find(api: HerokuApi, rules: Sequence[DiscoverRule]) -> list[list[Found]]:
     """What each rule finds now."""
     attachments = await _postgres(api)
     teams: dict[str, set[str]] = {}
@@ -139,7 +135,7 @@ async def _postgres(api: HerokuApi) -> list[Attachment]:
     return [a for a in attachments if (a.plan or "").partition(":")[0] == _SERVICE]
 
 
-def _chosen(rule: Rule, attachments: Iterable[Attachment]) -> list[Attachment]:
+def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attachment]:
     """Those of the rule, one for each database and credential of an app."""
     named: list[Attachment] = []
     matched: dict[tuple[str, str, str | None], Attachment] = {}

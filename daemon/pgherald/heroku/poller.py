@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pgherald.clock import Clock
+from pgherald.config import database_for
 from pgherald.errors import NotVisible, PgheraldError, RateLimited, safe_text
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
@@ -338,7 +339,6 @@ class Poller:
     async def _discover(self, watched: Watched) -> None:
         """Find databases by the rules. What was found before stays when Heroku is silent."""
         assert watched.discovery is not None  # asked by the caller
-        assert watched.adopt is not None  # goes with discovery
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.account.name)
         names = None
@@ -363,7 +363,7 @@ class Poller:
         services = {d.service: d.key for d in itertools.chain(watched.named, *others)}
         databases: list[Database] = []
         for item in found:
-            database = watched.adopt(item)
+            database = database_for(item.rule, watched.account.name, item.app, item.attachment)
             if database.key in keys:
                 continue
             refusal = None if names is None else names.refusal(database)

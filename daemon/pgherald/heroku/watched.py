@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from pgherald.clock import Clock
 from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
-from pgherald.heroku.discovery import Discovery, Found
+from pgherald.heroku.discovery import Discovery
 from pgherald.model import About, Database, DatabaseKey, Sighting, Subject
 from pgherald.store import BackgroundStore, Requests
 
@@ -29,7 +29,6 @@ class Watched:
         account: asks Heroku.
         named: databases that the configuration names.
         discovery: finds further ones; None when the configuration has no such rules.
-        adopt: makes a database of a found attachment.
         found: those that were found last.
         discovered_at: when that was, UTC; None when never.
         events: of how many apps the log is followed, at most.
@@ -39,7 +38,6 @@ class Watched:
     account: Account
     named: Sequence[Database]
     discovery: Discovery | None = None
-    adopt: Callable[[Found], Database] | None = None
     found: tuple[Database, ...] = ()
     discovered_at: datetime | None = None
     events: int = 0
