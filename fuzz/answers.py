@@ -86,7 +86,7 @@ def _transport(raw: bytes, size: int) -> httpx.AsyncBaseTransport:
 async def _releases(api: HerokuApi) -> int:
     releases = Releases()
     session = LogSession(Secret(f"https://{_ADDRESS}/FUZZ"), None)
-    async with api.follow(session) as pieces:
+    async with api.http.follow(session.url) as pieces:
         return sum([releases.feed(piece) async for piece in pieces])
 
 

@@ -413,19 +413,20 @@ async def test_an_add_on_that_is_gone(
 
 # --- broken is cheaper than healthy ----------------------------------------------------------
 
-#: Schedule of a day, polling every five minutes.
-SWEEPS = 288
+#: Hours of a working day, and its sweeps, one every five minutes.
+HOURS = 8
+SWEEPS = HOURS * 12
 
 
 async def requests_of_a_day(folder: Path, trouble: Callable[[Workplace], object]) -> int:
-    """How many requests a day of that kind costs, with two apps."""
+    """How many requests a working day of that kind costs, with two apps."""
     async with Workplace.standing(folder, top=CALM, watched=(SHOP, "blog")) as place:
         place.api.http._time_limit = TIME_LIMIT  # a busy machine must not look like an outage
         await place.sweep()
         asked = place.requests
         if inspect.isawaitable(begun := trouble(place)):
             await begun
-        await place.passes(DAY)
+        await place.passes(HOURS * HOUR)
         place.nothing_is_lost()
         return place.requests - asked
 
@@ -476,7 +477,7 @@ def one_bad_database(place: Workplace) -> None:
 
 #: The requests of a good day: the list in each sweep, each app each quarter of an hour, and once
 #: when the token ends.
-GOOD = SWEEPS + 2 * (24 * 4 + 1) + 1
+GOOD = SWEEPS + 2 * (HOURS * 4 + 1) + 1
 
 #: A day's kind, and the most requests that it may cost.
 DAYS: dict[Callable[[Workplace], object], int] = {
@@ -485,8 +486,8 @@ DAYS: dict[Callable[[Workplace], object], int] = {
     one_rotation: GOOD + 5,
     dead_token: 2,
     # Asked at most every twelve minutes: a quarter of an hour, less a fifth by chance.
-    outage: 2 * (24 * 5 + 4),
-    limited: 2 * (24 * 5 + 4),
+    outage: 2 * (HOURS * 5 + 4),
+    limited: 2 * (HOURS * 5 + 4),
     one_app_gone: GOOD,
     # One question at each sweep, so that a permission is seen as soon as somebody grants it.
     one_app_forbidden: GOOD + SWEEPS,

@@ -110,7 +110,7 @@ async def test_check_in_a_loop(cluster: Cluster, tmp_path: Path) -> None:
         text = house.config.read_text()
         # 45 requests in an hour, fifteen of them at once.
         house.put(house.config, text.replace("[heroku]\n", '[heroku]\nrequest_share = "1%"\n'))
-        checks = [await house.pgherald("check") for _ in range(12)]
+        checks = [await house.pgherald("check") for _ in range(7)]
         assert checks[0].code == 0
         assert checks[-1].code == 1
         assert "used up" in checks[-1].err
@@ -130,7 +130,7 @@ async def test_a_daemon_that_is_killed_over_and_over(cluster: Cluster, tmp_path:
         text = house.config.read_text()
         house.put(house.config, text.replace("[heroku]\n", '[heroku]\nrequest_share = "1%"\n'))
         began = time.monotonic()
-        for _ in range(8):
+        for _ in range(5):
             async with house.daemon() as daemon:
                 await daemon.line("Ready:")
                 await asyncio.sleep(1)  # for a whole sweep, unless there are no requests left

@@ -148,9 +148,9 @@ def test_commands_say_what_they_wait_for(
     """While Heroku is being asked, check and plan can say so."""
     said: list[str] = []
     doing = str
-    ask = Account.look
+    ask = Account.read
 
-    async def look(self: Account, databases: object) -> object:
+    async def read(self: Account, databases: object) -> object:
         await asyncio.sleep(0)
         said.append(doing())
         return await ask(self, databases)  # type: ignore[arg-type]  # handed on as it came
@@ -161,7 +161,7 @@ def test_commands_say_what_they_wait_for(
         return progress(doing)
 
     monkeypatch.setattr(f"pgherald.cli.{command}.progress", noting)
-    monkeypatch.setattr(Account, "look", look)
+    monkeypatch.setattr(Account, "read", read)
     desk = Desk.laid(tmp_path, monkeypatch)
     desk.configure(SHOP + CLIENTS)
     assert desk.run(command).code == 0

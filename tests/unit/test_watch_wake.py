@@ -53,14 +53,12 @@ async def test_ticks_come_on_the_beat() -> None:
     clock = FakeClock()
     moments: list[float] = []
     tasks = []
-    for every in (15.0, 30.0):
+    for _ in range(2):
         await clock.advance(7)
-        ticks = tick(
-            clock, moments.append, on_tick=lambda: moments.append(clock.monotonic()), every=every
-        )
+        ticks = tick(clock, moments.append, on_tick=lambda: moments.append(clock.monotonic()))
         tasks.append(asyncio.create_task(ticks))
     await clock.advance(1080 - clock.monotonic())
-    assert moments == [1020, 1020, 1035, 1050, 1050, 1065, 1080, 1080]
+    assert moments == [1020, 1020, 1050, 1050, 1080, 1080]
     for task in tasks:
         task.cancel()
     await settle()
@@ -99,13 +97,3 @@ async def test_a_failing_callback(ticking: Ticking, caplog: pytest.LogCaptureFix
     assert (ticking.jumps, ticking.ticks) == ([60], 2)
     assert "A wake-up check failed (RuntimeError)." in caplog.text
     assert "CANARY" not in caplog.text
-
-
-async def test_nothing_to_do_at_a_tick() -> None:
-    """The check at every tick is optional."""
-    state = Ticking()
-    task = asyncio.create_task(tick(state.clock, state.on_jump))
-    await state.clock.advance(60)
-    assert state.ticks == 0
-    task.cancel()
-    await settle()

@@ -16,7 +16,7 @@ from pgherald.clock import Clock, until_beat
 
 log = logging.getLogger(__name__)
 
-#: Seconds between ticks: the longest that a wake-up goes unnoticed.
+#: Seconds between ticks, which come on the beat (`until_beat`): the longest that a wake-up goes unnoticed.
 TICK: Final = 30.0
 
 #: Seconds of difference that are no jump: a busy machine, a clock being disciplined.
@@ -27,9 +27,7 @@ async def tick(
     clock: Clock,
     on_jump: Callable[[float], None],
     *,
-    on_tick: Callable[[], None] | None = None,
-    every: float = TICK,
-    tolerance: float = TOLERANCE,
+    on_tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Tick until cancelled.
 
@@ -42,19 +40,16 @@ async def tick(
         on_jump: called with the seconds that the wall clock jumped, below 0 for back.
         on_tick: called at every tick, after `on_jump`; for what should be checked now
             and then.
-        every: seconds between ticks, which come on the beat (`until_beat`).
-        tolerance: seconds of difference that are no jump.
     """
     while True:
         before = clock.now()
-        pause = until_beat(clock, every)
+        pause = until_beat(clock, TICK)
         await clock.sleep(pause)
         jumped = (clock.now() - before).total_seconds() - pause
-        if abs(jumped) > tolerance:
+        if abs(jumped) > TOLERANCE:
             log.info("The clock jumped by %+.0f s: the machine slept, or it was set.", jumped)
             _call(partial(on_jump, jumped))
-        if on_tick is not None:
-            _call(on_tick)
+        _call(on_tick)
 
 
 def _call(callback: Callable[[], None]) -> None:
