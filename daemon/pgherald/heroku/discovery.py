@@ -140,11 +140,11 @@ def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attac
     named: list[Attachment] = []
     matched: dict[tuple[str, str, str | None], Attachment] = {}
     for each in sorted(attachments, key=lambda a: (a.app, a.name != _USUAL, a.name)):
-        if not _matches(each.app, rule.include) or _matches(each.app, rule.exclude):
+        if not matches(each.app, rule.include) or matches(each.app, rule.exclude):
             continue
         if each.name in rule.attachments:
             named.append(each)
-        elif not each.is_pooled and _matches(each.name, rule.attachments):
+        elif not each.is_pooled and matches(each.name, rule.attachments):
             matched.setdefault(_what(each), each)
     taken = {_what(each) for each in named}
     return named + [each for what, each in matched.items() if what not in taken]
@@ -154,7 +154,8 @@ def _what(attachment: Attachment) -> tuple[str, str, str | None]:
     return attachment.app, attachment.addon, attachment.namespace
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits one of these patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -72,7 +72,7 @@ class Hooks:
             if list(self._runs.values()).count(hook) > WAITING:
                 log.warning("The hook %s is too slow: left out for %s.", name_of(hook), news.label)
                 continue
-            task = asyncio.create_task(self._run_in_turn(hook, news))
+            task = asyncio.create_task(self._run(hook, news))
             self._runs[task] = hook
             task.add_done_callback(self._ended)
 
@@ -92,10 +92,6 @@ class Hooks:
             task.cancel()
         await self.finished()
 
-    async def _run_in_turn(self, hook: Hook, news: News) -> None:
-        async with self._turns[hook]:
-            await self._run(hook, news)
-
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._runs[task]
         if not task.cancelled() and (exc := task.exception()) is not None:
@@ -113,12 +109,13 @@ class Hooks:
         environ = self._environ | {name: _clean(value) for name, value in given.items()}
         text = json.dumps(facts) + "\n"
         why = ""
-        try:
-            await run(hook.command, environ, stdin=text, time_limit=hook.time_limit)
-        except TimeoutError:
-            why = f"was killed after {hook.time_limit:g} s"
-        except NotShown as problem:
-            why = str(problem).removeprefix(f"{hook.command[0]} ")
+        async with self._turns[hook]:
+            try:
+                await run(hook.command, environ, stdin=text, time_limit=hook.time_limit)
+            except TimeoutError:
+                why = f"was killed after {hook.time_limit:g} s"
+            except NotShown as problem:
+                why = str(problem).removeprefix(f"{hook.command[0]} ")
         if why:
             error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
             self._alerts.fire(_subject_of(hook), name_of(hook), error)

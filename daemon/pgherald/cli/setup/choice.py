@@ -10,7 +10,7 @@ from pgherald.config import Config
 from pgherald.config.edit import NewDatabase
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule, default_service
 from pgherald.errors import PgheraldError
-from pgherald.heroku.discovery import Found
+from pgherald.heroku.discovery import Found, matches
 
 _NAMED_AT_MOST = 5
 
@@ -74,9 +74,9 @@ def offers(
 def _keeps(rule: DiscoverRule, each: Found, teams: Mapping[str, Collection[str]]) -> bool:
     return (
         (rule.team is None or each.app in teams.get(rule.team, ()))
-        and _fits(each.app, rule.include)
-        and not _fits(each.app, rule.exclude)
-        and _fits(each.attachment, rule.attachments)
+        and matches(each.app, rule.include)
+        and not matches(each.app, rule.exclude)
+        and matches(each.attachment, rule.attachments)
     )
 
 
@@ -105,7 +105,7 @@ def by_flags(
         of_app = [each for each in offered if fnmatchcase(each.app, app)]
         if not of_app:
             _nothing(f"Heroku shows no database of {app}", sorted({each.app for each in offered}))
-        fitting = [e for e in of_app if _fits(e.attachment, attachments or (DEFAULT_ATTACHMENT,))]
+        fitting = [e for e in of_app if matches(e.attachment, attachments or (DEFAULT_ATTACHMENT,))]
         if not fitting and not attachments and len(of_app) == 1:
             fitting = of_app
         if not fitting:
@@ -156,10 +156,6 @@ def _free(usual: str, longer: str, taken: Collection[str]) -> str:
     """A section's name that no other database has."""
     numbered = (f"{longer}-{number}" for number in range(2, len(taken) + 3))
     return next(name for name in (usual, longer, *numbered) if name not in taken)
-
-
-def _fits(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _nothing(title: str, others: Sequence[str]) -> None:
