@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from platformdirs import user_config_path, user_state_path
 
-from support import canaries
+from support import canaries, disks
 
 if TYPE_CHECKING:
     from pgherald.simulator.postgres import Cluster
@@ -69,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     heard = _end_once if hasattr(config, "workerinput") else signal.default_int_handler
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, heard)
+    disks.try_all = config.getoption("--soak")
 
 
 def _end_once(*_: object) -> NoReturn:

@@ -20,7 +20,7 @@ from pgherald.files import Disk
 from pgherald.model import News, NewsKind
 from pgherald.sync.alerts import Alerts
 from support.commands import CLIENTS, SHOP, Desk
-from support.disks import CHANGES, Child, in_child
+from support.disks import CHANGES, Child, in_child, moments
 
 #: More changes than there are.
 ENOUGH = 500
@@ -126,7 +126,8 @@ def test_a_kill_gives_one_record_and_one_notice(tmp_path: Path, desk: Desk) -> N
     """
     shutil.copytree(desk.folder, tmp_path / "pristine")
     twice = 0
-    for at in range(1, ENOUGH):
+    for at in moments(0, 4):
+        assert at < ENOUGH, "it never ends"
         shutil.rmtree(desk.folder)
         shutil.copytree(tmp_path / "pristine", desk.folder)
         notices = tmp_path / f"notices-{at}"
@@ -148,8 +149,6 @@ def test_a_kill_gives_one_record_and_one_notice(tmp_path: Path, desk: Desk) -> N
             assert len(told) == 1, (at, told)
         if not killed:
             break
-    else:
-        pytest.fail("it never ends")
     assert at > 40
     # The note is one transaction; a few others of the state file may come before it.
     assert twice <= 8

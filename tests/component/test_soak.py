@@ -1,7 +1,7 @@
 """A month in a few minutes: 200 databases, random rotations and faults, real files and sockets.
 
     make soak          # thirty days
-    make test          # two days of it
+    make test          # a day of it
 
 Heroku is asked every hour. What is measured is printed with `-s`.
 """
@@ -64,8 +64,8 @@ class Month:
 async def test_a_month(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """No rotation is missed, no notice comes twice, memory and descriptors stay as they are."""
     whole = bool(request.config.getoption("--soak"))
-    # The short form: two days in four pieces.
-    pieces, sweeps = (30, SWEEPS_A_DAY) if whole else (4, SWEEPS_A_DAY // 2)
+    # The short form: a day in four pieces.
+    pieces, sweeps = (30, SWEEPS_A_DAY) if whole else (4, SWEEPS_A_DAY // 4)
     chance = dice(7)
     month = Month()
     began = time.monotonic()

@@ -6,6 +6,7 @@ All three clients are real files; Heroku is the simulator behind a real socket.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import secrets
 import shutil
@@ -77,12 +78,12 @@ def missing(path: Path) -> None:
     path.unlink()
 
 
-def ten_megabytes(path: Path) -> None:
+def large(path: Path) -> None:
     text = path.read_bytes()
     if path.name == SERVERS:
-        path.write_bytes(text.replace(b'"Mine"', b'"Mine", "Comment": "' + b"x" * 10**7 + b'"'))
+        path.write_bytes(text.replace(b'"Mine"', b'"Mine", "Comment": "' + b"x" * 10**6 + b'"'))
     else:
-        path.write_bytes(text + b"# a line of mine\n" * (10**7 // 17))
+        path.write_bytes(text + b"# a line of mine\n" * (10**6 // 17))
 
 
 def loose(path: Path) -> None:
@@ -98,13 +99,19 @@ KEPT = (
     no_final_newline,
     empty,
     missing,
-    ten_megabytes,
+    large,
     loose,
 )
 
 
-@pytest.mark.parametrize("name", CLIENTS)
-@pytest.mark.parametrize("spoil", KEPT)
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        *zip(KEPT, itertools.cycle(CLIENTS), strict=False),
+        *((spoil, SERVERS) for spoil in (bom, missing, loose)),
+        (crlf, ".pg_service.conf"),
+    ],
+)
 async def test_an_odd_file_is_kept(
     place: Workplace, spoil: Callable[[Path], None], name: str
 ) -> None:
@@ -203,8 +210,9 @@ NOT_KEPT: dict[Callable[[Path], None], str] = {
 }
 
 
-@pytest.mark.parametrize("name", CLIENTS)
-@pytest.mark.parametrize("spoil", NOT_KEPT)
+@pytest.mark.parametrize(
+    ("spoil", "name"), [*zip(NOT_KEPT, itertools.cycle(CLIENTS), strict=False), (nul, SERVERS)]
+)
 async def test_what_is_no_clients_file(
     place: Workplace, spoil: Callable[[Path], None], name: str
 ) -> None:

@@ -1,6 +1,6 @@
 """Clients that may be read and not written: they cost the others nothing, and are named once.
 
-Each story is ten sweeps with a rotation in the middle. It runs in a process of its own, as
+Each story is four sweeps with a rotation in the middle. It runs in a process of its own, as
 somebody without rights, with mounts of its own where it needs some; root prepares and mends.
 """
 
@@ -38,7 +38,7 @@ from support.household import Household, database, household, login
 from support.pgadmin_database import Database
 
 #: Sweeps before the rotation, and as many after it.
-SWEEPS: Final = 5
+SWEEPS: Final = 2
 
 #: Seconds that a story may take; it needs two.
 PATIENCE: Final = 150

@@ -8,12 +8,13 @@ a `report` of what it raised.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import sqlite3
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,18 @@ class MortalDisk(SteppedDisk):
             os.write(fd, data[: len(data) // 2])
         if self.left <= 0:
             raise Died
+
+
+#: Whether each operation is tried, not a share of them; set by `--soak`.
+try_all = False
+
+
+def moments(share: int, of: int) -> Iterator[int]:
+    """Numbers of operations, from 1: one share of them, or all with `--soak`.
+
+    Tests that differ in one parameter take shares of their own, so that together they try all.
+    """
+    return itertools.count(1) if try_all else itertools.count(1 + share % of, of)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pgherald.config import Config, load
 from pgherald.daemon.wiring import Machinery, Outside, State, machinery
 from pgherald.files import Disk, Files
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.network import TIME_LIMIT
 from pgherald.model import Login, News, NewsKind
 from pgherald.notify.texts import notice_for
 from pgherald.secret import Secret
@@ -58,8 +59,11 @@ OWN: Final = {
     ' "Username": "me", "Host": "localhost", "MaintenanceDB": "postgres", "SSLMode": "prefer"}}}\n',
 }
 
-#: Seconds of real time that Heroku may take to answer here; 20 outside.
-PATIENCE: Final = 1.0
+#: Seconds of real time that Heroku may take to answer here while it does not answer at all.
+PATIENCE: Final = 0.3
+
+#: Faults that nothing but a time limit ends.
+ENDLESS: Final = ("hang", "never-ending", "drip")
 
 #: Seconds of real time that a commit waits for what may still come; 0.25 outside.
 QUIET: Final = 0.01
@@ -185,7 +189,6 @@ class Workplace:
                         listeners,
                         machine,
                     )
-                    place.api.http._time_limit = PATIENCE
                     for window in (machine.reconciler._window, machine.reconciler._group._window):
                         window._quiet = QUIET
                     machine.applier.restless._stillness._first = 0.0  # its clock stands
@@ -236,11 +239,18 @@ class Workplace:
 
     def goes_wrong(self, kind: str, **details: Any) -> None:
         """Let that go wrong from now on; see `pgherald.simulator.faults.Fault`."""
+        if kind in ENDLESS:
+            self.is_impatient()
         self.simulator.app.front.faults.add(Fault(kind, **details))
 
     def goes_well(self) -> None:
         """Let everything go well again."""
         self.simulator.app.front.faults.clear()
+        self.api.http._time_limit = TIME_LIMIT
+
+    def is_impatient(self) -> None:
+        """Give an answer up soon: none will come. A busy machine would look like that, too."""
+        self.api.http._time_limit = PATIENCE
 
     # --- time ----------------------------------------------------------------------------
 
