@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import os
 import socket
-import ssl
 import stat
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from pgherald.errors import MissingTool, PgheraldError
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.simulator import binaries as finding
-from pgherald.simulator.binaries import Account, Binaries, find_binaries, unprivileged_account
+from pgherald.simulator.binaries import Binaries, find_binaries, unprivileged_account
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.probe import Outcome, PostgresProber
 from support.cluster import all_logged, new_login
@@ -97,17 +95,6 @@ async def test_nothing_works_without_tls(cluster: Cluster) -> None:
     assert await outcome(plain, cluster) is Outcome.TLS_REFUSED
 
 
-def test_the_certificate(cluster: Cluster) -> None:
-    """Python's own TLS, too, accepts the certificate for every name of loopback."""
-    context = ssl.create_default_context(cafile=str(cluster.ca_file))
-    for name in ("127.0.0.1", "::1", "localhost"):
-        with socket.create_connection((cluster.host, cluster.port), 5) as plain:
-            plain.sendall(bytes([0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F]))
-            assert plain.recv(1) == b"S"
-            with context.wrap_socket(plain, server_hostname=name) as encrypted:
-                assert encrypted.version() is not None
-
-
 async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
     """No other machine, and no socket file, leads to it."""
     ((addresses, sockets),) = await cluster.execute(
@@ -147,19 +134,6 @@ def test_a_port_of_choice(tmp_path: Path) -> None:
         assert not list(tmp_path.iterdir())
     with Cluster.start(tmp_path, port=port) as cluster:
         assert cluster.port == port
-
-
-def test_a_free_port_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where somebody was faster, another port is taken."""
-    from pgherald.simulator import postgres_server
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            free = listener.getsockname()[1]
-        ports = iter([taken.getsockname()[1], free])
-        monkeypatch.setattr(postgres_server, "_free_port", lambda: next(ports))
-        with Cluster.start(tmp_path) as cluster:
-            assert cluster.port == free
 
 
 def fake(folder: Path, *, initdb: str = "exit 0", postgres: str = "exit 0") -> Binaries:
@@ -238,22 +212,6 @@ def test_it_ends_with_its_program(tmp_path: Path) -> None:
     assert not Path(ca_file).parent.exists()
 
 
-def test_stopping_forgets_the_end_of_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stopped cluster is not stopped again at exit, so a long run of tests collects none."""
-    known: list[object] = []
-    monkeypatch.setattr(atexit, "register", known.append)
-    monkeypatch.setattr(atexit, "unregister", known.remove)
-    Cluster.start(tmp_path).stop()
-    assert known == []
-
-
-def test_ctrl_c_is_for_us(cluster: Cluster) -> None:
-    """The terminal's Ctrl-C does not reach the server, which is ended in order instead."""
-    assert os.getpgid(pid_of(cluster)) != os.getpgid(0)
-
-
 # --- root
 
 
@@ -269,54 +227,6 @@ async def test_a_folder_that_the_account_cannot_enter(tmp_path: Path) -> None:
         assert home.stat().st_uid != 0
         assert await cluster.execute("SELECT 1") == [(1,)]
     assert not home.exists()
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="only root changes accounts")
-async def test_a_folder_that_the_account_can_enter(reachable: Path) -> None:
-    """A folder that the account can enter is used as asked."""
-    with await asyncio.to_thread(Cluster.start, reachable / "new") as cluster:
-        assert cluster.ca_file.is_relative_to(reachable / "new")
-
-
-def test_without_root(tmp_path: Path) -> None:
-    """An ordinary user's cluster is where they want it, runs as themselves, and is told where its ICU data is if that is elsewhere."""
-    from pgherald.simulator import postgres_server
-
-    home = postgres_server._new_home(tmp_path / "new", None)
-    assert home.parent == tmp_path / "new"
-    programs = Binaries(Path("initdb"), Path("postgres"), icu_data=Path("/icu"))
-    server = postgres_server.Server(programs, None, home)
-    server._write("file", "text")
-    options = server._options()
-    assert "user" not in options
-    assert options["env"]["ICU_DATA"] == "/icu"
-
-
-def test_nowhere_to_go(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no other account can enter any temporary folder, that is said."""
-    from pgherald.simulator import postgres_server
-
-    monkeypatch.setattr(Account, "may_enter", lambda *_: False)
-    with pytest.raises(PgheraldError, match="no other account can enter"):
-        postgres_server._new_home(reachable, Account(1, 1))
-
-
-@pytest.mark.skipif(os.name != "posix", reason="modes")
-def test_who_may_enter(reachable: Path) -> None:
-    """An account may enter where owner, group or others have the x bit, whichever it is, all the way down."""
-    inner = reachable / "inner"
-    inner.mkdir()
-    mine = inner.stat()
-    owner, group = Account(mine.st_uid, 999_999), Account(999_999, mine.st_gid)
-    stranger = Account(999_999, 999_999)
-    for mode, may in ((0o700, owner), (0o610, group), (0o601, stranger)):
-        inner.chmod(mode)
-        assert may.may_enter(inner)
-        assert not any(each.may_enter(inner) for each in {owner, group, stranger} - {may})
-        assert not any(each.may_enter(inner / "gone") for each in (owner, group, stranger))
-    inner.chmod(0o755)
-    (inner / "file").touch()
-    assert not owner.may_enter(inner / "file")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no root on Windows")
@@ -348,43 +258,6 @@ def test_the_named_one(reachable: Path) -> None:
     assert find_binaries({finding.VARIABLE: str(reachable / "bin")}) == expected
     with pytest.raises(MissingTool, match="elsewhere"):
         find_binaries({finding.VARIABLE: "/elsewhere"})
-
-
-def test_the_newest_installed(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several installed versions the newest is taken, by number and not by letter."""
-    for version in ("9.6", "16", "17"):
-        fake(reachable / version / "bin")
-    monkeypatch.setattr(finding, "_PLACES", (f"{reachable}/*/bin",))
-    assert find_binaries({}).postgres == reachable / "17" / "bin" / "postgres"
-
-
-@pytest.mark.usefixtures("nothing_installed")
-def test_one_on_the_path(reachable: Path) -> None:
-    """A Postgres on the PATH is found, psql included."""
-    fake(reachable / "bin")
-    (reachable / "bin" / "psql").write_text("#!/bin/sh\n")
-    (reachable / "bin" / "psql").chmod(0o755)
-    path = os.pathsep.join(["/nowhere", str(reachable / "bin")])
-    assert find_binaries({"PATH": path}).psql == reachable / "bin" / "psql"
-
-
-@pytest.mark.usefixtures("nothing_installed")
-@pytest.mark.parametrize(("body", "found"), [("echo {}", True), ("exit 1", False)])
-def test_one_that_pg_config_knows(
-    reachable: Path, body: str, found: bool
-) -> None:  # a parameter of the table
-    """A Postgres that only `pg_config` knows about is found, and a broken `pg_config` passed over."""
-    expected = fake(reachable / "server")
-    (reachable / "tools").mkdir()
-    pg_config = reachable / "tools" / "pg_config"
-    pg_config.write_text(f"#!/bin/sh\n{body.format(reachable / 'server')}\n")
-    pg_config.chmod(0o755)
-    env = {"PATH": os.pathsep.join([str(reachable / "tools"), "/nowhere"])}
-    if found:
-        assert find_binaries(env) == expected
-    else:
-        with pytest.raises(MissingTool):
-            find_binaries(env)
 
 
 @pytest.mark.usefixtures("nothing_installed")
@@ -423,23 +296,6 @@ async def test_a_password_changes(cluster: Cluster) -> None:
     said = cluster.log_file.read_text()
     assert f'ALTER ROLE "{login.user}" PASSWORD' in said
     assert "CANARY" not in said
-
-
-async def test_a_role_is_renamed(cluster: Cluster) -> None:
-    """A renamed role keeps its password."""
-    login = await new_login(cluster)
-    await cluster.rename_role(login.user, f"{login.user}-new")
-    assert await outcome(login, cluster) is Outcome.REFUSED
-    renamed = Login(login.host, login.port, login.dbname, f"{login.user}-new", login.password)
-    assert await outcome(renamed, cluster) is Outcome.WORKS
-
-
-async def test_a_role_without_login(cluster: Cluster) -> None:
-    """A role may be made that nobody logs in as."""
-    login = await new_login(cluster)
-    await cluster.create_role(f"{login.user}-group", login.password, login=False)
-    group = Login(login.host, login.port, login.dbname, f"{login.user}-group", login.password)
-    assert await outcome(group, cluster) is Outcome.REFUSED
 
 
 async def test_a_role_is_locked(cluster: Cluster) -> None:
@@ -516,10 +372,3 @@ async def test_odd_names(cluster: Cluster) -> None:
     await cluster.end_connections(name)
     await cluster.execute("DROP DATABASE " + '"Data ""b"" {c} %s"')
     await cluster.drop_role(name)
-
-
-async def test_statements(cluster: Cluster) -> None:
-    """A statement's rows come back with their types; one without rows gives none."""
-    assert await cluster.execute("SELECT 1, 'a', NULL") == [(1, "a", None)]
-    assert await cluster.execute("SELECT 1 WHERE false") == []
-    assert await cluster.execute("SET work_mem = '1MB'") == []

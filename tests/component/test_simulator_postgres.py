@@ -12,7 +12,7 @@ import pytest_asyncio
 from pgherald.model import Login
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.postgres import Cluster
-from pgherald.simulator.seed import READER, seed_world
+from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import Addon, Data, postgres_of
 from pgherald.simulator.world import World
 from support.fake_clock import FakeClock
@@ -64,13 +64,6 @@ async def shop(cluster: Cluster) -> AsyncIterator[Shop]:
     await world.close()
 
 
-async def test_every_seeded_login_works(shop: Shop) -> None:
-    """Whatever a seeded config var shows, Postgres takes: pool, follower and named one too."""
-    logins = [a.shown for a in shop.world.attachments if a.shown is not None]
-    assert len(logins) == 8
-    assert [login.user for login in logins if not await works(login)] == []
-
-
 async def test_rotation_ends_the_old_login(shop: Shop) -> None:
     """After a rotation the old login is refused, its open connections are cut, the new one works."""
     old = shop.login()
@@ -116,30 +109,6 @@ async def test_both_logins_work_in_the_overlap(shop: Shop) -> None:
     assert await works(shop.login())
 
 
-async def test_password_alone(shop: Shop) -> None:
-    """A rotation that keeps the user refuses the old password."""
-    old = shop.login()
-    await shop.rotate(manner=Manner(user=False))
-    assert shop.login().user == old.user
-    assert not await works(old)
-    assert await works(shop.login())
-
-
-async def test_named_rotation_in_two_steps(shop: Shop) -> None:
-    """Each login that a named rotation shows works while it is shown; in the end only one is left."""
-    name = READER.upper()
-    old = shop.login(name)
-    await shop.rotate(READER, manner=Manner(step=30))
-    between = shop.login(name)
-    assert between.user == f"{READER}-rotating"
-    assert await works(between)
-    await shop.end()
-    assert shop.login(name).user == READER
-    assert await works(shop.login(name))
-    assert not await works(between)
-    assert not await works(old)
-
-
 async def test_early_and_late(shop: Shop) -> None:
     """Shown early, the new login is refused for a while; shown late, the old one is."""
     await shop.rotate(manner=Manner(early=30))
@@ -165,29 +134,3 @@ async def test_failover(shop: Shop) -> None:
     with pytest.raises(psycopg.OperationalError, match=r"refused"):
         await connect(old)
     assert await works(new)
-
-
-async def test_renamed_database(shop: Shop) -> None:
-    """A database is renamed although somebody is connected; the old name is unknown then."""
-    old = shop.login()
-    connection = await connect(old)
-    await shop.world.data.rename_database(shop.addon)
-    await connection.close()
-    with pytest.raises(psycopg.OperationalError, match="does not exist"):
-        await connect(old)
-    assert await works(shop.login())
-    assert shop.login(READER.upper()).dbname == shop.login().dbname
-
-
-async def test_destroyed_credential_leaves_its_tables(shop: Shop) -> None:
-    """What a destroyed credential made goes to the default one."""
-    await shop.world.data.create_credential(shop.data, "report")
-    login = shop.world.login(shop.addon, "credential:report")
-    async with await connect(shop.login()) as owner:
-        await owner.execute("GRANT CREATE ON SCHEMA public TO report")
-    async with await connect(login) as report:
-        await report.execute("CREATE TABLE notes (id int)")
-    await shop.world.data.destroy_credential(shop.data, "report")
-    assert not await works(login)
-    async with await connect(shop.login()) as owner:
-        await owner.execute("DROP TABLE notes")

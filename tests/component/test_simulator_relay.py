@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgherald.simulator.backend import Relay, quote
+from pgherald.simulator.backend import Relay
 from support.simulator import FakePostgres
 
 
@@ -72,8 +72,3 @@ def test_postgres_down() -> None:
     with connect(relay.port) as visitor:
         assert visitor.recv(10) == b""
     relay.close()
-
-
-def test_quote() -> None:
-    """An identifier stays one identifier, whatever is in it."""
-    assert quote('a"; DROP ROLE x; --') == '"a""; DROP ROLE x; --"'

@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from pgherald.errors import ConfigError, MissingTool, PgheraldError
+from pgherald.errors import ConfigError, PgheraldError
 from pgherald.secret import Secret
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.seed import seed_world
@@ -47,12 +45,6 @@ async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_says_what_it_is(client: httpx.AsyncClient) -> None:
-    """Every answer says that it comes from a simulator."""
-    assert (await client.get("/apps")).headers["Server"] == "pgherald-simulator"
-    assert (await client.get("/nothing")).headers["Server"] == "pgherald-simulator"
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104 – the point is that it is refused
 async def test_listens_on_loopback_alone(world: World, host: str) -> None:
     """The simulator refuses to be reachable from another machine."""
@@ -68,21 +60,6 @@ async def test_port_taken(world: World) -> None:
         with pytest.raises(PgheraldError, match=f"cannot listen on port {port}"):
             async with Simulator.running(world, port=port):
                 pass
-
-
-async def test_without_the_extra(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the demo's packages are missing, the error says how to get them."""
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(MissingTool, match="extra `demo`"):
-        async with Simulator.running(world):
-            pass
-
-
-def test_light_to_import() -> None:
-    """Importing the simulator's server needs none of the demo's packages."""
-    code = "import sys, pgherald.simulator.server as s; print({'starlette', 'uvicorn'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
 
 
 async def test_tail(simulator: Simulator, client: httpx.AsyncClient) -> None:
@@ -112,26 +89,6 @@ async def test_ended_session_ends_its_tail(simulator: Simulator, client: httpx.A
         async for _ in chunks:
             pass
     assert (await client.get(session["logplex_url"])).status_code == 404
-
-
-async def test_broken_connections(simulator: Simulator, client: httpx.AsyncClient) -> None:
-    """The connection may end without a word, and an answer before its promised length."""
-    simulator.app.faults.add(Fault("close", count=1))
-    with pytest.raises(httpx.TransportError):
-        await client.get("/apps")
-    simulator.app.faults.add(Fault("cut", count=1))
-    with pytest.raises(httpx.RemoteProtocolError):
-        await client.get("/apps")
-    assert (await client.get("/apps")).status_code == 200
-
-
-async def test_caller_may_leave(simulator: Simulator, client: httpx.AsyncClient) -> None:
-    """Who has waited enough may leave, and the simulator goes on serving others."""
-    simulator.app.faults.add(Fault("never-ending", count=1))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await client.get("/apps")
-    assert (await client.get("/apps")).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["never-ending", "tail"])

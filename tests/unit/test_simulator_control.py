@@ -8,7 +8,6 @@ from typing import Any
 import pytest_asyncio
 
 from pgherald.simulator.control import HEADER
-from pgherald.simulator.seed import READER
 from support.simulator import CONTROL_TOKEN, SimulatedHeroku
 
 SHOP = {"app": "shop-production"}
@@ -39,16 +38,6 @@ async def test_rotate(heroku: SimulatedHeroku) -> None:
     assert heroku.login().password.reveal() not in str(told)
 
 
-async def test_rotate_the_credential_of_the_attachment(heroku: SimulatedHeroku) -> None:
-    """A named credential's attachment rotates that credential; `all` rotates every one."""
-    default, named = heroku.login(), heroku.login(name=READER.upper())
-    await heroku.do("rotate", **SHOP, attachment=READER.upper())
-    assert heroku.login() == default
-    assert heroku.login(name=READER.upper()) != named
-    await heroku.do("rotate", **SHOP, all=True, forced=True)
-    assert heroku.login() != default
-
-
 async def test_what_a_person_does(heroku: SimulatedHeroku) -> None:
     """Apps are renamed, databases attached, promoted, detached and destroyed."""
     addon = heroku.world.attachment(heroku.world.app("shop-staging"), "DATABASE").addon.name
@@ -60,61 +49,6 @@ async def test_what_a_person_does(heroku: SimulatedHeroku) -> None:
     await heroku.do("detach", app="journal", attachment="STAGING")
     await heroku.do("destroy-addon", addon=addon)
     assert "DATABASE_URL" not in heroku.world.config_vars(heroku.world.app("shop-staging"))
-
-
-async def test_set_config(heroku: SimulatedHeroku) -> None:
-    """A person's own config vars change, and a release is made."""
-    told = await heroku.do("set-config", app="blog", vars={"A": "1"})
-    assert heroku.world.config_vars(heroku.world.app("blog"))["A"] == "1"
-    assert told["release"] == len(heroku.world.app("blog").releases)
-
-
-async def test_show_anything(heroku: SimulatedHeroku) -> None:
-    """Any text may stand in an attachment's config var, until the login is put back."""
-    app = heroku.world.app("blog")
-    right = heroku.world.config_vars(app)["DATABASE_URL"]
-    await heroku.do("show", app="blog", value="mysql://x")
-    assert heroku.world.config_vars(app)["DATABASE_URL"] == "mysql://x"
-    await heroku.do("show", app="blog")
-    assert heroku.world.config_vars(app)["DATABASE_URL"] == right
-
-
-async def test_faults(heroku: SimulatedHeroku) -> None:
-    """Faults are ordered and ended, and never strike the control routes."""
-    await heroku.do("fault", kind="503", lasting=60, retry_after=5)
-    assert (await heroku.browser.api.get("/apps")).status_code == 503
-    shown = (await heroku.browser.control.get("world")).json()
-    assert shown["faults"] == ["503 *"]
-    await heroku.do("calm")
-    await heroku.do("fault", kind="body", match="GET /apps", body=[])
-    assert (await heroku.browser.api.get("/apps")).json() == []
-
-
-async def test_tokens(heroku: SimulatedHeroku) -> None:
-    """An account's tokens are revoked and restored."""
-    await heroku.do("revoke-token", account="dev@example.com")
-    assert (await heroku.browser.api.get("/apps")).status_code == 401
-    await heroku.do("restore-token", account="dev@example.com")
-    assert (await heroku.browser.api.get("/apps")).status_code == 200
-    await heroku.do("revoke-token", 404, account="nobody@example.com")
-
-
-async def test_limits(heroku: SimulatedHeroku) -> None:
-    """What an account has left, the refill and the page can be set."""
-    await heroku.do("limits", account="dev@example.com", remaining=1, refill=0, page=2)
-    assert (await heroku.browser.api.get("/apps")).status_code == 206
-    assert (await heroku.browser.api.get("/apps")).status_code == 429
-    await heroku.clock.advance(3600)
-    assert (await heroku.browser.api.get("/apps")).status_code == 429
-    assert (await heroku.do("limits"))["page"] == 2
-
-
-async def test_end_log_sessions(heroku: SimulatedHeroku) -> None:
-    """Every log session can be ended, as when Heroku restarts its log routers."""
-    reply = await heroku.browser.api.post("/apps/blog/log-sessions", json={})
-    await heroku.do("end-log-sessions")
-    gone = await heroku.browser.control.get(reply.json()["logplex_url"])
-    assert gone.status_code == 404
 
 
 async def test_world_holds_no_secret(heroku: SimulatedHeroku) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from pgherald.simulator.state import url_of
 from support.simulator import SimulatedHeroku
 
 
@@ -28,33 +27,6 @@ async def test_readers_may_not_rotate(heroku: SimulatedHeroku) -> None:
     assert read.status_code == 200
     rotate = await heroku.browser.data.post(f"{base(heroku)}/credentials_rotation", headers=headers)
     assert rotate.status_code == 403
-
-
-async def test_repair_default(heroku: SimulatedHeroku) -> None:
-    """Repairing makes the default role own the database again."""
-    await heroku.browser.data.post(f"{base(heroku)}/repair-default")
-    user = heroku.world.login(heroku.world.addons[0]).user
-    assert heroku.postgres.statements[-1][1].endswith(f'OWNER TO "{user}"')
-
-
-async def test_info(heroku: SimulatedHeroku) -> None:
-    """`pg:info` holds the login in full, and a follower names its leader."""
-    login = heroku.world.login(heroku.world.addons[0])
-    info = (
-        await heroku.browser.data.get(f"/client/v11/databases/{heroku.world.addons[0].id}")
-    ).json()
-    assert info["resource_url"] == url_of(login)
-    assert info["following"] is None
-    values = {entry["name"]: entry["values"] for entry in info["info"]}
-    assert values["PG Version"] == ["17.2"]
-    assert values["Connections"] == ["3/120"]
-    follower = next(a for a in heroku.world.addons if a.postgres and a.postgres.leader)
-    info = (await heroku.browser.data.get(f"/client/v11/databases/{follower.id}")).json()
-    assert info["following"] == url_of(login)
-    wait = await heroku.browser.data.get(
-        f"/client/v11/databases/{heroku.world.addons[0].id}/wait_status"
-    )
-    assert wait.json()["waiting?"] is False
 
 
 async def test_odd_not_found(heroku: SimulatedHeroku) -> None:
