@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -214,17 +213,6 @@ def test_a_server_of_ones_own_with_our_service(desk: Desk, command: list[str]) -
     assert ours(desk) == []
 
 
-def test_a_server_that_was_edited_stays_and_is_named(desk: Desk) -> None:
-    """What pgherald made and the person changed is never deleted; both are said."""
-    assert desk.run("check").code == 0
-    pgadmin(desk).ask("UPDATE server SET bgcolor = '#00f'")
-    before = pgadmin(desk).servers()
-    said = leave(desk, LEAVING[0])
-    assert pgadmin(desk).servers() == before
-    assert "pgadmin4.db): loses pgherald's part" in said
-    assert 'Server "Shop" stays without its login, since it is not just what pgherald made' in said
-
-
 # --- rows that live by our section -------------------------------------------------------------
 
 
@@ -375,17 +363,6 @@ def test_what_works_with_a_service_is_kept(desk: Desk, parameters: dict[str, Any
     assert there == there | {name: value for name, value in parameters.items() if value}
 
 
-def test_a_login_that_is_said_twice_is_no_obstacle(desk: Desk) -> None:
-    """A parameter that only repeats the row's own host and user takes nothing away."""
-    login = desk.login()
-    number = by_hand(
-        desk,
-        connection_params=json.dumps({"host": login.host, "user": login.user, "port": login.port}),
-    )
-    assert desk.run("check", "--adopt").code == 0
-    assert row(desk, number)["service"] == SERVICE
-
-
 def test_a_tunnel_that_is_switched_on_later(desk: Desk) -> None:
     """A server of ours that was given a tunnel, host and port is not emptied again; it is said."""
     assert desk.run("check").code == 0
@@ -495,21 +472,6 @@ def test_the_other_kind_of_rows_takes_over(desk: Desk) -> None:
     )
 
 
-def test_what_was_lost_is_not_called_given_back(desk: Desk) -> None:
-    """Where the journal of an adoption is lost, a later one does not stand in for it."""
-    number = by_hand(desk)
-    assert desk.run("check", "--adopt").code == 0
-    shutil.rmtree(desk.folder / "state" / "commits")
-    desk.rename()
-    assert desk.run("check").code == 0
-    before = row(desk, number)
-    result = desk.run("uninstall", "--restore", "--yes")
-    assert result.code == 0, result.err
-    assert row(desk, number) == before
-    assert 'Server "By hand" stays without its login, since' in result.out
-    assert "is again what it was" not in result.out
-
-
 def test_a_rollback_takes_a_server_that_was_made(desk: Desk) -> None:
     """It goes if nobody has put anything into it, and comes back with a second rollback."""
     assert desk.run("check").code == 0
@@ -545,15 +507,6 @@ def test_a_rollback_of_an_adoption(desk: Desk) -> None:
     assert row(desk, number) == before
     leave(desk, LEAVING[0])
     assert pgadmin(desk).servers() == {number: before}
-
-
-def test_history_lists_clients_only(desk: Desk) -> None:
-    """What pgherald records beside them is none of them."""
-    assert desk.run("check").code == 0
-    (commit,) = desk.run("history", "--commits", "--json").json
-    assert [file["label"] for file in commit["files"]] == ["service file", "pgAdmin"]
-    back = desk.run("rollback", "--json").json
-    assert [file["label"] for file in back["restored"]] == ["service file", "pgAdmin"]
 
 
 # --- records that cannot be read ---------------------------------------------------------------

@@ -553,32 +553,7 @@ def test_nobody_is_in_the_others_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
     whole(home.database)
 
 
-def test_a_difference_holds_nothing_that_is_equal() -> None:
-    """Equal pictures differ in nothing, so that nothing is written."""
-    content = drawn({"tables": {"server": {"columns": ["id"], "rows": {"1": {"id": 1}}}}})
-    assert difference(content, content) == (b"{}\n", b"{}\n")
-
-
 # --- each step by itself --------------------------------------------------------------------
-
-
-def test_each_step_notices_a_change(database: Path) -> None:
-    """What another program wrote since is noticed by whichever step comes next, and stays."""
-    medium = Rows()
-    wanted = step(database, medium, ("server", 1, {"port": 7}))
-    assert wanted.new is not None
-    staged = medium.stage(wanted.snapshot, wanted.new, private=False)
-    ask(database, "UPDATE server SET port = 9 WHERE id = 1")
-    for look in (
-        lambda: medium.verify(wanted.snapshot),
-        lambda: medium.stage(wanted.snapshot, staged.content, private=False),
-        lambda: medium.install(staged, over=wanted.snapshot),
-    ):
-        with pytest.raises(ChangedMeanwhile) as caught:
-            look()
-        assert caught.value.reason == "was changed by another program"
-        assert caught.value.path == database
-    assert ask(database, "SELECT port FROM server WHERE id = 1") == [(9,)]
 
 
 def test_a_failure_lets_go_of_the_lock(database: Path) -> None:
@@ -601,31 +576,6 @@ def test_a_failure_lets_go_of_the_lock(database: Path) -> None:
     assert number > 10
 
 
-@pytest.mark.parametrize("only", ["stat", "realpath"])
-def test_a_disk_that_fails_is_named(database: Path, only: str) -> None:
-    """Before SQLite is asked, too."""
-    with pytest.raises(FileTrouble) as caught:
-        Rows(FailingDisk(1, errno.EIO, only=only)).read(database, TABLES)
-    assert caught.value.reason == "cannot be read: the disk reports a fault"
-    assert caught.value.path == database
-
-
-def test_what_cannot_be_written_back(database: Path) -> None:
-    """A number or a text that SQLite cannot hold is refused for this file."""
-    medium = Rows()
-    wanted = step(database, medium, ("server", 1, {"port": 7}))
-    for value in (2**70, "\ud800"):
-        image: dict[str, dict[str, Part]] = json.loads(wanted.new or b"")
-        image["server"]["1"]["columns"]["port"] = value
-        staged = dataclasses.replace(
-            medium.stage(wanted.snapshot, wanted.new or b"", private=False), content=drawn(image)
-        )
-        with pytest.raises(FileTrouble) as caught:
-            medium.install(staged, over=wanted.snapshot)
-        assert caught.value.reason == "holds text that cannot be written back"
-        assert caught.value.path == database
-
-
 def test_the_database_is_never_deleted(database: Path) -> None:
     """No undo goes so far, and that is said."""
     medium = Rows()
@@ -635,49 +585,11 @@ def test_the_database_is_never_deleted(database: Path) -> None:
     assert caught.value.path == database
 
 
-class Saying(Disk):
-    """SQLite says this, whatever is asked."""
-
-    def __init__(self, code: int | None) -> None:
-        self._code = code
-
-    def sqlite_open(self, path: Path, timeout: float) -> sqlite3.Connection:
-        trouble = sqlite3.OperationalError("CANARY")
-        if self._code is not None:
-            trouble.sqlite_errorcode = self._code
-        raise trouble
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        (sqlite3.SQLITE_BUSY, "is locked by another program"),
-        (sqlite3.SQLITE_IOERR_WRITE, "cannot be read or written: the disk reports a fault"),
-        (sqlite3.SQLITE_CANTOPEN, "cannot be opened: permission denied, or its folder is gone"),
-        (sqlite3.SQLITE_NOTADB, "is no SQLite database"),
-        (sqlite3.SQLITE_TOOBIG, "cannot be used: OperationalError"),
-        (None, "cannot be used: OperationalError"),
-    ],
-)
-def test_trouble_of_sqlites_has_words_of_its_own(
-    database: Path, code: int | None, reason: str
-) -> None:
-    """Each trouble of SQLite's has its own words, names the file, and quotes nothing."""
-    with pytest.raises((FileTrouble, Unparsable)) as caught:
-        Rows(Saying(code)).read(database, TABLES)
-    assert (caught.value.reason, caught.value.path) == (reason, database)
-
-
 # --- pictures and images -------------------------------------------------------------------
 
 
 def pictured(**tables: dict[str, dict[str, object]]) -> bytes:
     return drawn({"tables": {name: {"columns": [], "rows": rows} for name, rows in tables.items()}})
-
-
-def test_the_one_form() -> None:
-    """Equal contents are equal bytes: sorted, one space for each level, ASCII, one line end."""
-    assert drawn({"b": 1, "a": {"ä": None}}) == b'{\n "a": {\n  "\\u00e4": null\n },\n "b": 1\n}\n'
 
 
 def test_a_difference_holds_what_differs_and_no_more() -> None:
@@ -703,14 +615,6 @@ def test_a_difference_holds_what_differs_and_no_more() -> None:
         "b": {"1": {"there": False, "columns": {"x": None}}},
         "c": {"1": {"there": True, "columns": {"x": 1}}},
     }
-
-
-def test_a_table_without_a_number_of_its_own(database: Path) -> None:
-    """Its rows are told by those that SQLite gives them."""
-    ask(database, "CREATE TABLE keys (name TEXT, value TEXT)")
-    ask(database, "INSERT INTO keys VALUES ('a', 'b')")
-    content = json.loads(Rows().read(database, {"keys": None}).content or b"")
-    assert content["tables"]["keys"]["rows"] == {"1": {"name": "a", "value": "b"}}
 
 
 def test_only_a_whole_row_is_deleted(database: Path) -> None:
@@ -745,15 +649,3 @@ def test_only_a_whole_row_is_deleted(database: Path) -> None:
             with pytest.raises(ChangedMeanwhile):
                 Rows().stage(as_made, drawn(image), private=False)
         assert (ask(database, "SELECT count(*) FROM thing") == [(0,)]) is goes
-
-
-def test_a_row_that_begins_anew_names_its_id() -> None:
-    """The id is in the image though it does not change; others have what differs."""
-    old = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 1, "b": 2} for n in (1, 2)}}}}
-    new = {"tables": {"t": {"rows": {str(n): {"id": n, "a": 3, "b": 2} for n in (1, 2)}}}}
-    before, after = difference(drawn(old), drawn(new | {"begins": {"t": ["2", "3"]}}))
-    assert json.loads(before)["t"] == {
-        "1": {"there": True, "columns": {"a": 1}},
-        "2": {"there": True, "columns": {"a": 1, "id": 2}},
-    }
-    assert json.loads(after)["t"]["2"] == {"there": True, "columns": {"a": 3, "id": 2}}

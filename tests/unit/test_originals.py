@@ -115,18 +115,6 @@ def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
     assert past.first() == [0, 2, 3]
 
 
-def test_each_cell_has_its_own_first(past: Past) -> None:
-    """Another column, another row, another table and another database are other cells."""
-    group = json.dumps({"servergroup": {"1": {"there": True, "columns": {"name": "g"}}}}).encode()
-    past.commit((DB, image(r1={"name": "n"}), Medium.ROWS))
-    past.commit((DB, image(r1={"host": "h"}), Medium.ROWS))
-    past.commit((DB, image(r2={"name": "n"}), Medium.ROWS))
-    past.commit((DB, group, Medium.ROWS))
-    past.commit((Path("/other.db"), image(r1={"name": "n"}), Medium.ROWS))
-    past.commit((DB, image(r1={"name": "n"}), Medium.ROWS))
-    assert past.first() == [0, 1, 2, 3, 4]
-
-
 def test_a_damaged_image_keeps_no_other_from_counting(
     past: Past, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,18 +128,3 @@ def test_a_damaged_image_keeps_no_other_from_counting(
     }
     assert "0.before: is not what was written" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
-
-
-def test_a_damaged_image_of_rows(past: Past) -> None:
-    """The cells of the others are put together all the same."""
-    first = past.commit((DB, image(r1={"host": "h1"}), Medium.ROWS))
-    past.commit((DB, image(r1={"host": "h2"}), Medium.ROWS))
-    (past.folder / first.record.id / "0.before").unlink()
-    (found,) = past.originals().values()
-    assert json.loads(found.content or b"")["server"]["1"]["columns"] == {"host": "h2"}
-    assert past.first() == [1]
-
-
-def test_without_commits_nothing_is_known(past: Past) -> None:
-    """And nothing is needed."""
-    assert (originals([]), holding_first([])) == ({}, frozenset())

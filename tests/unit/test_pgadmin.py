@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgherald.clients.base import Action, Held
+from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported, mark_of
 from pgherald.clients.pgadmin_ownership import current_records
-from pgherald.clients.pgadmin_row import held
 from pgherald.errors import Inexpressible, PgheraldError, Unparsable
 from pgherald.model import Entry
 from support.pictures import COLUMNS, GOOD, Books, by_hand, entry, person, server
@@ -68,38 +67,7 @@ def test_a_number_is_never_used_again() -> None:
     assert list(books.servers) == [8]
 
 
-def test_other_rows_stay() -> None:
-    """Whatever happens, rows that are not ours keep every column."""
-    mine = [
-        by_hand(1, name="mine"),
-        server(2, service="other"),
-        server(3, user_id=2, service="shop"),
-    ]
-    books = Books(*mine)
-    books.apply(SHOP)
-    books.apply(entry(user="u2", dbname="other"))
-    books.apply(remove=[KEY])
-    assert list(books.servers.values()) == mine
-
-
 # --- rows that are there -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("changes", [{"user": "u2"}, {"host": "new.example", "port": 6543}])
-def test_a_rotation_is_nothing_to_a_service_row(changes: dict[str, Any]) -> None:
-    """What libpq reads from the service file, a service row does not repeat."""
-    books = Books()
-    books.apply(SHOP)
-    assert books.apply(entry(**changes)).changes == ()
-
-
-def test_a_new_database_name_is_followed() -> None:
-    """A changed database name goes into the maintenance database and the restriction."""
-    books = Books()
-    books.apply(SHOP)
-    edit = books.apply(renamed := entry(dbname="other"))
-    assert actions(edit) == [("shop", Action.UPDATE, ("maintenance_db", "db_res"))]
-    assert books.servers[1] == books.servers[1] | service_row(renamed)
 
 
 @pytest.mark.parametrize(
@@ -131,18 +99,6 @@ def test_what_would_beat_the_service_file_is_cleared(crept: dict[str, Any]) -> N
     after = books.servers[1]
     assert json.loads(after.pop("connection_params")) == json.loads(GOOD)
     assert after | {"connection_params": GOOD} == before
-
-
-def test_what_is_the_persons_stays() -> None:
-    """Name, group, colour, tags and parameters of the person's stay through rotations."""
-    books = Books()
-    books.apply(SHOP)
-    own = {"name": "The shop!", "servergroup_id": 1, "bgcolor": "#f00", "tags": "[]", "comment": "x",
-           "connection_params": '{"connect_timeout":  3, "sslmode": "require", "gssencmode": "x"}'}  # fmt: skip
-    books.edit(1, **own)
-    assert books.apply(SHOP).changes == ()
-    books.apply(entry(dbname="other"))
-    assert books.servers[1] == books.servers[1] | own
 
 
 def test_a_name_changed_in_the_configuration_is_taken_over() -> None:
@@ -299,17 +255,6 @@ def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
     }  # fmt: skip
 
 
-def test_what_was_given_back_is_not_adopted_again_unasked() -> None:
-    """After a rollback of an adoption the server is offered again, and otherwise left alone."""
-    row = by_hand()
-    books = Books(row)
-    books.apply(SHOP, editor=ADOPT)
-    books.edit(1, **row)
-    edit = books.apply(SHOP)
-    assert books.servers[1] == row
-    assert [w for w in edit.warnings if "--adopt" in w]
-
-
 def test_a_password_in_the_keyring_is_cleared_by_the_person_first() -> None:
     """PgAdmin 7.2 to 8.11 would go on using it, so such a server is not adopted; it is said why."""
     row = by_hand(password=None)
@@ -457,19 +402,6 @@ def test_what_a_row_cannot_hold_is_refused(changes: dict[str, Any], said: str) -
     assert caught.value.advice == "Enter this server in pgAdmin by hand."
 
 
-def test_a_database_wanted_twice_is_a_mistake() -> None:
-    """Two entries for one database have no answer."""
-    with pytest.raises(ValueError, match="twice"):
-        Books().plan(SHOP, SHOP)
-
-
-def test_without_pgadmin_nothing_is_wanted() -> None:
-    """Where no pgAdmin was ever started there is nothing to do, and nothing held."""
-    edit = PgAdmin().plan(None, [SHOP])
-    assert (edit.new, edit.changes, edit.warnings) == (b"", (), ())
-    assert PgAdmin().read(None) == {}
-
-
 # --- reading and showing -------------------------------------------------------------------
 
 
@@ -559,28 +491,6 @@ def users(*rows: dict[str, Any]) -> Books:
     return books
 
 
-def test_new_rows_and_groups_get_numbers_of_their_own() -> None:
-    """Several new servers and groups of one plan take the next free numbers, one each."""
-    books = Books()
-    books.apply(entry("a", group="A"), entry("b", group="B"), entry("c", group="A"))
-    assert sorted(books.servers) == [1, 2, 3]
-    assert books.groups == {1: "Servers", 2: "A", 3: "B"}
-
-
-def test_a_number_that_is_remembered_is_not_used_again() -> None:
-    """Not even where the database no longer knows that it ever gave it away."""
-    books = Books()
-    books.apply(entry("a"), entry("b"))
-    books.delete(2)
-    counts = books.whole["tables"]["sqlite_sequence"]["rows"]
-    counts["1"]["seq"] = None
-    counts["2"] = {"name": "other", "seq": 70}
-    edit = books.plan(entry("a"), entry("b"), entry("c", group="New"))
-    tables = json.loads(edit.new)["tables"]
-    assert sorted(tables["server"]["rows"]) == ["1", "3"]
-    assert sorted(tables["servergroup"]["rows"]) == ["1", "2", "3"]
-
-
 def test_of_two_groups_with_one_name_the_older_is_used() -> None:
     """The one with the lower number, however the rows are told."""
     for order in (("5", "3"), ("3", "5")):
@@ -600,55 +510,6 @@ def test_another_users_group_is_not_used() -> None:
     assert groups(books)["5"]["user_id"] == 1
 
 
-def test_wanted_beats_removed() -> None:
-    """A database that is wanted stays, even if it is named for removal too."""
-    books = Books()
-    books.apply(SHOP)
-    assert books.apply(SHOP, remove=[KEY]).changes == ()
-
-
-def test_a_row_that_was_found_again_is_not_ours() -> None:
-    """Where all records are lost nothing shows who made it: it is kept current, never deleted."""
-    books = Books()
-    books.apply(SHOP)
-    del books.whole["known"]
-    books.apply(renamed := entry(dbname="other"))
-    assert sorted(books.servers) == [1, 2]
-    books = Books()
-    books.apply(SHOP)
-    del books.whole["known"]
-    books.apply(SHOP)
-    books.apply(renamed)
-    assert books.servers[1]["maintenance_db"] == "other"
-    edit = books.apply(remove=[KEY])
-    assert (edit.changes, sorted(books.servers)) == ((), [1])
-    assert edit.outcomes == (
-        (
-            'Server "Shop" stays without its login, since nothing shows that pgherald made it: '
-            "delete it in pgAdmin, or give it a host and a user."
-        ),
-    )
-
-
-def test_a_service_row_is_nothing_to_host_rows() -> None:
-    """Where host rows are kept, a row that names our service is the person's own."""
-    books = Books(server(1, user_id=2, service="shop"))
-    books.whole["tables"]["user"]["rows"]["2"] = person(2, ME)
-    before = books.servers[1]
-    books.apply(SHOP, editor=HOST)
-    assert sorted(books.servers) == [1, 2]
-    assert books.servers[1] == before
-
-
-def test_a_server_that_names_service_and_host_is_the_persons() -> None:
-    """The host would beat the service, so it is no row of ours."""
-    theirs = server(1, service="shop", host="localhost")
-    books = Books(theirs)
-    books.apply(SHOP)
-    assert books.servers[1] == theirs
-    assert sorted(books.servers) == [1, 2]
-
-
 def test_a_service_that_changes_hands() -> None:
     """A row that is one database's is not taken for another's that gets its service's name."""
     books = Books()
@@ -656,54 +517,6 @@ def test_a_service_that_changes_hands() -> None:
     books.apply(entry("b", service="s"), entry("a", service="t"))
     assert {number: row["service"] for number, row in books.servers.items()} == {1: "t", 2: "s"}
     assert {number: row["name"] for number, row in books.servers.items()} == {1: "A", 2: "B"}
-
-
-def test_a_host_row_without_its_passfile_is_the_persons() -> None:
-    """One whose passfile was taken out leads by another way now, and is left alone."""
-    books = users(person(1, "boss@example.com"), person(2, ME))
-    books.apply(SHOP, editor=HOST)
-    books.edit(1, connection_params='{"sslmode": "require"}')
-    before = books.servers
-    assert books.apply(entry(user="u2"), editor=HOST).changes == ()
-    assert books.servers == before
-
-
-def test_of_several_rows_the_first_is_read() -> None:
-    """What is held is what the row says that was recorded first."""
-    books = Books()
-    books.apply(SHOP)
-    params = '{"sslmode": "verify-full", "connect_timeout": 10}'
-    books.put(books.servers[1] | {"id": 5, "name": "Copy", "connection_params": params})
-    books.apply(SHOP)
-    assert PgAdmin().read(books.content)[KEY].sslmode == "require"
-    books.delete(1)
-    assert PgAdmin().read(books.content)[KEY].sslmode == "verify-full"
-
-
-def test_a_password_in_the_database_is_no_obstacle() -> None:
-    """In releases with the keyring, too, one that stands in the row can be cleared by it."""
-    books = Books(by_hand(), schema=40)
-    assert [change.action for change in books.apply(SHOP, editor=ADOPT).changes] == [Action.ADOPT]
-
-
-def test_each_row_of_a_database_that_goes() -> None:
-    """Our own goes; each that a person made or changed is named and stays."""
-    books = Books(by_hand(1), by_hand(2))
-    books.apply(SHOP, entry("blog"))
-    books.edit(3, bgcolor="#f00")
-    books.apply(SHOP, entry("blog"), editor=ADOPT)
-    edit = PgAdmin().plan(books.content, [], remove=[KEY, entry("blog").key])
-    assert sorted(json.loads(edit.new)["tables"]["server"]["rows"]) == ["1", "2", "3"]
-    last = ": delete it in pgAdmin, or give it a host and a user."
-    assert edit.outcomes == (
-        f'Server "Shop" stays without its login, since it is not just what pgherald made{last}',
-        *(
-            f'Server "server {number}" stays without its login, since what it held before it was '
-            f"adopted is not known any more{last}"
-            for number in (1, 2)
-        ),
-        'Server "Blog" is deleted: pgherald made it.',
-    )
 
 
 @pytest.mark.parametrize("active", [0, None, "false"])
@@ -743,17 +556,6 @@ def test_what_was_remembered_is_known_again() -> None:
     assert mark_of(server(1, maintenance_db="dshop")) == "566d8c137cb97958"
     assert ConfigDatabase(Books().content, None).identity == "124fe9ca0b529030"
     assert re.fullmatch("[0-9a-f]{16}", mark_of(server(1, service="\ud800")))
-
-
-def test_only_one_of_the_keys_tells_databases_apart() -> None:
-    """Two others were once the same in each database that pgAdmin made."""
-    books = Books()
-    keys = books.whole["tables"]["keys"]["rows"]
-    keys["8"] = {"name": "SECRET_KEY", "value": "CANARY-other"}
-    assert (
-        ConfigDatabase(books.content, None).identity
-        == ConfigDatabase(Books().content, None).identity
-    )
 
 
 _UPDATE = "Update pgAdmin to the newest release; then pgherald sees to the rest."
@@ -804,12 +606,3 @@ def test_why_a_pgadmin_is_refused(
         made().plan(SHOP, editor=PgAdmin(user=user))
     assert isinstance(caught.value, PgheraldError)
     assert (caught.value.reason, caught.value.advice) == (reason, advice)
-
-
-def test_odd_values_are_not_held() -> None:
-    """What a row says is told only where it is what it should be; an empty text says nothing."""
-    odd = server(
-        1, host="", port="5432", username="", service="", connection_params='{"sslmode": 1}'
-    )
-    assert held(odd) == Held(dbname=None)
-    assert held(server(1, port=5432, maintenance_db="d")) == Held(port=5432, dbname="d")

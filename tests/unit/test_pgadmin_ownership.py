@@ -11,7 +11,7 @@ from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase, Owner
 from pgherald.clients.pgadmin_ownership import current_records
-from pgherald.sync.targets.ownership import drawn, parsed, rolled_back
+from pgherald.sync.targets.ownership import drawn, parsed
 from support.pictures import GOOD, Books, by_hand, entry, server
 
 SHOP = entry()
@@ -104,15 +104,6 @@ def test_a_new_server_with_the_number_of_ours() -> None:
         assert list(books.servers) == [1]
 
 
-def test_a_new_server_with_the_number_of_an_adopted_one() -> None:
-    """What the adopted one held is not put into it."""
-    books = Books(by_hand(1))
-    books.apply(SHOP, editor=ADOPT)
-    books.put(like_ours(1, name="Mine", connection_params="{}"))
-    books.apply(SHOP)
-    assert owners(books) == {1: Owner.FOLLOWED}
-
-
 def test_one_that_was_seen_gone_comes_back_only_as_it_was() -> None:
     """A backup of pgAdmin's database brings it back; another one with its number is a stranger."""
     books = Books(by_hand(1))
@@ -125,17 +116,6 @@ def test_one_that_was_seen_gone_comes_back_only_as_it_was() -> None:
         books.put(again)
         books.apply(SHOP)
         assert owners(books) == {1: owner}
-
-
-def test_a_group_that_the_person_renamed_is_followed_nowhere() -> None:
-    """Our server stays in the group under its new name."""
-    books = Books()
-    books.apply(SHOP)
-    books.whole["tables"]["servergroup"]["rows"]["2"]["name"] = "My databases"
-    assert books.apply(SHOP).changes == ()
-    assert books.apply(entry(group="Other")).changes == ()
-    books.apply(remove=[KEY])
-    assert books.groups == {1: "Servers", 2: "My databases"}
 
 
 def test_only_names_that_the_section_led_to_are_followed() -> None:
@@ -159,31 +139,6 @@ def test_only_names_that_the_section_led_to_are_followed() -> None:
     assert "renamed-database" not in json.dumps(books.whole["known"])
 
 
-def test_a_followed_server_that_gets_a_login_is_let_be() -> None:
-    """From then on it is the person's alone, and stays so when it leads here again."""
-    books = Books()
-    books.apply(SHOP)
-    books.put(like_ours(5))
-    books.apply(SHOP)
-    assert owners(books) == {1: Owner.MADE, 5: Owner.FOLLOWED}
-    books.edit(5, username="reader")
-    before = books.servers[5]
-    books.apply(entry(dbname="other"))
-    assert (books.servers[5], owners(books)) == (before, {1: Owner.MADE})
-
-
-def test_a_deleted_server_stays_deleted_though_a_copy_goes_on() -> None:
-    """The copy is kept current; nothing is made in the place of the first."""
-    books = Books()
-    books.apply(SHOP)
-    books.put(like_ours(5))
-    books.apply(SHOP)
-    books.delete(1)
-    assert books.apply(SHOP).changes == ()
-    books.delete(5)
-    assert books.apply(SHOP).changes == ()
-
-
 # --- the record --------------------------------------------------------------------------------
 
 
@@ -197,27 +152,3 @@ def test_a_record_is_whole_or_none() -> None:
         assert parsed(damaged) in (None, known)
     for other in (None, b"", b"null", b"[]", b"{}", b"\xff"):
         assert parsed(other) is None
-
-
-def test_a_record_goes_back_with_its_rows() -> None:
-    """Of rows that both know the earlier word counts; those that one knows stay recorded."""
-
-    def known(*rows: tuple[int, str], database: str = "x", **more: Any) -> dict[str, Any]:
-        listed = [{"id": number, "ours": ours} for number, ours in rows]
-        return {"database": database, "rows": {"a": listed}, "led": {}, "groups": {}} | more
-
-    before = drawn(known((1, "old"), (2, "old"), led={"a": ["1"]}, groups={"1": "g"}))
-    now = drawn(known((1, "new"), (3, "new"), led={"a": ["2"], "b": []}))
-    back = parsed(rolled_back(before, now, "7"))
-    assert back == known(
-        (1, "old"),
-        (2, "old"),
-        (3, "new"),
-        led={"a": ["1", "2"], "b": []},
-        groups={"1": "g"},
-        back="7",
-    )
-    assert parsed(rolled_back(None, now, "7")) == (parsed(now) or {}) | {"back": "7"}
-    assert rolled_back(before, None, "7") is rolled_back(before, b"damaged", "7") is None
-    other = drawn(known((1, "new"), database="y"))
-    assert parsed(rolled_back(before, other, "7")) == (parsed(other) or {}) | {"back": "7"}

@@ -8,11 +8,7 @@ from typing import Any
 import pytest
 
 from pgherald.clients.pgadmin import PgAdmin, without_ours
-from pgherald.model import Entry
-from support.household import database, login
 from support.pictures import Books, by_hand, entry, server
-
-SHOP = Entry(database("shop"), login(1))
 
 ADOPT = PgAdmin(adopt=True)
 
@@ -33,20 +29,6 @@ def undone(books: Books, original: bytes | None) -> Books:
     after = Books()
     after.whole = json.loads(without_ours(ADOPT, books.content, original).new)
     return after
-
-
-def test_a_server_made_by_hand_gets_back_what_it_said() -> None:
-    """Every column of an adopted server is again what it was."""
-    mine = by_hand(1)
-    books = Books(mine)
-    books.apply(entry(), editor=ADOPT)
-    assert books.servers[1] != mine
-    assert undone(books, first(mine)).servers == {1: mine}
-    (outcome,) = without_ours(ADOPT, books.content, first(mine)).outcomes
-    assert outcome == (
-        'Server "server 1" has its own host, user and saved password of 2026-11-24 again; Heroku '
-        "may have changed them since."
-    )
 
 
 @pytest.mark.parametrize(
@@ -87,15 +69,6 @@ def test_without_an_image_a_server_stays_as_it_is() -> None:
         assert "not known any more" in outcome
 
 
-def test_a_server_that_was_not_there_at_first_is_not_made() -> None:
-    """An image of a row that pgherald itself had made gives nothing back."""
-    books = Books(by_hand(1))
-    books.apply(entry(), editor=ADOPT)
-    image = json.loads(first(by_hand(1, name="never")))
-    image["server"]["1"]["there"] = False
-    assert undone(books, json.dumps(image).encode()).servers == books.servers
-
-
 def test_each_server_gets_back_what_is_known_of_it() -> None:
     """One of which nothing is known keeps no other from its login, and is named with all."""
     rows = by_hand(1), by_hand(2)
@@ -112,26 +85,6 @@ def test_each_server_gets_back_what_is_known_of_it() -> None:
         ]
 
 
-def test_a_server_that_the_person_took_back_is_theirs() -> None:
-    """An adopted server that leads to something of the person's own now is not touched."""
-    mine = by_hand(1)
-    books = Books(mine)
-    books.apply(entry(), editor=ADOPT)
-    books.edit(1, service="my-own")
-    assert undone(books, first(mine)).servers == books.servers
-
-
-def test_an_adopted_server_is_never_renamed() -> None:
-    """Its name and group are the person's, whatever the configuration says."""
-    mine = by_hand(1, name="Shop", servergroup_id=5)
-    books = Books(mine)
-    books.whole["tables"]["servergroup"]["rows"]["5"] = {"id": 5, "user_id": 1, "name": "Heroku"}
-    books.apply(entry(), editor=ADOPT)
-    books.apply(entry(name="New", group="Other"), editor=ADOPT)
-    assert (books.servers[1]["name"], books.servers[1]["servergroup_id"]) == ("Shop", 5)
-    assert undone(books, first(mine)).servers == {1: mine}
-
-
 def test_what_pgherald_0_1_had_renamed_goes_back() -> None:
     """In its journals are the columns that it changed, name and group among them."""
     mine = by_hand(1, name="Shop", servergroup_id=5)
@@ -144,26 +97,6 @@ def test_what_pgherald_0_1_had_renamed_goes_back() -> None:
     image = json.loads(first(mine))
     del image["server"]["1"]["columns"]["id"]
     assert undone(books, json.dumps(image).encode()).servers == {1: mine}
-
-
-def test_a_group_that_the_person_moved_a_server_to_stays() -> None:
-    """A server goes back into its first group only from the one that pgherald had put it in."""
-    mine = by_hand(1)
-    books = Books(mine)
-    books.apply(entry(), editor=ADOPT)
-    groups = books.whole["tables"]["servergroup"]["rows"]
-    groups["9"] = {"id": 9, "user_id": 1, "name": "Mine"}
-    books.edit(1, servergroup_id=9)
-    assert undone(books, first(mine)).servers[1]["servergroup_id"] == 9
-
-
-def test_a_name_of_the_persons_stays() -> None:
-    """An adopted server that was renamed since keeps its new name."""
-    mine = by_hand(1)
-    books = Books(mine)
-    books.apply(entry(), editor=ADOPT)
-    books.edit(1, name="Renamed")
-    assert undone(books, first(mine)).servers[1] == mine | {"name": "Renamed"}
 
 
 @pytest.mark.parametrize(

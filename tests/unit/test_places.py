@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.config.paths import pgadmin_databases as databases
-from pgherald.config.paths import program_version, read_text, storage_name, usable
+from pgherald.config.paths import program_version, storage_name
 
 HOME = Path("/home/eve")
 SERVER = Path("/var/lib/pgadmin/pgadmin4.db")
@@ -106,16 +106,6 @@ def test_the_installed_version(file: str, content: str, version: int | None) -> 
     """The version is read where that release has it."""
     files = {f"/usr/pgadmin4/web/{file}": content}
     assert program_version({}, "linux", read=reader(files)) == version
-
-
-def test_what_is_usable(tmp_path: Path) -> None:
-    """A file that can be read and written is; a folder, or nothing, is not."""
-    file = tmp_path / "pgadmin4.db"
-    assert not usable(file)
-    file.touch()
-    assert usable(file)
-    assert not usable(tmp_path)
-    assert (read_text(file), read_text(tmp_path)) == ("", None)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.clients.base import Action, Change
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry
 from pgherald.secret import Secret
-from pgherald.sync.plan import Plan, in_words, make_plan
+from pgherald.sync.plan import Plan, make_plan
 from pgherald.sync.targets import FileTarget
 from support.household import database, login
 
@@ -77,34 +76,6 @@ def test_others_see_both_logins_on_the_way(desk: Desk) -> None:
     assert "CANARY" not in repr(pgpass)
 
 
-def test_what_is_new_or_goes_is_not_in_between(desk: Desk) -> None:
-    """One that no client holds yet hides no other that has two logins; one that goes is gone."""
-    desk.carry_out(desk.plan(Entry(SHOP, login(1)), Entry(BLOG, login(3))))
-    plan = desk.plan(Entry(NEW, login(4)), Entry(SHOP, login(2)), remove=[BLOG.key])
-    way = plan.files[0].expand
-    assert way is not None
-    users = [line.split(b":")[3] for line in way.splitlines() if b"CANARY" in line]
-    assert sorted(users) == [b"u1", b"u2", b"u4"]
-
-
-def test_what_leads_to_any_port_is_kept_readable_at_its_own(desk: Desk) -> None:
-    """Somebody may have widened our line; the login that goes is that of the old port."""
-    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
-    path = desk.folder / "pgpass"
-    path.write_bytes(path.read_bytes().replace(b":5432:", b":*:"))
-    way = desk.plan(Entry(SHOP, login(2))).files[0].expand
-    assert way is not None
-    assert b"db.example.com:5432:*:u1:CANARY-1-password" in way
-
-
-def test_what_says_most_of_a_login_is_what_is_held(desk: Desk) -> None:
-    """A server in pgAdmin names a service only; a file names host and user, whichever comes first."""
-    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
-    for order in (desk.clients, desk.clients[::-1]):
-        held = make_plan(desk.files, order, [Entry(SHOP, login(1))]).held[SHOP.key]
-        assert (held.host, held.user) == ("db.example.com", "u1")
-
-
 def test_a_new_password_alone_needs_no_step_between(desk: Desk) -> None:
     """Where host, port and user stay, no line could hold both passwords."""
     desk.carry_out(desk.plan(Entry(SHOP, login(1))))
@@ -153,13 +124,6 @@ def test_a_password_is_seen_to_change_and_is_not_seen(desk: Desk) -> None:
     assert not any("CANARY" in line for line in lines)
 
 
-def test_changes_in_words() -> None:
-    """A change names its database, and its fields where an entry was there before."""
-    assert in_words(Change(SHOP.key, Action.ADD, ("user",))) == "add shop/DATABASE"
-    update = Change(SHOP.key, Action.UPDATE, ("user", "password"))
-    assert in_words(update) == "update shop/DATABASE (user, password)"
-
-
 @pytest.mark.parametrize(
     ("changes", "both"),
     [({"host": "new"}, True), ({"port": 6543}, True), ({"dbname": "d9"}, False)],
@@ -171,24 +135,3 @@ def test_when_both_logins_are_readable_on_the_way(
     desk.carry_out(desk.plan(Entry(SHOP, login(1))))
     pgpass, *_ = desk.plan(Entry(SHOP, login(1, **changes))).files
     assert (pgpass.expand is not None) is both
-
-
-def test_a_line_for_any_user_is_no_login_to_keep(desk: Desk) -> None:
-    """Our line that somebody widened is replaced, and nothing of it is kept readable."""
-    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
-    path = desk.folder / "pgpass"
-    right = path.read_bytes()
-    for old, new in ((b":u1:", b":*:"), (b"db.example.com:", b"*:")):
-        path.write_bytes(right.replace(old, new))
-        pgpass, *_ = desk.plan(Entry(SHOP, login(1))).files
-        assert (pgpass.expand, pgpass.edit.new) == (None, right)
-
-
-def test_a_target_that_is_not_there_and_need_not_be_is_absent(desk: Desk) -> None:
-    """One in which something is wanted, or was, is not."""
-    assert all(file.absent and file.idle for file in desk.plan().files)
-    plan = desk.plan(Entry(SHOP, login()))
-    assert not any(file.absent or file.idle for file in plan.files)
-    desk.carry_out(plan)
-    gone = desk.plan(remove=[SHOP.key])
-    assert not any(file.absent for file in gone.files)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pgherald.clients.base import Action, Change, Edit, Held
-from pgherald.clients.json_text import MAX_SIZE, JsonText
+from pgherald.clients.json_text import MAX_SIZE
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Database, DatabaseKey, Entry, Login
@@ -106,28 +106,6 @@ def test_a_new_file_of_service_rows() -> None:
     )
 
 
-def test_a_new_file_of_host_rows() -> None:
-    """A host row names host, integer port, user and passfile, and no service."""
-    assert planned(HOST, None, SHOP) == {
-        "1": {
-            "Name": "Shop",
-            "Group": "Heroku",
-            "Host": "shop.example",
-            "Port": 5432,
-            "Username": "u-shop",
-            "MaintenanceDB": "db-shop",
-            "DBRestriction": "db-shop",
-            "ConnectionParameters": {
-                "sslmode": "require",
-                "connect_timeout": 10,
-                "passfile": "/.pgpass",
-            },
-            MARK: "shop/DATABASE",
-        }
-    }
-    assert "passfile" not in planned(ServersJson("host"), None, SHOP)["1"]["ConnectionParameters"]
-
-
 @pytest.mark.parametrize("client", [SERVICE, HOST])
 def test_no_password_is_written(client: ServersJson) -> None:
     """The password never enters the file: pgAdmin's import would not read it."""
@@ -135,21 +113,6 @@ def test_no_password_is_written(client: ServersJson) -> None:
     second = client.plan(first.new, [entry(password=Secret("CANARY-new"))])
     assert b"CANARY" not in first.new
     assert second.changes == ()
-
-
-@pytest.mark.parametrize("current", [None, b"", b" \r\n\t", b"\xef\xbb\xbf", b"{}", b"{}\n"])
-def test_nothing_to_do_leaves_every_byte(current: bytes | None) -> None:
-    """Without wanted entries even an empty or blank file stays as it is."""
-    edit = SERVICE.plan(current, [], remove=[SHOP.key])
-    assert edit.new == (current or b"")
-    assert edit.changes == ()
-    assert SERVICE.read(current) == {}
-
-
-@pytest.mark.parametrize("current", [b"", b" \r\n\t", b"\xef\xbb\xbf\n"])
-def test_a_blank_file_is_a_new_file(current: bytes) -> None:
-    """An empty file, or one of white space, is filled like one that does not exist."""
-    assert SERVICE.plan(current, [SHOP]).new == SERVICE.plan(None, [SHOP]).new
 
 
 def test_servers_is_added_to_a_foreign_object() -> None:
@@ -219,16 +182,6 @@ def test_a_value_is_rewritten_when_pgadmin_would_read_another(
     assert fields_of(HOST, old.encode()) == fields
 
 
-def test_from_host_rows_to_service_rows() -> None:
-    """In a service row nothing is left that would beat the service file."""
-    old = planned(HOST, None, SHOP)["1"] | {"HostAddr": "192.0.2.1", "Role": "r"}
-    edit = SERVICE.plan(file(old), [SHOP])
-    assert servers_of(edit.new) == {"1": server(Role="r")}
-    assert {*edit.changes[0].fields} == {
-        "Service", "Host", "Port", "Username", "HostAddr", "passfile",
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("client", [SERVICE, HOST])
 @pytest.mark.parametrize(
     "name", ["host", "hostaddr", "port", "user", "password", "dbname", "service"]
@@ -242,23 +195,6 @@ def test_connection_parameters_never_beat_the_login(client: ServersJson, name: s
     assert servers_of(edit.new)["1"]["ConnectionParameters"] == {
         k: v for k, v in old["ConnectionParameters"].items() if k != name
     }
-
-
-@pytest.mark.parametrize("theirs", [0, 3, "30", None])
-def test_a_connect_timeout_of_theirs_stays(theirs: Any) -> None:
-    """The time limit is set where there is none, and from then on it is the person's."""
-    given_one = {"sslmode": "require", "connect_timeout": theirs}
-    assert fields_of(SERVICE, file(server(ConnectionParameters=given_one))) == ()
-    given_none = server(ConnectionParameters={"sslmode": "require"})
-    assert fields_of(SERVICE, file(given_none)) == ("connect_timeout",)
-
-
-@pytest.mark.parametrize("broken", [..., None, [], {}, "x", 7])
-def test_connection_parameters_are_an_object(broken: Any) -> None:
-    """With parameters that are null or no object pgAdmin cannot connect; they become one."""
-    edit = SERVICE.plan(file(server(ConnectionParameters=broken)), [SHOP])
-    assert servers_of(edit.new) == {"1": server()}
-    assert edit.changes[0].fields == ("sslmode", "connect_timeout")
 
 
 @pytest.mark.parametrize(("theirs", "fields"), [("databases", ()), ("sql", ("DBRestrictionType",))])
@@ -281,18 +217,6 @@ def test_copies_are_kept_current() -> None:
     }
     assert edit.changes == (Change(SHOP.key, Action.UPDATE, ("Service", "Name", "MaintenanceDB")),)
     assert SERVICE.plan(edit.new, [SHOP]).changes == ()
-
-
-def test_also_is_ignored() -> None:
-    """A server holds one login, so logins that are to stay readable change nothing."""
-    also = {SHOP.key: [entry(host="old").login]}
-    assert HOST.plan(None, [SHOP], also=also) == HOST.plan(None, [SHOP])
-
-
-def test_a_database_is_wanted_once() -> None:
-    """Two wishes for one database are the caller's mistake."""
-    with pytest.raises(ValueError, match="twice"):
-        SERVICE.plan(None, [SHOP, SHOP])
 
 
 # --- how it is written -------------------------------------------------------------------
@@ -330,30 +254,6 @@ def test_the_layout_stays(style: dict[str, Any], newline: str, frame: tuple[str,
     assert SERVICE.plan(new, [], remove=[SHOP.key]).new == old
 
 
-@pytest.mark.parametrize(
-    ("old", "beginning"),
-    [
-        (b"{}", b'{\n    "Servers": {\n        "1": {\n'),
-        (b"{\r\n}\r\n", b'{\r\n    "Servers": {\r\n        "1": {\r\n'),
-        (b'{"a":1}', b'{"a":1,"Servers":{"1":{"Name":"Shop","Group":'),
-        (b'{"a, b":"c: \\n  d","e":1}', b'{"a, b":"c: \\n  d","e":1,"Servers":{"1":{"Name":"'),
-        (b'{\n\n  "a": 1\n  ,"b": {"c": 2}\n}', b'{\n  "a": 1,\n  "b": {\n    "c": 2\n  },\n'),
-    ],
-)
-def test_a_mixed_layout_becomes_an_even_one(old: bytes, beginning: bytes) -> None:
-    """What the file shows first counts for all of it; text inside of quotes shows nothing."""
-    assert SERVICE.plan(old, [SHOP]).new.startswith(beginning)
-
-
-def test_a_file_of_which_nothing_changes_keeps_every_byte() -> None:
-    """However oddly it is set: without a change of ours it is not written anew."""
-    ours = json.dumps(server())
-    old = f'{{ "x" :1.50,\n\n\t"Servers":{{"1" : {ours} ,"2":{{"\\u0041":"\\/é"}}\r\n}} }}'.encode()
-    edit = SERVICE.plan(old, [SHOP])
-    assert (edit.new, edit.changes) == (old, ())
-    assert SERVICE.plan(old, [], remove=[entry("other").key]).new == old
-
-
 def test_letters_are_escaped_as_the_file_does() -> None:
     """ASCII stays ASCII, which pgAdmin reads in every locale; a readable file stays readable."""
     wanted = entry(name="Ünï")
@@ -366,24 +266,6 @@ def test_letters_are_escaped_as_the_file_does() -> None:
     assert servers_of(new)["1"]["Name"] == "Ünï"
     for whole in (new, SERVICE.plan(b'{"b": "x\\ud800"}', [wanted]).new):
         assert json.loads(whole)["b"].strip("xé/") == "\ud800"
-
-
-@pytest.mark.parametrize(
-    ("number", "written"),
-    [
-        ("1.50", "1.5"),
-        ("1e1", "10.0"),
-        ("-0.0", "-0.0"),
-        ("1E22", "1e+22"),
-        ("0.1", "0.1"),
-        ("12345678901234567890123", "12345678901234567890123"),
-        ("-" + "1" * 600, "-" + "1" * 600),
-    ],
-)
-def test_numbers_keep_their_value(number: str, written: str) -> None:
-    """A number may be spelt otherwise afterwards, and is the same one."""
-    new = SERVICE.plan(f'{{"a": [{number}]}}'.encode(), [SHOP]).new.decode()
-    assert new.startswith(f'{{"a": [{written}], "Servers"')
 
 
 # --- what is ours, and what goes ---------------------------------------------------------
@@ -400,14 +282,6 @@ def test_a_mark_that_we_did_not_write_is_foreign(mark: Any) -> None:
         "1": server(pgherald=mark),
         "2": server(),
     }
-
-
-def test_ours_that_nobody_asks_for_stay() -> None:
-    """A server of ours that is neither wanted nor removed is left as it is."""
-    old = file(server(Service="stale"))
-    edit = SERVICE.plan(old, [entry("other")])
-    assert edit.changes == (Change(entry("other").key, Action.ADD),)
-    assert servers_of(edit.new)["1"] == server(Service="stale")
 
 
 def test_removing_leaves_copies() -> None:
@@ -511,15 +385,6 @@ def test_refuses_bottomless_nesting(opening: str, closing: str) -> None:
     assert set(SERVICE.redact(deep(100_000))) == {MASK}
 
 
-def test_refuses_what_could_not_be_written_again() -> None:
-    """What Python's stack holds in reading and not in writing is refused as well."""
-    value: list[Any] = []
-    for _ in range(100_000):
-        value = [value]
-    with pytest.raises(Unparsable, match="objects and lists are nested too deeply"):
-        JsonText(value, "{}").written()
-
-
 def test_refuses_a_huge_file() -> None:
     """A file beyond the limit is not even parsed, and none is made."""
     fits = b'{"x": ""}' + b" " * (MAX_SIZE - 9)
@@ -537,14 +402,6 @@ def test_a_refusal_quotes_nothing(word: str) -> None:
         SERVICE.read(word.encode())
     assert "CANARY" not in f"{caught.value} {caught.value!r}"
     assert caught.value.__context__ is None  # its error would hold the whole text
-
-
-@pytest.mark.parametrize("foreign", ["null", "7", "[]", '{"Name": 1, "ConnectionParameters": "x"}'])
-def test_odd_servers_of_theirs_are_not_judged(foreign: str) -> None:
-    """Whatever stands in a foreign server, it is not ours to refuse."""
-    old = f'{{"Servers": {{"1": {foreign}}}}}'
-    new = SERVICE.plan(old.encode(), [SHOP]).new.decode()
-    assert new.startswith(f'{{"Servers": {{"1": {foreign}, "2": {{"Name"')
 
 
 @pytest.mark.parametrize(
@@ -603,19 +460,6 @@ def test_reads_what_a_server_holds() -> None:
     }
 
 
-@pytest.mark.parametrize("odd", [7.0, True, None, [], {}, "\ud800"])
-def test_reads_none_where_a_value_makes_no_sense(odd: Any) -> None:
-    """A field that no program could use counts as not held."""
-    names = ("Host", "Port", "Username", "MaintenanceDB", "Service", "ConnectionParameters")
-    assert SERVICE.read(file(server(**dict.fromkeys(names, odd)))) == {SHOP.key: Held()}
-
-
-def test_reads_the_first_of_copies() -> None:
-    """Of several servers for one database the first is what the file holds."""
-    old = file(server(Service="first"), server(Service="second"))
-    assert SERVICE.read(old)[SHOP.key].service == "first"
-
-
 # --- what is shown -----------------------------------------------------------------------
 
 
@@ -645,13 +489,6 @@ def test_secrets_are_masked(member: str, broken: str) -> None:
     assert len(shown) == text.count("\n")
 
 
-def test_what_is_ours_is_shown() -> None:
-    """A server as we write it is shown as it is, line by line, without line ends."""
-    ours = SERVICE.plan(None, [SHOP]).new
-    assert SERVICE.redact(ours) == ours.decode().splitlines()
-    assert SERVICE.redact(ours.replace(b"\n", b"\r\n")) == ours.decode().splitlines()
-
-
 def test_of_a_server_that_is_not_ours_only_the_brackets_are_shown() -> None:
     """Keys, texts and numbers are masked; what can only be yes, no or nothing is not."""
     members = {"Name": "a", "Port": 1, "x": ["a", {"y": None}], "SavePassword": True}
@@ -662,19 +499,6 @@ def test_of_a_server_that_is_not_ours_only_the_brackets_are_shown() -> None:
     assert SERVICE.redact(text) == [
         f'{{"Servers": {{"1": {{{foreign}}}, {two}: {{}}}}, {two}: {mask}}}'
     ]
-
-
-def test_of_our_server_what_we_write_is_shown() -> None:
-    """What a person has added to it is not, nor one of our values that they have made odd."""
-    ours = json.loads(SERVICE.plan(None, [SHOP]).new)
-    assert json.loads("\n".join(SERVICE.redact(json.dumps(ours).encode()))) == ours
-    server = ours["Servers"]["1"]
-    server |= {"Comment": "CANARY", "Name": "x://u:CANARY@h", "Group": ["CANARY"]}
-    server["ConnectionParameters"]["application_name"] = "CANARY"
-    (line,) = SERVICE.redact(json.dumps(ours).encode())
-    assert "CANARY" not in line
-    assert "application_name" not in line
-    assert '"sslmode": "require"' in line
 
 
 def test_a_diff_shows_our_change_and_nothing_of_theirs() -> None:
@@ -843,13 +667,3 @@ def test_any_bytes_are_edited_or_refused(
     assert len(new["Servers"]) >= len(wanted)
     if old.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"):
         assert json.dumps(foreign(edit.new)) == json.dumps(foreign(old))
-
-
-Rows = Literal["service", "host"]
-
-
-@pytest.mark.parametrize(("first", "then"), [("service", "host"), ("host", "service")])
-def test_changing_the_kind_of_row_forgets_the_old_kind(first: Rows, then: Rows) -> None:
-    """A file that was changed from one kind of row to the other equals one made anew."""
-    path = ServersJson(then, "/p").plan(ServersJson(first, "/p").plan(None, [SHOP]).new, [SHOP])
-    assert servers_of(path.new) == planned(ServersJson(then, "/p"), None, SHOP)

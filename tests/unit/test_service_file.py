@@ -12,7 +12,7 @@ from psycopg import pq
 
 from pgherald.clients import block, lines, sections, service_file
 from pgherald.clients.base import Action, Change, Held, TextClient
-from pgherald.clients.sections import CLOSING, TOO_LONG
+from pgherald.clients.sections import CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login, strictest
@@ -165,14 +165,6 @@ def test_own_keys_in_our_section_stay() -> None:
     assert edit.warnings == ()
 
 
-def test_order_and_space_that_libpq_accepts_are_left_alone() -> None:
-    """A section that libpq reads as wanted is not rewritten for its looks."""
-    current = BLOCK.replace(
-        b"host=db.example.com\nport=5432\n", b" port=5432 \n\thost=db.example.com\n"
-    )
-    assert EDITOR.plan(current, [ENTRY]).new is current
-
-
 @pytest.mark.parametrize(
     ("damage", "fields"),
     [
@@ -259,27 +251,6 @@ def test_lines_before_the_first_header_do_not_join_our_section() -> None:
     assert EDITOR.plan(tidied, [ENTRY]).new == BLOCK + stray.replace(b"user=someone\n", b"")
 
 
-def test_stray_lines_do_not_join_a_section_from_above() -> None:
-    """When the block moves to the top, lines from below it join no section from above it."""
-    above, stray, rest = b"[mine]\nuser=me\n", b"port=1", b"\n[a]\n"
-    new = EDITOR.plan(above + BLOCK + stray + rest, [ENTRY]).new
-    assert new == typed(CLOSING + b"\n") + stray + b"\n" + above + b"[a]\n"
-    cut = EDITOR.plan(above + BLOCK + stray, [ENTRY]).new
-    assert cut == typed(CLOSING + b"\n") + stray + b"\n" + above
-
-
-def test_lines_below_the_closing_header_stay_below() -> None:
-    """What someone typed under our closing header leaves the block as a stray line."""
-    current = typed(CLOSING + b"\nuser=x\n")
-    new = EDITOR.plan(current, [ENTRY]).new
-    assert new == typed(CLOSING + b"\n") + b"user=x\n"
-    assert EDITOR.plan(current, []).new == new
-    loose = current.replace(BLOCK[BLOCK.index(b"# pgherald: ") : BLOCK.index(END)], b"")
-    assert EDITOR.plan(loose, [ENTRY]).new == new
-    above = b"[mine]\n"
-    assert EDITOR.plan(above + loose, [ENTRY]).new == new + above
-
-
 def test_removing_a_section_keeps_what_the_person_added() -> None:
     """The person's own keys stay in the file when their section goes; libpq ignores them."""
     current = EDITOR.plan(typed(b"application_name=x\n"), [ENTRY, SECOND]).new
@@ -297,22 +268,6 @@ def test_a_wanted_service_takes_the_name_of_a_left_over_one() -> None:
     assert edit.new == BLOCK.replace(b"shop/DATABASE", b"blog/DATABASE")
 
 
-def test_an_unwanted_section_without_header_cannot_reach_another() -> None:
-    """A section that lost its header stands first, where libpq passes over its lines."""
-    both = EDITOR.plan(None, [ENTRY, SECOND]).new
-    broken = both.replace(b"[blog]\n", b"app.name=x\nhostaddr=192.0.2.1\n")
-    new = EDITOR.plan(broken, [ENTRY]).new
-    assert new.index(b"blog/DATABASE") < new.index(b"shop/DATABASE")
-    assert looked_up(new, "shop") == looked_up(BLOCK, "shop")
-    assert EDITOR.plan(new, [ENTRY]).new is new
-
-
-def test_an_unwanted_slot_is_left_together() -> None:
-    """What stands under the comment of a database that nobody asks about is not sorted."""
-    current = typed(b"[mine]\nanything\n", b"[shop]")
-    assert EDITOR.plan(current, []).new is current
-
-
 def test_lines_that_may_break_our_section_are_pointed_out() -> None:
     """A line of the person's in our section that libpq may refuse or that overrides the host."""
     edit = EDITOR.plan(typed(b"hostaddr=192.0.2.1\nhots=x\n"), [ENTRY, SECOND])
@@ -321,12 +276,6 @@ def test_lines_that_may_break_our_section_are_pointed_out() -> None:
         "Your own lines in [shop] hold a keyword that libpq may refuse.",
     )
     assert EDITOR.plan(typed(b"hots=x\n"), []).warnings == ()
-
-
-def test_one_service_for_two_databases_is_a_programming_error() -> None:
-    """The configuration forbids it, since one would hide the other."""
-    with pytest.raises(ValueError, match="service is wanted twice"):
-        EDITOR.plan(None, [ENTRY, strategies.entry(BLOG, LOGIN, "shop")])
 
 
 @pytest.mark.parametrize(
@@ -359,30 +308,12 @@ def test_what_the_format_cannot_hold_is_refused(fields: dict[str, object], reaso
     )
 
 
-def test_the_longest_line_that_libpq_reads_is_written() -> None:
-    """A line may have 1,022 bytes with its line end, whichever end the file uses."""
-    longest = Secret("x" * (1022 - len("password=\r\n")))
-    for current in (b"\n", b"\r\n"):
-        new = EDITOR.plan(current, [entry(password=longest)]).new
-        found = service_file.held(new, "shop")
-        assert found is not None
-        assert found.password == longest
-        with pytest.raises(Inexpressible):
-            EDITOR.plan(current, [entry(password=Secret(longest.reveal() + "x"))])
-
-
 @pytest.mark.parametrize("service", ["", "a]b", "a\nb", " a", "a ", "a\0", "\ud800"])
 def test_a_service_name_that_cannot_be_found_is_refused(service: str) -> None:
     """Names that a header cannot carry are the configuration's to change."""
     with pytest.raises(Inexpressible, match="service name of shop/DATABASE") as caught:
         EDITOR.plan(None, [strategies.entry(SHOP, LOGIN, service or " ")])
     assert "`service` in the configuration" in caught.value.advice
-
-
-def test_logins_kept_readable_are_ignored() -> None:
-    """A section holds one login, so there is no place for another one."""
-    other = dataclasses.replace(LOGIN, user="old")
-    assert EDITOR.plan(None, [ENTRY], also={SHOP: [other]}).new == BLOCK
 
 
 @pytest.mark.parametrize(
@@ -404,20 +335,6 @@ def test_logins_kept_readable_are_ignored() -> None:
 def test_lookup_follows_libpq(text: bytes, expected: Held | str | None) -> None:
     """The first section wins, in it the first line of a key; a bad line spoils its section."""
     assert looked_up(text, "a") == expected
-
-
-@pytest.mark.parametrize("port", [b"", b"x", b"-1", b"5_4", "٣".encode(), b"123456"])
-def test_a_port_that_is_none_is_held_as_none(port: bytes) -> None:
-    """What cannot be read is not guessed."""
-    assert EDITOR.read(BLOCK.replace(b"5432", port))[SHOP].port is None
-
-
-def test_a_section_without_lines_holds_nothing() -> None:
-    """A key comment alone still names its database, so that the entry is mended there."""
-    emptied = BLOCK[: BLOCK.index(b"[shop]")] + END
-    assert EDITOR.read(emptied) == {SHOP: Held()}
-    assert EDITOR.plan(emptied, []).new is emptied
-    assert EDITOR.plan(emptied, [ENTRY]).new == BLOCK
 
 
 def test_the_known_keywords_cover_libpq() -> None:
@@ -474,15 +391,6 @@ def block_of(*slots: tuple[DatabaseKey, bytes]) -> block.Parts:
     return block.split(block.BEGIN + b"\n" + inner + block.END + b"\n")
 
 
-@pytest.mark.parametrize(("length", "stays"), [(TOO_LONG - 1, True), (TOO_LONG, False)])
-def test_a_line_that_is_too_long_leaves_our_section(length: int, *, stays: bool) -> None:
-    """It would make libpq refuse all."""
-    row = b"options=".ljust(length - 1, b"x") + b"\n"
-    sorted_rows = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
-    assert (row in sorted_rows.sections[SHOP].raw) is stays
-    assert (row in sorted_rows.stray) is not stays
-
-
 @pytest.mark.parametrize(
     ("row", "stays"),
     [
@@ -496,45 +404,3 @@ def test_what_may_stand_in_our_section(row: bytes, *, stays: bool) -> None:
     found = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
     assert (row in found.sections[SHOP].raw) is stays
     assert (row in found.stray) is not stays
-
-
-def test_of_a_copied_section_the_first_is_ours() -> None:
-    """What someone copied is theirs: it neither names what goes nor hides what follows."""
-    parts = block_of((SHOP, b"[shop]\n"), (SHOP, b"[taken]\n"), (BLOG, b"[blog]\n"))
-    assert sections.leaving(parts, {BLOG: b"[taken]"}, ()) == set()
-    assert sections.leaving(parts, {BLOG: b"[shop]"}, ()) == {SHOP}
-    found = sections.sort(parts, {BLOG: b"[blog]"})
-    assert list(found.sections) == [SHOP, BLOG]
-    assert found.sections[SHOP].header == b"[shop]"
-    assert found.foreign == [b"[taken]\n"]
-
-
-def test_no_section_of_the_persons_goes_with_ours() -> None:
-    """Where nobody can tell which of two sections is ours, both stay as the person's."""
-    first, second = EDITOR.plan(None, [ENTRY]).new, EDITOR.plan(None, [SECOND]).new
-    typed = b"[mine]\nhost=x\n"
-    ours = b"".join(first.splitlines(keepends=True)[2:-1])
-    end = block.END + b"\n"
-    inner = block.comment(SHOP) + b"\n" + ours + typed
-    edit = EDITOR.plan(second.replace(end, inner + end), [SECOND], remove=[SHOP])
-    assert edit.changes == (Change(SHOP, Action.REMOVE),)
-    assert edit.new == second + ours + typed
-
-
-@pytest.mark.parametrize("loose", [b"", b"host=loose\n"])
-def test_a_hidden_section_is_named_with_its_line_in_the_new_file(loose: bytes) -> None:
-    """The line is that of the new bytes, whatever pgherald puts above it."""
-    edit = EDITOR.plan(loose + b"# mine\n[shop]\nhost=x\n", [ENTRY])
-    number = [row for row, text in enumerate(edit.new.split(b"\n"), 1) if text == b"[shop]"][-1]
-    (said,) = edit.warnings
-    assert said.startswith(f"Your own section [shop] on line {number} is hidden by pgherald's ")
-
-
-def test_doubtful_lines_are_named_in_each_section() -> None:
-    """A section that nobody wants now keeps no other's from being looked at."""
-    current = EDITOR.plan(None, [ENTRY, SECOND]).new
-    current = current.replace(block.END, b"hostaddr=10.0.0.1=x\nodd=1\n" + block.END)
-    assert EDITOR.plan(current, [SECOND]).warnings == (
-        "Your line `hostaddr=` in [blog] sends libpq there, whatever the host is.",
-        "Your own lines in [blog] hold a keyword that libpq may refuse.",
-    )
