@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from pgherald.errors import (
 from pgherald.files import Files
 from pgherald.model import News, NewsKind, Subject
 from pgherald.store import Alert, Store
-from pgherald.sync.alerts import PATIENCE, Alerts
+from pgherald.sync.alerts import Alerts
 from support.fake_clock import START, FakeClock
 
 SUBJECT = Subject.read("account:default")
@@ -248,14 +247,6 @@ def test_a_store_that_cannot_be_used_is_said(desk: Desk, caplog: pytest.LogCaptu
     assert desk.kinds() == [NewsKind.TROUBLE, NewsKind.RECOVERED]
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert not any(record.exc_info for record in caplog.records)
-
-
-def test_how_long_what_is_borne() -> None:
-    """As long as it mostly passes by itself; for ever, while it is being tried."""
-    assert {
-        "Unavailable": 900.0, "NotHeroku": 900.0, "RateLimited": 900.0, "NotYetProven": math.inf,
-        "BeingWritten": 300.0, "ChangedMeanwhile": 300.0,
-    } == PATIENCE  # fmt: skip
 
 
 async def test_what_was_told_ends_in_words_too(desk: Desk) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-import logging
 import os
 import threading
 from datetime import timedelta
@@ -15,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from pgherald.clients.pgpass import Pgpass
-from pgherald.errors import FileTrouble
-from pgherald.files import Disk, Files
+from pgherald.files import Disk
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation, Subject
-from pgherald.sync.plan import Client, Plan, make_plan
+from pgherald.sync.plan import Client
 from pgherald.sync.targets import FileTarget
 from pgherald.sync.tracked import VerifiedLogin
 from support.fake_clock import START
@@ -67,17 +65,6 @@ async def test_the_watcher_hears_what_was_written(tmp_path: Path) -> None:
         assert wrote == [house.pgpass, house.service_file, house.servers_json]
         wrote.clear()
         house.pgpass.write_text("# mine\n")
-        await house.sees((SHOP, login(1)))
-        assert wrote == [house.pgpass]
-
-
-async def test_the_watcher_hears_what_was_closed_to_others(tmp_path: Path) -> None:
-    """A file whose mode alone was changed is named, too."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        wrote: list[Path] = []
-        house.applier._wrote = wrote.append
-        house.pgpass.chmod(0o644)
         await house.sees((SHOP, login(1)))
         assert wrote == [house.pgpass]
 
@@ -132,24 +119,6 @@ async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> 
         assert pauses[:8] == [0.05 * number for number in range(1, 9)]
 
 
-async def test_an_editor_that_stops_in_time_is_not_given_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Seven savings in a row are borne, and each is in the log."""
-    monkeypatch.setattr("pgherald.sync.restless.HOLD", 1e9)  # threads take the time they take
-    caplog.set_level(logging.INFO, "pgherald.sync.apply")
-    disk = Saving(tmp_path / "home" / ".pgpass", 7)
-    async with household(tmp_path, disk=disk) as house:
-        house.pgpass.write_text("# mine\n")
-        house.show((SHOP, login(1)))
-        await stands(house, Phase.WRITTEN)
-        assert house.held(SHOP) == {"u1"}
-        assert house.pgpass.read_text().endswith("# saved 6\n")
-        said = [message for message in caplog.messages if message.endswith("; planning again")]
-        assert len(said) == 7
-        assert str(house.pgpass) in said[0]
-
-
 async def test_what_is_not_wanted_goes_though_nothing_can_be_kept(tmp_path: Path) -> None:
     """A database is taken out of every client, and forgotten as soon as the state allows it."""
     async with household(tmp_path) as house:
@@ -191,17 +160,6 @@ async def test_a_commit_that_is_under_way_is_waited_for(tmp_path: Path) -> None:
         assert house.kinds() == []
 
 
-async def test_an_overtaken_login_is_not_even_tried(tmp_path: Path) -> None:
-    """Of two logins that Heroku showed since the last look only the latest is compared."""
-    async with household(tmp_path) as house:
-        house.show((SHOP, login(1)))
-        house.show((SHOP, login(2)))
-        await house.reconciler.settled()
-        assert [tried.user for tried in house.prober.tried] == ["u2"]
-        assert house.held(SHOP) == {"u2"}
-        assert house.kinds() == [NewsKind.ADDED]
-
-
 # --- what is told and kept of a commit -----------------------------------------------------
 
 
@@ -238,17 +196,6 @@ async def test_what_is_told_and_kept_of_a_rotation(tmp_path: Path) -> None:
         assert (record.label, record.clients) == ("Shop", ALL)
         (kept,) = house.store.databases()
         assert (kept.current_at, kept.proven_at) == (now, START - timedelta(seconds=3))
-
-
-async def test_what_was_not_proven_is_told_so(tmp_path: Path) -> None:
-    """As not proven, unless it was written by a pgherald that had proven it."""
-    async with household(tmp_path) as house:
-        item = dataclasses.replace(cleared(1), proven_at=None)
-        plan = await house.applier.apply([item])
-        assert [news.proven for news in house.news] == [False]
-        assert house.store.databases()[0].proven_at is None
-        await house.recorder.record([item], plan, late=True)
-        assert house.news[-1].proven is True
 
 
 async def test_what_was_interrupted_is_recorded_as_it_happened(tmp_path: Path) -> None:
@@ -290,32 +237,6 @@ async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) ->
         assert house.news == [dataclasses.replace(before, service="")]
 
 
-async def test_only_what_changed_is_told(tmp_path: Path) -> None:
-    """Of several databases that are written together, those whose entry changed."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1), cleared(2, "blog")])
-        house.news.clear()
-        await house.applier.apply([cleared(1), cleared(3, "blog")])
-        assert [news.label for news in house.news] == ["Blog"]
-        house.news.clear()
-        await house.applier.apply([cleared(1), cleared(3, "blog")])
-        assert house.news == []
-        assert len(house.applier._committer.history()) == 2
-
-
-async def test_a_client_that_is_behind_is_told_with_the_reason(tmp_path: Path) -> None:
-    """The others are up to date; the database is not called current."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1)])
-        house.servers_json.write_text("{")
-        plan = await house.applier.apply([cleared(2)])
-        assert [client.label for client, _ in plan.failed] == ["servers.json"]
-        assert house.news[-1].clients == ("psql", "service file")
-        assert house.news[-1].behind == (("servers.json", "this is not JSON: Expecting property name enclosed in double quotes"),)  # fmt: skip
-        (record,) = house.store.history()
-        assert record.rotation.written_at is None
-
-
 async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
     """By what the store knows; without it, by what the clients held; sslmode is no rotation."""
     async with household(tmp_path) as house:
@@ -332,64 +253,6 @@ async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
         await house.applier.apply([cleared(2, sslmode="verify-full")])
         assert house.kinds() == [NewsKind.ROTATED, NewsKind.MENDED]
         assert [news.changed for news in house.news] == [("user", "password"), ()]
-
-
-async def test_a_slow_proof_is_told_if_it_is_a_rotation(tmp_path: Path) -> None:
-    """Not of a new database, and not of another sslmode."""
-    async with household(tmp_path) as house:
-        house.recorder.announce(Entry(SHOP, login(1)))
-        await house.applier.apply([cleared(1)])
-        house.news.clear()
-        house.recorder.announce(Entry(SHOP, login(1)))
-        house.recorder.announce(Entry(SHOP, login(1, sslmode="verify-full")))
-        assert house.news == []
-        house.recorder.announce(Entry(SHOP, login(2)))
-        assert house.news == [
-            News(NewsKind.ROTATING, Subject.read("database:shop/DATABASE"), START, "Shop")
-        ]
-
-
-async def test_a_client_is_well_again_once_it_is_written(tmp_path: Path) -> None:
-    """Its trouble ends with the commit, or when it turns out that nothing is left to do."""
-    async with household(tmp_path) as house:
-        for again in (lambda: house.applier.apply([cleared(2)]), None):
-            await house.applier.apply([cleared(1)])
-            before = house.pgpass.read_bytes()
-            house.pgpass.write_bytes(b"\0")
-            plan = await house.applier.plan([cleared(1).entry])
-            await house.applier.note_clients(plan)
-            (client,) = house.applier.broken
-            assert (client.path, len(house.store.alerts())) == (house.pgpass, 1)
-            house.pgpass.write_bytes(before)
-            if again is None:
-                await house.applier.note_clients(await house.applier.plan([cleared(1).entry]))
-            else:
-                await again()
-            assert (house.applier.broken, house.store.alerts()) == ({}, [])
-
-
-async def test_a_file_that_was_written_is_not_tightened_besides(tmp_path: Path) -> None:
-    """The commit sets its mode; one that is private already, or need not be, is let be."""
-    touched: list[str] = []
-
-    class Watching(Disk):
-        def fchmod(self, fd: int, mode: int) -> None:
-            touched.append(Path(f"/proc/self/fd/{fd}").readlink().name)
-            super().fchmod(fd, mode)
-
-    async with household(tmp_path, disk=Watching()) as house:
-        await house.applier.apply([cleared(1)])
-        touched.clear()
-        house.servers_json.chmod(0o644)
-        house.service_file.chmod(0o640)
-        plan = await house.applier.plan([cleared(1).entry])
-        await house.applier.tighten(plan)
-        assert touched == [".pg_service.conf"]
-        touched.clear()
-        house.pgpass.chmod(0o644)
-        house.pgpass.write_text("")
-        await house.applier.tighten(await house.applier.plan([cleared(1).entry]))
-        assert touched == []
 
 
 async def test_a_file_that_stays_open_to_others_is_remembered_as_it_is(
@@ -451,25 +314,6 @@ async def test_one_that_hangs_is_named_and_asked_once(
         gate.set()
 
 
-async def test_the_note_of_a_commit_is_in_order(tmp_path: Path) -> None:
-    """Each change once, whichever client it was first found in."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(2, "shop"), cleared(1, "blog")])
-        (commit,) = house.applier._committer.history()
-        assert commit.note == "add blog/DATABASE; add shop/DATABASE"
-        assert commit.proven is True
-        assert [file.medium for file in commit.files] == ["file", "file", "file"]
-
-
-async def test_what_no_client_holds_is_not_kept(tmp_path: Path) -> None:
-    """Where there is no client nothing is current, whatever was told."""
-    async with household(tmp_path) as house:
-        await house.recorder.record([cleared(1)], Plan())
-        assert house.store.databases() == []
-        assert house.store.history() == []
-        assert [news.clients for news in house.news] == [()]
-
-
 # --- pgAdmin, and files that others name otherwise -----------------------------------------
 
 
@@ -491,69 +335,3 @@ async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: b
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]
-
-
-@pytest.mark.parametrize("started", [True, False])
-async def test_a_pgadmin_that_was_never_started_needs_nothing(
-    tmp_path: Path, *, started: bool
-) -> None:
-    """Nobody is told to reopen a server that is not there."""
-    async with household(tmp_path, clients=keeping(tmp_path, started=started)) as house:
-        await house.applier.apply([cleared(1)])
-        await house.applier.apply([cleared(2, dbname="d2")])
-        assert [(news.reopen, news.refresh) for news in house.news] == [
-            (False, False),
-            (started, started),
-        ]
-
-
-async def test_what_nobody_holds_is_no_rotation(tmp_path: Path) -> None:
-    """Where no client is there, nothing of a rotation is kept."""
-    (_, never) = keeping(tmp_path, started=False)
-    async with household(tmp_path, clients=[never]) as house:
-        plan = await house.applier.plan([cleared(1).entry])
-        for number in (1, 2):
-            await house.recorder.record([cleared(number)], plan)
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
-        assert house.store.history() == []
-
-
-async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:
-    """Whose rows are whose is recorded again at the next sweep, though no client is written."""
-    async with household(tmp_path, clients=keeping(tmp_path)) as house:
-        await house.sees((SHOP, login(1)))
-        assert await asyncio.to_thread(house.store.catch_up)
-        (record,) = (tmp_path / "state" / "ownership").iterdir()
-        recorded = record.read_bytes()
-        for damaged in (b"", recorded[:-9]):
-            record.write_bytes(damaged)
-            await house.sees((SHOP, login(1)))
-            assert record.read_bytes() == recorded
-        assert house.kinds() == [NewsKind.ADDED]
-        assert len(house.applier._committer.history()) == 1
-
-
-async def test_both_logins_are_readable_while_it_is_written(tmp_path: Path) -> None:
-    """In pgpass, where they can stand beside each other."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1)])
-        await house.applier.apply([cleared(2)])
-        last, first = house.applier._committer.history()
-        assert [file.label for file in last.files if file.expand is not None] == ["psql"]
-        assert {file.expand for file in first.files} == {None}
-
-
-def test_whose_file_has_failed(tmp_path: Path) -> None:
-    """It is known by the name in the configuration, and by that of what a link leads to."""
-    files = Files(tmp_path / "locks")
-    real, link = tmp_path / "real", tmp_path / "link"
-    real.write_text("")
-    link.symlink_to(real)
-    other, client = (FileTarget(Pgpass(), path, path.name) for path in (tmp_path / "other", link))
-    plan = make_plan(files, [other, client], [])
-    for path in (real, link):
-        assert plan.client_of(FileTrouble("is broken", path=path)) is client
-    nobodys = FileTrouble("is broken", path=tmp_path / "journal")
-    with pytest.raises(FileTrouble) as caught:
-        plan.client_of(nobodys)
-    assert caught.value is nobodys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -140,22 +139,6 @@ def test_phases_and_clients_are_kept(store: BackgroundStore, path: Path) -> None
     assert store.changed(SHOP.key, login(1)) is None
 
 
-def test_what_another_process_records_is_known(store: BackgroundStore, path: Path) -> None:
-    """A `check` beside the daemon: its rotations and troubles are read in."""
-    with Store.open(path, Files(path.parent / "locks")) as other:
-        other.current([Entry(SHOP, login(2))], START, {})
-        other.put_alert(trouble("down"))
-        other.keep_rows(Path("/pgadmin4.db"), "{}")
-    assert store.changed(SHOP.key, login(2)) is None
-    assert store.catch_up()
-    assert store.changed(SHOP.key, login(2)) == ()
-    assert store.known_rows() == {Path("/pgadmin4.db"): "{}"}
-    found = store.clear_alert(Subject.read("account:default"))
-    assert found is not None
-    assert found.title == "down"
-    assert store.clear_alert(Subject.read("account:default")) is None
-
-
 def test_a_mistake_stands_in_nobodys_way(
     store: BackgroundStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,38 +159,12 @@ def test_a_mistake_stands_in_nobodys_way(
     assert "CANARY" not in caplog.text
 
 
-def test_a_file_that_is_gone_is_begun_anew(store: BackgroundStore, path: Path) -> None:
-    """A file that somebody broke while the daemon runs is set aside; recording goes on."""
-    store.note("x", "1")
-    assert store.catch_up()
-    heard: list[StoreError] = []
-    store.on_afresh = heard.append
-    path.write_bytes(b"no database at all" * 100)
-    store.record((), None, {}, [(rotation(1), "Shop")], ("psql",))
-    assert store.catch_up(LIMIT)
-    assert len(store.history()) == 1
-    assert heard == [store.afresh]
-    assert path.with_name("state.db.damaged").exists()
-    assert store.changed(SHOP.key, login(1)) is None
-
-
 def test_who_asks_waits_no_longer_than_a_limit(store: BackgroundStore, path: Path) -> None:
     """A question about a file that is held ends with an error that names the file."""
     with locked(path), pytest.raises(StoreError) as caught:
         store.ask(lambda _: time.sleep(LIMIT), 0.05)
     assert str(path) in caught.value.title
     assert caught.value.advice
-
-
-def test_a_closed_store_refuses_questions(path: Path, tmp_path: Path) -> None:
-    """After the end there is no answer, and no hanging either."""
-    store = BackgroundStore.open(path, Files(tmp_path / "locks"))
-    store.note("x", "1")
-    store.close()
-    with pytest.raises(StoreError, match="closed"):
-        store.history()
-    with Store.open(path, Files(tmp_path / "locks")) as other:
-        assert other.notes() == {"x": "1"}
 
 
 def test_the_end_does_not_wait_for_a_lock(
@@ -219,16 +176,6 @@ def test_the_end_does_not_wait_for_a_lock(
         store.record((), None, {}, [(rotation(1), "Shop")], ("psql",))
         store.close()
         until(lambda: "1 records could not be written" in caplog.text)
-
-
-def test_a_file_that_cannot_be_opened(path: Path, tmp_path: Path) -> None:
-    """The error is raised where the store is opened."""
-    Store.open(path, Files(tmp_path / "locks")).close()
-    with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version = 900")
-        newer.execute("UPDATE about SET value = '900' WHERE name = 'schema_version'")
-    with pytest.raises(StoreError, match="newer"):
-        BackgroundStore.open(path, Files(tmp_path / "locks"))
 
 
 @pytest.mark.parametrize("patience", [0.05, 60.0])
@@ -252,16 +199,3 @@ def test_a_file_that_is_held_at_the_start(
         assert store.catch_up(LIMIT)
         assert store.notes() == {"kept": "1", "new": "2"}
         assert store.changed(SHOP.key, login(1)) == ()
-
-
-async def test_changes_are_told_in_time(store: BackgroundStore) -> None:
-    """Whoever shows the state hears of each change once it can be read."""
-    loop, changed = asyncio.get_running_loop(), asyncio.Event()
-
-    def tell() -> None:
-        loop.call_soon_threadsafe(changed.set)
-
-    store.on_change = tell
-    store.put_alert(dataclasses.replace(trouble("x")))
-    async with asyncio.timeout(LIMIT):
-        await changed.wait()

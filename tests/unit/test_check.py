@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pgherald.errors import FileTrouble
-from pgherald.model import Entry
-from pgherald.secret import Secret
 from pgherald.simulator.faults import Fault
-from pgherald.simulator.state import postgres_of
-from pgherald.sync.apply import Applier
-from pgherald.sync.plan import Plan
 from pgherald.sync.probe import Outcome
 from pgherald.sync.reconciler import Reconciler
 from support.commands import CLIENTS, MARK, SHOP, Desk
@@ -147,17 +140,6 @@ def test_a_rule_that_finds_nothing_says_so(desk: Desk) -> None:
         )
 
 
-def test_a_stranger_is_not_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With HEROKU_HOST at a stranger nothing is sent."""
-    desk.configure(SHOP + CLIENTS)
-    monkeypatch.setenv("HEROKU_HOST", "https://evil.example")
-    for command in ("check", "plan"):
-        result = desk.run(command)
-        assert result.code == 1
-        assert "Refused: HEROKU_HOST names https://evil.example" in result.err
-    assert not desk.app.front.visits
-
-
 def test_several_accounts_are_told_apart(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each account is asked with its own token, and its troubles carry its name."""
     monkeypatch.setenv("GOOD", os.environ["HEROKU_API_KEY"])
@@ -178,23 +160,6 @@ def test_several_accounts_are_told_apart(desk: Desk, monkeypatch: pytest.MonkeyP
     assert status.err.startswith("Heroku account home: Heroku does not accept the token (began ")
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("servers.json", "{ not json"), ("pgpass", "a:b:c:d:CANARY\0x\n")]
-)
-def test_a_client_that_cannot_be_read_is_named_once(desk: Desk, name: str, text: str) -> None:
-    """A broken client is named with file and line, is left as it is, and hinders no other."""
-    (desk.folder / name).write_text(text)
-    desk.configure(SHOP + CLIENTS)
-    result = desk.run("check")
-    assert result.code == 1
-    assert result.err.count(f"{desk.folder / name}:1: ") == 1
-    assert "CANARY" not in result.out + result.err
-    assert desk.read(name) == text
-    assert desk.login().user in desk.read("pg_service.conf")
-    clients = desk.run("status", "--json").json["clients"]
-    assert [Path(client["path"]).name for client in clients if not client["ok"]] == [name]
-
-
 def test_a_login_that_postgres_refuses_is_not_written(desk: Desk) -> None:
     """Exit code 1, the reason and what becomes of the old login; no client is touched."""
     desk.configure(SHOP + CLIENTS)
@@ -204,28 +169,6 @@ def test_a_login_that_postgres_refuses_is_not_written(desk: Desk) -> None:
     assert result.out == "Shop: left as it was: the login could not be proven\n"
     assert result.err.startswith("Postgres refuses the login of Shop\n  ")
     assert not (desk.folder / "pgpass").exists()
-
-
-def test_a_file_changed_behind_the_back_is_named(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A database that is not current in the end always leaves a line on stderr."""
-    desk.configure(SHOP + CLIENTS)
-    desk.run("check")
-    plans = 0
-    real = Applier.plan
-
-    async def meddled(applier: Applier, wanted: Sequence[Entry]) -> Plan:
-        nonlocal plans
-        plans += 1
-        if plans > 1:  # the last one, for the report
-            (desk.folder / "pgpass").write_text("")
-        return await real(applier, wanted)
-
-    monkeypatch.setattr(Applier, "plan", meddled)
-    result = desk.run("check")
-    assert result.code == 1
-    assert "Shop is not up to date everywhere\n" in result.err
 
 
 def test_an_engine_that_dies_ends_the_check(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,23 +183,6 @@ def test_an_engine_that_dies_ends_the_check(desk: Desk, monkeypatch: pytest.Monk
     assert result.code == 1
     assert "mistake of its own: RuntimeError" in result.err
     assert "CANARY" not in result.err
-
-
-def test_a_commit_that_cannot_begin_is_named_once(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When no undo can be written no client is touched, and one line says why."""
-
-    def fails(*_: object, **__: object) -> None:
-        raise FileTrouble("there is no space left", "Free some.", path=desk.folder / "state")
-
-    monkeypatch.setattr("pgherald.sync.transaction.Transactions.commit", fails)
-    desk.configure(SHOP + CLIENTS)
-    result = desk.run("check")
-    assert result.code == 1
-    assert result.err == f"{desk.folder / 'state'}: there is no space left\n  Free some.\n"
-    assert not (desk.folder / "pgpass").exists()
-    assert desk.run("check", "--json").json["problems"][0]["subject"] == "commit"
 
 
 # --- discovery -----------------------------------------------------------------------------
@@ -282,16 +208,6 @@ def test_plan_writes_nothing_and_masks_secrets(desk: Desk) -> None:
     assert desk.run("plan", "--json").json["idle"]
 
 
-def test_plan_shows_loose_modes(desk: Desk) -> None:
-    """A file with passwords that others may read is tightened, and the plan says so."""
-    desk.configure(SHOP + CLIENTS)
-    desk.run("check")
-    (desk.folder / "pgpass").chmod(0o644)
-    assert "make it readable by its owner alone (mode 0600)" in desk.run("plan").out
-    assert desk.run("check").code == 0
-    assert (desk.folder / "pgpass").stat().st_mode & 0o777 == 0o600
-
-
 def test_a_plan_that_is_hindered(desk: Desk) -> None:
     """What hinders a plan is named on stderr and in the JSON, with exit code 1."""
     (desk.folder / "servers.json").write_text("{ not json")
@@ -305,24 +221,6 @@ def test_a_plan_that_is_hindered(desk: Desk) -> None:
     assert shape["failed"][0]["problem"]["kind"] == "Unparsable"
     assert [problem["subject"] for problem in shape["problems"]] == ["database:blog/DATABASE"]
     assert set(shape) == {"idle", "databases", "files", "failed", "refused", "problems"}
-
-
-def test_a_login_that_a_format_cannot_hold(desk: Desk) -> None:
-    """A client whose format has no way to hold a login is named, in plan and in check."""
-    desk.configure(SHOP + CLIENTS)
-    addon = desk.world.attachment(desk.world.app("shop-production"), "DATABASE").addon
-    data = postgres_of(addon).data
-    desk.world.data.credential(data, "default").active.password = Secret(
-        "CANARY with a space at its end "
-    )
-    desk.world.publish(data, "default")
-    desk.prober.outcome = Outcome.WORKS
-    for command in ("plan", "check"):
-        result = desk.run(command)
-        assert result.code == 1
-        assert "service file cannot hold the login" in result.err
-        assert "CANARY" not in result.out + result.err
-    assert desk.run("plan", "--json").json["refused"][0]["key"] == "shop-production/DATABASE"
 
 
 # --- what is no longer configured ----------------------------------------------------------

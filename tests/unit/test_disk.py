@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import stat
 from pathlib import Path
 
@@ -30,13 +29,6 @@ def test_where_there_are_no_owners_and_modes(tmp_path: Path) -> None:
     disk.fchmod(-1, 0o600)
     disk.fchown(-1, 0, 0)
     disk.fsync_folder(tmp_path / "none")
-
-
-def test_no_database_is_made(tmp_path: Path) -> None:
-    """Where there is no file there is an error, and still no file."""
-    with pytest.raises(sqlite3.OperationalError):
-        DISK.sqlite_open(tmp_path / "none.db", 0.1)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipe_is_opened_without_waiting(tmp_path: Path) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
 from pathlib import Path
 
 import pytest
 
 from pgherald.errors import FileTrouble
-from pgherald.files import Disk, Files, Identity, Snapshot, errno_of, reported, snapshot, trouble
+from pgherald.files import Disk, Files, Identity, Snapshot
 from pgherald.files.rows import Rows
 
 OURS, THEIRS = 4321, 0
@@ -117,12 +115,6 @@ class Mine(Closed):
         return os.geteuid()
 
 
-def test_what_went_away_meanwhile_is_no_obstacle(path: Path) -> None:
-    """It is planned anew, and found missing then."""
-    path.unlink()
-    assert refused(Closed(path), path) == ""
-
-
 def test_where_there_are_no_users_nothing_is_known(path: Path) -> None:
     """As on Windows: it is tried."""
     disk = Closed(path, path.parent)
@@ -183,69 +175,3 @@ def test_where_mounts_are_not_told_none_is_known(
 
     monkeypatch.setattr(Path, "read_bytes", gone)
     assert not Disk().is_mount(Path("/proc"))
-
-
-PATH = Path("/mine/.pgpass")
-
-
-def told(error: Exception) -> FileTrouble:
-    with pytest.raises(FileTrouble) as caught, reported(PATH, "written"):
-        raise error
-    assert caught.value.path == PATH
-    assert caught.value.__cause__ is error
-    return caught.value
-
-
-def test_what_is_said_of_other_errors() -> None:
-    """The system's own words, or that it had none; and of what is no path."""
-    assert (
-        told(OSError(errno.EXDEV, "x")).reason == f"cannot be written: {os.strerror(errno.EXDEV)}"
-    )
-    assert told(OSError("x")).reason == "cannot be written: the system gave no reason"
-    assert told(OSError(errno.EXDEV, "x")).advice == ""
-    trouble = told(ValueError("embedded null byte"))
-    assert trouble.reason == "cannot be written: that is no path"
-    assert trouble.advice == "Correct the path in the configuration."
-    assert errno_of(trouble) is None
-    assert errno_of(FileTrouble("is a file", path=PATH)) is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "what"),
-    [
-        (stat.S_IFDIR, "a folder"), (stat.S_IFIFO, "a named pipe"), (stat.S_IFSOCK, "a socket"),
-        (stat.S_IFCHR, "a device"), (stat.S_IFBLK, "a device"), (0o160000, "something else"),
-    ],
-)  # fmt: skip
-def test_what_is_no_file(kind: int, what: str) -> None:
-    """What stands there instead is named, and what to do."""
-    trouble.refuse_irregular(PATH, os.stat_result([stat.S_IFREG | 0o600, *range(9)]))
-    with pytest.raises(FileTrouble) as caught:
-        trouble.refuse_irregular(PATH, os.stat_result([kind | 0o600, *range(9)]))
-    assert caught.value.reason == f"is {what}, not a file"
-    assert (caught.value.advice, caught.value.path) == ("Name a file in the configuration.", PATH)
-
-
-def test_a_file_that_changed_is_another_one(tmp_path: Path) -> None:
-    """By its disk, number, size and both times."""
-    path = tmp_path / "a"
-    path.write_bytes(b"x")
-    found = path.stat()
-    identity = Identity.of(found)
-    assert identity == Identity(found.st_dev, found.st_ino, 1, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def test_the_name_of_a_temporary_file() -> None:
-    """It is the target's, hidden, recognised as ours and as no other's."""
-    for name in (".pgpass", "x" * 50, "x" * 300, "a[b]*\nc"):
-        target = Path("/mine") / name
-        path = snapshot.temp_path(target, "0123456789abcdef")
-        assert path.parent == target.parent
-        assert path.name == f".{name[:50]}.pgherald-0123456789abcdef.tmp"
-        assert snapshot.leftover(target, path.name) == "tmp"
-    for other in (
-        ".pgpass", "..pgpass.pgherald-0123456789abcde.tmp", "..pgpass.pgherald-0123456789abcdeg.tmp",
-        "x..pgpass.pgherald-0123456789abcdef.tmp", "..pgpass.pgherald-0123456789abcdef.tmp~",
-        ".xpgpass.pgherald-0123456789abcdef.tmp", "..pgpas.pgherald-0123456789abcdef.tmp",
-    ):  # fmt: skip
-        assert snapshot.leftover(PATH, other) != "tmp"

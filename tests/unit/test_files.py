@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble
-from pgherald.files import Disk, Files, Identity, Snapshot, errno_of, reported, writer
+from pgherald.errors import ChangedMeanwhile, FileTrouble
+from pgherald.files import Disk, Files, Identity, Snapshot, errno_of, writer
 from pgherald.files.kept import GRACE
-from support.disks import NOBODY, FailingDisk, SteppedDisk, TracingDisk, in_child
+from support.disks import NOBODY, SteppedDisk, TracingDisk, in_child
 
 OLD = b"old CANARY-old\n"
 NEW = b"new CANARY-new\n"
@@ -76,13 +76,6 @@ class TestReading:
         snapshot = files.read(tmp_path / "not" / "yet" / "there")
         assert snapshot == Snapshot(snapshot.path, snapshot.path, None)
         assert not snapshot.loose
-
-    def test_links_are_followed(self, files: Files, path: Path, tmp_path: Path) -> None:
-        """A link, even a chain of them, stands for what it leads to."""
-        (tmp_path / "one").symlink_to(path)
-        (tmp_path / "two").symlink_to("one")
-        snapshot = files.read(tmp_path / "two")
-        assert (snapshot.content, snapshot.target) == (OLD, path)
 
     def test_a_link_to_a_missing_file_is_a_file_to_be(self, files: Files, path: Path) -> None:
         """A dangling link into a folder that exists says where the file shall be made."""
@@ -144,23 +137,6 @@ class TestReading:
         with pytest.raises(FileTrouble, match="larger than"):
             files.read(path)
 
-    @pytest.mark.parametrize(
-        ("name", "number"),
-        [
-            ("x" * 300, errno.ENAMETOOLONG),
-            (".pgpass/below", errno.ENOTDIR),
-            ("nul\0", None),
-        ],
-    )
-    def test_an_impossible_path_is_named(
-        self, files: Files, path: Path, name: str, number: int | None
-    ) -> None:
-        """A path that can be no file gives an error with advice, never a traceback."""
-        with pytest.raises(FileTrouble) as caught:
-            files.read(path.parent / name)
-        assert errno_of(caught.value) == number
-        assert caught.value.advice
-
     def test_an_unreadable_file_is_named_with_advice(self, open_folder: Path) -> None:
         """A file of somebody else gives advice, not a traceback."""
         path = open_folder / "secret"
@@ -217,14 +193,6 @@ class TestReading:
 
 
 class TestReplacing:
-    def test_the_file_holds_the_new_content(self, files: Files, path: Path) -> None:
-        """What is returned is the file as it is now, good for the next replacement."""
-        after = files.replace(files.read(path), NEW, private=True)
-        assert path.read_bytes() == NEW
-        assert after == files.read(path)
-        assert files.replace(after, OLD, private=True).content == OLD
-        assert temps(path.parent) == []
-
     def test_equal_content_is_not_written(self, path: Path) -> None:
         """A file that is right already is not touched at all."""
         disk = TracingDisk()
@@ -243,15 +211,6 @@ class TestReplacing:
         after = files.replace(files.read(path), OLD, private=True)
         assert mode(path) == after.mode == 0o600
         assert path.stat().st_ino == inode
-
-    def test_a_file_that_changed_is_not_even_closed(self, files: Files, path: Path) -> None:
-        """The mode of a file that another program just wrote is that program's affair."""
-        path.chmod(0o644)
-        snapshot = files.read(path)
-        path.write_bytes(NEW)
-        with pytest.raises(ChangedMeanwhile):
-            files.tighten(snapshot)
-        assert mode(path) == 0o644
 
     @pytest.mark.parametrize(
         ("old", "private", "new"),
@@ -396,29 +355,6 @@ class TestReplacing:
             files.replace(files.read(path), NEW, private=True)
         assert path.read_bytes() == b"somebody else's"
 
-    @pytest.mark.parametrize(
-        ("number", "words"),
-        [
-            (errno.ENOSPC, "the disk is full"),
-            (errno.EDQUOT, "quota"),
-            (errno.EROFS, "can only be read"),
-            (errno.EACCES, "permission denied"),
-            (errno.EIO, "reports a fault"),
-            (errno.EXDEV, os.strerror(errno.EXDEV)),
-            (0, "gave no reason"),
-        ],
-    )
-    def test_a_failure_is_told_in_plain_words(self, path: Path, number: int, words: str) -> None:
-        """Each error names the file, says what is wrong, and leaves nothing behind."""
-        files = Files(path.parent, FailingDisk(1, number, only="fsync"))
-        with pytest.raises(FileTrouble, match=words) as caught:
-            files.replace(files.read(path), NEW, private=True)
-        assert caught.value.path == path
-        assert errno_of(caught.value) == number
-        assert "CANARY" not in str(caught.value)
-        assert path.read_bytes() == OLD
-        assert temps(path.parent) == []
-
     def test_an_interruption_leaves_nothing_behind(self, path: Path) -> None:
         """Ctrl-C in the middle of a write is no reason for a temporary file to stay."""
 
@@ -433,55 +369,6 @@ class TestReplacing:
         with pytest.raises(KeyboardInterrupt):
             files.write_private(path.parent / "own", NEW)
         assert [place for place in path.parent.iterdir() if place.suffix != ".lock"] == [path]
-
-    def test_a_taken_temporary_name_is_left_alone(self, path: Path) -> None:
-        """A file that has the name we wanted is not ours to write; another name is taken."""
-        tokens = iter(["0" * 16, "1" * 16])
-        taken = path.with_name(f"..pgpass.pgherald-{'0' * 16}.tmp")
-        taken.write_bytes(b"not yours")
-        files = Files(path.parent, token=lambda: next(tokens))
-        files.replace(files.read(path), NEW, private=True)
-        assert taken.read_bytes() == b"not yours"
-        assert path.read_bytes() == NEW
-
-    def test_names_are_not_tried_for_ever(self, path: Path) -> None:
-        """A random source that repeats itself ends in an error, not in a hang."""
-        path.with_name(f"..pgpass.pgherald-{'0' * 16}.tmp").write_bytes(b"")
-        files = Files(path.parent, token=lambda: "0" * 16)
-        with pytest.raises(FileTrouble, match="cannot be written"):
-            files.replace(files.read(path), NEW, private=True)
-
-    def test_a_long_name_has_room_for_the_temporary_one(self, files: Files, path: Path) -> None:
-        """A name as long as the file system allows can still be replaced."""
-        long = path.with_name("ä" * 127)
-        long.write_bytes(OLD)
-        files.replace(files.read(long), NEW, private=True)
-        assert long.read_bytes() == NEW
-
-    def test_sweeping_takes_our_leftovers_of_that_file_alone(
-        self, files: Files, path: Path
-    ) -> None:
-        """What a killed pgherald left goes; what merely looks alike stays."""
-        ours = path.with_name("..pgpass.pgherald-0123456789abcdef.tmp")
-        others = [
-            path.with_name(name)
-            for name in (
-                "..pgpass2.pgherald-0123456789abcdef.tmp",
-                "..pgpass.pgherald-0123456789abcdef.tmp.bak",
-                "..pgpass.pgherald-notes.tmp",
-                "x.pgpass.pgherald-0123456789abcdef.tmp",
-            )
-        ]
-        for place in (ours, *others):
-            place.write_bytes(b"")
-        files.sweep(path, ())
-        assert sorted(path.parent.iterdir()) == sorted([path, *others])
-
-    def test_remove_deletes_what_was_read(self, files: Files, path: Path) -> None:
-        """An undo deletes the file that the commit made, and says what is there now."""
-        assert files.remove(files.read(path)).content is None
-        assert not path.exists()
-        files.remove(files.read(path))
 
 
 class WindowsDisk(Disk):
@@ -547,24 +434,6 @@ class TestWindows:
         files.private_folder(path.parent)
 
 
-def test_reported_lets_other_errors_pass(path: Path) -> None:
-    """Only the system's errors are put in words; a bug stays a bug."""
-    with pytest.raises(KeyError), reported(path, "read"):
-        raise KeyError
-
-
-def test_a_drive_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A path whose drive is missing, as on Windows, is an error and not an endless search."""
-    monkeypatch.setattr(os.path, "lexists", lambda _: False)
-    files = Files(tmp_path / "locks")
-    with pytest.raises(FileTrouble, match="its drive is not there"):
-        files.read(tmp_path / "gone" / ".pgpass")
-    with pytest.raises(FileTrouble):
-        files.make_folder(tmp_path / "gone")
-
-
 @pytest.fixture
 def loose(tmp_path: Path) -> Path:
     loose = tmp_path / "client" / ".pgpass"
@@ -572,40 +441,3 @@ def loose(tmp_path: Path) -> Path:
     loose.write_bytes(OLD)
     loose.chmod(0o644)
     return loose
-
-
-def refused(deed: Callable[[], object]) -> ClientError:
-    with pytest.raises(ClientError) as caught:
-        deed()
-    return caught.value
-
-
-def test_what_was_read_is_closed(loose: Path) -> None:
-    """No descriptor stays open, and no more is read than there is."""
-    disk = TracingDisk()
-    files = Files(loose.parent / "locks", disk)
-    files.tighten(files.read(loose))
-    assert disk.names().count("open") == disk.names().count("close") == 3
-
-
-def test_what_was_written_is_closed(loose: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new file too, whether or not it could be written."""
-    disk = TracingDisk()
-    files = Files(loose.parent / "locks", disk)
-    old = files.read(loose)
-    files.discard(files.stage(old, NEW, private=True))
-
-    def broken(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(disk, "fsync", broken)
-    refused(lambda: files.stage(old, NEW, private=True))
-    assert disk.names().count("open") == disk.names().count("close") == 3
-
-
-def test_an_owner_that_is_right_is_left_alone(loose: Path) -> None:
-    """Owner and group are set only where they differ: a system may refuse even what changes nothing."""
-    disk = TracingDisk()
-    files = Files(loose.parent / "locks", disk)
-    files.discard(files.stage(files.read(loose), NEW, private=True))
-    assert "fchown" not in disk.names()

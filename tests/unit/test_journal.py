@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import stat
@@ -15,9 +14,8 @@ import pytest
 from pgherald.errors import FileTrouble
 from pgherald.files import Files, Snapshot, digest
 from pgherald.sync.journal import Damaged, Journal, Journals, Step
-from pgherald.sync.manifest import Medium, Written, read
+from pgherald.sync.manifest import Medium, read
 from pgherald.sync.targets.originals import holding_first
-from support.disks import TracingDisk
 
 AT = datetime(2026, 11, 24, 3, 59, 15, tzinfo=timezone(timedelta(hours=1)))
 ID = "20261124T025915Z-0001"
@@ -210,34 +208,6 @@ def test_an_image_that_is_not_what_was_written(journals: Journals) -> None:
     assert names(journals) == [f"{ID}.damaged"]
 
 
-def test_order_is_by_number(journals: Journals) -> None:
-    """A clock may jump; the commits' numbers do not. Open ones come oldest first, others newest."""
-    made = []
-    for days in (0, -3, 5):
-        at = AT + timedelta(days=days)
-        made.append(begin(journals, at=at))
-    assert [journal.record.id for journal in journals.opened()] == [j.record.id for j in made]
-    for journal in made:
-        journal.finish()
-    assert [journal.record.id for journal in journals.done()] == [j.record.id for j in made][::-1]
-
-
-def test_nothing_is_left_of_what_could_not_be_begun(tmp_path: Path) -> None:
-    """What was laid down is tidied away, and counts for nothing until then."""
-
-    class Refusing(TracingDisk):
-        def replace(self, source: Path, target: Path) -> None:
-            raise OSError(28, "full")
-
-    journals = Journals(Files(tmp_path / "locks", Refusing()), tmp_path / "commits")
-    with pytest.raises(FileTrouble):
-        begin(journals)
-    # A withdrawal that fails, too, is tidied later.
-    assert [name for name in names(journals) if not name.endswith(".draft")] == []
-    Journals(Files(tmp_path / "locks"), tmp_path / "commits").tidy(holding_first)
-    assert names(journals) == []
-
-
 def test_a_folder_that_others_may_write_holds_no_journal(journals: Journals) -> None:
     """Somebody could put in their place what a recovery would write into the clients."""
     journals.folder.mkdir()
@@ -245,20 +215,6 @@ def test_a_folder_that_others_may_write_holds_no_journal(journals: Journals) -> 
     with pytest.raises(FileTrouble, match="may be written by other users"):
         begin(journals)
     assert names(journals) == []
-
-
-def test_each_step_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
-    """The images, then their folder's names, then the name that opens the commit."""
-    disk = TracingDisk()
-    journals = Journals(Files(tmp_path / "locks", disk), tmp_path / "commits")
-    begun = begin(journals)
-    synced = [args[0].name for name, args in disk.trace if name == "fsync_folder"]
-    assert synced[-2:] == [f"{ID}.draft", "commits"]
-    disk.trace.clear()
-    begun.finish()
-    assert [name for name, _ in disk.trace if name in {"replace", "fsync_folder"}] == [
-        "replace", "fsync_folder",
-    ]  # fmt: skip
 
 
 def test_what_is_kept(journals: Journals) -> None:
@@ -284,16 +240,6 @@ def test_what_is_kept(journals: Journals) -> None:
         "manifest.json",
     ]
     assert len(list((journals.folder / "20261124T025915Z-0011.open").iterdir())) == 4
-
-
-def test_a_commit_is_kept_as_long_as_one_of_its_files_needs_it(journals: Journals) -> None:
-    """One of two files may have been written often since, and the other not."""
-    first, second = step(Path("/first")), step(Path("/second"))
-    for steps in ([first], [second], [first, second], *[[first]] * 6):
-        begin(journals, *steps).finish()
-    journals.tidy(holding_first)
-    numbers = [1, 2, 3, 5, 6, 7, 8, 9]
-    assert names(journals) == [f"20261124T025915Z-{number:04}" for number in numbers]
 
 
 def test_no_letter_of_a_manifest_is_damaged_unseen(journals: Journals) -> None:
@@ -357,31 +303,3 @@ def test_what_is_no_client_is_not_gone_on_with(journals: Journals, tmp_path: Pat
         assert len(list(there.opened())) == found
         if found:
             begun.withdraw()
-
-
-def test_a_done_journal_that_cannot_be_read_now_hides_no_other(
-    journals: Journals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A passing fault of the disk sets nothing aside."""
-    first, second = begin(journals), begin(journals)
-    first.finish()
-    second.finish()
-    read = Path.read_bytes
-
-    def faulty(path: Path) -> bytes:
-        if path.parent.name == first.record.id:
-            raise OSError(errno.EIO, "the test's")
-        return read(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", faulty)
-        assert [journal.record.id for journal in journals.done()] == [second.record.id]
-    assert len(journals.done()) == 2
-
-
-def test_logins_are_kept_with_a_commit(journals: Journals) -> None:
-    """Whoever has to record them later finds them as they were; those without proof, too."""
-    logins = (Written("a/B", "mark", AT, AT, 7), Written("c/D", "mark", AT, None, None))
-    journals.begin(AT, "test", [step()], proven=True, logins=logins).finish()
-    (done,) = journals.done()
-    assert done.record.logins == logins

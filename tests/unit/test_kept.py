@@ -129,16 +129,6 @@ class TestWriters:
         assert path.read_bytes() == OLD + LATE
         assert (path.stat().st_ino, beside(path)) == (inode, [])
 
-    @pytest.mark.parametrize("kind", [Moment, NoExchange])
-    def test_who_saves_it_at_the_last_moment_loses_nothing(
-        self, path: Path, kind: type[Moment]
-    ) -> None:
-        """A save in place is in the file that goes back."""
-        disk = kind(lambda: path.write_bytes(THEIRS))
-        with pytest.raises(ChangedMeanwhile):
-            files(path, disk).replace(files(path).read(path), NEW, private=True)
-        assert (path.read_bytes(), beside(path)) == (THEIRS, [])
-
     @pytest.mark.parametrize("content", [OLD, THEIRS])
     def test_who_renames_to_it_at_the_last_moment_loses_nothing(
         self, path: Path, content: bytes
@@ -148,24 +138,6 @@ class TestWriters:
         with pytest.raises(ChangedMeanwhile):
             files(path, disk).replace(files(path).read(path), NEW, private=True)
         assert (path.read_bytes(), beside(path)) == (content, [])
-
-    def test_a_link_that_comes_at_the_last_moment_goes_back(self, path: Path) -> None:
-        """Whatever takes the place, be it a link: it is the person's."""
-
-        def link() -> None:
-            path.unlink()
-            path.symlink_to("elsewhere")
-
-        with pytest.raises(ChangedMeanwhile):
-            files(path, Moment(link)).replace(files(path).read(path), NEW, private=True)
-        assert path.readlink() == Path("elsewhere")
-        assert beside(path) == []
-
-    def test_a_file_that_is_deleted_at_the_last_moment_stays_so(self, path: Path) -> None:
-        """There is nothing to exchange, so it is planned again."""
-        with pytest.raises(ChangedMeanwhile):
-            files(path, Moment(path.unlink)).replace(files(path).read(path), NEW, private=True)
-        assert (path.exists(), beside(path)) == (False, [])
 
     def test_a_file_that_is_made_at_the_last_moment_stays(self, path: Path) -> None:
         """Nothing takes a place that somebody has taken."""
@@ -288,16 +260,6 @@ class TestSweeping:
         files(path).sweep(path, self.KNOWN)
         assert (path.read_bytes(), beside(path)) == (LATE, [])
 
-    def test_what_somebody_still_writes_goes_back(self, path: Path) -> None:
-        """Though it holds nothing yet that the commit does not know."""
-        aside = path.with_name(ASIDE)
-        write(aside, OLD)
-        write(path, NEW)
-        with aside.open("ab", buffering=0) as writer:
-            files(path).sweep(path, self.KNOWN)
-            writer.write(LATE)
-        assert (path.read_bytes(), beside(path)) == (OLD + LATE, [])
-
     def test_two_strangers_are_both_kept(self, path: Path) -> None:
         """What stands in the place was written later, and the other one is not thrown away."""
         write(path.with_name(ASIDE), LATE)
@@ -307,13 +269,6 @@ class TestSweeping:
         assert (path.read_bytes(), path.with_name(name).read_bytes()) == (THEIRS, LATE)
         files(path).sweep(path, self.KNOWN)
         assert beside(path) == [name]
-
-    def test_a_second_name_is_deleted(self, path: Path) -> None:
-        """Of a file that was linked and not yet replaced, or placed and not yet unlinked."""
-        write(path, LATE)
-        os.link(path, path.with_name(ASIDE))
-        files(path).sweep(path, self.KNOWN)
-        assert (path.read_bytes(), beside(path)) == (LATE, [])
 
 
 class TestAsking:

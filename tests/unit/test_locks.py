@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,19 +35,6 @@ def path(tmp_path: Path) -> Path:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
-
-
-def test_a_lock_that_cannot_be_made_is_named(
-    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The person's own file is named, not the lock's."""
-    path = tmp_path / ".pgpass"
-    monkeypatch.setattr("filelock.FileLock.acquire", _refused)
-    with (
-        pytest.raises(FileTrouble, match=r"^\S*/\.pgpass: cannot be locked: permission denied"),
-        files.lock(path),
-    ):
-        pass
 
 
 def _refused(*_: object, **__: object) -> None:
@@ -119,18 +105,6 @@ def test_a_note_says_who_holds_it(files: Files, tmp_path: Path) -> None:
     assert not is_held(path)
 
 
-def test_another_thread_may_let_go(files: Files, tmp_path: Path) -> None:
-    """A daemon that stops in another thread than it began leaves no lock."""
-    path = tmp_path / "daemon.lock"
-    held = files.exclusive(path, "pgherald run")
-    thread = threading.Thread(target=held.__enter__)
-    thread.start()
-    thread.join()
-    assert is_held(path)
-    held.__exit__(None, None, None)
-    assert not is_held(path)
-
-
 def _as_folder(path: Path) -> None:
     path.mkdir()
     (path / "x").touch()
@@ -176,14 +150,6 @@ def test_what_is_no_lock_is_set_aside(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_file_in_the_place_of_the_locks_is_set_aside(files: Files, tmp_path: Path) -> None:
-    """Locks go on in a folder of their own."""
-    (tmp_path / "locks").write_text("x")
-    with files.lock(tmp_path / ".pgpass"):
-        assert len(list((tmp_path / "locks").iterdir())) == 1
-    assert (tmp_path / "locks.damaged").read_text() == "x"
-
-
 @pytest.mark.parametrize("system", ["Unix", "Windows"])
 def test_what_cannot_be_looked_at_counts_as_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
@@ -226,16 +192,6 @@ def test_a_lock_is_let_go_when_its_work_fails(
             pass
 
     assert in_child(another).report == ""
-
-
-def test_a_note_that_cannot_be_deleted_hinders_nobody(files: Files, tmp_path: Path) -> None:
-    """It is let be, and the lock is let go."""
-    path = tmp_path / "daemon.lock"
-    note = path.with_name("daemon.lock.pid")
-    with files.exclusive(path, "x"):
-        note.unlink()
-        note.mkdir()
-    assert not is_held(path)
 
 
 def test_a_thread_may_lock_again_what_it_holds(files: Files, path: Path) -> None:

@@ -59,20 +59,6 @@ def test_a_long_log_is_set_aside(files: Files, tmp_path: Path) -> None:
     assert path.with_name("pgherald.log.old").read_text() == "12345"
 
 
-def test_what_no_log_can_hold_is_replaced(files: Files, tmp_path: Path) -> None:
-    """A name that is no text, as files may have, ends no log."""
-    with files.open_log(tmp_path / "log", 100) as log:
-        log.write("\udcff\u00e4\n")
-    assert (tmp_path / "log").read_bytes() == "?ä\n".encode()
-
-
-def test_a_log_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> None:
-    """Its path is in the error."""
-    (tmp_path / "log").mkdir()
-    with pytest.raises(FileTrouble, match="log"):
-        files.open_log(tmp_path / "log", 100)
-
-
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give it away")
 def test_a_log_of_somebody_elses(files: Files, tmp_path: Path) -> None:
     """A link that another account has laid in the log's place is not written through."""
@@ -137,17 +123,6 @@ def test_a_folder_of_somebody_elses(tmp_path: Path) -> None:
     assert caught.value.path == tmp_path
 
 
-def test_new_folders_get_the_mode_that_is_asked_for(files: Files, tmp_path: Path) -> None:
-    """Each that was missing does, and none that was there."""
-    tmp_path.chmod(0o700)
-    files.make_folder(tmp_path / "a" / "b", 0o750)
-    files.make_folder(tmp_path / "c" / "d")
-    modes = [
-        stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("", "a", "a/b", "c", "c/d")
-    ]
-    assert modes == [0o700, 0o750, 0o750, 0o700, 0o700]
-
-
 def test_folders_and_names_are_synced(tmp_path: Path) -> None:
     """What was made, renamed, written or deleted is brought to the disk by its folder's name."""
     disk = TracingDisk()
@@ -165,19 +140,6 @@ def test_folders_and_names_are_synced(tmp_path: Path) -> None:
     assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == ["a"]
     assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == []
     assert synced(lambda: files.sync_folder(tmp_path)) == [tmp_path.name]
-
-
-def test_a_folder_that_another_program_makes_meanwhile(tmp_path: Path) -> None:
-    """It is as good as one that was made here, and those below it are made all the same."""
-
-    class Faster(Disk):
-        def mkdir(self, path: Path, mode: int) -> None:
-            if path.name == "a":
-                super().mkdir(path, mode)
-            super().mkdir(path, mode)
-
-    Files(tmp_path / "locks", Faster()).make_folder(tmp_path / "a" / "b" / "c")
-    assert (tmp_path / "a" / "b" / "c").is_dir()
 
 
 def test_what_is_deleted_lies_where_it_should(files: Files, tmp_path: Path) -> None:
@@ -213,16 +175,6 @@ def test_a_throw_away_folder(files: Files, tmp_path: Path, home: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_text_is_written_as_it_stands(files: Files, tmp_path: Path) -> None:
-    """In UTF-8, with its own line ends, and the mode that is asked for."""
-    path = tmp_path / "new" / "unit"
-    files.write_text_file(path, "ä\r\nb\n", 0o644)
-    assert path.read_bytes() == "ä\r\nb\n".encode()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    files.write_text_file(path, "x")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 def test_nothing_is_left_of_what_could_not_be_put_in_place(tmp_path: Path) -> None:
     """Neither the temporary file nor a part of the new content."""
     files = Files(tmp_path / "locks", numbered(errno.EIO, "replace"))
@@ -241,21 +193,6 @@ def test_what_a_killed_write_left_goes_with_the_next_one(files: Files, tmp_path:
     assert (left.exists(), other.exists()) == (False, True)
     files.write_text_file(tmp_path / "b", "x")
     assert not other.exists()
-
-
-def test_a_folder_makes_way_for_what_is_set_aside(files: Files, tmp_path: Path) -> None:
-    """Whatever bears the name already goes: a file, a folder with something in it."""
-    path, aside = tmp_path / "a", tmp_path / "a.damaged"
-    for make in (Path.touch, Path.mkdir):
-        for before in (Path.touch, Path.mkdir):
-            before(aside)
-            if aside.is_dir():
-                (aside / "x").touch()
-            make(path)
-            files.set_aside(path, ".damaged")
-            assert not path.exists()
-            assert aside.is_dir() == (make is Path.mkdir)
-            files.remove_own_tree(aside, within=tmp_path)
 
 
 # --- folders that are nobody's to make -------------------------------------------------------
@@ -326,15 +263,6 @@ def test_a_home_behind_a_link(away: Files, tmp_path: Path) -> None:
         away.open_log(tmp_path / "real" / "b" / "log", 100).close()
 
 
-def test_a_folder_that_others_may_read_is_left_so(files: Files, tmp_path: Path) -> None:
-    """The person's own folder keeps its mode; the files in it are private themselves."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    folder.chmod(0o755)
-    files.private_folder(folder)
-    assert mode(folder) == 0o755
-
-
 def test_private_files_are_replaced_whole(files: Files, path: Path) -> None:
     """State is written in one instant and readable by its owner alone."""
     path.chmod(0o644)
@@ -347,28 +275,3 @@ def test_a_new_private_file_replaces_nothing(files: Files, path: Path) -> None:
     with pytest.raises(FileTrouble):
         files.write_new_private(path, b"new")
     assert path.read_bytes() == b"old CANARY-old\n"
-
-
-def test_removing_what_is_gone_is_no_error(files: Files, path: Path) -> None:
-    """Deleting asks for an end, not for a deed."""
-    files.remove_own(path)
-    files.remove_own(path)
-    files.remove_own_tree(path, within=path.parent)
-    files.remove_tree(path.parent / "gone")
-    assert not path.exists()
-
-
-def test_folders_that_cannot_be_synced_are_no_error(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some file systems cannot sync folders; other failures to do so are told."""
-    number = errno.EINVAL
-
-    def fail(_: int) -> None:
-        raise OSError(number, "no")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    Disk().fsync_folder(path.parent)
-    number = errno.EIO
-    with pytest.raises(OSError, match="no"):
-        Disk().fsync_folder(path.parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import os
 import sqlite3
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
-from pgherald.files import Disk, Snapshot
+from pgherald.files import Disk
 from pgherald.model import About, Database, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
 from pgherald.sync.alerts import Alerts
@@ -534,52 +533,6 @@ async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
         assert house.reconciler.broken is None
 
 
-async def test_a_commit_is_needed_as_long_as_a_client_cannot_be_read(tmp_path: Path) -> None:
-    """Others that are right do not show that writing works again."""
-    disk = NoUndo()
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        right = house.pgpass.read_bytes()
-        disk.refuses = True
-        house.pgpass.write_bytes(b"")
-        await house.sees((SHOP, login(1)))
-        house.pgpass.write_bytes(right)
-        house.pgpass.chmod(0o600)
-        house.servers_json.write_bytes(b"{")
-        await house.sees((SHOP, login(1)))
-        assert {trouble.subject for trouble in house.store.alerts()} == {
-            "commit",
-            f"client:{house.servers_json}",
-        }
-
-
-@pytest.mark.parametrize("how", ["refused", "unreadable"])
-async def test_what_is_behind_stays_so_at_each_look(tmp_path: Path, how: str) -> None:
-    """Though nothing can be written, by this daemon and by the next one."""
-    shop = login(1, host="two,hosts") if how == "refused" else login(1)
-    for _ in range(2):
-        async with household(tmp_path) as house:
-            if how == "unreadable":
-                house.servers_json.write_bytes(b"{")
-            for _ in range(2):
-                await house.sees((BLOG, login(2)), (SHOP, shop))
-                assert house.phase(SHOP) is Phase.BEHIND
-            subjects = {trouble.subject for trouble in house.store.alerts()}
-            assert subjects == {
-                f"fit:{SHOP.key}" if how == "refused" else f"client:{house.servers_json}"
-            }
-
-
-async def test_what_is_right_is_current_at_each_look(tmp_path: Path) -> None:
-    """`status` says when it was looked at last, and when nothing had to be written."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        await house.clock.advance(60)
-        await house.sees((SHOP, login(1)))
-        (state,) = house.store.databases()
-        assert state.current_at == state.looked_at == house.clock.now()
-
-
 async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> None:
     """A rotation whose commit outlived its daemon is recorded and told by the next one."""
     async with household(tmp_path) as house:
@@ -623,18 +576,6 @@ async def test_what_was_written_is_recorded_though_another_client_fails(
             assert rotated[0].clients == ("service file", "servers.json")
             assert [label for label, _ in rotated[0].behind] == ["psql"]
             assert house.store.history()[0].rotation.written_at is None
-
-
-async def test_a_client_that_fails_from_the_first_does_not_keep_it_new(tmp_path: Path) -> None:
-    """What the other clients hold already is known to be written."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-    (tmp_path / "state" / "state.db").unlink()
-    async with household(tmp_path) as house:
-        house.pgpass.write_bytes(b"\0")
-        await house.sees((SHOP, login(1)))
-        (state,) = house.store.databases()
-        assert (state.written, state.current_at) == (True, None)
 
 
 async def test_a_late_record_waits_for_the_state_file(
@@ -762,72 +703,6 @@ async def test_a_file_system_without_modes(tmp_path: Path) -> None:
         assert house.phase(SHOP) is Phase.CURRENT
 
 
-async def test_another_sslmode_is_no_rotation(tmp_path: Path) -> None:
-    """What the person changes in the configuration is written, and not called a rotation."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, dataclasses.replace(login(1), sslmode="verify-full")))
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
-        assert house.store.history() == []
-
-
-async def test_a_changed_file_is_mended_without_heroku(tmp_path: Path) -> None:
-    """What another program did to a client is mended from what Heroku showed last."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.pgpass.write_text("# mine\n")
-        house.reconciler.again()
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u1"}
-
-
-def test_a_snapshot_shows_no_content() -> None:
-    """A snapshot in a log or a traceback shows no file's content."""
-    assert "CANARY" not in repr(Snapshot(Path("a"), Path("a"), b"CANARY"))
-
-
-async def test_what_is_expected_is_waited_for(tmp_path: Path) -> None:
-    """Two sightings of one sweep are one commit; without a sweep each is written at once."""
-    async with household(tmp_path) as house:
-        with house.reconciler.expecting():
-            house.show((SHOP, login(1)))
-            await asyncio.sleep(0.02)
-            assert house.prober.tried == []
-            house.show((BLOG, login(2)))
-            settled = asyncio.create_task(house.reconciler.settled())
-            await asyncio.sleep(0.01)
-            assert not settled.done()
-        await settled
-        assert [tried.user for tried in house.prober.tried] == ["u1", "u2"]
-        assert len(house.applier._committer.history()) == 1
-
-
-async def test_nothing_more_to_come_is_heard_of(tmp_path: Path) -> None:
-    """Who waits until all is done goes on once a sweep has ended that found nothing."""
-    async with household(tmp_path) as house:
-        with house.reconciler.expecting():
-            settled = asyncio.create_task(house.reconciler.settled())
-            await asyncio.sleep(0.01)
-            assert not settled.done()
-        async with asyncio.timeout(5):
-            await settled
-
-
-async def test_proofs_are_waited_for_unless_told_otherwise(tmp_path: Path) -> None:
-    """All is done once no login is being proven any more, the pauses in between included."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
-        house.show((SHOP, login(1)))
-        await until(lambda: bool(house.prober.tried))
-        await house.reconciler.settled(verifying=False)
-        settled = asyncio.create_task(house.reconciler.settled())
-        await asyncio.sleep(0.01)
-        assert not settled.done()
-        await house.clock.advance(RETRY_PAUSES[0])
-        await settled
-        assert house.held(SHOP) == {"u1"}
-
-
 async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
     """Heroku shows again what the clients hold while another login is still being tried."""
     async with household(tmp_path) as house:
@@ -859,99 +734,6 @@ async def test_an_older_proof_does_not_end_a_newer_one(tmp_path: Path) -> None:
         assert house.held(SHOP) == {"u2"}
 
 
-async def test_one_that_works_again_gets_its_chances_back(tmp_path: Path) -> None:
-    """A login that was given up, and then worked, is tried as often as a new one."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED]
-        house.show((SHOP, login(1)))
-        await until(lambda: bool(house.prober.tried))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
-        house.prober.outcomes["u1"] = [Outcome.WORKS]
-        await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, login(2)))
-        house.prober.outcomes["u1"] = [Outcome.REFUSED, Outcome.WORKS]
-        await house.sees((SHOP, login(1)))
-        await house.clock.advance(RETRY_PAUSES[0])
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u1"}
-
-
-async def test_a_cleared_login_that_was_overtaken_is_not_written(tmp_path: Path) -> None:
-    """What Heroku no longer shows goes into no client, though it had been proven."""
-    shop = database("shop", ProbePolicy.OFF)
-    async with household(tmp_path) as house:
-        tighten = house.applier.tighten
-
-        async def overtaken(plan: Plan) -> None:
-            # The first login waits to be written by now.
-            house.applier.tighten = tighten  # type: ignore[method-assign]  # once
-            house.show((shop, login(2)))
-            await tighten(plan)
-
-        house.applier.tighten = overtaken  # type: ignore[method-assign]  # something comes in between
-        await house.sees((shop, login(1)))
-        assert house.held(shop) == {"u2"}
-        assert len(house.applier._committer.history()) == 1
-
-
-async def test_a_login_is_proven_once(tmp_path: Path) -> None:
-    """What was proven is written again without another probe, be it lost from a client."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.pgpass.write_text("")
-        await house.sees((SHOP, login(1)))
-        assert len(house.prober.tried) == 1
-        assert house.news[-1].proven is True
-        assert house.held(SHOP) == {"u1"}
-        # Another one in between makes no difference.
-        await house.sees((SHOP, login(2)))
-        await house.sees((SHOP, login(1)))
-        assert [tried.user for tried in house.prober.tried] == ["u1", "u2", "u1"]
-
-
-async def test_what_is_being_tried_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Status knows of it, with the first finding; nobody is told yet."""
-    caplog.set_level(logging.INFO)
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(1)))
-        await until(lambda: house.error(SHOP) is not None)
-        problem = house.error(SHOP)
-        assert problem is not None
-        assert (problem.kind, problem.title) == (
-            "NotYetProven",
-            "Postgres refuses the login of Shop",
-        )
-        assert problem.advice == "It is being tried again."
-        assert house.phase(SHOP) is Phase.VERIFYING
-        assert house.reconciler.verifying == (SHOP.key,)
-        (trouble,) = house.store.alerts()
-        assert (trouble.subject, trouble.label) == ("database:shop/DATABASE", "Shop")
-        assert house.news == []
-        assert "shop/DATABASE: Postgres refuses the login of Shop; trying again" in caplog.text
-
-
-async def test_a_prober_that_breaks_is_logged_without_its_words(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As an error, with the database, and no traceback, which might quote the login."""
-    async with household(tmp_path) as house:
-
-        async def broken(_: object) -> None:
-            raise LookupError("odd")
-
-        house.prober.probe = broken  # type: ignore[assignment,method-assign]  # the mistake
-        await house.sees((SHOP, login(1)))
-        await until(lambda: house.error(SHOP) is not None)
-        said = [record for record in caplog.records if record.levelno == logging.ERROR]
-        assert said
-        assert said[0].getMessage().startswith("shop/DATABASE: the probe itself failed: ")
-        assert not any(record.exc_info for record in said)
-
-
 async def test_what_became_right_by_itself_is_well(tmp_path: Path) -> None:
     """A login that stayed unproven is no trouble any more once Heroku shows the old one again."""
     async with household(tmp_path) as house:
@@ -963,47 +745,6 @@ async def test_what_became_right_by_itself_is_well(tmp_path: Path) -> None:
         await house.sees((SHOP, login(1)))
         assert house.phase(SHOP) is Phase.CURRENT
         assert (house.error(SHOP), house.store.alerts()) == (None, [])
-
-
-async def test_one_that_was_given_up_is_tried_once_a_sweep(tmp_path: Path) -> None:
-    """Not for two minutes each time; another login of it gets all its chances."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes |= {"u1": [Outcome.TLS_REFUSED], "u2": [Outcome.REFUSED]}
-        for _ in range(3):
-            await house.sees((SHOP, login(1)))
-            await house.reconciler.settled()
-        assert len(house.prober.tried) == 3
-        await house.sees((SHOP, login(2)))
-        await until(lambda: len(house.prober.tried) == 4)
-        assert house.reconciler.verifying == (SHOP.key,)
-        await house.clock.advance(1.0)
-        await until(lambda: len(house.prober.tried) == 5)
-
-
-async def test_a_login_without_a_form_is_told_by_itself(tmp_path: Path) -> None:
-    """Which client cannot hold it, and why; it ends when Heroku shows one that fits."""
-    async with household(tmp_path) as house:
-        bad, fits = login(1, dbname="a,b"), login(2)
-        await house.sees((SHOP, bad), (BLOG, login(3)))
-        problem = house.error(SHOP)
-        assert problem is not None
-        assert problem.title.startswith("servers.json cannot hold the login of shop/DATABASE: ")
-        assert problem.advice == "Enter this server in pgAdmin by hand."
-        assert house.phase(SHOP) is Phase.BEHIND
-        assert [trouble.subject for trouble in house.store.alerts()] == ["fit:shop/DATABASE"]
-        await house.sees((SHOP, fits), (BLOG, login(3)))
-        assert house.store.alerts() == []
-
-
-async def test_without_a_probe_it_is_written_at_once(tmp_path: Path) -> None:
-    """Where the person chose so, and it is told that nobody has proven it."""
-    shop = database("shop", ProbePolicy.OFF)
-    async with household(tmp_path) as house:
-        await house.sees((shop, login(1)))
-        assert house.prober.tried == []
-        assert [news.proven for news in house.news] == [False]
-        assert house.phase(shop) is Phase.WRITTEN
-        assert house.reconciler.wanted[0].login == login(1)
 
 
 # --- what is called current connects -------------------------------------------------------------

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.errors import BeingWritten
 from pgherald.files import Stillness
-from pgherald.model import Entry, NewsKind, Phase
-from pgherald.sync.restless import HOLD
-from support.fake_clock import FakeClock
+from pgherald.model import NewsKind, Phase
 from support.household import Household, database, household, login, until
 
 SHOP = database("shop")
@@ -61,22 +58,6 @@ async def test_a_client_that_is_being_written_holds_up_nobody(house: Household) 
     assert b"# mine\n" in house.pgpass.read_bytes()
     assert NewsKind.TROUBLE not in house.kinds()
     assert all(not news.behind for news in house.news)
-
-
-async def test_a_plan_waits_for_two_seconds_once(house: Household) -> None:
-    """Then the client counts as being written, and further plans do not wait until it is still."""
-    wanted = [Entry(SHOP, login(2))]
-    took = []
-    with house.pgpass.open("ab"):
-        for _ in range(3):
-            before = house.clock.monotonic()
-            plan = await house.clock.run(house.applier.plan(wanted))
-            took.append(house.clock.monotonic() - before)
-            assert [type(error) for _, error in plan.failed] == [BeingWritten]
-            assert len(plan.files) == 2
-    assert took == [HOLD, 0, 0]
-    plan = await house.applier.plan(wanted)
-    assert plan.failed == ()
 
 
 async def test_one_that_is_written_for_minutes_is_told(house: Household) -> None:
@@ -145,15 +126,3 @@ async def test_half_a_file_is_no_trouble_while_it_is_being_written(house: Househ
     await house.clock.advance(3)
     await settled(house)
     assert house.kinds() == [NewsKind.TROUBLE]
-
-
-async def test_a_new_process_is_as_careful(tmp_path: Path) -> None:
-    """A first look at a file that somebody has open waits, and says why it gave up."""
-    async with household(tmp_path, stillness=Stillness(FakeClock())) as house:
-        house.pgpass.write_text("# mine\n")
-        with house.pgpass.open("ab"):
-            house.show((SHOP, login(1)))
-            await settled(house)
-            assert house.pgpass.read_text() == "# mine\n"
-            (error,) = house.applier.broken.values()
-            assert error.reason == "is being written by another program"

@@ -65,29 +65,6 @@ async def test_the_pause_grows_with_the_changes_and_is_bounded(desk: Desk) -> No
     assert desk.left() == 0
 
 
-async def test_old_changes_are_forgotten(desk: Desk) -> None:
-    """A file that has come to rest is one that was saved once, the next time."""
-    desk.left()
-    desk.save()
-    first = desk.left()
-    for _ in range(5):
-        desk.save()
-        desk.left()
-    await desk.clock.advance(60)
-    desk.save()
-    assert desk.left() == first
-
-
-async def test_reading_it_again_is_no_change(desk: Desk) -> None:
-    """The pause passes, however often the file is read; another mode is no change either."""
-    desk.left()
-    desk.save()
-    first = desk.left()
-    await desk.clock.advance(0.1)
-    desk.path.chmod(0o600)
-    assert desk.left() == pytest.approx(first - 0.1)
-
-
 async def test_what_we_wrote_is_no_change(desk: Desk) -> None:
     """Our own content is found there; another one is somebody's."""
     desk.left()
@@ -108,15 +85,6 @@ async def test_what_a_watcher_saw_counts_once(desk: Desk) -> None:
     desk.still.touched(desk.path)
     assert desk.left() == once
     assert desk.still.left(Path("nul\0")) == 0
-
-
-async def test_a_deleted_file_has_changed(desk: Desk) -> None:
-    """Whoever deletes it may be about to make it anew."""
-    desk.left()
-    desk.path.unlink()
-    assert desk.left() > 0
-    await desk.clock.advance(1)
-    assert desk.left() == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -51,11 +50,6 @@ def test_the_state_file_holds_no_login(store: Store, path: Path) -> None:
     content = path.read_bytes()
     assert b"shop/DATABASE" in content
     assert [name for name, value in CANARIES.items() if value.encode() in content] == []
-
-
-def test_the_state_file_is_private(store: Store, path: Path) -> None:
-    """The state file is its owner's alone."""
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_each_changed_field_is_noticed(store: Store) -> None:
@@ -109,16 +103,6 @@ def test_history_gives_back_what_it_got(store: Store) -> None:
     (shop,) = store.history(key=KEY)
     assert (shop.label, shop.clients) == ("Shop", ("psql", "service file"))
     assert len(store.history(limit=1)) == 1
-
-
-def test_the_latest_of_each(store: Store) -> None:
-    """Of each database the latest rotation is known at once, however many there were."""
-    blog = DatabaseKey("default", "blog", "DATABASE")
-    for number in range(3):
-        store.record((), None, {}, [(rotation(number), "Shop")], ())
-    store.record((), None, {}, [(rotation(7, blog), "Blog")], ())
-    found = {key: record.rotation.release for key, record in store.latest().items()}
-    assert found == {KEY: 2, blog: 7}
 
 
 def test_history_does_not_grow_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,16 +277,6 @@ def test_a_file_that_another_process_has_replaced_is_followed(
     assert said == []
 
 
-def test_an_earlier_damaged_file_makes_room(path: Path, tmp_path: Path) -> None:
-    """One is kept: the latest; also where a folder bears its name."""
-    path.with_name("state.db.damaged").mkdir()
-    (path.with_name("state.db.damaged") / "x").touch()
-    for content in (b"first" * 100, b"second" * 100):
-        path.write_bytes(content)
-        Store.open(path, Files(tmp_path / "locks")).close()
-        assert path.with_name("state.db.damaged").read_bytes() == content
-
-
 def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_path: Path) -> None:
     """Rotations outlive damage to another table, and are numbered on."""
     for number in range(3):
@@ -316,32 +290,6 @@ def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_
         assert "Its history was saved." in again.afresh.advice
         again.record((), None, {}, [(rotation(9), "Shop")], ())
         assert len(again.history()) == 4
-
-
-def test_a_locked_file_is_not_damage(store: Store, path: Path) -> None:
-    """It is named as locked, and stays where it is; nothing is left open."""
-    store._db.execute("PRAGMA busy_timeout = 20")
-    reader = sqlite3.connect(path)
-    rows = reader.execute("SELECT * FROM sqlite_master")
-    rows.fetchone()
-    with pytest.raises(StoreError, match=f"{path}.*locked"):
-        store.note("a", "1")
-    rows.close()
-    reader.close()
-    assert not path.with_name("state.db.damaged").exists()
-    store.note("a", "2")
-    assert store.notes() == {"a": "2"}
-
-
-def test_a_full_disk_is_not_damage(store: Store, path: Path) -> None:
-    """It is named as full, and what was kept stays."""
-    store.note("a", "b")
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="full"):
-        store.note("c", "d" * 100_000)
-    assert not path.with_name("state.db.damaged").exists()
-    assert store.notes() == {"a": "b"}
 
 
 def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:

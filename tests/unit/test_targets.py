@@ -18,13 +18,12 @@ from pgherald.files import Files, Snapshot
 from pgherald.files.rows import Rows
 from pgherald.model import Entry
 from pgherald.secret import MASK
-from pgherald.store import BackgroundStore, Store
+from pgherald.store import Store
 from pgherald.sync.manifest import Medium
 from pgherald.sync.plan import make_plan
 from pgherald.sync.targets import Fate, FileTarget, Ownership, Target
 from pgherald.sync.targets.file import diff_lines
 from pgherald.sync.targets.originals import Original
-from pgherald.sync.targets.ownership import parsed
 from pgherald.sync.targets.pgadmin import diff_rows
 from support.fake_clock import START
 from support.household import database, login
@@ -56,14 +55,6 @@ def test_a_diff_shows_a_line_around_each_change() -> None:
     assert list(diff_lines(Pgpass(), b"# a\n", b"# a\n")) == []
 
 
-def test_lines_that_occur_often_are_compared_too() -> None:
-    """One new line among hundreds that are alike is one line of the diff."""
-    many = b"[a]\n" * 300
-    old, new = b"[x]\n" + many + many, b"[x]\n" + many + b"[b]\n" + many
-    changed = list(diff_lines(ServiceFile(), old, new))
-    assert [line for line in changed if line[0] in "+-"] == ["+[b]"]
-
-
 def test_rows_are_shown_column_by_column_without_secrets() -> None:
     """What is gone before what is new; rows that come and go are called so."""
 
@@ -78,14 +69,6 @@ def test_rows_are_shown_column_by_column_without_secrets() -> None:
     here, gone = image(name="n"), image(there=False, name=None)
     assert list(diff_rows(gone, here)) == ["@@ new server 7 @@", "+name: n"]
     assert list(diff_rows(here, gone)) == ["@@ server 7 goes @@", "-name: n"]
-
-
-def test_which_files_show_that_a_target_was_changed(tmp_path: Path) -> None:
-    """A file itself; of a database, its journal too, which comes and goes."""
-    assert FileTarget(Pgpass(), PATH, "x").watched == (PATH,)
-    rows = Database(PATH).client(tmp_path)
-    assert rows.watched == (PATH, Path("/pgadmin4.db-journal"))
-    assert rows.subject == "client:/pgadmin4.db"
 
 
 # --- what is recorded of rows --------------------------------------------------------------
@@ -137,46 +120,6 @@ def test_a_lost_record_is_read_from_the_state_file(
     for broken in (b"no database", b""):
         (tmp_path / "state.db").write_bytes(broken)
         assert ownership.get(place()) == {}
-
-
-def test_a_copy_of_the_record_is_kept_in_the_state_file(tmp_path: Path, files: Files) -> None:
-    """What a plan records of a database that is there, once for each change."""
-    target = Database(PATH).client(tmp_path)
-    before = Snapshot(PATH, PATH, b"{}")
-    with BackgroundStore.open(tmp_path / "state.db", files) as store:
-        target.copy_record(before, b'{"known": {"a": 1}}', store)
-        target.copy_record(place(), b'{"known": {"a": 2}}', store)
-        target.copy_record(before, b"", store)
-        assert store.known_rows() == {PATH: '{"a": 1}'}
-
-
-def test_the_picture_that_is_planned_on(tmp_path: Path, files: Files) -> None:
-    """The tables, what is recorded of this database, and which pgAdmin is installed."""
-    base = Database.made(tmp_path / "pgadmin4.db")
-    base.ask("INSERT INTO server (id, user_id, servergroup_id, name) VALUES (7, 1, 1, 'Mine')")
-    target = base.client(tmp_path)
-    with Store.open(tmp_path / "state.db", files) as store:
-        store.keep_rows(base.path, '{"x": 1}')
-    found = target.read(files)
-    whole = json.loads(found.content or b"")
-    assert (whole["known"], whole["program"]) == ({"x": 1, "copy": True}, None)
-    drawn = {name: list(table["rows"].values()) for name, table in whole["tables"].items()}
-    assert drawn["version"] == [{"name": "ConfigDB", "value": 52}]
-    assert drawn["sqlite_sequence"] == [{"name": "server", "seq": 7}]
-    assert drawn["server"] == list(base.servers().values())
-    status = base.path.stat()
-    assert (found.mode, found.uid, found.gid) == (
-        status.st_mode & 0o777, status.st_uid, status.st_gid,
-    )  # fmt: skip
-    (step,) = target.records(found, b'{"known": {"y": 2}}')
-    assert parsed(step.new) == {"y": 2}
-    assert step.snapshot.path == target.record_path(found)
-    assert "first" not in whole
-    assert json.loads(target.read(files, removing=True).content or b"")["first"] == {}
-    none = tmp_path / "none.db"
-    absent = Database(none).client(tmp_path)
-    assert absent.read(files) == place(none)
-    assert absent.records(place(none), b'{"known": {"y": 2}}') == []
 
 
 # --- what becomes of it when pgherald goes -------------------------------------------------
@@ -252,18 +195,6 @@ def test_an_old_login_or_a_broken_file_is_never_brought_back(tmp_path: Path) -> 
     assert other.fate is Fate.EDITED
 
 
-def test_a_missing_file_stays_so_and_a_broken_one_is_named(tmp_path: Path) -> None:
-    """A missing file is left alone; a broken one is named with its path, and hinders no other."""
-    missing, broken = tmp_path / "a", tmp_path / "b"
-    broken.write_bytes(b"\0")
-    targets = [FileTarget(Pgpass(), path, path.name) for path in (broken, missing)]
-    undoing = plan_undoing(Files(tmp_path / "locks"), targets, {}, restore=True)
-    (undo,) = undoing.files
-    assert (undo.client.path, undo.fate, list(undo.diff())) == (missing, Fate.UNTOUCHED, [])
-    ((client, error),) = undoing.failed
-    assert (client.path, error.path) == (broken, broken)
-
-
 def keep_shop(files: Files, target: Target) -> None:
     """The shop's server is in pgAdmin's database, and recorded."""
     (file,) = make_plan(files, [target], [SHOP]).files
@@ -294,21 +225,3 @@ def test_rows_that_pgherald_made_go_with_their_record(tmp_path: Path, *, restore
     ]
     assert "-name: Shop" in list(undo.diff())
     assert undo.outcomes == ('Server "Shop" is deleted: pgherald made it.',)
-
-
-def test_a_server_that_stays_without_its_login_is_named(tmp_path: Path) -> None:
-    """One that was made by hand, and of which nobody knows what it held."""
-    files = Files(tmp_path / "locks")
-    base = Database.made(tmp_path / "pgadmin4.db")
-    login = SHOP.login
-    base.ask(
-        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
-        " connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?, '{}')",
-        login.host, login.port, login.dbname, login.user,
-    )  # fmt: skip
-    target = base.client(tmp_path / "state", adopt=True)
-    keep_shop(files, target)
-    undoing = plan_undoing(files, [target], {}, restore=False)
-    assert undoing.steps() == []
-    ((outcome,),) = (undo.outcomes for undo in undoing.files)
-    assert outcome.startswith('Server "By hand" stays without its login')

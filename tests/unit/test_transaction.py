@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,9 +15,8 @@ import pytest
 from pgherald.errors import ChangedMeanwhile, FileTrouble
 from pgherald.files import Disk, Files, Identity, digest
 from pgherald.files.locks import LOCK_LIMIT
-from pgherald.sync.manifest import CommitRecord
-from pgherald.sync.transaction import Settled, Step, Transactions
-from support.disks import FailingDisk, QuickDisk, SteppedDisk, placed
+from pgherald.sync.transaction import Step, Transactions
+from support.disks import QuickDisk, SteppedDisk, placed
 from support.fake_clock import FakeClock
 
 OLD = b"old CANARY-old\n"
@@ -92,17 +88,6 @@ class DyingDisk(SteppedDisk):
             raise Death
 
 
-class LockingDisk(SteppedDisk):
-    """One file is locked against change."""
-
-    def __init__(self, locked: Path) -> None:
-        self._locked = locked
-
-    def step(self, name: str, args: tuple[Any, ...]) -> None:
-        if placed(name, args) == self._locked:
-            raise OSError(errno.EPERM, "no")
-
-
 @pytest.fixture
 def clients(tmp_path: Path) -> Clients:
     return Clients(tmp_path)
@@ -125,35 +110,6 @@ class TestCommitting:
         ]
         assert committer.history() == [record]
 
-    def test_nothing_to_write_writes_nothing(self, clients: Clients) -> None:
-        """Files that are right already leave no trace, not even a journal."""
-        steps = [clients.step(clients.a, OLD, expand=BOTH), clients.step(clients.b, OLD)]
-        assert clients.committer().commit(steps, proven=True, note="test") is None
-        assert not (clients.root / "state").exists()
-
-    def test_what_is_expanded_is_contracted_last(self, clients: Clients) -> None:
-        """Whoever reads two clients in between can always log in."""
-        seen: list[tuple[bytes, bytes]] = []
-
-        class WatchingDisk(SteppedDisk):
-            def step(self, name: str, args: tuple[Any, ...]) -> None:
-                now = (clients.a.read_bytes(), clients.b.read_bytes())
-                if not seen or seen[-1] != now:
-                    seen.append(now)
-
-        clients.commit(
-            clients.step(clients.a, expand=BOTH), clients.step(clients.b), disk=WatchingDisk()
-        )
-        assert seen == [(OLD, OLD), (BOTH, OLD), (BOTH, NEW), (NEW, NEW)]
-
-    def test_a_step_that_changes_no_bytes_touches_nothing(self, clients: Clients) -> None:
-        """A file that is right already is left as it is, even one that is open to others."""
-        clients.a.chmod(0o644)
-        before = Identity.of(clients.a.stat()), clients.a.stat().st_mode
-        clients.commit(clients.step(clients.a, OLD, expand=BOTH), clients.step(clients.b))
-        assert (Identity.of(clients.a.stat()), clients.a.stat().st_mode) == before
-        assert clients.b.read_bytes() == NEW
-
     def test_a_file_that_changed_since_the_plan_stops_all(self, clients: Clients) -> None:
         """A stale plan is not carried out anywhere; no journal is written for it."""
         steps = [clients.step(clients.a), clients.step(clients.b)]
@@ -172,16 +128,6 @@ class TestCommitting:
             clients.commit(clients.step(clients.a), clients.step(link))
         assert caught.value.path == link
         assert clients.a.read_bytes() == OLD
-
-    def test_a_failure_names_the_file_and_takes_the_others_back(self, clients: Clients) -> None:
-        """The caller learns which client to leave out; the others are as they were."""
-        steps = [clients.step(clients.a, expand=BOTH), clients.step(clients.b)]
-        with pytest.raises(FileTrouble, match="does not allow it") as caught:
-            clients.commit(*steps, disk=LockingDisk(clients.b))
-        assert caught.value.path == clients.b
-        assert clients.a.read_bytes() == clients.b.read_bytes() == OLD
-        assert clients.journals() == []
-        assert "CANARY" not in str(caught.value)
 
     def test_an_interruption_takes_all_back(self, clients: Clients) -> None:
         """Ctrl-C between two clients leaves neither half-way."""
@@ -229,14 +175,6 @@ class TestCommitting:
         assert clients.a.read_bytes() == clients.b.read_bytes() == OLD
         clients.commit(clients.step(clients.a), clients.step(clients.b))
 
-    def test_trouble_with_old_journals_does_not_spoil_what_is_done(
-        self, clients: Clients, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Once the clients are right, tidying up is a matter of the log alone."""
-        clients.commit(clients.step(clients.a), disk=FailingDisk(2, errno.EIO, only="unlink"))
-        assert clients.a.read_bytes() == NEW
-        assert "reports a fault" in caplog.text
-
 
 class TestJournals:
     def test_they_are_private_and_their_names_tell_nothing(self, clients: Clients) -> None:
@@ -264,21 +202,6 @@ def newer_manifest(folder: Path) -> None:
 
 
 class TestRecovering:
-    @pytest.mark.parametrize("after", [0, 1, 2])
-    @pytest.mark.parametrize("proven", [True, False])
-    def test_proven_is_finished_and_unproven_is_taken_back(
-        self, clients: Clients, after: int, *, proven: bool
-    ) -> None:
-        """After an accident all clients hold one login: the proven one, else the old one."""
-        steps = [clients.step(clients.a, expand=BOTH), clients.step(clients.b)]
-        name = clients.interrupt(*steps, after=after, proven=proven)
-        (settled,) = clients.committer().recover()
-        assert clients.a.read_bytes() == clients.b.read_bytes() == (NEW if proven else OLD)
-        assert (settled.forwards, settled.left, settled.failed) == (proven, [], [])
-        assert ("finished" if proven else "taken back") in str(settled)
-        assert clients.journals() == ([name.removesuffix(".open")] if proven else [])
-        assert clients.committer().recover() == []
-
     @pytest.mark.parametrize("edit", [EDITED, None])
     @pytest.mark.parametrize("proven", [True, False])
     def test_what_somebody_edited_meanwhile_is_left(
@@ -405,18 +328,6 @@ class TestRollingBack:
         assert clients.a.read_bytes() == clients.b.read_bytes() == NEW
         assert clients.journals() == before
 
-    def test_a_file_that_is_as_before_already_is_neither_written_nor_named(
-        self, clients: Clients
-    ) -> None:
-        """It keeps no other from going back; where all are so, nothing is done."""
-        commit_id = clients.commit(clients.step(clients.a), clients.step(clients.b))
-        clients.b.write_bytes(OLD)
-        done = clients.committer().rollback(commit_id)
-        assert [step.label for step in done.steps] == ["a"]
-        assert clients.a.read_bytes() == OLD
-        done = clients.committer().rollback(commit_id)
-        assert (done.steps, done.left) == ((), ())
-
     def test_an_interrupted_commit_is_settled_first(self, clients: Clients) -> None:
         """What it was to write counts as written, so the one before can no longer be taken back."""
         commit_id = clients.commit(clients.step(clients.a), clients.step(clients.b))
@@ -424,11 +335,6 @@ class TestRollingBack:
         done = clients.committer().rollback(commit_id)
         assert (done.steps, done.left) == ((), (clients.a, clients.b))
         assert clients.a.read_bytes() == clients.b.read_bytes() == EDITED
-
-    def test_an_unknown_commit_is_named(self, clients: Clients) -> None:
-        """A mistyped id is named, and nothing is touched."""
-        with pytest.raises(FileTrouble, match="there is no commit 2026"):
-            clients.committer().rollback("2026")
 
     def test_a_killed_rollback_is_finished(self, clients: Clients) -> None:
         """Who asked to go back is not left half-way, deleted files included."""
@@ -450,13 +356,6 @@ class TestRollingBack:
         with pytest.raises(FileTrouble, match="not what was written"):
             clients.committer().rollback(commit_id)
         assert clients.a.read_bytes() == NEW
-
-    def test_a_lost_journal_folder_does_not_hinder_the_next_commit(self, clients: Clients) -> None:
-        """A person may delete the journals at any time."""
-        clients.commit(clients.step(clients.a))
-        shutil.rmtree(clients.folder.parent)
-        clients.commit(clients.step(clients.b))
-        assert clients.b.read_bytes() == NEW
 
 
 # --- what a commit does not change it does not touch ----------------------------------------
@@ -583,34 +482,6 @@ def test_what_cannot_be_written_stops_a_commit_before_its_journal(place: Place) 
     assert place.healthy.read_bytes() == OLD
 
 
-@pytest.mark.parametrize("fails", ["stage", "install"])
-def test_taking_back_leaves_alone_what_was_not_touched(place: Place, fails: str) -> None:
-    """Not even its mode is asked for: a file that was not begun cannot keep the journal open."""
-
-    class Failing(SteppedDisk):
-        def __init__(self) -> None:
-            self.failed = False
-            self.later: set[str] = set()
-
-        def step(self, name: str, args: tuple[Any, ...]) -> None:
-            odd = args and isinstance(args[0], Path) and args[0].name.startswith(".odd.pgherald")
-            if odd and name == {"stage": "open", "install": "replace"}[fails]:
-                self.failed = True
-                raise OSError(errno.EIO, "no")
-            if self.failed and name in ("open", "stat") and args[0].parent == place.root:
-                self.later.add(args[0].name)
-
-    place.healthy.chmod(0o644)
-    before = Identity.of(place.healthy.stat()), place.healthy.stat().st_mode
-    disk = Failing()
-    steps = place.steps(place.odd, place.healthy)
-    with pytest.raises(FileTrouble, match="reports a fault"):
-        place.committer(disk).commit(steps, proven=True, note="test")
-    assert place.opened() == []
-    assert (Identity.of(place.healthy.stat()), place.healthy.stat().st_mode) == before
-    assert disk.later == (set() if fails == "stage" else {"odd"})
-
-
 @pytest.mark.parametrize("proven", [True, False])
 def test_a_recovery_touches_nothing_that_is_as_it_is_to_be(place: Place, *, proven: bool) -> None:
     """A file that holds what it is to hold is done, whoever owns it and whoever may read it."""
@@ -718,27 +589,6 @@ def test_whatever_goes_wrong_one_journal_is_open(
     assert place.healthy.read_bytes() == place.odd.read_bytes()
 
 
-def test_an_open_journal_is_logged_when_something_changes(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Once that it stays open, and once that it is settled."""
-    place.of_0_1_0(1, [(place.healthy, OLD, NEW), (place.odd, OLD, NEW)])
-    aside = place.odd.rename(place.root / "aside")
-    place.odd.mkdir()
-    committer = place.committer()
-    for _ in range(10):
-        committer.recover()
-    (message,) = caplog.messages
-    assert "not yet" in message
-    place.odd.rmdir()
-    aside.rename(place.odd)
-    for _ in range(10):
-        committer.recover()
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
-    assert "not yet" not in caplog.messages[1]
-    assert (place.odd.read_bytes(), place.opened()) == (NEW, [])
-
-
 class Locked(Files):
     """Another pgherald holds the odd file for good."""
 
@@ -816,65 +666,3 @@ def test_locks_are_taken_in_one_order(clients: Clients) -> None:
 
 
 # --- words -----------------------------------------------------------------------------------
-
-
-def test_a_step_has_nothing_to_do_where_the_content_is_right(clients: Clients) -> None:
-    """Whatever the mode; and there is no way that leads nowhere."""
-    clients.a.chmod(0o644)
-    assert clients.step(clients.a, OLD, expand=BOTH).idle
-    ways = [clients.step(clients.a, expand=way).way for way in (None, OLD, NEW, BOTH)]
-    assert ways == [None, None, None, BOTH]
-
-
-def test_a_failure_that_cannot_be_taken_back_names_both(
-    clients: Clients, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What failed first, which file is left as it should not be, and what becomes of it."""
-
-    class Dying(SteppedDisk):
-        dead = False
-
-        def step(self, name: str, args: tuple[Any, ...]) -> None:
-            path = placed(name, args)
-            self.dead |= path == clients.b
-            if self.dead and path in (clients.a, clients.b):
-                raise OSError(errno.EIO, "no")
-
-    with pytest.raises(FileTrouble) as caught:
-        clients.commit(clients.step(clients.a), clients.step(clients.b), disk=Dying())
-    fault = "cannot be written: the disk reports a fault"
-    assert caught.value.path == clients.b
-    assert caught.value.reason == (
-        f"{fault}; and what was written to {clients.a} could not be taken back: it {fault}"
-    )
-    assert "a failed commit could not be taken back" in caplog.text
-
-
-def test_an_interrupted_commit_goes_on_by_the_way_that_it_had(clients: Clients) -> None:
-    """Readers find both logins in between, in a recovery as well."""
-    seen: list[bytes] = []
-
-    class Watching(SteppedDisk):
-        def step(self, name: str, args: tuple[Any, ...]) -> None:
-            if placed(name, args) == clients.a:
-                seen.append(args[0].read_bytes())
-
-    clients.interrupt(clients.step(clients.a, expand=BOTH), after=0)
-    clients.committer(Watching()).recover()
-    assert seen == [BOTH, NEW]
-
-
-def test_a_settled_commit_in_words() -> None:
-    """Files that were edited since are named, those that cannot be written, and what is to be done."""
-    at = datetime(2026, 11, 24, 2, 59, 15, tzinfo=UTC)
-    settled = Settled(
-        CommitRecord("x", at, "why", proven=True, files=()),
-        forwards=True,
-        left=[Path("/a")],
-        failed=[(Path("/c"), FileTrouble("is locked", path=Path("/c")))],
-        refused=[(Path("/d"), FileTrouble("belongs to user 0", path=Path("/d")))],
-    )
-    assert str(settled) == (
-        "interrupted commit of 2026-11-24 02:59:15Z: finished; /a left as somebody changed it; "
-        "/d left as it belongs to user 0; not yet: /c: is locked"
-    )
