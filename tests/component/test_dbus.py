@@ -90,16 +90,6 @@ async def test_who_would_show_a_notice(bus: Bus, tmp_path: Path) -> None:
         await presence("linux", nowhere)
 
 
-async def test_presence_elsewhere(tmp_path: Path) -> None:
-    """On other platforms the program that shows notices has to be there."""
-    with pytest.raises(NotShown, match="osascript is not there"):
-        await presence("darwin", {"PATH": str(tmp_path)})
-    with pytest.raises(NotShown, match="no notifications that pgherald knows"):
-        await presence("sunos5", {})
-    (tmp_path / "osascript").touch(mode=0o755)
-    assert await presence("darwin", {"PATH": str(tmp_path)}) == "osascript"
-
-
 async def test_the_same_key_replaces(bus: Bus, server: NotificationServer) -> None:
     """A notice with a known key takes the earlier one's place; others get their own."""
     async with desktop_on(bus.environ) as desktop:
@@ -241,14 +231,6 @@ async def test_a_title_that_would_be_cut_off(
     assert [(s.title, s.body) for s in server.shown] == [(title, body), shown]
 
 
-async def test_text_that_dbus_cannot_carry(bus: Bus, server: NotificationServer) -> None:
-    """A NUL or a half character in a label neither hangs up the bus nor hides the notice."""
-    async with desktop_on(bus.environ) as desktop:
-        receipt = await desktop.show(Notice("a\0b\nc", "file \udcff.json\nline two"))
-    assert receipt.shown
-    assert (server.shown[0].title, server.shown[0].body) == ("a b c", "file ?.json\nline two")
-
-
 async def test_a_server_that_hangs(bus: Bus, server: NotificationServer) -> None:
     """A server that never answers costs the time limit; once it answers, notices are shown."""
     server.behaviour.hang = True
@@ -258,28 +240,6 @@ async def test_a_server_that_hangs(bus: Bus, server: NotificationServer) -> None
         assert (receipt.shown, receipt.why) == (False, "the notification server does not answer")
         server.behaviour.hang = False
         assert (await desktop.show(Notice("y"))).shown
-
-
-async def test_a_server_that_dies_meanwhile(bus: Bus) -> None:
-    """A server that ends without an answer does not cost the whole time limit."""
-    async with desktop_on(bus.environ) as desktop, notification_server(bus) as server:
-        server.behaviour.hang = True
-        showing = asyncio.create_task(desktop.show(Notice("x")))
-        await asyncio.wait({showing}, timeout=SHORT)
-        assert not showing.done()
-        await server.stop()
-        receipt = await asyncio.wait_for(showing, LIMIT / 2)
-    assert (receipt.shown, receipt.why) == (False, "the notification server does not answer")
-
-
-async def test_a_server_that_refuses(bus: Bus, server: NotificationServer) -> None:
-    """An error of the server is told by its kind, not by its text."""
-    server.behaviour.refuse = True
-    async with desktop_on(bus.environ) as desktop:
-        receipt = await desktop.show(Notice("x"))
-    assert not receipt.shown
-    assert receipt.why.startswith("the notification server refused (")
-    assert "not today" not in receipt.why
 
 
 async def test_the_bus_restarts(bus: Bus) -> None:
@@ -296,18 +256,6 @@ async def test_the_bus_restarts(bus: Bus) -> None:
             assert [(s.title, s.replaces) for s in server.shown] == [("after", 0)]
 
 
-async def test_the_bus_restarts_unnoticed(bus: Bus) -> None:
-    """A bus that was replaced between two notices costs no notice."""
-    async with desktop_on(bus.environ) as desktop:
-        async with notification_server(bus):
-            assert (await desktop.show(Notice("before"))).shown
-        await bus.stop()
-        await bus.start()
-        async with notification_server(bus) as server:
-            assert (await desktop.show(Notice("after"))).shown
-            assert [s.title for s in server.shown] == ["after"]
-
-
 @pytest.mark.parametrize(
     "address",
     [None, "unix:path=/nowhere/at/all", "tcp:host=127.0.0.1,port=9", "unix:=;x"],
@@ -318,17 +266,6 @@ async def test_no_bus(address: str | None, tmp_path: Path) -> None:
     async with desktop_on(environ) as desktop:
         receipt = await desktop.show(Notice("x"))
     assert (receipt.shown, receipt.why) == (False, "no session bus")
-
-
-async def test_other_ways_to_the_bus(bus: Bus, server: NotificationServer) -> None:
-    """Of several addresses the first that answers is used; without any, the runtime folder's."""
-    address = f"unix:path=/nowhere/at/all;{bus.address}"
-    for environ in (
-        {"XDG_RUNTIME_DIR": str(bus.socket.parent)},
-        {"DBUS_SESSION_BUS_ADDRESS": address},
-    ):
-        async with desktop_on(environ) as desktop:
-            assert (await desktop.show(Notice("x"))).shown
 
 
 #: A bus's answer to the first call that it gets.

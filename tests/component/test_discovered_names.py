@@ -83,17 +83,6 @@ def test_what_is_ours_stays_ours(desk: Desk) -> None:
             file.unlink()
 
 
-def test_the_name_is_free_again(desk: Desk) -> None:
-    """Once the person has taken their section away, the database is written."""
-    own = desk.folder / "pg_service.conf"
-    own.write_text(OWN)
-    assert desk.run("check").code == 1
-    own.write_text("# mine\n")
-    assert desk.run("check").code == 0
-    assert desk.run("status").code == 0
-    assert host_of(desk) == desk.login("shop-staging").host
-
-
 def test_a_service_of_the_whole_machine(desk: Desk) -> None:
     """Ours would stand before it, since libpq reads the person's file first."""
     (desk.folder / "etc").mkdir()

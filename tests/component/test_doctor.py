@@ -183,12 +183,6 @@ def test_tokens(desk: Desk) -> None:
     assert "The Heroku token ends on" in doctor(desk).out
 
 
-def test_a_stranger_as_heroku(desk: Desk) -> None:
-    """A host that no token may go to is refused, and told."""
-    desk.patch.setenv("HEROKU_HOST", "https://heroku.example.com")
-    assert any("Refused: HEROKU_HOST" in title for title in bad(desk))
-
-
 def test_files(desk: Desk) -> None:
     """A file that is missing, cannot be understood, or lies where nothing may be written."""
     (desk.folder / "pgpass").unlink()
@@ -246,17 +240,6 @@ def test_pgadmin(desk: Desk) -> None:
     assert any("is not a configuration database" in title for title in bad(desk, "--offline"))
 
 
-def test_pgadmin_astray(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was never started is a note; one that its environment leads elsewhere is bad."""
-    from pgherald.watch.pgadmin_process import Astray
-
-    (desk.folder / "pgadmin4.db").unlink()
-    astray = Astray("PGHOST", "pgAdmin runs with PGHOST", "Unset it.")
-    monkeypatch.setattr("pgherald.doctor.clients.look", lambda _: [astray])
-    assert bad(desk, "--offline") == {"pgAdmin runs with PGHOST": "Unset it."}
-    assert "has not been started yet" in doctor(desk, "--offline").out
-
-
 def test_the_daemon(desk: Desk, programs: StandIns) -> None:
     """A daemon that does not run is bad; where it is installed, the log says why."""
     programs.put("loginctl", {"show-user": Answer(out="Linger=no\n")})
@@ -265,13 +248,6 @@ def test_the_daemon(desk: Desk, programs: StandIns) -> None:
     assert desk.run("service", "uninstall").code == 0
     assert bad(desk, runs=False)["The daemon does not run"] == "Run: pgherald service install"
     assert "so nobody starts it at login" in doctor(desk).out
-
-
-def test_a_machine_without_a_service_manager(desk: Desk) -> None:
-    """Where nobody can be asked about services, a running daemon is still a running daemon."""
-    desk.patch.setenv("PATH", "/nowhere")
-    assert bad(desk, "--offline") == {}
-    assert bad(desk, "--offline", runs=False) == {"The daemon does not run": "Run: pgherald run"}
 
 
 def test_notices(desk: Desk) -> None:
@@ -348,17 +324,6 @@ def test_the_report_tells_nothing(desk: Desk, home: Path, programs: StandIns) ->
         str(home), home.name, str(desk.folder), str(Path.home()), os.uname().nodename,
     ):  # fmt: skip
         assert canary.casefold() not in everything, canary
-
-
-def test_a_report_of_a_new_household(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything was written there is a report, too."""
-    desk = Desk.laid(tmp_path, monkeypatch)
-    desk.configure(SHOP + CLIENTS)
-    assert desk.run("doctor", "--offline", "--bundle", str(tmp_path / "r.tgz")).code == 1
-    held = unpacked(tmp_path / "r.tgz")
-    assert json.loads(held["history.json"]) == []
-    assert all(item["size"] is None for item in json.loads(held["files.json"]))
-    assert not (tmp_path / "state").exists()
 
 
 def test_a_report_of_a_damaged_state(desk: Desk) -> None:

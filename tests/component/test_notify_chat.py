@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -113,28 +112,6 @@ async def test_a_service_that_hangs(service: Service) -> None:
     dead = Secret("nonsense://x")
     receipt = await Chat([service.url, dead], FakeClock(), limit=0.3).show(NOTICE)
     assert (receipt.shown, receipt.why) == (False, "2 of 2 chat services did not take it")
-
-
-async def test_a_library_that_raises(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception below us is a service that did not take it."""
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("CANARY-token-1")
-
-    monkeypatch.setattr("apprise.Apprise.instantiate", fail)
-    receipt = await Chat([service.url], FakeClock()).show(NOTICE)
-    assert receipt.why == "1 of 1 chat services did not take it"
-
-
-async def test_no_urls_need_no_apprise() -> None:
-    """Without URLs nothing is loaded and nothing is missed."""
-    code = (
-        "import sys; from pgherald.notify.chat import Chat; from pgherald.clock import SystemClock;"
-        "Chat([], SystemClock()); sys.exit('apprise' in sys.modules)"
-    )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
-    assert (await Chat([], FakeClock()).show(NOTICE)).shown
 
 
 def test_a_missing_apprise_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

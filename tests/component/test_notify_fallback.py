@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pgherald.clock import SystemClock
-from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
-from pgherald.notify.fallback import InTurn, Terminals
+from pgherald.notify.desktop import Notice, Urgency
+from pgherald.notify.fallback import Terminals
 
 NOTICE = Notice("Heroku rotated Shop", "psql is up to date.\nAll \x1b[31mwell\x07.")
 
@@ -69,18 +69,6 @@ async def test_terminals_are_written_to(tmp_path: Path, terminal: Terminal) -> N
     other.close()
 
 
-async def test_a_file_is_no_terminal(tmp_path: Path) -> None:
-    """Whatever `who` says, only terminals are written to, and only the person's own."""
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "file").chmod(0o620)
-    (tmp_path / "null").symlink_to("/dev/full")
-    terminals = Terminals(
-        SystemClock(), environ=who(tmp_path, "file", "null", "nowhere"), devices=tmp_path
-    )
-    assert not (await terminals.show(NOTICE)).shown
-    assert (tmp_path / "file").read_text() == "mine"
-
-
 @pytest.mark.parametrize(
     ("notice", "mode", "account"),
     [
@@ -131,46 +119,3 @@ async def test_without_who(tmp_path: Path) -> None:
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     silent = Terminals(SystemClock(), environ=environ, limit=0.4)
     assert (await silent.show(NOTICE)).why == "`who` does not answer"
-
-
-class Scripted(Backend):
-    """A place that shows notices, or says why not."""
-
-    def __init__(self, name: str, why: str = "") -> None:
-        super().__init__(SystemClock())
-        self.name = name
-        self.why = why
-        self.sent = 0
-        self.closed = False
-
-    async def _send(self, notice: Notice) -> None:
-        self.sent += 1
-        if self.why:
-            raise NotShown(self.why)
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize(
-    ("whys", "shown", "why", "asked"),
-    [
-        (("", "b", ""), True, "", [1, 0, 0]),
-        (("no bus", "", ""), True, "no bus (second did)", [1, 1, 0]),
-        (("no bus", "b", "c"), False, "no bus", [1, 1, 1]),
-    ],
-)
-async def test_one_after_the_other(
-    whys: tuple[str, str, str],
-    shown: bool,  # a parameter of the test
-    why: str,
-    asked: list[int],
-) -> None:
-    """The first place that shows a notice is enough; the receipt says why it was not the first."""
-    places = [Scripted(n, w) for n, w in zip(("first", "second", "third"), whys, strict=True)]
-    in_turn = InTurn(*places)
-    receipt = await in_turn.show(Notice("x"))
-    assert (receipt.shown, receipt.backend, receipt.why) == (shown, "first", why)
-    assert [place.sent for place in places] == asked
-    await in_turn.close()
-    assert all(place.closed for place in places)

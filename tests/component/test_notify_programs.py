@@ -17,7 +17,6 @@ from pgherald.notify.programs import (
     NotifySend,
     WindowsDesktop,
     script_for,
-    toast_for,
 )
 
 NASTY = Notice('-e "it\'s" $(id) `id` \\', "two\nlines & <b>; 'quoted' \u2018smart\u2019 %PATH%")
@@ -83,27 +82,6 @@ def test_a_toast_holds_the_text_and_nothing_else() -> None:
     assert script.isascii()
 
 
-def test_toasts_of_one_key_share_a_tag() -> None:
-    """The same key replaces the toast; notices without one stand for themselves."""
-
-    def tag(notice: Notice) -> str:
-        (found,) = re.findall(r"Tag = '([0-9a-f]{16})'", script_for(notice))
-        return str(found)
-
-    assert tag(Notice("a", replaces="k")) == tag(Notice("b", replaces="k"))
-    assert tag(Notice("a", replaces="k")) != tag(Notice("a", replaces="l"))
-    assert tag(Notice("a")) != tag(Notice("b"))
-
-
-def test_urgency_of_a_toast() -> None:
-    """A critical toast stays longer, a quiet one makes no sound."""
-    assert 'duration="long"' in toast_for(Notice("x", urgency=Urgency.CRITICAL))
-    assert "silent" in toast_for(Notice("x", urgency=Urgency.LOW))
-    normal = toast_for(Notice("x"))
-    assert "silent" not in normal
-    assert "long" not in normal
-
-
 async def test_notify_send(tmp_path: Path) -> None:
     """Libnotify's program gets urgency and texts, and no text of ours is taken for an option."""
     desktop = NotifySend(SystemClock(), environ=stand_in(tmp_path, "notify-send"))
@@ -121,19 +99,6 @@ async def test_programs_get_no_secret(tmp_path: Path) -> None:
     assert isinstance(seen, dict)
     assert (seen["HOME"], seen["DISPLAY"]) == (str(tmp_path), ":7")
     assert "CANARY" not in json.dumps(seen)
-
-
-async def test_a_program_that_fails(tmp_path: Path) -> None:
-    """The exit code of a program that fails is in the receipt."""
-    environ = stand_in(tmp_path, "osascript", code=3)
-    receipt = await MacDesktop(SystemClock(), environ=environ).show(Notice("x"))
-    assert (receipt.shown, receipt.why) == (False, "osascript failed with exit code 3")
-
-
-async def test_a_program_that_is_not_there(tmp_path: Path) -> None:
-    """A missing program is named."""
-    receipt = await MacDesktop(SystemClock(), environ={"PATH": str(tmp_path)}).show(Notice("x"))
-    assert receipt.why == "osascript cannot be run: No such file or directory"
 
 
 async def test_a_program_that_hangs(tmp_path: Path) -> None:

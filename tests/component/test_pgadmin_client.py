@@ -57,19 +57,6 @@ async def test_a_first_sight_makes_a_server(house: Household, pgadmin: Database)
     assert (house.news[0].refresh, house.news[0].reopen) == (False, False)
 
 
-async def test_a_rotation_leaves_the_database_alone(house: Household, pgadmin: Database) -> None:
-    """A new user and password are in the service file; not one byte of pgAdmin's changes."""
-    await house.sees((SHOP, login()))
-    before = (pgadmin.path.read_bytes(), pgadmin.path.stat().st_mtime_ns)
-    await house.sees((SHOP, login(2)))
-    assert (pgadmin.path.read_bytes(), pgadmin.path.stat().st_mtime_ns) == before
-    assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATED]
-    told = house.news[1]
-    assert (told.clients[0], told.refresh, told.reopen) == ("pgAdmin", True, False)
-    await house.sees((SHOP, login(2, password=login(3).password)))
-    assert not house.news[2].refresh
-
-
 async def test_a_renamed_database_is_one_commit(house: Household, pgadmin: Database) -> None:
     """Row and service file change together, and the person hears that pgAdmin needs a hand."""
     await house.sees((SHOP, login()))
@@ -210,14 +197,6 @@ async def test_a_commit_beside_a_busy_pgadmin(house: Household, pgadmin: Databas
     assert pgadmin.ask("SELECT comment FROM server") == [(str(count - 1),)]
     assert pgadmin.ask("PRAGMA integrity_check") == [("ok",)]
     assert NewsKind.TROUBLE not in house.kinds()
-
-
-async def test_a_database_that_is_no_longer_wanted(house: Household, pgadmin: Database) -> None:
-    """Taken out of the configuration and pruned, a database's server goes with its section."""
-    await house.sees((SHOP, login()))
-    await house.applier.remove([SHOP.key])
-    assert pgadmin.servers() == {}
-    assert b"[shop]" not in house.service_file.read_bytes()
 
 
 async def test_a_plan_shows_rows_column_by_column(

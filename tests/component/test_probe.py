@@ -131,40 +131,6 @@ async def test_a_wrong_password(login: Login) -> None:
     assert "28P01" in proof.detail
 
 
-@pytest.mark.parametrize("change", [{"user": "nobody-of-that-name"}, {"password": Secret("")}])
-async def test_a_wrong_user_or_no_password(login: Login, change: dict[str, Any]) -> None:
-    """A user that does not exist, and a login without a password, are `refused`."""
-    assert (await probe(dataclasses.replace(login, **change))).outcome is Outcome.REFUSED
-
-
-async def test_a_role_that_may_not_log_in(cluster: Cluster, login: Login) -> None:
-    """A role that Heroku has locked is `refused`, though its password is right."""
-    await cluster.lock_role(login.user)
-    proof = await probe(login)
-    assert proof.outcome is Outcome.REFUSED
-    assert "28000" in proof.detail
-
-
-async def test_a_database_that_may_not_be_entered(cluster: Cluster, login: Login) -> None:
-    """A database in which the user has no business is `refused`."""
-    other = await new_login(cluster)
-    await cluster.execute(f'REVOKE CONNECT ON DATABASE "{other.dbname}" FROM PUBLIC')
-    proof = await probe(dataclasses.replace(login, dbname=other.dbname))
-    assert proof.outcome is Outcome.REFUSED
-
-
-async def test_a_database_that_is_missing(login: Login) -> None:
-    """A database that is gone, as after a rename, is told apart from a refused login."""
-    proof = await probe(dataclasses.replace(login, dbname="gone"))
-    assert proof.outcome is Outcome.DATABASE_MISSING
-
-
-async def test_too_many_connections(cluster: Cluster, login: Login) -> None:
-    """A role that has used up its connections is told apart from a refused one."""
-    await cluster.execute(f'ALTER ROLE "{login.user}" CONNECTION LIMIT 0')
-    assert (await probe(login)).outcome is Outcome.TOO_MANY_CONNECTIONS
-
-
 @pytest.mark.parametrize(
     ("behave", "outcome"),
     [
@@ -237,13 +203,6 @@ async def test_a_libpq_that_cannot_withhold(monkeypatch: pytest.MonkeyPatch) -> 
         proof = await probe(somewhere(port))
     assert (proof.outcome, server.heard) == (Outcome.FAILED, b"")
     assert "psycopg[binary] has a newer one" in proof.detail
-
-
-async def test_what_is_no_postgres() -> None:
-    """A web server behind the port is `failed`, in plain words."""
-    async with fake_postgres(trusting, tls=b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        proof = await probe(somewhere(port))
-    assert (proof.outcome, proof.detail) == (Outcome.FAILED, "what answers there is no Postgres")
 
 
 # --- TLS
@@ -330,21 +289,6 @@ async def test_require_verifies_nothing(login: Login, home: Path) -> None:
 # --- the network
 
 
-@pytest.mark.parametrize("host", ["", "a..b", "x" * 70])
-async def test_no_such_host(host: str) -> None:
-    """A name that no host can have is `host_unknown`."""
-    assert (await probe(somewhere(5432, host=host))).outcome is Outcome.HOST_UNKNOWN
-
-
-async def test_an_unknown_host() -> None:
-    """A name that the name server does not know is `host_unknown`, one that nobody could ask about is not."""
-    with pytest.raises(socket.gaierror) as caught:
-        socket.getaddrinfo("nonexistent.invalid", 5432)
-    asked = caught.value.errno == socket.EAI_NONAME
-    proof = await probe(somewhere(5432, host="nonexistent.invalid"))
-    assert proof.outcome is (Outcome.HOST_UNKNOWN if asked else Outcome.UNREACHABLE)
-
-
 async def test_a_closed_port() -> None:
     """A port on which nobody listens is `unreachable`, and says nothing about the login."""
     async with Proxy.to("127.0.0.1", 1) as proxy:
@@ -403,13 +347,6 @@ async def test_an_address_that_hangs(login: Login, monkeypatch: pytest.MonkeyPat
         proof = await probe(login, 2.0)
     assert proof.works
     assert proof.seconds >= 1.0
-
-
-async def test_a_verdict_is_a_verdict(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server says is not hidden by a dead address behind it."""
-    resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2", port=login.port)
-    proof = await probe(dataclasses.replace(login, dbname="gone"))
-    assert proof.outcome is Outcome.DATABASE_MISSING
 
 
 # --- the surroundings
@@ -486,13 +423,6 @@ async def test_what_stays_in_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     PostgresProber(SystemClock())
     assert "PGSERVICE" not in os.environ
     assert os.environ["PGPASSFILE"] == "/elsewhere"
-
-
-@pytest.mark.parametrize("password", ["CANARY\0rest", "CANARY\udc80"])
-async def test_a_login_that_cannot_be_sent(login: Login, password: str) -> None:
-    """A login that no Postgres can take is `failed`, and not quoted."""
-    proof = await probe(dataclasses.replace(login, password=Secret(password)))
-    assert proof.outcome is Outcome.FAILED
 
 
 def refuse(*_: object) -> NoReturn:

@@ -111,12 +111,6 @@ async def test_the_answer_is_one_row(answer: bytes) -> None:
     assert (proof.outcome, proof.detail) == (Outcome.FAILED, "what answers there is no Postgres")
 
 
-async def test_one_row_is_enough() -> None:
-    """The stand-in of these tests proves a login when it behaves."""
-    async with fake_postgres(answering(ONE_ROW)) as port:
-        assert (await probe(port)).works
-
-
 PROBES = """
 import asyncio, json, pathlib, resource, sys
 from pgherald.clock import SystemClock

@@ -9,12 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pgherald.clock import SystemClock
-from pgherald.model import Login
-from pgherald.secret import Secret
-from pgherald.sync.probe import PostgresProber
 from pgherald.sync.relay import LIMIT, Relay
-from support.fake_postgres import ONE_ROW, READY, answering, fake_postgres
+from support.fake_postgres import READY
 
 
 @contextlib.asynccontextmanager
@@ -94,20 +90,6 @@ async def test_two_connections_and_no_third() -> None:
             await ours.connected(relay).__aenter__()
 
 
-async def test_the_last_words_reach_the_server() -> None:
-    """What libpq says to take leave is passed on, and the relay waits for that."""
-    said = asyncio.get_running_loop().create_future()
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await answering(ONE_ROW)(reader, writer)
-        said.set_result(await reader.read())
-
-    async with fake_postgres(behave) as port:
-        login = Login("127.0.0.1", port, "shop", "shop-user", Secret("CANARY"))
-        assert (await PostgresProber(SystemClock()).probe(login)).works
-        assert await asyncio.wait_for(said, 10) == b"X\0\0\0\4"
-
-
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_nothing_stays_open(*, cancelled: bool) -> None:
     """However it ends, its port is closed, and the server sees the end of the connection."""
@@ -140,13 +122,3 @@ async def test_nothing_stays_open(*, cancelled: bool) -> None:
         await asyncio.wait_for(ended.wait(), 10)
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", own)):
             pass
-
-
-async def test_nobody_there() -> None:
-    """A server that refuses is an error of the connection's own, before anything listens here."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    relay = Relay("127.0.0.1", port)
-    with pytest.raises(ConnectionRefusedError):
-        await relay.__aenter__()
-    assert relay.port == 0

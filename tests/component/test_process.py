@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.process import OUTPUT_LIMIT, Ended, environment, run, run_sync
+from pgherald.process import OUTPUT_LIMIT, Ended, environment, run
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -44,17 +44,6 @@ async def test_only_wanted_output_is_kept() -> None:
     assert (ended.code, ended.out, ended.err) == (1, " HRKU-CANARY \nmore\n", "")
     assert "CANARY" not in repr(ended)
     assert (await run(code, ENV)) == Ended(1)
-
-
-def test_callers_without_a_loop() -> None:
-    """A caller that cannot await gets both outputs."""
-    assert run_sync(python("import sys; print('a'); sys.exit('b')"), ENV) == Ended(1, "a\n", "b\n")
-
-
-async def test_stdin() -> None:
-    """A program reads the text and then its end; one that does not read it hinders nobody."""
-    assert (await run(["cat"], ENV, stdin="a\nž", out=True)).out == "a\nž"
-    assert await run(["true"], ENV, stdin="z" * 900_000) == Ended(0)
 
 
 def test_the_environment_holds_no_token() -> None:
@@ -143,9 +132,3 @@ async def test_a_flood_is_cut() -> None:
     """Megabytes of output are neither kept nor a reason to block."""
     ended = await run(python("print('x' * 5_000_000)"), ENV, out=True)
     assert len(ended.out) == OUTPUT_LIMIT
-
-
-async def test_a_program_that_is_not_there() -> None:
-    """Starting something that does not exist is an OSError, as `Run` promises."""
-    with pytest.raises(FileNotFoundError):
-        await run(["/nonexistent/heroku"], ENV)

@@ -197,14 +197,6 @@ async def test_a_damaged_count(machine: Machine, text: str, seconds: float) -> N
     assert await machine.start() == seconds
 
 
-@pytest.mark.parametrize("missing", ["NOTIFY_SOCKET", "RUNTIME_DIRECTORY"])
-async def test_without_systemd_it_never_waits(machine: Machine, missing: str) -> None:
-    """Started by hand, or by another manager, it begins at once and writes nothing."""
-    del machine.env[missing]
-    assert [await machine.start() for _ in range(5)] == [0] * 5
-    assert list(machine.folder.iterdir()) == []
-
-
 async def test_a_folder_that_cannot_be_written(machine: Machine) -> None:
     """A count that cannot be kept is no reason not to begin."""
     (machine.folder / "no folder").touch()

@@ -11,12 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.cli.main import Invocation
-from pgherald.cli.service import manager_of
 from pgherald.daemon.status import Heartbeat
-from pgherald.errors import ServiceError
 from pgherald.files import Files
-from pgherald.service.steps import Programs
 from pgherald.store import Store
 from support.commands import CLIENTS, SHOP, Result, run
 from support.stand_ins import Answer, StandIns
@@ -213,20 +209,6 @@ def test_status(desk: Desk) -> None:
         }
 
 
-def test_logs(desk: Desk) -> None:
-    """The log is shown by journalctl itself, on the person's terminal; its exit code is ours."""
-    desk.stand_ins.put("journalctl", {"": Answer(code=3)})
-    shown = desk.run("logs", "-n", "7", "--dry-run").out
-    assert shown == "run journalctl --user --unit=pgherald.service --lines=7 --no-pager\n"
-    assert desk.run("logs", "-f").code == 3
-    assert desk.stand_ins.calls == [
-        ["journalctl", "--user", "--unit=pgherald.service", "--lines=50", "--follow"]
-    ]
-    (desk.stand_ins.folder / "journalctl").unlink()
-    desk.patch.setenv("PATH", str(desk.stand_ins.folder))
-    assert desk.run("logs").err.startswith("pgherald: journalctl cannot be run")
-
-
 # --- what it says of the token ------------------------------------------------------------------
 
 
@@ -259,27 +241,7 @@ def test_what_the_service_will_not_see(desk: Desk) -> None:
 # --- other platforms ----------------------------------------------------------------------------
 
 
-def test_each_platform_has_its_manager(desk: Desk) -> None:
-    """Linux, macOS and Windows get their own."""
-    for platform, name in (
-        ("linux", "systemd"),
-        ("darwin", "launchd"),
-        ("win32", "Task Scheduler"),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pgherald.cli.service.sys.platform", platform)
-            invocation = Invocation(desk.config, {"USERNAME": "me"})
-            assert manager_of(invocation, invocation.load()).name == name
-
-
 # --- running programs, and the log of a program without a terminal -------------------------------
-
-
-def test_a_program_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service manager that does not answer is named, with the command to try by hand."""
-    monkeypatch.setattr("pgherald.service.steps.TIME_LIMIT", 0.2)
-    with pytest.raises(ServiceError, match=r"sleep did not end within 0\.2 seconds"):
-        Programs({"PATH": "/usr/bin:/bin"}).run(["sleep", "60"])
 
 
 def test_a_log_file(desk: Desk) -> None:

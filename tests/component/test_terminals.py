@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from pgherald.cli.main import group
 from pgherald.errors import ProbeFailed
-from support.commands import CLIENTS
 from support.stored import KEY, StoredDesk
 from support.terminal import Terminal
 
@@ -115,15 +114,6 @@ def test_history_on_a_narrow_terminal(desk: StoredDesk) -> None:
         "  proven     yes",
         "  written to psql, service file",
     ]
-
-
-def test_a_table_fits_a_wider_terminal(desk: StoredDesk) -> None:
-    """Columns that can be spared go, and a name's square brackets stay."""
-    desk.configure('[[databases]]\napp = "shop"\nname = "[bold]Shop"\n' + CLIENTS)
-    shown = show(desk, "status", columns=100).shown
-    assert "[bold]Shop" in shown
-    assert "shop/DATABASE" not in shown  # dispensable, and there is no room for it
-    assert max(map(len, shown.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("words", [["status"], ["history"], ["plan"]])

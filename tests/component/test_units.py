@@ -70,12 +70,6 @@ def test_systemd_understands_every_line(
     assert (told.returncode, told.stderr) == (0, "")
 
 
-def test_systemd_understands_every_line_for_the_system(tmp_path: Path, program: str) -> None:
-    """The system's manager has nothing to say of its unit either."""
-    told = analyze(tmp_path, system_unit(program), "verify", name="pgherald@.service")
-    assert (told.returncode, told.stderr) == (0, "")
-
-
 def test_a_wrong_line_would_be_found(tmp_path: Path, program: str) -> None:
     """The checks above can fail: systemd's complaint about an unknown key is seen."""
     unit = user_unit(program).replace("UMask=", "UMaks=")

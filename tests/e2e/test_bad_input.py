@@ -129,26 +129,6 @@ async def test_a_state_folder_that_is_closed(house: House) -> None:
     await is_well(house)
 
 
-@pytest.mark.usefixtures("modes_count")
-@pytest.mark.parametrize(("name", "code"), [("config", 2), ("token", 1)])
-async def test_what_may_not_be_read(house: House, name: str, code: int) -> None:
-    """A configuration or token that may not be read is named."""
-    path = house.file(name)
-    with closed(path, 0):
-        done = await house.pgherald("check", prepare=like_anybody)
-    assert (done.code, str(path) in done.err) == (code, True), done
-    await is_well(house)
-
-
-async def test_a_file_in_the_state_folders_place(house: House) -> None:
-    """A file where the state folder should be is named, and left; no client is touched."""
-    house.put(house.state, "mine\n")
-    for command in ("check", "run"):
-        named(await house.pgherald(command), str(house.state))
-    assert house.state.read_text() == "mine\n"
-    assert house.pgpass.read_text() == OWN_LINE
-
-
 # --- a full disk ----------------------------------------------------------------------------
 
 

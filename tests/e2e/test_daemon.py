@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -171,13 +170,6 @@ async def test_what_other_programs_read(house: House) -> None:
     assert leaks_in(status.read_text(), metrics.read_text()) == []
 
 
-async def test_under_the_journal(house: House) -> None:
-    """Where the log goes to the journal, each line has its priority and no time of its own."""
-    house.configure(SHOP)
-    async with house.daemon({"JOURNAL_STREAM": "8:1"}) as daemon:
-        assert (await daemon.line("Ready:")).startswith("<6>Ready:")
-
-
 # --- its configuration ----------------------------------------------------------------------
 
 
@@ -251,14 +243,6 @@ async def test_a_configuration_that_others_may_write_is_not_taken_over(house: Ho
         await eventually(said.exists, log=daemon)
 
 
-async def test_a_configuration_that_is_wrong_from_the_start(house: House) -> None:
-    """The daemon does not start with a configuration that is wrong, and says why with code 2."""
-    house.configure(SHOP, "[clients.pgpas]\n")
-    done = await house.pgherald("run")
-    assert (done.code, 'unknown key "pgpas"' in done.err) == (2, True), done
-    assert not house.state.exists()
-
-
 # --- its end --------------------------------------------------------------------------------
 
 
@@ -311,31 +295,6 @@ async def test_ended_in_the_middle_of_a_probe(house: House, cluster: Cluster) ->
         assert daemon.code == 0
 
 
-async def test_ended_in_the_middle_of_a_notice(house: House, tmp_path: Path) -> None:
-    """SIGTERM ends the daemon within two seconds though the desktop does not answer."""
-    house.configure(SHOP, desktop=True)
-    async with session_bus(tmp_path) as bus, notification_server(bus) as server:
-        server.behaviour.hang = True
-        async with house.daemon(bus.environ) as daemon:
-            await daemon.line("pgherald now keeps Shop")
-            assert await daemon.terminate() < END, daemon.log
-            assert daemon.code == 0
-
-
-async def test_ended_in_the_middle_of_a_token_command(house: House) -> None:
-    """SIGTERM ends the daemon within two seconds, and the token's program with it."""
-    script = house.home / "slow-token"
-    house.put(script, "#!/bin/sh\necho $$ > pid\nexec sleep 60\n", mode=0o700)
-    house.configure(SHOP, token=f"command:{script}")
-    async with house.daemon() as daemon:
-        pid = house.home / "pid"
-        await eventually(lambda: pid.exists() and pid.read_text().endswith("\n"), log=daemon)
-        assert await daemon.terminate() < END, daemon.log
-        assert daemon.code == 0
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
-
-
 async def test_ended_while_it_starts(house: House) -> None:
     """SIGTERM at any moment of the start ends it within two seconds and spoils nothing."""
     house.configure(SHOP)
@@ -351,17 +310,6 @@ async def test_ended_while_it_starts(house: House) -> None:
         assert "Traceback" not in daemon.log
     done = await house.pgherald("check")
     assert (done.code, done.err, house.behind(house.login())) == (0, "", [])
-
-
-async def test_started_again_after_a_kill(house: House) -> None:
-    """A daemon that was killed leaves nothing that keeps the next one from its work."""
-    house.configure(SHOP)
-    killed = await Program.start(house, "run")
-    await current(house, killed)
-    await killed.kill()
-    await house.rotate()
-    async with house.daemon() as daemon:
-        await current(house, daemon)
 
 
 async def test_two_daemons(house: House) -> None:
@@ -503,26 +451,3 @@ async def test_a_hook_asks_for_the_password(house: House) -> None:
         assert said.read_text().strip() == house.login().password.reveal()
     for name in ("env", "facts"):
         assert MARK not in (house.home / name).read_text()
-
-
-async def test_a_state_file_that_is_held_at_the_start(house: House) -> None:
-    """A daemon that starts while a backup holds the state file writes a rotation all the same.
-
-    It is recorded when the file can be used, once, and as proven.
-    """
-    house.configure(SHOP)
-    assert (await house.pgherald("check")).code == 0
-    with contextlib.closing(
-        sqlite3.connect(house.state / "state.db", isolation_level=None)
-    ) as backup:
-        backup.execute("BEGIN EXCLUSIVE")
-        async with house.daemon() as daemon:
-            await daemon.line("Ready:")
-            login = await house.rotate()
-            await eventually(lambda: house.behind(login) == [], log=daemon)
-            await daemon.line("Heroku rotated Shop")
-            backup.execute("ROLLBACK")
-            count = "SELECT count(*) FROM rotation"
-            await eventually(lambda: backup.execute(count).fetchone() == (1,), log=daemon)
-    found = (await house.pgherald("history", "--json")).json
-    assert [each["proven_at"] is not None for each in found] == [True]

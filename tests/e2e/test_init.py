@@ -12,7 +12,7 @@ import pytest
 from pgherald.simulator.postgres import Cluster
 from support.pgadmin_database import Database
 from support.program import OWN_LINE, House
-from support.stand_ins import Answer, StandIns
+from support.stand_ins import StandIns
 from support.terminal import Terminal
 
 SHOP = ("--app", "shop-production", "--yes", "--no-service")
@@ -169,36 +169,6 @@ async def test_without_a_real_terminal(flat: Flat) -> None:
     assert 'app = "shop-production"' in flat.config.read_text()
 
 
-async def test_unmarked(flat: Flat) -> None:
-    """What is unmarked, on a narrow terminal too, leaves the configuration and not the clients."""
-    both = ("--app", "shop-production", "--app", "blog", "--yes", "--no-service")
-    assert (await flat.house.pgherald("init", *both)).code == 0
-    with flat.terminal("--no-service", columns=30) as terminal:
-        code = await at(terminal, ("Which databases", "blog"), ("/ blog", " \r"), ("Do it?", "\r"))
-    assert code == 0, terminal.screen
-    assert "pgherald check --prune" in terminal.shown
-    assert 'app = "blog"' not in flat.config.read_text()
-    assert flat.house.behind(flat.house.login("blog"), "blog") == ["servers.json"]
-
-
-async def test_a_mark_outlives_the_filter(flat: Flat) -> None:
-    """One database marked, another filtered for, Enter: both are chosen."""
-    with flat.terminal("--no-service", "--dry-run") as terminal:
-        code = await at(
-            terminal, ("goes on", "blog "), ("/ blog", "\x1b"), ("○ shop-staging", "shop-s\r")
-        )
-    assert code == 0, terminal.screen
-    assert "Databases: blog/DATABASE, shop-staging/DATABASE" in terminal.shown
-
-
-async def test_nothing_that_fits_is_nothing_chosen(flat: Flat) -> None:
-    """Enter under a filter that fits nothing stays in the list; Escape shows all again."""
-    with flat.terminal("--no-service", "--dry-run") as terminal:
-        code = await at(terminal, ("goes on", "zzz\r"), ("/ zzz", "\x1bblog\r"))
-    assert code == 0, terminal.screen
-    assert "Databases: blog/DATABASE\n" in terminal.shown
-
-
 async def test_ctrl_z_and_fg(flat: Flat) -> None:
     """Ctrl-Z stops it, as any program in a shell; fg draws the list again, with its marks."""
     argv = [sys.executable, "-m", "pgherald", "init", "--no-service", "--dry-run"]
@@ -252,14 +222,3 @@ async def test_the_service(flat: Flat) -> None:
     again = await flat.house.pgherald("init", *SHOP[:3])
     assert "The service is there already" in again.out
     assert len(flat.programs.calls) == calls
-
-
-async def test_without_a_service_manager(flat: Flat) -> None:
-    """Where no service manager answers, the person is told how to go on, and all is well."""
-    flat.programs.put("systemctl", {"--user show": Answer(1, err="Failed to connect to bus")})
-    done = await flat.house.pgherald("init", *SHOP[:3])
-    assert done.code == 0
-    assert "To keep it running: pgherald service install, or pgherald run" in done.out
-    forced = await flat.house.pgherald("init", *SHOP[:3], "--service")
-    assert forced.code == 1
-    assert "systemctl --user status" in forced.err

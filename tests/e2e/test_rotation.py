@@ -33,7 +33,6 @@ PROMISE = POLL + 1.0
 APP = "shop-production"
 ANALYTICS = f'[[databases]]\napp = "{APP}"\nattachment = "ANALYTICS"\nservice = "analytics"\n'
 STAGING = '[[databases]]\napp = "shop-staging"\n'
-BLOG = '[[databases]]\napp = "blog"\n'
 
 
 @pytest.fixture
@@ -119,18 +118,6 @@ async def test_named_credential_in_two_steps(house: House) -> None:
     ]
 
 
-async def test_promoted(house: House) -> None:
-    """After `heroku pg:promote` the clients lead to the other database."""
-    house.configure(BLOG)
-    async with house.daemon() as daemon:
-        old = await begin(house, daemon, "blog", "blog")
-        await heroku(house, "pg:promote", "SHOP", "-a", "blog")
-        new = house.login("blog")
-        assert new.dbname != old.dbname
-        await followed(house, daemon, new, "blog", "blog")
-        assert await works(old), "the other database is still there, under a color"
-
-
 # What only Heroku itself does
 
 
@@ -182,17 +169,6 @@ async def test_shown_before_postgres_takes_it(house: House) -> None:
         await eventually(lambda: not house.behind(new), log=daemon)
         await connects(house, new)
         assert daemon.count("WARNING") == 0, daemon.log
-
-
-async def test_shown_long_after_postgres_has_changed(house: House) -> None:
-    """A login that Heroku shows late is in the clients in the promised time after it shows."""
-    house.configure(SHOP)
-    async with house.daemon() as daemon:
-        old = await begin(house, daemon)
-        await house.world.data.rotate(house.data(), manner=Manner(late=POLL * 1.5))
-        assert house.login() == old
-        await house.world.quiet()
-        await followed(house, daemon, house.login())
 
 
 async def test_rotated_while_pgherald_was_off(house: House) -> None:
@@ -269,18 +245,6 @@ async def test_an_app_that_hangs_delays_nobody(house: House, kind: str) -> None:
 
 
 # What does not change
-
-
-async def test_check_twice(house: House) -> None:
-    """The second of two checks writes nothing: no file, no commit."""
-    house.configure(SHOP, STAGING, ANALYTICS)
-    first = await house.pgherald("check")
-    assert (first.code, first.err) == (0, "")
-    stamps, commits = house.stamps(), house.commits()
-    assert len(commits) == 1
-    second = await house.pgherald("check")
-    assert (second.code, second.err) == (0, "")
-    assert (house.stamps(), house.commits()) == (stamps, commits)
 
 
 async def test_a_daemon_with_nothing_to_do_writes_nothing(house: House) -> None:

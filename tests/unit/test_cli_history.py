@@ -117,23 +117,3 @@ def test_the_line_has_the_past_to_the_left() -> None:
     assert drawn(*shop, marks=False)[0].startswith("Shop (produc~  o---")
     for width in (1, 20, 300):
         assert len(set(map(len, drawn(*shop, width=width)))) == 1
-
-
-@pytest.mark.parametrize("missing", [None, "proven_at", "written_at"])
-def test_the_colour_shows_a_rotation_that_is_not_everywhere(missing: str | None) -> None:
-    """One that was not proven, or is not in every client, is yellow; any other is green."""
-    (record,) = records(1)
-    if missing:
-        rotation = dataclasses.replace(record.rotation, **{missing: None})  # type: ignore[arg-type]  # a name
-        record = dataclasses.replace(record, rotation=rotation)
-    colour = 33 if missing else 32
-    assert f"\x1b[{colour}m●" in next(iter(timeline_of([record], NOW, 40)))
-
-
-def test_the_line_is_for_terminals(desk: StoredDesk) -> None:
-    """Piped, there is none unless it is asked for; then it has no colours."""
-    desk.rotated()
-    assert "●" not in desk.run("history").out
-    asked = desk.run("history", "--timeline", "--wait").out
-    assert "●──" in asked
-    assert "\x1b" not in asked

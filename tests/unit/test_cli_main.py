@@ -17,12 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 import pgherald
-from pgherald import __version__
 from pgherald.cli.entry import plain_run
 from pgherald.cli.foreground import set_up
 from pgherald.cli.main import COMMANDS, group, main
 from pgherald.errors import AlreadyRunning
-from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, Desk, Result, run
 
 #: Libraries that cost a person at a prompt a noticeable moment.
@@ -71,13 +69,6 @@ def test_the_list_of_commands() -> None:
     assert "..." not in listed
 
 
-def test_exit_codes_are_listed() -> None:
-    """`pgherald --help` lists every exit code."""
-    text = CliRunner().invoke(group, ["--help"]).output.partition("Exit codes:")[2]
-    codes = [line.split()[0] for line in text.partition("Example")[0].splitlines() if line.strip()]
-    assert codes == ["0", "1", "2", "3", "130"]
-
-
 @pytest.mark.parametrize(
     ("words", "meant"),
     [(["chek"], "check"), (["config", "keyz"], "keys"), (["history", "--jsn"], "--json"),
@@ -92,12 +83,6 @@ def test_a_misspelt_word_gets_the_nearest(
     assert "No such" in result.err
     assert ("mean" in result.err) is (meant is not None)
     assert meant is None or f"Did you mean '{meant}'?" in result.err
-
-
-def test_version_prints_name_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--version` prints name and version."""
-    result = run("--version", patch=monkeypatch)
-    assert (result.code, result.out) == (0, f"pgherald, version {__version__}\n")
 
 
 # --- errors --------------------------------------------------------------------------------
@@ -170,21 +155,6 @@ def test_a_mistake_of_its_own_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PGHERALD_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         main()
-
-
-def test_two_daemons_do_not_share_a_state_folder(tmp_path: Path) -> None:
-    """A second daemon with the same state folder ends with exit code 3 and says why."""
-    file = tmp_path / "config.toml"
-    file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
-    files = Files(tmp_path / "state" / "locks")
-    files.private_folder(tmp_path / "state")
-    with files.exclusive(tmp_path / "state" / "daemon.lock", "pgherald run"):
-        ended = subprocess.run(
-            [sys.executable, "-m", "pgherald", "--config", str(file), "run"],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-    assert ended.returncode == 3
-    assert "Traceback" not in ended.stderr
 
 
 # --- the log ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from pgherald.cli import output
-from pgherald.cli.output import ago, emit_json, headline, lasting, progress, table
+from pgherald.cli.output import ago, emit_json, headline, lasting, progress
 from pgherald.heroku.account import Account
 from pgherald.model import Subject
 from pgherald.secret import Secret
@@ -40,12 +40,6 @@ def test_spans_are_said_in_a_persons_units(span: timedelta, text: str) -> None:
     assert ago(NOW - span, NOW) == f"{text} ago"
 
 
-def test_never_and_now_have_words_of_their_own() -> None:
-    """So has a moment in the future, which a clock that was set back makes."""
-    assert ago(None) == "never"
-    assert ago(NOW, NOW) == ago(NOW + timedelta(hours=1), NOW) == "just now"
-
-
 @pytest.mark.parametrize(
     ("subject", "label", "title", "told"),
     [
@@ -67,16 +61,6 @@ def test_json_refuses_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TypeError, match="Secret is not for showing"):
         emit_json({"password": Secret("CANARY-password")})
     assert capsys.readouterr().out == ""
-
-
-def test_a_narrow_terminal_does_without_some_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns that can be spared go, one after the other, as long as there is no room."""
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    wide = "x" * 40
-    for columns, left in ((100, ["A", "B", "C"]), (90, ["A", "C"]), (60, ["A"])):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        shown = click.unstyle(table(("A", "B", "C"), [(wide, "b" * 6, wide)], spare=("B", "C")))
-        assert next(line for line in shown.splitlines() if line.strip()).split() == left
 
 
 # --- what takes long ------------------------------------------------------------------------
@@ -111,13 +95,6 @@ def terminal() -> Iterator[Terminal]:
     assert not [t for t in threading.enumerate() if t.name == "progress"]
 
 
-def test_quick_work_shows_nothing() -> None:
-    """Within the first second nothing is said."""
-    with terminal() as shown, progress(lambda: "Asking Heroku"):
-        pass
-    assert not shown.getvalue()
-
-
 @pytest.mark.parametrize("mistake", [False, True])
 def test_long_work_is_shown_and_taken_away(monkeypatch: pytest.MonkeyPatch, mistake: bool) -> None:
     """A line says what is being done; however the work ends it goes, and what was printed stays."""
@@ -132,13 +109,6 @@ def test_long_work_is_shown_and_taken_away(monkeypatch: pytest.MonkeyPatch, mist
     assert "[shop]: still being proven" in click.unstyle(text)
     assert text.endswith("\x1b[1A\x1b[2K")  # the line is taken away
     assert "\x1b[?25h" in text  # and the cursor given back
-
-
-def test_piped_progress_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a terminal there is no line, and what is printed is just that."""
-    with progress(lambda: "Asking Heroku") as say:
-        say("shop: still being proven")
-    assert capsys.readouterr().err == "shop: still being proven\n"
 
 
 @pytest.mark.parametrize("command", ["check", "plan"])

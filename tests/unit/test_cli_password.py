@@ -118,11 +118,3 @@ def test_a_file_that_cannot_be_read(desk: Desk, name: str, text: bytes, args: li
     result = desk.ask(*args)
     assert (result.code, result.out) == (1, "")
     assert str(desk.folder / name) in result.err
-
-
-def test_the_first_of_several_files(desk: Desk) -> None:
-    """Several files of one kind are read in the configuration's order."""
-    (desk.folder / "other").write_text("[shop]\npassword=CANARY-other\n")
-    desk.configure("[[clients.service_file]]\npath = 'other'\n"
-                   "[[clients.service_file]]\npath = 'services'\n")  # fmt: skip
-    assert desk.ask("--service", "shop").out == "CANARY-other\n"

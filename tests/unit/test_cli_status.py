@@ -209,14 +209,6 @@ def test_troubles_come_first(desk: StoredDesk) -> None:
     assert " trouble " in result.out
 
 
-def test_a_notification_that_could_not_be_shown_is_noted(desk: StoredDesk) -> None:
-    """Why the latest notification could not be shown is said at the end."""
-    desk.healthy()
-    with desk.store() as store:
-        store.note("notifications", "no desktop here")
-    assert desk.run("status").out.endswith("\nNotifications: no desktop here\n")
-
-
 def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
     """While the daemon runs its requests are shown; those of an account that is gone are not."""
     desk.healthy()

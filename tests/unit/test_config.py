@@ -263,14 +263,6 @@ def test_a_token_file_may_be_a_systemd_credential(
     assert config.accounts[0].token.argument == argument.format(folder=tmp_path)
 
 
-def test_a_single_named_account_is_everyones(tmp_path: Path) -> None:
-    """With one account, nobody has to name it."""
-    text = f'[[accounts]]\nname = "work"\ntoken = "auto"\n{SMALLEST}[[discover]]\n'
-    config = load_text(tmp_path, text)
-    assert config.databases[0].key.account == "work"
-    assert config.discover == (DiscoverRule(("*",), attachments=("DATABASE",), account="work"),)
-
-
 @pytest.mark.parametrize(
     ("attachment", "name", "service"),
     [
@@ -301,17 +293,6 @@ def test_a_discovered_database_is_like_a_named_one(tmp_path: Path) -> None:
     found = database_for(rule, "work", "shop", "DATABASE")
     assert (found.group, found.probe, found.sslmode) == ("G", ProbePolicy.OFF, "verify-full")
     assert found.require_auth == "md5"
-
-
-def test_several_files_of_one_kind(tmp_path: Path) -> None:
-    """A client may come as one section or as several."""
-    text = f'{DATABASES}[[clients.pgpass]]\n[[clients.pgpass]]\npath = "/a"\n'
-    text += '[clients.service_file]\npath = "sub/b"\n'
-    assert load_text(tmp_path, text).clients == (
-        ClientSetting("service_file", tmp_path / "sub/b"),
-        ClientSetting("pgpass", Path("/home/eve/.pgpass")),
-        ClientSetting("pgpass", Path("/a")),
-    )
 
 
 def test_pgadmin_is_found(tmp_path: Path) -> None:
@@ -359,20 +340,6 @@ def test_windows_has_other_places(tmp_path: Path, env: dict[str, str], folder: s
     }
 
 
-@pytest.mark.parametrize("written", ["~", "~/", "~\\\\"])
-def test_a_lone_tilde_is_the_home_folder(tmp_path: Path, written: str) -> None:
-    """`~` and `~/` are the home folder."""
-    config = load_text(tmp_path, f'state_dir = "{written}"\n{SMALLEST}')
-    assert config.state_dir == Path("/home/eve")
-
-
-def test_home_is_found_without_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the environment names no home, the system is asked."""
-    monkeypatch.setenv("HOME", "/home/other")
-    config = load_text(tmp_path, SMALLEST, {})
-    assert config.clients[0].path == Path("/home/other/.pgpass")
-
-
 def test_the_state_folder_of_the_environment_wins(tmp_path: Path) -> None:
     """$PGHERALD_STATE_DIR goes before the file's `state_dir`."""
     text = f'state_dir = "/from/file"\n{SMALLEST}'
@@ -389,13 +356,6 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert locate(Path("given.toml"), env) == tmp_path / "given.toml"
     assert locate(None, env) == Path("/home/eve/named.toml")
     assert locate(None, {"PGHERALD_CONFIG": ""}) == default
-
-
-def test_load_follows_the_environment(tmp_path: Path) -> None:
-    """Without an argument, the file that $PGHERALD_CONFIG names is the one that is read."""
-    file = tmp_path / "named.toml"
-    file.write_text(SMALLEST)
-    assert load(None, {"PGHERALD_CONFIG": str(file)}).path == file
 
 
 def test_a_bom_and_windows_line_ends_are_fine(tmp_path: Path) -> None:

@@ -58,32 +58,6 @@ def test_a_new_configuration() -> None:
     assert r"path = 'C:\x y'" in text
 
 
-def test_adding() -> None:
-    """A database is put after the last one; every other byte stays."""
-    new = edited(MINE, Wishes(add=(BLOG,)))
-    assert new == MINE.replace('"wiki"\n', '"wiki"\n\n[[databases]]\napp = "blog"\n')
-
-
-def test_dropping() -> None:
-    """A database that is taken out takes its own lines along, and no comment of the next one."""
-    first = MINE.replace('[[databases]]\napp = "shop"  # the shop\n# it matters\n\n', "")
-    assert edited(MINE, Wishes(drop=frozenset({0}))) == first
-    assert edited(MINE, Wishes(drop=frozenset({1}))) == MINE.replace(
-        '[[databases]]\napp = "wiki"\n\n', "\n"
-    )
-
-
-def test_exchanging() -> None:
-    """Databases can be taken out and put in at once."""
-    new = edited(MINE, Wishes(add=(BLOG,), drop=frozenset({0, 1})))
-    assert tomllib.loads(new)["databases"] == [{"app": "blog"}]
-    assert [line for line in new.splitlines() if line.startswith("#")] == [
-        "# mine",
-        "# My second one",
-        "# who I am",
-    ]
-
-
 def test_values() -> None:
     """Single values change in their place, with the comment beside them; new tables come last."""
     new = edited(MINE, Wishes(token="netrc", clients={"pgadmin": None}, desktop=False))
@@ -91,11 +65,6 @@ def test_values() -> None:
     assert tomllib.loads(new)["clients"] == {"pgpass": {}, "pgadmin": {}}
     assert tomllib.loads(new)["notifications"] == {"urls": ["slack://CANARY"], "desktop": False}
     assert new.startswith(MINE.partition("[heroku]")[0])
-
-
-def test_nothing_to_change() -> None:
-    """What is as it is wished for stays byte for byte."""
-    assert edited(MINE, Wishes(token="auto", clients={"pgpass": "other"})) == MINE
 
 
 def test_the_first_database_beside_rules() -> None:
@@ -129,7 +98,6 @@ def test_other_ways_to_write_it(text: str) -> None:
 
 NAMES = st.sampled_from(["shop", "wiki", "blog", "forum", "a-b"])
 GAPS = st.sampled_from(["", "\n", "# a comment\n", "\n# above\n", "# below\n\n", "\n\n"])
-OTHERS = st.sampled_from(["", "[heroku]\n", "[notifications]\ndesktop = true # x\n"])
 
 
 @given(

@@ -156,13 +156,6 @@ def test_the_clock(platform: str, command: str) -> None:
     assert list(heroku.clock(_seen(), platform)) == []
 
 
-def test_an_almighty_token() -> None:
-    """A token that may do everything works; that less would do is a note."""
-    (finding,) = heroku.scope(_seen(scopes=frozenset({"global"})))
-    assert finding.verdict is Verdict.NOTE
-    assert "read-protected" in finding.advice
-
-
 def _seen(scopes: frozenset[str] | None = None, ahead: timedelta | None = None) -> TokenInfo:
     return TokenInfo(scopes, None, ahead, None)
 
@@ -211,11 +204,6 @@ def test_every_finding_is_in_the_documents() -> None:
 def test_whom_a_finding_concerns(subject: str, kind: str, prefix: str) -> None:
     """A finding begins with whom it concerns, unless errors of its kind say so themselves."""
     assert prefix_of(Subject.read(subject), "Shop", kind) == prefix
-
-
-def test_versions() -> None:
-    """A pgAdmin's number is said as its makers say it."""
-    assert (clients.version(91800), clients.version(62100)) == ("9.18", "6.21")
 
 
 async def test_a_login_is_tried_as_the_clients_demand() -> None:

@@ -74,15 +74,6 @@ def test_a_configuration_that_changes_meanwhile_stays(
     assert not (Path.home() / ".pg_service.conf").exists()
 
 
-def test_no_database_at_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A login that shows no database is told so, with what to look at."""
-    monkeypatch.setattr("pgherald.heroku.discovery._SERVICE", "other")
-    result = desk.run(*BLOG)
-    assert result.code == 1
-    assert "Heroku shows no Postgres database to this login" in result.err
-    assert "heroku addons --all" in result.err
-
-
 def test_one_of_several_accounts_has_to_be_named(desk: Desk) -> None:
     """With several accounts one has to be named, its databases name it, and its token is left."""
     desk.file.write_text(
@@ -192,15 +183,6 @@ def test_a_wish_that_cannot_be_is_refused(
     assert not (Path.home() / ".pg_service.conf").exists()
 
 
-def test_a_deleted_server_is_made_again(desk: Desk) -> None:
-    """That is what init is run for."""
-    pgadmin = Database(Path.home() / ".pgadmin" / "pgadmin4.db")
-    assert desk.run(*BLOG).code == 0
-    pgadmin.ask("DELETE FROM server")
-    assert desk.run(*BLOG).code == 0
-    assert len(pgadmin.servers()) == 1
-
-
 def test_a_login_that_a_service_cannot_see(desk: Desk) -> None:
     """Where the token is in the shell's environment, a service is not installed unasked."""
     stand_ins = StandIns(desk.folder / "bin")
@@ -239,13 +221,6 @@ def config(tmp_path: Path) -> Config:
     )
 
 
-def test_the_first_time_everything_is_offered() -> None:
-    """Each app's main database comes first; nothing is marked, but for an only one."""
-    assert offers(FOUND, None, "default", {}) == (ALL, 0)
-    assert marked(ALL) == set()
-    assert marked(ALL[:1]) == {0}
-
-
 def test_again_the_configured_ones_are_marked(config: Config) -> None:
     """They are offered, shown or not; a database that a rule finds is not offered."""
     offered, ruled = offers(FOUND, config, "default", {})
@@ -262,13 +237,6 @@ def test_again_the_configured_ones_are_marked(config: Config) -> None:
     assert added(offered[1:3], config, None) == (NewDatabase("shop", "READER"),)
     # Flags add, and never drop.
     assert dropped(offered, by_flags(offered, ["wiki"], [])) == frozenset()
-
-
-def test_another_accounts_databases_stay(config: Config) -> None:
-    """They are neither offered nor dropped."""
-    offered, _ = offers(FOUND, config, "work", {})
-    assert [str(each) for each in offered] == [str(each) for each in ALL]
-    assert dropped(offered, []) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import dataclasses
 import json
 import pickle
 import traceback
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgherald import errors
-from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Login, Rotation, strictest
+from pgherald.model import SSLMODES, DatabaseKey, Login, strictest
 from pgherald.secret import MASK, Secret
 
 NAME = st.text(st.characters(blacklist_characters=":/", blacklist_categories=["Cs"]), min_size=1)
@@ -41,12 +40,6 @@ def test_what_is_no_key_is_refused(text: str) -> None:
         DatabaseKey.parse(text)
 
 
-def test_the_default_account_is_not_shown() -> None:
-    """Whoever has one account never reads its name."""
-    assert str(DatabaseKey("default", "shop", "DATABASE")) == "shop/DATABASE"
-    assert str(DatabaseKey("work", "shop", "DATABASE")) == "work:shop/DATABASE"
-
-
 @pytest.mark.parametrize("ours", SSLMODES)
 @pytest.mark.parametrize("theirs", [*SSLMODES, None, "", "REQUIRE", "verify"])
 def test_the_stricter_sslmode_wins(ours: str, theirs: str | None) -> None:
@@ -54,11 +47,6 @@ def test_the_stricter_sslmode_wins(ours: str, theirs: str | None) -> None:
     order, said = list(SSLMODES), str(theirs).lower()
     known = said in order and order.index(said) > order.index(ours)
     assert strictest(ours, theirs) == (said if known else ours)
-
-
-def test_the_config_var_is_named_after_the_attachment() -> None:
-    """Heroku names an attachment's config var after it, with `_URL` behind."""
-    assert DatabaseKey("default", "shop", "RED").var == "RED_URL"
 
 
 @pytest.mark.parametrize(
@@ -76,19 +64,6 @@ def test_every_field_of_a_login_counts(field: str, value: object) -> None:
     """Logins are compared whole: any field may change in a rotation."""
     assert login().changed(login(**{field: value})) == (field,)
     assert login() != login(**{field: value})
-
-
-def test_without_another_login_all_is_new() -> None:
-    """Against nothing every field counts as changed; against itself none does."""
-    assert login().changed(None) == LOGIN_FIELDS
-    assert login().changed(login()) == ()
-
-
-def test_a_rotation_is_written_once() -> None:
-    """Recording that a rotation is written changes nothing else about it."""
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    rotation = Rotation(DatabaseKey("default", "shop", "DATABASE"), ("password",), now)
-    assert rotation.written(now) == dataclasses.replace(rotation, written_at=now)
 
 
 def test_a_secret_never_shows_itself() -> None:
@@ -141,22 +116,6 @@ def all_errors(root: type[errors.PgheraldError]) -> list[type[errors.PgheraldErr
     kinds = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
     below = [found for kind in kinds for found in all_errors(kind)]
     return [root, *below]
-
-
-def test_the_drawn_tree_is_the_real_one() -> None:
-    """The tree in errors.py's docstring names every error, in its place."""
-    assert errors.__doc__ is not None
-    drawn = [
-        (line.index("─ ") // 4 if "─ " in line else 0, line.replace("─", " ").split())
-        for line in errors.__doc__.splitlines()
-        if line.startswith("    ") and line.strip()
-    ]
-    names = {next(word for word in words if word.isalpha()): depth for depth, words in drawn}
-    for kind in all_errors(errors.PgheraldError):
-        assert kind.__name__ in names, kind
-        if kind is not errors.PgheraldError:
-            parent = kind.__mro__[1].__name__
-            assert names[parent] < names[kind.__name__], kind
 
 
 def test_an_error_reads_as_title_and_advice() -> None:

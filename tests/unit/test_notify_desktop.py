@@ -16,8 +16,6 @@ from pgherald.notify.desktop import (
     clean,
     desktop_for,
 )
-from pgherald.notify.linux import LinuxDesktop
-from pgherald.notify.programs import MacDesktop, WindowsDesktop
 from support.fake_clock import START, FakeClock
 
 
@@ -86,12 +84,3 @@ async def test_no_desktop_says_so() -> None:
     await desktop.close()
     assert (receipt.shown, receipt.backend) == (False, "none")
     assert "platform" in receipt.why
-
-
-@pytest.mark.parametrize(
-    ("platform", "backend"),
-    [("linux", LinuxDesktop), ("darwin", MacDesktop), ("win32", WindowsDesktop)],
-)
-def test_each_platform_has_its_own(platform: str, backend: type[Backend]) -> None:
-    """The back end follows from the platform that is handed in."""
-    assert type(desktop_for(platform, environ={}, clock=FakeClock())) is backend

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.notify.desktop import Action
-from pgherald.notify.opening import Opener, command_of
+from pgherald.notify.opening import Opener
 from support.household import until
 
 PGADMIN = """\
@@ -96,17 +95,6 @@ def test_pgadmin_is_found(machine: Machine, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[Desktop Entry]\nExec=\n", '[Desktop Entry]\nExec=a "b', "\0"]
-)
-def test_a_desktop_file_that_says_nothing(tmp_path: Path, text: str) -> None:
-    """A file that is damaged or empty is as good as none."""
-    file = tmp_path / "x.desktop"
-    file.write_text(text)
-    assert command_of(file) is None
-    assert command_of(tmp_path / "nowhere") is None
-
-
-@pytest.mark.parametrize(
     ("terminals", "first"),
     [
         (["xterm"], ["xterm", "-e"]),
@@ -160,25 +148,3 @@ async def test_the_user_manager_starts_it(machine: Machine) -> None:
     assert "--setenv=DISPLAY=:7" in before
     assert after == machine.opener.command(Action.HISTORY)
     assert "CANARY" not in json.dumps(argv)
-
-
-async def test_a_user_manager_that_refuses(machine: Machine) -> None:
-    """When the user manager cannot start it, it is started all the same."""
-    machine.manager()
-    machine.program("systemd-run", code=1)
-    notes = machine.program("xterm")
-    await machine.opener.open(Action.STATUS)
-    assert await told(notes)
-
-
-async def test_what_cannot_be_started_is_logged(
-    machine: Machine, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A program that is broken is named in the log, and one that is gone is let be."""
-    await machine.opener.open(Action.PGADMIN)
-    machine.desktop_file("usr/share/applications/pgadmin4.desktop")
-    machine.program("pgadmin4-app")
-    (machine.bin / "pgadmin4-app").write_text("#!/nowhere/at/all\n")
-    with caplog.at_level(logging.WARNING):
-        await machine.opener.open(Action.PGADMIN)
-    assert caplog.messages == ["Open pgAdmin: it cannot be started."]

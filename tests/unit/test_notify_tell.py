@@ -13,7 +13,7 @@ import pytest
 from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
 from pgherald.model import News, NewsKind, Subject
-from pgherald.notify.tell import Teller, from_text, to_text, wanted
+from pgherald.notify.tell import Teller, wanted
 from support.desktops import FakeDesktop
 from support.fake_clock import START, FakeClock
 
@@ -99,19 +99,6 @@ async def test_complains_once_per_reason(
         "The notice could not be shown: no session bus.",
         "The notice could not be shown: no notification server.",
         "Notices are shown again.",
-    ]
-
-
-async def test_what_another_way_has_shown_was_shown(
-    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Of a notice that a fallback has shown nobody says that it could not be shown."""
-    teller = Teller(desktop, None, clock, log)
-    desktop.why, desktop.elsewhere = "no session bus (notify-send did)", True
-    teller.post(rotated("A"))
-    await clock.advance(1)
-    assert caplog.messages[1:] == [
-        "The notice was shown in another way than usual: no session bus (notify-send did)."
     ]
 
 
@@ -247,14 +234,6 @@ def test_quiet_hours(hours: str, moment: str, quiet: bool) -> None:  # a paramet
     assert QuietHours(start, end).covers(time.fromisoformat(moment)) is quiet
 
 
-def test_news_survives_a_restart() -> None:
-    """What is held back comes back as it was; what is damaged is nothing."""
-    assert from_text(to_text(EVERYTHING)) == EVERYTHING
-    assert to_text([]) == ""
-    for text in ("", "[]", "nonsense", "[1]", '[{"kind": "rotated"}]', "{}"):
-        assert from_text(text) == []
-
-
 class Memory:
     """Keeps what is held back."""
 
@@ -274,26 +253,6 @@ def night_clock() -> FakeClock:
 
 
 NIGHT = QuietHours(time(22), time(7))
-
-
-async def test_nothing_is_told_at_night() -> None:
-    """News of quiet hours is logged at once, kept, and told as one notice in the morning."""
-    clock, memory = night_clock(), Memory()
-    desktop = FakeDesktop(clock)
-    teller = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
-    teller.post(ROTATED)
-    await clock.advance(3600)
-    teller.post(TROUBLE)
-    assert memory.news == [ROTATED, TROUBLE]
-    await clock.advance(6.9 * 3600)
-    assert desktop.shown == []
-    await clock.advance(0.2 * 3600)
-    assert desktop.shown == ["In your quiet hours: 1 trouble and 1 rotation"]
-    assert memory.news == []
-    teller.post(ROTATED)
-    await clock.advance(1)
-    assert desktop.shown[1:] == ["Heroku rotated Shop"]
-    await teller.close()
 
 
 async def test_a_night_outlives_the_daemon() -> None:

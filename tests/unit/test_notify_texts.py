@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.desktop import Action, Notice, Urgency
-from pgherald.notify.texts import duration, is_warning, joined, line_for, notice_for, summary_of
+from pgherald.notify.texts import line_for, notice_for, summary_of
 from support.fake_clock import START
 
 CRITICAL, NORMAL, LOW = Urgency.CRITICAL, Urgency.NORMAL, Urgency.LOW
@@ -147,12 +147,6 @@ def test_the_end_takes_the_beginnings_place(count: int) -> None:
     assert (begin.passing, begin.actions, end.passing) == (True, (), False)
 
 
-@pytest.mark.parametrize("end", [rotated(), trouble(), mended()])
-def test_a_beginning_whose_end_is_known_is_not_shown(end: News) -> None:
-    """What has ended by the time that the notice is made was never under way."""
-    assert not any(notice.passing for notice in notice_for([rotating(), end]))
-
-
 def test_what_the_buttons_are_for() -> None:
     """Whatever does not work leads to the status; what works, to where one goes on working."""
     assert one(trouble()).actions == (Action.STATUS,)
@@ -160,11 +154,6 @@ def test_what_the_buttons_are_for() -> None:
     assert one(rotated()).actions == (Action.PGADMIN, Action.HISTORY)
     assert one(added()).actions == (Action.PGADMIN,)
     assert one(recovered()).actions == ()
-
-
-def test_what_is_not_shown() -> None:
-    """A mended client asks nothing of the person; a trouble that is over was none."""
-    assert notice_for([]) == notice_for([mended()]) == notice_for([trouble(), recovered()]) == []
 
 
 def test_the_last_edge_counts() -> None:
@@ -182,32 +171,6 @@ def test_a_recovery_takes_the_troubles_place() -> None:
     assert one(recovered("A")).replaces != begin.replaces
     renewed = one(recovered("", **expiry("work")))
     assert one(trouble("", **expiry("work"))).replaces == renewed.replaces
-
-
-def test_a_rotation_does_not_hide_a_trouble() -> None:
-    """News of different kinds about one database stand beside each other."""
-    keys = {n.replaces for n in notice_for([rotated("A"), trouble("A"), added("B"), added("A")])}
-    assert len(keys) == 4
-
-
-def test_the_urgent_comes_last() -> None:
-    """What must not be overlooked ends up on top."""
-    notices = notice_for([rotated("A", behind=BEHIND), recovered(), trouble("B")])
-    assert [n.urgency for n in notices][-1] is CRITICAL
-
-
-def test_long_names_are_cut() -> None:
-    """A title fits a notification, however long the name."""
-    assert len(one(rotated("x" * 500)).title) < 60
-
-
-def test_log_lines() -> None:
-    """Each piece of news is one line of the log, mended ones included; broken things warn."""
-    assert line_for(rotated()) == f"Heroku rotated Shop: {CURRENT}"
-    assert line_for(mended()) == "pgherald mended Shop: psql is up to date."
-    assert line_for(trouble()) == "Heroku does not answer: Shop"
-    warned = [trouble(), rotated(behind=BEHIND), rotated(), recovered()]
-    assert [is_warning(n) for n in warned] == [True, True, False, False]
 
 
 def test_a_night_is_one_notice() -> None:
@@ -233,20 +196,6 @@ def test_a_night_with_one_event_needs_no_summary() -> None:
     (notice,) = summary_of([rotating(), rotated(), trouble("Blog"), recovered("Blog")])
     assert notice.title == "Heroku rotated Shop"
     assert summary_of([trouble(), recovered()]) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (45, "45 s"), (125, "2 min 5 s"), (93_600, "1 d 2 h")]
-)
-def test_durations(seconds: int, text: str) -> None:
-    """A span is given in its two largest units."""
-    assert duration(timedelta(seconds=seconds)) == text
-
-
-def test_joined() -> None:
-    """Lists read like a sentence."""
-    texts = [joined(list("abcd")[:n]) for n in range(5)]
-    assert texts == ["", "a", "a and b", "a, b and c", "a, b and 2 more"]
 
 
 ANY_NEWS = st.builds(

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
 from pgherald.daemon import metrics, publish
-from pgherald.daemon.publish import Publisher, status_line
+from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import ProbeFailed
@@ -384,13 +384,3 @@ async def test_the_line_for_systemd(room: Room) -> None:
         assert room.heard() == [
             "STATUS=watching 1 database; trouble: Postgres refuses the login of Shop"
         ]
-
-
-def test_a_line_for_several_troubles() -> None:
-    """Of several troubles the longest-standing is named, and the others are counted."""
-    one = Alert(Subject.read("account:a"), "a", "X", "It is broken", "", START, told=True)
-    line = status_line(
-        "watching",
-        Status([], alerts=[one, dataclasses.replace(one, subject=Subject.read("account:b"))]),
-    )
-    assert line == "watching; trouble: It is broken, and 1 more"

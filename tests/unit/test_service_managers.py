@@ -10,8 +10,6 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pgherald.errors import ServiceError
 from pgherald.files import Files
@@ -22,11 +20,9 @@ from pgherald.service.manager import (
     Setup,
     Standing,
     carried,
-    marked,
     outside_home,
     program_of,
     refuse_foreign,
-    standing,
 )
 from pgherald.service.steps import Programs, Run, Step, Write, apply, lines
 from pgherald.service.systemd import Systemd
@@ -126,17 +122,6 @@ def test_windows_can_read_its_task() -> None:
     assert "-LiteralPath '/it''s/pgherald.log'" in local.logs(1, follow=False)[-1]
 
 
-def test_the_unit_lies_where_systemd_looks() -> None:
-    """Units are in the configuration folder; a relative $XDG_CONFIG_HOME does not count."""
-    home = Path("/home/me")
-    place = Path("systemd/user/pgherald.service")
-    assert Systemd({}, home, sandbox=True, account=1).file == home / ".config" / place
-    env = {"XDG_CONFIG_HOME": "/xdg"}
-    assert Systemd(env, home, sandbox=True, account=1).file == Path("/xdg") / place
-    env = {"XDG_CONFIG_HOME": "xdg"}
-    assert Systemd(env, home, sandbox=True, account=1).file == home / ".config" / place
-
-
 def test_lingering_is_asked_for() -> None:
     """Lingering is switched on when the person wants it, and else explained."""
     linger = Run(("loginctl", "enable-linger"))
@@ -175,12 +160,6 @@ def test_a_step_that_came_too_early(tmp_path: Path, refusals: int) -> None:
             "launchctl bootstrap gui/501 failed: Bootstrap failed: 5: Input/output error"
         )
     assert slept == [1.0] * min(refusals, 4)
-
-
-def test_a_failure_without_words(tmp_path: Path) -> None:
-    """A program that fails in silence is quoted by its exit code."""
-    with pytest.raises(ServiceError, match="failed: exit code 7"):
-        apply([Run(("schtasks", "/Run"))], Files(tmp_path), Answers(Ended(7)))
 
 
 # --- what they are given -------------------------------------------------------------------------
@@ -246,15 +225,6 @@ def test_whose_the_file_is(make: object, tmp_path: Path) -> None:
                 refuse_foreign(manager, whose)
 
 
-@settings(max_examples=30)
-@given(st.text(st.characters(exclude_characters="\r", codec="utf-8")), st.integers(0, 3))
-def test_any_text_is_known_again(text: str, line: int) -> None:
-    """Whatever was marked is ours, and one letter more makes it a person's."""
-    given_text = text + "\n"
-    assert standing(marked(given_text, line=line)) is Standing.OURS
-    assert standing(marked(given_text, line=line) + "x") is Standing.EDITED
-
-
 @pytest.mark.parametrize(
     ("answer", "whose"),
     [
@@ -300,13 +270,3 @@ def test_what_launchd_reports(answer: Ended, enabled: bool, state: str) -> None:
     """Its own word for the state, or that the agent is not loaded."""
     report = launchd().report(Answers(answer))
     assert (report.enabled, report.state, report.lingering) == (enabled, state, None)
-
-
-@pytest.mark.parametrize("name", MANAGERS)
-def test_logs(name: str) -> None:
-    """The last lines, and on with new ones if they are wanted."""
-    manager = MANAGERS[name]
-    plain, on = (manager.logs(7, follow=follow) for follow in (False, True))
-    assert "7" in " ".join(plain)
-    assert plain != on
-    assert manager.remarks(SETUP)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from pgherald.watch.folders import OnEvent
-from pgherald.watch.paths import PathWatch, look, steps_to
+from pgherald.watch.paths import PathWatch, steps_to
 from support.fake_clock import FakeClock, settle
 
 
@@ -109,15 +107,6 @@ async def test_a_change_is_told_once(house: House) -> None:
     assert house.changed == ["a"]
 
 
-async def test_an_event_without_a_change(house: House) -> None:
-    """An event makes us look, and no more."""
-    path = house.file("a")
-    await watching(house, path)
-    await house.event(path)
-    await house.quiet()
-    assert house.changed == []
-
-
 async def test_other_files_do_not_even_make_us_look(house: House) -> None:
     """A busy home folder does not wake the daemon."""
     await watching(house, house.file("a"))
@@ -139,19 +128,6 @@ async def test_our_own_write(house: House) -> None:
     await house.event(path)
     await house.quiet()
     assert house.changed == ["a"]
-
-
-async def test_files_come_and_go(house: House) -> None:
-    """A file that appears or disappears has changed."""
-    path = house.home / "a"
-    await watching(house, path)
-    house.file("a")
-    await house.event(path)
-    await house.quiet()
-    path.unlink()
-    await house.event(path)
-    await house.quiet()
-    assert house.changed == ["a", "a"]
 
 
 async def test_a_change_during_the_look_is_seen(house: House) -> None:
@@ -202,20 +178,6 @@ async def test_a_callback_may_change_what_is_watched(house: House) -> None:
     assert len(house.changed) == 1
 
 
-async def test_links_are_followed(house: House) -> None:
-    """Behind a link, both the link's folder and the target's are watched."""
-    target = house.file("dotfiles/pgpass")
-    link = house.home / "home" / ".pgpass"
-    link.parent.mkdir()
-    link.symlink_to("../dotfiles/pgpass")
-    await watching(house, link)
-    assert house.fakes[-1].kept == {str(target.parent), str(link.parent)}
-    target.write_text("another")
-    await house.event(target)
-    await house.quiet()
-    assert house.changed == [".pgpass"]
-
-
 async def test_a_link_that_leads_elsewhere(house: House) -> None:
     """A link made anew is a change, and from then on the new target's folder is watched."""
     house.file("old/f")
@@ -242,16 +204,6 @@ async def test_a_folder_that_comes_later(house: House) -> None:
     assert house.changed == ["a"]
 
 
-async def test_watching_again_loses_no_change(house: House) -> None:
-    """A path that stays on the list keeps what is known of it."""
-    path = house.file("a")
-    await watching(house, path)
-    path.write_text("another")
-    house.watch.watch([path, house.file("b/b")])
-    await house.quiet()
-    assert house.changed == ["a"]
-
-
 async def test_stop(house: House) -> None:
     """After the end nothing is called, whatever still comes in."""
     path = house.file("a")
@@ -268,22 +220,6 @@ async def test_stop(house: House) -> None:
     PathWatch(house.on_change, house.clock).stop()
 
 
-def test_events_after_the_loop_has_closed(tmp_path: Path) -> None:
-    """The thread of watchdog may be faster than the end of the program."""
-    kept: list[FakeFolders] = []
-
-    def make(on_event: OnEvent) -> FakeFolders:
-        kept.append(FakeFolders(on_event))
-        return kept[-1]
-
-    async def briefly() -> None:
-        PathWatch(lambda _: None, FakeClock(), folders=make).watch([tmp_path / "a"])
-
-    asyncio.run(briefly())
-    for _ in range(2):
-        kept[0].on_event(str(tmp_path / "a"))
-
-
 def test_steps(tmp_path: Path) -> None:
     """Each hop of a link counts, links in folders are resolved, circles and nonsense end."""
     real = tmp_path / "real"
@@ -298,18 +234,3 @@ def test_steps(tmp_path: Path) -> None:
     assert set(steps_to(tmp_path / "loop")) == {tmp_path / "loop"}
     assert steps_to(tmp_path / "loop" / "f") == []
     assert steps_to(tmp_path / "a\0b") == [tmp_path / "a\0b"]
-
-
-def test_look(tmp_path: Path) -> None:
-    """Inode, time and size tell contents apart; a path without a file has none of them."""
-    path = tmp_path / "a"
-    assert look(path) is None
-    assert look(tmp_path / "a\0b") is None
-    path.write_text("one")
-    first = look(path)
-    os.utime(path, ns=(1, 1))
-    assert look(path) != first
-    other = tmp_path / "b"
-    other.write_text("one")
-    os.utime(other, ns=(1, 1))
-    assert look(other) != look(path)

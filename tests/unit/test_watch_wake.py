@@ -81,14 +81,6 @@ async def test_the_clock_was_set_back(ticking: Ticking) -> None:
     assert ticking.jumps == [-3600]
 
 
-@pytest.mark.parametrize(("seconds", "jumps"), [(5, []), (-5, []), (6, [6.0]), (-6, [-6.0])])
-async def test_small_differences(ticking: Ticking, seconds: float, jumps: list[float]) -> None:
-    """A clock that is being disciplined is no jump."""
-    ticking.clock.jump(seconds)
-    await ticking.clock.advance(30)
-    assert ticking.jumps == jumps
-
-
 async def test_a_failing_callback(ticking: Ticking, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever a callback does, the next tick comes, and no secret is logged."""
     ticking.fails = True
