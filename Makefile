@@ -23,7 +23,7 @@ test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
 
 # Those that run these rooms in their own process; what others kill could not tell what it ran.
 COVERING := tests/unit $(addprefix tests/component/test_,engine_machine.py pgadmin_client.py probe.py \
-	probe_parts.py probe_polling.py rows.py rows_parts.py stories_disk.py uninstall.py)
+	rows.py stories_disk.py uninstall.py)
 
 coverage: $(VENV)/.dev ## see that tests run each branch of sync, clients and files
 	@$(BIN)/coverage run -m pytest -q $(or $(TESTS),$(COVERING))
