@@ -173,18 +173,6 @@ async def test_what_other_programs_read(house: House) -> None:
 # --- its configuration ----------------------------------------------------------------------
 
 
-async def test_a_changed_configuration_is_taken_over(house: House) -> None:
-    """A configuration that is saved again is read without being asked to."""
-    house.configure(SHOP)
-    async with house.daemon() as daemon:
-        await current(house, daemon)
-        house.configure(SHOP, STAGING)
-        await daemon.line("Ready: watching 2 databases")
-        await current(house, daemon, "shop-staging")
-        await house.rotate()
-        await current(house, daemon)
-
-
 async def test_a_broken_configuration_is_not_taken_over(house: House) -> None:
     """A new configuration that is wrong is named, the old one stays, a mended one is taken."""
     house.configure(SHOP)

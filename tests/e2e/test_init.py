@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.seed import APPS
 from support.pgadmin_database import Database
 from support.program import OWN_LINE, House
 from support.stand_ins import StandIns
@@ -60,7 +61,7 @@ class Flat:
 
 @pytest.fixture
 async def flat(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Flat]:
-    async with House.standing(cluster, tmp_path) as house:
+    async with House.standing(cluster, tmp_path, apps=APPS) as house:
         yield Flat(house, tmp_path)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.seed import APPS
 from support.dbus import NotificationServer, notification_server, session_bus
 from support.pgadmin_database import Database
 from support.program import House, eventually
@@ -84,7 +85,7 @@ class Newcomer:
 @pytest.fixture
 async def newcomer(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Newcomer]:
     async with (
-        House.standing(cluster, tmp_path) as house,
+        House.standing(cluster, tmp_path, apps=APPS) as house,
         session_bus(tmp_path) as bus,
         notification_server(bus) as desktop,
     ):

@@ -37,7 +37,11 @@ from support.pgadmin_setup import Unavailable, install
 SERVICE = "shop-production"
 
 
-@pytest.fixture(scope="module", params=list(Mode), ids=lambda mode: mode.value)
+#: One of the two each time; the other one takes as long again, in `make test-pgadmin`.
+MODES = [Mode.DESKTOP, pytest.param(Mode.SERVER, marks=pytest.mark.pgadmin)]
+
+
+@pytest.fixture(scope="module", params=MODES, ids=lambda mode: mode.value)
 def started(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningPgAdmin]:

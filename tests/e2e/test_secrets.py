@@ -27,7 +27,7 @@ cat "$HOME/token"
 
 @pytest.fixture
 async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
+    async with House.standing(cluster, tmp_path, apps=APPS) as standing:
         standing.put(standing.home / "token-program", TOKEN_PROGRAM, mode=0o700)
         standing.configure(
             SHOP,

@@ -87,7 +87,7 @@ class House:
     @classmethod
     @contextlib.asynccontextmanager
     async def standing(
-        cls, cluster: Cluster, folder: Path, *, apps: Sequence[str] = APPS
+        cls, cluster: Cluster, folder: Path, *, apps: Sequence[str] = APPS[:1]
     ) -> AsyncIterator[Self]:
         """A house with an account's token and a line of its own in pgpass."""
         world = await seed_world(cluster, apps=apps, mark=MARK, token=Secret(f"HRKU-{MARK}-token"))
