@@ -88,6 +88,7 @@ def sql(*statements: str) -> Callable[[Path], None]:
 def beside(suffix: str, content: bytes | None) -> Callable[[Path], None]:
     def deed(state: Path) -> None:
         path = state / f"state.db{suffix}"
+        path.unlink(missing_ok=True)  # a kill may have left one
         if content is None:
             path.mkdir()
             (path / "something").touch()

@@ -229,5 +229,5 @@ class AnyDay(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-AnyDay.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+AnyDay.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 TestAnyDay = AnyDay.TestCase

@@ -46,17 +46,6 @@ async def house(tmp_path: Path, pgadmin: Database) -> AsyncIterator[Household]:
         yield standing
 
 
-async def test_a_first_sight_makes_a_server(house: Household, pgadmin: Database) -> None:
-    """The server is there with the first commit, and the notice names pgAdmin first."""
-    await house.sees((SHOP, login()))
-    (row,) = pgadmin.servers().values()
-    assert (row["name"], row["service"], row["maintenance_db"]) == ("Shop", "shop", "d1")
-    assert b"user=u1" in house.service_file.read_bytes()
-    assert house.kinds() == [NewsKind.ADDED]
-    assert house.news[0].clients == ("pgAdmin", "psql", "service file")
-    assert (house.news[0].refresh, house.news[0].reopen) == (False, False)
-
-
 async def test_a_renamed_database_is_one_commit(house: Household, pgadmin: Database) -> None:
     """Row and service file change together, and the person hears that pgAdmin needs a hand."""
     await house.sees((SHOP, login()))
@@ -65,19 +54,6 @@ async def test_a_renamed_database_is_one_commit(house: Household, pgadmin: Datab
     assert (row["maintenance_db"], row["db_res"]) == ("d2", "d2")
     assert b"dbname=d2" in house.service_file.read_bytes()
     assert house.news[1].reopen
-
-
-async def test_a_saved_password_is_cleared_at_the_next_look(
-    house: Household, pgadmin: Database
-) -> None:
-    """A password that somebody typed and saved goes, before the next rotation makes it wrong."""
-    await house.sees((SHOP, login()))
-    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
-    house.reconciler.again()
-    await house.reconciler.settled()
-    assert pgadmin.ask("SELECT password, save_password FROM server") == [(None, 0)]
-    # It is mended without a word: there is nothing to do.
-    assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
 
 
 async def test_a_pgadmin_that_was_never_started(tmp_path: Path) -> None:
@@ -135,18 +111,6 @@ async def test_a_pgadmin_that_holds_its_lock(
     await house.sees((SHOP, login(2, dbname="d2")))
     assert pgadmin.ask("SELECT maintenance_db FROM server") == [("d2",)]
     assert house.kinds().count(NewsKind.RECOVERED) == 1
-
-
-async def test_what_is_recorded_survives(tmp_path: Path, pgadmin: Database) -> None:
-    """A server that the person deleted stays deleted after a restart, too."""
-    for deleted in (False, True):
-        client = pgadmin.client(tmp_path / "state")
-        async with household(tmp_path, clients=clients(tmp_path, client)) as house:
-            await house.sees((SHOP, login()))
-        if not deleted:
-            assert len(pgadmin.servers()) == 1
-            pgadmin.ask("DELETE FROM server")
-    assert pgadmin.servers() == {}
 
 
 @pytest.mark.parametrize("lost", ["state.db", "ownership", "both"])

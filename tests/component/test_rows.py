@@ -469,7 +469,7 @@ class Failing(QuickDisk):
 )
 def test_what_sqlite_says_is_put_into_words(tmp_path: Path, code: str, said: str) -> None:
     """At whichever statement SQLite fails, the file is named in plain words and all goes back."""
-    for at, home in homes(tmp_path):
+    for at, home in homes(tmp_path, 0, 1):
         disk = Failing(at, getattr(sqlite3, code))
         try:
             home.commit(disk)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import click
 import pytest
 
-from pgherald.cli.history import timeline_of
-from pgherald.model import DatabaseKey, Rotation
-from pgherald.store import Record
+from pgherald.model import DatabaseKey
 from support.commands import Result
 from support.stored import KEY, StoredDesk
 
-NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 BLOG = DatabaseKey("default", "blog", "DATABASE")
 
 
@@ -91,29 +87,3 @@ def test_an_unknown_database_is_refused(desk: StoredDesk, stored: bool) -> None:
 
 
 # --- the line of time -----------------------------------------------------------------------
-
-
-def records(*days: float, key: DatabaseKey = KEY) -> list[Record]:
-    """Rotations of one database, so many days ago."""
-    times = [NOW - timedelta(days=day) for day in days]
-    return [
-        Record(number, "Shop (production)", Rotation(key, ("user",), at, at, at), ("psql",))
-        for number, at in enumerate(times)
-    ]
-
-
-def drawn(*rotations: Record, width: int = 40, marks: bool = True) -> list[str]:
-    return [click.unstyle(line) for line in timeline_of(rotations, NOW, width, marks=marks)]
-
-
-def test_the_line_has_the_past_to_the_left() -> None:
-    """The oldest is at the left, now at the right; several in one place are counted."""
-    shop = records(10, 5, 5, 0)
-    assert drawn(*shop, *records(7.5, key=BLOG)) == [
-        "Shop (produc…  ──────●──────────────────",
-        "Shop (produc…  ●───────────2───────────●",
-        "               10 days ago           now",
-    ]
-    assert drawn(*shop, marks=False)[0].startswith("Shop (produc~  o---")
-    for width in (1, 20, 300):
-        assert len(set(map(len, drawn(*shop, width=width)))) == 1

@@ -24,63 +24,6 @@ def places(data: Any, place: Place = ()) -> Iterator[Place]:
             yield from places(value, (*place, index))
 
 
-#: Each line of a document, with the places that begin on it.
-DOCUMENT: list[tuple[str, list[Place]]] = [
-    ("# nothing = 0", []),
-    ("top = 1  # [comment]", [("top",)]),
-    ("", []),
-    (r'"quoted # \u0061" = "a \" ] # b"', [("quoted # a",)]),
-    ("dotted . \"one\" . 'two' = 1.5", [("dotted",), ("dotted", "one"), ("dotted", "one", "two")]),
-    ("dotted.three = 1979-05-27 07:32:00.5", [("dotted", "three")]),
-    ('basic = """', [("basic",)]),
-    ("[not.a.table]", []),
-    ('not = "a key" \\""" still', []),
-    ('two quotes end it: """""', []),
-    ("literal = '''", [("literal",)]),
-    ("# no comment '' \\'''''", []),
-    ("empty = ''", [("empty",)]),
-    ('empties = ["", """""", \'\', \'\'\'\'\'\']', [("empties",), *[("empties", i) for i in range(4)]]),
-    ("array = [  # brackets ] in a comment", [("array",)]),
-    ("  1, [2,", [("array", 0), ("array", 1), ("array", 1, 0)]),
-    (
-        "   3], { a = -1.5e3, b.c = [",
-        [("array", 1, 1), ("array", 2), ("array", 2, "a"), ("array", 2, "b"), ("array", 2, "b", "c")],
-    ),
-    ("    4 ] },", [("array", 2, "b", "c", 0)]),
-    ("]", []),
-    ("[table]", [("table",)]),
-    ("key = true", [("table", "key")]),
-    ('[ table . "sub table" ] # comment', [("table", "sub table")]),
-    ("none = []", [("table", "sub table", "none")]),
-    ("[[many]]", [("many",), ("many", 0)]),
-    ("a = 1", [("many", 0, "a")]),
-    ("[many.sub]", [("many", 0, "sub")]),
-    ("[[many.deep]]", [("many", 0, "deep"), ("many", 0, "deep", 0)]),
-    ("[other]", [("other",)]),
-    ("nothing = {}", [("other", "nothing")]),
-    ("[[many]]", [("many", 1)]),
-    ("a = 1", [("many", 1, "a")]),
-    ("[many.sub]", [("many", 1, "sub")]),
-    ("[[many.deep]]", [("many", 1, "deep"), ("many", 1, "deep", 0)]),
-    ("  [[ many.deep ]]", [("many", 1, "deep", 1)]),
-    ("c = 1_000", [("many", 1, "deep", 1, "c")]),
-    ("[table.late]", [("table", "late")]),
-    ("[above.all]", [("above",), ("above", "all")]),
-    ("[above]", []),
-]  # fmt: skip
-
-
-def test_every_form_of_toml() -> None:
-    """Each key is found on the line it begins, in whatever form TOML allows."""
-    text = "\n".join(line for line, _ in DOCUMENT)
-    wanted: dict[Place, int] = {(): 1}
-    for number, (_, begun) in enumerate(DOCUMENT, start=1):
-        wanted |= dict.fromkeys(begun, number)
-    assert Lines(text).known == wanted
-    assert Lines(text.replace("\n", "\r\n")).known == wanted
-    assert set(wanted) == set(places(tomllib.loads(text)))
-
-
 def test_the_nearest_place_stands_in() -> None:
     """What is missing is missing where it should have been: in the table around it."""
     lines = Lines("a = 1\n\n[[b]]\nc = 2\n")

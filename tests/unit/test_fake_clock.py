@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
@@ -50,19 +49,6 @@ async def test_a_loop_is_woken_as_often_as_in_real_time() -> None:
     assert len(ticks) == 120
 
 
-async def test_jump_and_suspend_leave_the_monotonic_clock_alone() -> None:
-    """Setting the clock and closing the lid move the wall clock only."""
-    clock = FakeClock()
-    before = clock.monotonic()
-    clock.jump(-60)
-    assert clock.now() == START - timedelta(seconds=60)
-    clock.suspend(120)
-    assert clock.now() == START + timedelta(seconds=60)
-    assert clock.monotonic() == before
-    with pytest.raises(ValueError, match="backwards"):
-        clock.suspend(-1)
-
-
 async def test_run_skips_the_waiting() -> None:
     """`run` gives the result, however long the work sleeps and wherever else it waits."""
     clock = FakeClock()
@@ -76,14 +62,6 @@ async def test_run_skips_the_waiting() -> None:
 
     before = clock.monotonic()
     assert await clock.run(work()) == before + 3660
-
-
-async def test_run_is_bounded() -> None:
-    """Work that takes too long on this clock is ended, and the test fails."""
-    clock = FakeClock()
-    with pytest.raises(TimeoutError, match="still running"):
-        await clock.run(clock.sleep(7200), within=3600)
-    assert clock.sleepers == 0
 
 
 async def test_a_spinning_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ Work is counted in calls, not in seconds, so that a busy machine changes nothing
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from pgherald.heroku.watched import Watched
 from pgherald.model import Database, Entry, Login, NewsKind, Sighting
 from support.counting import calls, counted
 from support.fake_clock import START, FakeClock
-from support.household import database, household, login, until
+from support.household import database, household, login
 
 FEW, MANY = 40, 400
 
@@ -131,21 +130,3 @@ async def test_a_quiet_sweep_is_linear() -> None:
             await poller.finished()
         costs.append(counter.calls)
     assert costs[1] / costs[0] < PROMISE
-
-
-async def test_a_busy_moment_is_no_end_of_a_mass_rotation(tmp_path: Path) -> None:
-    """While a hundred logins are being proven, a silence that ends a small batch ends none."""
-    async with household(tmp_path) as home:
-        first, *others = shown(101, 1)
-        gate = asyncio.Event()
-        home.prober.hanging = {each.user: gate for _, each in others}
-        home.show(first, *others)
-        await until(lambda: len(home.prober.tried) == 101 and home.reconciler._group.busy)
-        closes = home.reconciler._group._closes()
-        assert closes - asyncio.get_running_loop().time() > 0.5
-        gate.set()
-        await home.reconciler.settled()
-        assert len(home.news) == 101
-        assert (
-            len({path for path in (tmp_path / "state" / "commits").iterdir() if path.is_dir()}) == 1
-        )

@@ -41,52 +41,6 @@ def _refused(*_: object, **__: object) -> None:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-@pytest.mark.parametrize(
-    ("note", "title", "advice"),
-    [
-        (
-            b"123 pgherald run\n",
-            "pgherald is already running (process 123, pgherald run)",
-            "Stop it first (`kill 123`, or its service), or set another state_dir.",
-        ),
-        (
-            b"123",
-            "pgherald is already running (process 123, pgherald)",
-            "Stop it first (`kill 123`, or its service), or set another state_dir.",
-        ),
-        *(
-            (
-                note,
-                "pgherald is already running",
-                "Stop the other one first, or set another state_dir.",
-            )
-            for note in (
-                b"soon",
-                b"\xff",
-                b"",
-                b"9" * 10_000,
-                "\u0663".encode(),
-                b"1 \x1b[2J",
-                b"0",
-            )
-        ),
-    ],
-)
-def test_what_is_said_of_another_daemon(
-    files: Files, tmp_path: Path, note: bytes, title: str, advice: str
-) -> None:
-    """Its process and command are named, as far as its note tells them."""
-    path = tmp_path / "daemon.lock"
-    with files.exclusive(path, "pgherald run"):
-        path.with_name("daemon.lock.pid").write_bytes(note)
-        with (
-            pytest.raises(AlreadyRunning) as caught,
-            Files(tmp_path / "locks").exclusive(path, "x"),
-        ):
-            pass
-    assert (caught.value.title, caught.value.advice) == (title, advice)
-
-
 def test_a_note_says_who_holds_it(files: Files, tmp_path: Path) -> None:
     """The note stands beside the lock while it is held, and goes with it, whatever happened."""
     path = tmp_path / "daemon.lock"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgherald.model import News, NewsKind, Subject
-from pgherald.notify.desktop import Action, Notice, Urgency
+from pgherald.notify.desktop import Notice, Urgency
 from pgherald.notify.texts import line_for, notice_for, summary_of
 from support.fake_clock import START
 
@@ -73,63 +73,19 @@ REFRESH = "Before you open a new Query Tool in pgAdmin, refresh the server."
 @pytest.mark.parametrize(
     ("happened", "title", "body", "urgency"),
     [
-        ([rotated()], "Heroku rotated Shop", CURRENT, NORMAL),
-        ([rotated(clients=())], "Heroku rotated Shop", "", NORMAL),
-        ([rotated(clients=("psql", "a", "b", "c"))], "Heroku rotated Shop",
-         "psql, a and 2 more are up to date.", NORMAL),
-        ([rotated(proven=False)], "Heroku rotated Shop",
-         f"{CURRENT}\nThe new login could not be tested.", NORMAL),
-        ([rotated(clients=("psql",), behind=BEHIND, advice="Make room.")], "Heroku rotated Shop",
-         "psql is up to date.\nservers.json could not be updated: no space left.\nMake room.",
-         CRITICAL),
-        ([rotated(refresh=True)], "Heroku rotated Shop", f"{CURRENT}\n{REFRESH}", NORMAL),
-        ([rotated(refresh=True, reopen=True)], "Heroku rotated Shop",
-         f"{CURRENT}\nIn pgAdmin, reopen the server.", CRITICAL),
-        ([rotated(changed=("dbname",))], "Heroku rotated Shop",
-         f"{CURRENT}\nThe database's own name changed too: enter it in your tools.", CRITICAL),
-        ([rotated(changed=("dbname",), reopen=True)], "Heroku rotated Shop",
-         f"{CURRENT}\nThe database's own name changed too: in pgAdmin, reopen the server.", CRITICAL),
-        ([rotated(clients=(), behind=tuple((f"file {n}", "gone") for n in range(5)))],
-         "Heroku rotated Shop",
-         ("file 0 could not be updated: gone.\nfile 1 could not be updated: gone.\n"
-         "And 3 more; see `pgherald status`."), CRITICAL),
-        ([rotated(f"db {n}", refresh=True) for n in range(40)], "Heroku rotated 40 databases",
-         f"db 0, db 1 and 38 more.\n{CURRENT}\n{REFRESH}", NORMAL),
-        ([rotated("A", clients=("psql", "pgAdmin"), behind=BEHIND),
+        ([rotated()], "Heroku rotated Shop", CURRENT, NORMAL), ([rotated(clients=("psql", "a", "b", "c"))], "Heroku rotated Shop",
+         "psql, a and 2 more are up to date.", NORMAL), ([rotated(refresh=True)], "Heroku rotated Shop", f"{CURRENT}\n{REFRESH}", NORMAL), ([rotated(changed=("dbname",), reopen=True)], "Heroku rotated Shop",
+         f"{CURRENT}\nThe database's own name changed too: in pgAdmin, reopen the server.", CRITICAL), ([rotated("A", clients=("psql", "pgAdmin"), behind=BEHIND),
           rotated("B", clients=("pgAdmin",), behind=BEHIND, proven=False),
           rotated("C", changed=("dbname",)), rotated("D", changed=("dbname",), reopen=True)],
          "Heroku rotated 4 databases",
          ("A, B and 2 more.\npgAdmin is up to date.\nservers.json could not be updated: no space left.\n"
          "1 of the new logins could not be tested.\nIn pgAdmin, reopen D.\n"
-         "The own name of C changed too: enter it in your tools."), CRITICAL),
-        ([rotating()], "Heroku is rotating Shop …", "The new login is being proven.", NORMAL),
-        ([added()], "pgherald now keeps Shop", "psql is up to date.", LOW),
-        ([added(str(n)) for n in range(12)], "pgherald now keeps 12 databases",
-         "0, 1 and 10 more.\npsql is up to date.", LOW),
-        ([mended(behind=BEHIND)], "pgherald mended Shop",
-         "psql is up to date.\nservers.json could not be updated: no space left.", CRITICAL),
-        ([trouble()], "Heroku does not answer", "Shop", NORMAL),
-        ([trouble(advice="Rotate it.")], "Heroku does not answer", "Shop: Rotate it.", CRITICAL),
-        ([trouble("commit", "No space", subject="commit", advice="Make room.")], "No space",
-         "Make room.", CRITICAL),
-        ([trouble(f"db {n}", advice="Wait.") for n in range(40)], "Heroku does not answer",
-         "db 0, db 1 and 38 more: Wait.", CRITICAL),
-        ([trouble(f"db {n}", f"Trouble {n}") for n in range(5)], "5 things do not work",
+         "The own name of C changed too: enter it in your tools."), CRITICAL), ([added(str(n)) for n in range(12)], "pgherald now keeps 12 databases",
+         "0, 1 and 10 more.\npsql is up to date.", LOW), ([trouble(advice="Rotate it.")], "Heroku does not answer", "Shop: Rotate it.", CRITICAL), ([trouble(f"db {n}", f"Trouble {n}") for n in range(5)], "5 things do not work",
          "Trouble 0.\nTrouble 1.\nTrouble 2.\nAnd 2 more.\n`pgherald status` tells what to do.",
-         CRITICAL),
-        ([trouble("", "No token", advice="Log in.", **account("default"))], "No token", "Log in.",
-         CRITICAL),
-        ([trouble("", "It ends", advice="Log in.", **expiry("work"))], "It ends",
-         "Heroku account work: Log in.", CRITICAL),
-        ([trouble("", "No databases", subject="discovery:work", label="work")], "No databases",
-         "Heroku account work", NORMAL),
-        ([recovered("", **expiry("work"))], "Heroku account work: the new token is in use", "", LOW),
-        ([recovered("", since=None, **account("default"))], "Heroku works again", "", NORMAL),
-        ([recovered()], "Shop works again", "It was down for 2 h 5 min.", NORMAL),
-        ([recovered(f"db {n}", minutes=n) for n in range(40)],
-         "db 0, db 1 and 38 more work again", "It was down for 39 min.", NORMAL),
-        ([recovered(f"db {n}", f"T {n}", minutes=1) for n in range(5)],
-         "db 0, db 1 and 3 more work again", "It was down for 1 min.", NORMAL),
+         CRITICAL), ([trouble("", "No databases", subject="discovery:work", label="work")], "No databases",
+         "Heroku account work", NORMAL), ([recovered()], "Shop works again", "It was down for 2 h 5 min.", NORMAL),
     ],
 )  # fmt: skip
 def test_the_texts(happened: list[News], title: str, body: str, urgency: Urgency) -> None:
@@ -145,22 +101,6 @@ def test_the_end_takes_the_beginnings_place(count: int) -> None:
     end = one(*(rotated(f"s{n}") for n in range(count)))
     assert begin.replaces == end.replaces
     assert (begin.passing, begin.actions, end.passing) == (True, (), False)
-
-
-def test_what_the_buttons_are_for() -> None:
-    """Whatever does not work leads to the status; what works, to where one goes on working."""
-    assert one(trouble()).actions == (Action.STATUS,)
-    assert one(rotated(behind=BEHIND)).actions == (Action.STATUS,)
-    assert one(rotated()).actions == (Action.PGADMIN, Action.HISTORY)
-    assert one(added()).actions == (Action.PGADMIN,)
-    assert one(recovered()).actions == ()
-
-
-def test_the_last_edge_counts() -> None:
-    """Of several edges of one subject within a moment, the person reads the last."""
-    assert one(recovered(), trouble()).title == "Heroku does not answer"
-    assert one(recovered(), trouble(), recovered()).title == "Shop works again"
-    assert one(trouble(), recovered(), trouble("Other")).body == "Other"
 
 
 def test_a_recovery_takes_the_troubles_place() -> None:
@@ -189,13 +129,6 @@ def test_a_night_is_one_notice() -> None:
     (notice,) = summary_of([*edges, added("x"), rotated()])
     assert notice.title == "In your quiet hours: 2 troubles, 1 rotation and 2 more"
     assert "And 3 more." in notice.body
-
-
-def test_a_night_with_one_event_needs_no_summary() -> None:
-    """One event is shown as it would have been; a trouble that is over is not shown at all."""
-    (notice,) = summary_of([rotating(), rotated(), trouble("Blog"), recovered("Blog")])
-    assert notice.title == "Heroku rotated Shop"
-    assert summary_of([trouble(), recovered()]) == []
 
 
 ANY_NEWS = st.builds(

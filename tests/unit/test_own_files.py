@@ -36,29 +36,6 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_a_log_is_private_and_goes_on(files: Files, tmp_path: Path) -> None:
-    """A log is made for its owner alone, with its folders, and each opening adds to it."""
-    path = tmp_path / "a" / "b" / "pgherald.log"
-    for line in ("one\n", "two\n"):
-        with files.open_log(path, 100) as log:
-            log.write(line)
-            assert path.read_text().endswith(line)  # each line at once
-    assert path.read_text() == "one\ntwo\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_long_log_is_set_aside(files: Files, tmp_path: Path) -> None:
-    """One that is longer than the limit makes room, in the place of the one before it."""
-    path = tmp_path / "pgherald.log"
-    path.with_name("pgherald.log.old").write_text("before")
-    path.write_text("12345")
-    files.open_log(path, 5).close()
-    assert path.read_text() == "12345"
-    files.open_log(path, 4).close()
-    assert path.read_text() == ""
-    assert path.with_name("pgherald.log.old").read_text() == "12345"
-
-
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give it away")
 def test_a_log_of_somebody_elses(files: Files, tmp_path: Path) -> None:
     """A link that another account has laid in the log's place is not written through."""

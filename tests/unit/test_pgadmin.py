@@ -17,7 +17,7 @@ from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported
 from pgherald.clients.pgadmin_ownership import current_records
 from pgherald.errors import Inexpressible, PgheraldError, Unparsable
 from pgherald.model import Entry
-from support.pictures import COLUMNS, GOOD, Books, by_hand, entry, person, server
+from support.pictures import GOOD, Books, by_hand, entry, person, server
 
 SHOP = entry()
 KEY = SHOP.key
@@ -131,25 +131,6 @@ def test_a_new_configuration_database_begins_afresh() -> None:
     books.delete(1)
     books.whole["tables"]["keys"]["rows"]["1"]["value"] = "CANARY-other"
     assert actions(books.apply(SHOP)) == [("shop", Action.ADD, ())]
-
-
-@pytest.mark.parametrize(
-    "theirs",
-    [
-        {"service": None, "host": "localhost", "maintenance_db": "postgres"},
-        {"service": "my-own"},
-        {"service": None},
-    ],
-    ids=["a host", "another service", "nothing"],
-)
-def test_a_server_that_the_person_takes_back_is_theirs(theirs: dict[str, Any]) -> None:
-    """A row that names our service no more is not ours; a rollback makes it so, too."""
-    books = Books()
-    books.apply(SHOP)
-    books.edit(1, **theirs)
-    before = books.servers
-    assert books.apply(entry(dbname="other")).changes == ()
-    assert books.servers == before
 
 
 # --- adoption ------------------------------------------------------------------------------
@@ -537,17 +518,6 @@ def test_a_user_has_two_names() -> None:
         2,
         3,
     ]
-
-
-def test_exactly_the_columns_that_are_needed() -> None:
-    """An old pgAdmin with these columns and no more will do."""
-    books = Books()
-    books.whole["tables"]["server"]["columns"] = [
-        name
-        for name in COLUMNS
-        if name not in {"comment", "bgcolor", "passexec_cmd", "tags", "db_res_type"}
-    ]
-    assert ConfigDatabase(books.content, None).user == 1
 
 
 def test_what_was_remembered_is_known_again() -> None:

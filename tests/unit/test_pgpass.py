@@ -262,35 +262,6 @@ def test_what_the_format_cannot_hold_is_refused(fields: dict[str, object], reaso
 
 
 @pytest.mark.parametrize(
-    ("text", "args", "password"),
-    [
-        (b"h:1:d:u:a\nh:1:d:u:b", ("h", 1, "d", "u"), "a"),
-        (b"*:*:*:*:a", ("h", 1, "d", "u"), "a"),
-        (b"#h:1:d:u:a\n h:1:d:u:b\n", ("h", 1, "d", "u"), None),
-        (b"h:1:d:u:a\r\n", ("h", 1, "d", "u"), "a"),
-        (b"h:1:d:u:a:b", ("h", 1, "d", "u"), "a"),
-        (b"h:1:d:u:a\\:b\\\\c\\d\\", ("h", 1, "d", "u"), "a:b\\cd\\"),
-        (b"\\*:1:d:u:a", ("h", 1, "d", "u"), None),
-        (b"\\*:1:d:u:a", ("*", 1, "d", "u"), "a"),
-        (b"::1:1:d:u:a", ("::1", 1, "d", "u"), "a"),
-        (b"h:1:d:u", ("h", 1, "d", "u"), None),
-        (b"h\\", ("h", 1, "d", "u"), None),
-        (b"localhost:1:d:u:a", ("", 1, "d", "u"), "a"),
-        (b"*:*:*:*:a", ("h", 1, "", "u"), None),
-        (b"*:*:*:*:a", ("h", 1, "d", ""), None),
-        (b"h:1:d:u:\xff", ("h", 1, "d", "u"), "\udcff"),
-        (b"h:1:d:u:", ("h", 1, "d", "u"), ""),
-    ],
-)
-def test_lookup_follows_libpq(
-    text: bytes, args: tuple[str, int, str, str], password: str | None
-) -> None:
-    """The first line that matches wins, with libpq's own idea of colons, stars and backslashes."""
-    secret = pgpass.lookup(text, *args)
-    assert (None if secret is None else secret.reveal()) == password
-
-
-@pytest.mark.parametrize(
     ("line", "shown"),
     [
         ("h:1:d:u:CANARY", "h:1:d:u:" + MASK),

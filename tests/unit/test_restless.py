@@ -98,15 +98,6 @@ async def test_a_file_is_mended_when_it_has_been_still(house: Household) -> None
     assert min(took) <= 2
 
 
-async def test_a_quiet_file_delays_no_rotation(house: Household) -> None:
-    """Nothing is waited for when nobody writes; our own writing does not count."""
-    for number in range(2, 6):
-        house.show((SHOP, login(number)))
-        async with asyncio.timeout(60):
-            await house.reconciler.settled()  # the clock stands
-        assert house.held(SHOP) == {f"u{number}"}
-
-
 async def test_half_a_file_is_no_trouble_while_it_is_being_written(house: Household) -> None:
     """Nobody is told that it cannot be understood; when it is left so, they are."""
     whole = house.servers_json.read_bytes()

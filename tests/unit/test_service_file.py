@@ -316,27 +316,6 @@ def test_a_service_name_that_cannot_be_found_is_refused(service: str) -> None:
     assert "`service` in the configuration" in caught.value.advice
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (b"[a]\nhost=h\nhost=i\n[a]\nuser=u\n", Held(host="h", service="a")),
-        (b"user=x\n# [a]\n [a]x\r\n\n#\n password= p=q \r\nport= 5 \n", Held(password=Secret(" p=q"), port=5, service="a")),
-        (b"[b]\n?\n[a]\nport=x\nldap://\nnew_word=1\n", Held(service="a")),
-        (b"[aa]\nhost=h\n", None),
-        (b"[a\nhost=h\n", None),
-        (b"", None),
-        (b"[a]\nhost=h\n[b]\n" + b"x" * 1023, Held(host="h", service="a")),
-        (b"[a]\n#" + b"x" * 1021 + b"\n", "refused"),
-        (b"[a]\nhost\n", "refused"),
-        (b"[a]\nhost = h\n", "refused"),
-        (b"[a]\nservice=h\n", "refused"),
-    ],
-)  # fmt: skip
-def test_lookup_follows_libpq(text: bytes, expected: Held | str | None) -> None:
-    """The first section wins, in it the first line of a key; a bad line spoils its section."""
-    assert looked_up(text, "a") == expected
-
-
 def test_the_known_keywords_cover_libpq() -> None:
     """Each keyword of the libpq at hand is known, so that its value is shown or masked aright."""
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}

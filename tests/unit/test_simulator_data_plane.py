@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from pgherald.simulator.data_plane import Manner
-from pgherald.simulator.seed import READER
-from pgherald.simulator.state import Refused, RoleState, postgres_of
+from pgherald.simulator.state import postgres_of
 from support.simulator import SimulatedHeroku
 
 
@@ -108,39 +106,3 @@ async def test_shown_late(heroku: SimulatedHeroku) -> None:
     await heroku.clock.advance(11)
     assert heroku.login() != old
     assert heroku.postgres.accepts(heroku.login())
-
-
-async def test_named_rotation_goes_through_a_temporary_role(heroku: SimulatedHeroku) -> None:
-    """A named rotation shows `<name>-rotating`, then `<name>` again: two URL changes."""
-    name = READER.upper()
-    old = heroku.login(name)
-    await rotate(heroku, READER, step=20)
-    between = heroku.login(name)
-    assert between.user == f"{READER}-rotating"
-    assert heroku.postgres.accepts(between)
-    assert heroku.postgres.accepts(old)
-    states = [
-        role.state for role in postgres_of(heroku.world.addons[0]).data.credentials[READER].roles
-    ]
-    assert states == [RoleState.REVOKING, RoleState.ACTIVE]
-    with pytest.raises(Refused, match="is being rotated"):
-        await rotate(heroku, READER)
-    await heroku.clock.advance(21)
-    new = heroku.login(name)
-    assert new.changed(old) == ("password",)
-    assert heroku.postgres.accepts(new)
-    assert not heroku.postgres.accepts(between)
-    assert not heroku.postgres.accepts(old)
-    await rotate(heroku, READER)
-
-
-async def test_failover_moves_host_and_port(heroku: SimulatedHeroku) -> None:
-    """After a failover the old ports are closed and the config vars show another address."""
-    old = heroku.login()
-    postgres = postgres_of(heroku.world.addons[0])
-    doors = [postgres.door, postgres.pool_door]
-    await heroku.world.data.failover(heroku.world.addons[0], host="localhost")
-    assert heroku.login().changed(old) == ("host", "port")
-    assert all(door.closed for door in doors)  # type: ignore[union-attr]  # FakeDoors
-    assert heroku.login("SHOP", "blog") == heroku.login()
-    assert heroku.login("DATABASE_CONNECTION_POOL").host == "localhost"

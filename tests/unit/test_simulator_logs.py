@@ -50,14 +50,3 @@ async def test_last_event_id(heroku: SimulatedHeroku) -> None:
     assert len(await lines(heroku, url)) == 1
     back = await heroku.browser.control.get(url, headers={"Last-Event-ID": "7"})
     assert len(back.text.splitlines()) == 3
-
-
-async def test_an_hour_after_the_first_visit(heroku: SimulatedHeroku) -> None:
-    """A session that somebody fetched lasts an hour from then on."""
-    url = await opened(heroku)
-    await lines(heroku, url)
-    await heroku.clock.advance(3500)
-    await lines(heroku, url)
-    await heroku.world.quiet()
-    await heroku.clock.advance(200)
-    assert (await heroku.browser.control.get(url)).status_code == 404

@@ -8,7 +8,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from pgherald.simulator.state import postgres_of
 from support.simulator import SimulatedHeroku
 
 VARS = "/apps/shop-production/config-vars"
@@ -83,19 +82,6 @@ async def test_etag_stays_until_the_content_changes(heroku: SimulatedHeroku) -> 
     assert changed.headers["ETag"] != tag
 
 
-async def test_a_rotation_moves_etag_date_and_release(heroku: SimulatedHeroku) -> None:
-    """A rotation changes the config vars' ETag and Last-Modified, and the app's `released_at`."""
-    before = await heroku.get(VARS)
-    await heroku.clock.advance(90)
-    await heroku.world.data.rotate(postgres_of(heroku.world.addons[0]).data)
-    after = await heroku.get(VARS)
-    assert before.headers["Last-Modified"] == "Mon, 05 Jan 2026 09:00:00 GMT"
-    assert after.headers["Last-Modified"] == "Mon, 05 Jan 2026 09:01:30 GMT"
-    assert before.headers["ETag"] != after.headers["ETag"]
-    app = (await heroku.get("/apps/shop-production")).json()
-    assert app["released_at"] == app["updated_at"] == "2026-01-05T09:01:30Z"
-
-
 # Ranges.
 
 
@@ -133,28 +119,6 @@ async def test_rate_limit(heroku: SimulatedHeroku) -> None:
 
 
 # What is asked.
-
-
-async def test_apps_of_the_account_and_of_its_teams(heroku: SimulatedHeroku) -> None:
-    """`/apps` has the teams' apps, `/users/~/apps` has not, `/teams/T/apps` has no others."""
-    member = heroku.world.add_account("member@example.com", teams=["press"])
-    news = heroku.world.add_app("news", member, team="press")
-    heroku.world.add_app("own", member)
-    await heroku.world.data.add_postgres(news, "mini")
-    token = f"Bearer {heroku.world.add_token(member).value.reveal()}"
-
-    async def names(path: str) -> list[str]:
-        return sorted(row["name"] for row in (await heroku.get(path, Authorization=token)).json())
-
-    assert await names("/apps") == ["news", "own"]
-    assert await names("/users/~/apps") == ["own"]
-    assert await names("/teams") == ["press"]
-    assert await names("/teams/press/apps") == ["news"]
-    assert await names("/addons") == await names("/teams/press/addons") != []
-    assert await names("/users/~/addons") == []
-    assert (await heroku.get("/teams/other/apps")).json()["resource"] == "team"
-    shape = (await heroku.get("/apps/news", Authorization=token)).json()
-    assert shape["team"]["name"] == "press"
 
 
 async def test_trouble_inside_tells_nothing(

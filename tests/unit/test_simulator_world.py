@@ -44,25 +44,6 @@ async def test_url_is_percent_encoded(world: World) -> None:
     assert url_of(odd) == "postgres://u%3Ax:p%40ss%2Fword%25@127.0.0.1:5432/d%2Fb"
 
 
-async def test_attachments_own_their_config_vars(world: World) -> None:
-    """A person cannot overwrite a config var that belongs to an attachment."""
-    with pytest.raises(Refused, match="Cannot overwrite attachment values DATABASE_URL"):
-        world.set_config(world.app("blog"), {"DATABASE_URL": "x"}, by="dev@example.com")
-
-
-async def test_promote_keeps_the_old_database_under_another_name(world: World) -> None:
-    """Promoting re-points DATABASE; the database it named before keeps a color of its own."""
-    app = world.app("shop-staging")
-    old = world.attachment(app, "DATABASE")
-    new = await world.data.add_postgres(app, "standard-0")
-    world.promote(app, new)
-    now = world.attachment(app, "DATABASE")
-    assert now.addon is new
-    assert now.id != old.id
-    assert [a.name for a in world.attachments if a.app is app and a.addon is old.addon] != []
-    assert world.config_vars(app)["DATABASE_URL"] == url_of(world.login(new))
-
-
 async def test_who_may_see_what(world: World) -> None:
     """An app is seen by its owner, its collaborators and its team, and by nobody else."""
     owner = world.add_account("owner@example.com")

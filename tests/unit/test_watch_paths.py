@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.watch.folders import OnEvent
-from pgherald.watch.paths import PathWatch, steps_to
+from pgherald.watch.paths import PathWatch
 from support.fake_clock import FakeClock, settle
 
 
@@ -218,19 +218,3 @@ async def test_stop(house: House) -> None:
     assert house.changed == []
     assert len(house.fakes) == 1
     PathWatch(house.on_change, house.clock).stop()
-
-
-def test_steps(tmp_path: Path) -> None:
-    """Each hop of a link counts, links in folders are resolved, circles and nonsense end."""
-    real = tmp_path / "real"
-    real.mkdir()
-    (real / "f").touch()
-    (tmp_path / "dir").symlink_to("real")
-    (tmp_path / "one").symlink_to("dir/two")
-    (real / "two").symlink_to(real / "f")
-    (tmp_path / "loop").symlink_to("loop")
-    assert steps_to(tmp_path / "dir" / "f") == [real / "f"]
-    assert steps_to(tmp_path / "one") == [tmp_path / "one", real / "two", real / "f"]
-    assert set(steps_to(tmp_path / "loop")) == {tmp_path / "loop"}
-    assert steps_to(tmp_path / "loop" / "f") == []
-    assert steps_to(tmp_path / "a\0b") == [tmp_path / "a\0b"]
