@@ -186,10 +186,6 @@ def only_a_file(journal: Path) -> None:
     journal.write_text("x")
 
 
-def named_beyond_all(journal: Path) -> None:
-    journal.rename(journal.with_name(f"20261124T025915Z-{'9' * 40}.open"))
-
-
 def done_as_well(journal: Path) -> None:
     shutil.copytree(journal, journal.with_suffix(""))
 
