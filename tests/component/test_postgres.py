@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import stat
@@ -283,25 +282,6 @@ async def test_a_password_changes(cluster: Cluster) -> None:
     assert "CANARY" not in said
 
 
-async def test_a_role_is_dropped(cluster: Cluster) -> None:
-    """A role that owns something goes once its things have an heir, in whichever database they are."""
-    login, heir = await new_login(cluster), await new_login(cluster)
-    await cluster.execute(
-        f'CREATE TABLE t (); ALTER TABLE t OWNER TO "{login.user}"', dbname=heir.dbname
-    )
-    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
-        await cluster.drop_role(login.user)
-    await cluster.drop_role(login.user, reassign_to=heir.user)
-    assert await outcome(login, cluster) is Outcome.REFUSED
-    owners = await cluster.execute(
-        "SELECT tableowner FROM pg_tables WHERE tablename = 't'", dbname=heir.dbname
-    )
-    assert owners == [(heir.user,)]
-    await cluster.execute(f'DROP DATABASE "{login.dbname}"')
-    await cluster.execute(f'DROP DATABASE "{heir.dbname}"')
-    await cluster.drop_role(heir.user)
-
-
 async def connect(cluster: Cluster, login: Login) -> psycopg.AsyncConnection[tuple[object, ...]]:
     return await psycopg.AsyncConnection.connect(
         host=cluster.host,
@@ -311,31 +291,6 @@ async def connect(cluster: Cluster, login: Login) -> psycopg.AsyncConnection[tup
         password=login.password.reveal(),
         sslmode="require",
     )
-
-
-async def test_connections_are_ended(cluster: Cluster) -> None:
-    """Every connection of a role ends, and no other role's."""
-    login, other = await new_login(cluster), await new_login(cluster)
-    async with contextlib.AsyncExitStack() as stack:
-        mine = [await stack.enter_async_context(await connect(cluster, login)) for _ in range(2)]
-        others = await stack.enter_async_context(await connect(cluster, other))
-        await cluster.end_connections(login.user)
-        for each in mine:
-            with pytest.raises(psycopg.OperationalError):
-                await each.execute("SELECT 1")
-        await others.execute("SELECT 1")
-
-
-async def test_a_database_is_renamed(cluster: Cluster) -> None:
-    """A database is renamed though somebody is connected, and can be entered by its new name only."""
-    login = await new_login(cluster)
-    async with await connect(cluster, login) as connection:
-        await cluster.rename_database(login.dbname, f"{login.dbname}-new")
-        with pytest.raises(psycopg.OperationalError):
-            await connection.execute("SELECT 1")
-    assert await outcome(login, cluster) is Outcome.DATABASE_MISSING
-    renamed = Login(login.host, login.port, f"{login.dbname}-new", login.user, login.password)
-    assert await outcome(renamed, cluster) is Outcome.WORKS
 
 
 async def test_odd_names(cluster: Cluster) -> None:

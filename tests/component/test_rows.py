@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
@@ -27,9 +26,6 @@ from support.foreign_database import TABLES, ask, change, locked, make, step, wh
 
 OLD_FILE = b"old CANARY-old\n"
 NEW_FILE = b"new CANARY-new\n"
-
-#: A row as an image has it.
-Part = dict[str, Any]
 
 
 @pytest.fixture
@@ -615,37 +611,3 @@ def test_a_difference_holds_what_differs_and_no_more() -> None:
         "b": {"1": {"there": False, "columns": {"x": None}}},
         "c": {"1": {"there": True, "columns": {"x": 1}}},
     }
-
-
-def test_only_a_whole_row_is_deleted(database: Path) -> None:
-    """What an image does not name has to be as the table's default makes it, or the row stays."""
-    ask(
-        database,
-        "CREATE TABLE thing (id INTEGER PRIMARY KEY, name, colour, size INTEGER DEFAULT '3',"
-        " kind DEFAULT 'plain', odd BOOLEAN DEFAULT 'false')",
-    )
-    for edit, goes in (
-        ("", True),
-        ("UPDATE thing SET size = 3, kind = 'plain'", True),
-        ("UPDATE thing SET colour = 'red'", False),
-        ("UPDATE thing SET size = 0", False),
-        ("UPDATE thing SET kind = ''", False),
-        ("UPDATE thing SET odd = 1", False),
-    ):
-        ask(database, "DELETE FROM thing")
-        ask(database, "INSERT INTO thing (id, name) VALUES (5, 'n')")
-        if edit:
-            ask(database, edit)
-        image: Part = {"thing": {"5": {"there": False, "columns": {"id": None, "name": None}}}}
-        before = Rows(QuickDisk()).again(database, json.dumps(image).encode())
-        there = {"thing": {"5": {"there": True, "columns": {"id": 5, "name": "n"}}}}
-        assert (json.loads(before.content or b"") == there) is goes
-        as_made = dataclasses.replace(before, content=json.dumps(there).encode())
-        if goes:
-            known = dataclasses.replace(before, content=before.content)
-            staged = Rows().stage(known, drawn(image), private=False)
-            Rows().install(staged, over=known)
-        else:
-            with pytest.raises(ChangedMeanwhile):
-                Rows().stage(as_made, drawn(image), private=False)
-        assert (ask(database, "SELECT count(*) FROM thing") == [(0,)]) is goes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 import os
 import threading
@@ -193,45 +192,6 @@ async def test_what_is_told_and_kept_of_a_rotation(tmp_path: Path) -> None:
         assert (record.label, record.clients) == ("Shop", ALL)
         (kept,) = house.store.databases()
         assert (kept.current_at, kept.proven_at) == (now, START - timedelta(seconds=3))
-
-
-async def test_what_was_interrupted_is_recorded_as_it_happened(tmp_path: Path) -> None:
-    """A commit whose process was killed before it could record it: seen, proven, and its release."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1)])
-        recorded, house.store.record = house.store.record, lambda *_: None  # type: ignore[method-assign]  # killed
-        plan = await house.applier.apply([cleared(2)])
-        house.store.record = recorded  # type: ignore[method-assign]  # likewise
-        assert house.store.history() == []
-        house.news.clear()
-        await house.clock.advance(3600)
-        again = dataclasses.replace(
-            cleared(2), proven_at=None, seen_at=house.clock.now(), release=9
-        )
-        await house.recorder.record([again], plan, late=True)
-        (record,) = house.store.history()
-        assert (record.rotation.seen_at, record.rotation.proven_at, record.rotation.release) == (
-            cleared(2).seen_at, cleared(2).proven_at, 7,
-        )  # fmt: skip
-        assert [(news.kind, news.proven) for news in house.news] == [(NewsKind.ROTATED, True)]
-        # A login that no commit has written is recorded as it is seen.
-        other = dataclasses.replace(cleared(3), proven_at=None)
-        await house.recorder.record([other], plan, late=True)
-        assert house.store.history()[0].rotation.proven_at is None
-
-
-async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) -> None:
-    """Once, with all that history knows of it; and what was told is not told again."""
-    async with household(tmp_path) as house:
-        await house.applier.apply([cleared(1)])
-        told, house.store.told = house.store.told, lambda _: None  # type: ignore[assignment,method-assign]  # killed
-        await house.applier.apply([cleared(2)])
-        house.store.told = told  # type: ignore[method-assign]  # likewise
-        before = house.news[-1]
-        house.news.clear()
-        for _ in range(2):
-            await house.recorder.resume()
-        assert house.news == [dataclasses.replace(before, service="")]
 
 
 async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:

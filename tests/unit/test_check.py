@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.faults import Fault
-from pgherald.sync.probe import Outcome
 from pgherald.sync.reconciler import Reconciler
 from support.commands import CLIENTS, MARK, SHOP, Desk
 
@@ -158,17 +157,6 @@ def test_several_accounts_are_told_apart(desk: Desk, monkeypatch: pytest.MonkeyP
     status = desk.run("status")
     assert status.code == 1
     assert status.err.startswith("Heroku account home: Heroku does not accept the token (began ")
-
-
-def test_a_login_that_postgres_refuses_is_not_written(desk: Desk) -> None:
-    """Exit code 1, the reason and what becomes of the old login; no client is touched."""
-    desk.configure(SHOP + CLIENTS)
-    desk.prober.outcome = Outcome.REFUSED
-    result = desk.run("check")
-    assert result.code == 1
-    assert result.out == "Shop: left as it was: the login could not be proven\n"
-    assert result.err.startswith("Postgres refuses the login of Shop\n  ")
-    assert not (desk.folder / "pgpass").exists()
 
 
 def test_an_engine_that_dies_ends_the_check(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,27 +103,6 @@ def test_the_manifest_is_a_format(journals: Journals) -> None:
     assert (folder / "manifest.json").read_bytes().startswith(b'{\n "format"')
 
 
-@pytest.mark.parametrize("proven", [True, False])
-def test_what_is_written_is_read(journals: Journals, *, proven: bool) -> None:
-    """A commit that is read again is the one that was begun, its images included."""
-    other = step(Path("/other"), None, None, private=False, medium=Medium.ROWS)
-    begun = journals.begin(AT, "why", [step(), other], proven=proven)
-    (opened,) = journals.opened()
-    assert opened.record == begun.record
-    assert (opened.record.at, opened.record.note) == (AT, "why")
-    assert opened.record.proven is proven
-    assert [opened.image(0, name) for name in ("before", "expand", "after")] == [
-        b"old",
-        b"both",
-        b"new",
-    ]
-    assert [opened.image(1, name) for name in ("before", "expand", "after")] == [None, None, b"new"]
-    opened.finish()
-    (done,) = journals.done()
-    assert done.record == begun.record
-    assert list(journals.opened()) == []
-
-
 def test_a_journal_of_an_older_version_is_read(journals: Journals) -> None:
     """The first format knew files only."""
     begin(journals).finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -113,18 +112,3 @@ def test_a_number_that_comes_back_is_another_row(past: Past) -> None:
         "at": day(2),
     }
     assert past.first() == [0, 2, 3]
-
-
-def test_a_damaged_image_keeps_no_other_from_counting(
-    past: Past, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What a later commit found counts then; it is said."""
-    first = past.commit((A, b"first", Medium.FILE), (B, b"other", Medium.FILE))
-    past.commit((A, b"second", Medium.FILE))
-    (past.folder / first.record.id / "0.before").write_bytes(b"damaged")
-    assert {path: found.content for path, found in past.originals().items()} == {
-        A: b"second",
-        B: b"other",
-    }
-    assert "0.before: is not what was written" in caplog.text
-    assert {record.levelno for record in caplog.records} == {logging.WARNING}

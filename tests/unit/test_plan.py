@@ -83,16 +83,6 @@ def test_a_new_password_alone_needs_no_step_between(desk: Desk) -> None:
     assert [file.expand for file in desk.plan(Entry(SHOP, other)).files] == [None, None, None]
 
 
-def test_a_broken_client_hinders_no_other(desk: Desk) -> None:
-    """A file that cannot be understood is named, with its path, and the others are planned."""
-    (desk.folder / "servers.json").write_text("{ not json")
-    plan = desk.plan(Entry(SHOP, login()))
-    ((client, error),) = plan.failed
-    assert client.label == "servers.json"
-    assert error.path == desk.folder / "servers.json"
-    assert len(plan.files) == 2
-
-
 def test_a_login_without_a_form_hinders_no_other(desk: Desk) -> None:
     """A login that a format cannot hold is named for that client; all else is planned."""
     bad = login(1, password=Secret("CANARY at its end "))

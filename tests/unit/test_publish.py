@@ -22,7 +22,7 @@ from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
 from pgherald.daemon import metrics, publish
 from pgherald.daemon.publish import Publisher
-from pgherald.daemon.status import Status, as_json, status_of
+from pgherald.daemon.status import Status
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import ProbeFailed
 from pgherald.files import Files
@@ -148,36 +148,6 @@ async def test_every_change_is_shown(room: Room) -> None:
     assert room.status()["running"] is False
     assert (room.folder / "state" / "status.json").stat().st_mode & 0o777 == 0o600
     assert room.store.on_change is None
-
-
-async def test_the_shape_is_that_of_status(room: Room) -> None:
-    """The file holds what `status --json` prints, moments as text."""
-    room.healthy()
-    room.troubled()
-    async with room.running():
-        room.publisher.follow(room.config, "x")
-        await room.shown()
-        shape = as_json(
-            room.config, status_of(room.config, room.store, room.clock.now(), running=True)
-        )
-        found = room.status()
-        assert found == json.loads(
-            json.dumps(shape, default=lambda at: at.isoformat("T", "milliseconds"))
-        )
-    assert room.status()["databases"] == [
-        {
-            "key": "shop-production/DATABASE",
-            "name": "Shop",
-            "current": False,
-            "looked_at": "2026-01-05T09:00:00.000+00:00",
-            "current_at": "2026-01-05T09:00:00.000+00:00",
-            "proven": True,
-            "proven_at": "2026-01-05T09:00:00.000+00:00",
-            "last_rotation_at": None,
-            "next_look_at": None,
-            "clients": {"psql": "old", "service file": "old", "servers.json": "old"},
-        }
-    ]
 
 
 async def test_a_burst_is_shown_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import sqlite3
-import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -316,34 +314,6 @@ async def test_a_broken_client_hinders_no_other(tmp_path: Path) -> None:
         assert house.held(SHOP) == {"u1"}
 
 
-class RefusingDisk(SteppedDisk):
-    """Refuses to put anything into the place of one file."""
-
-    def __init__(self, name: str) -> None:
-        self.name: str | None = name
-
-    def step(self, name: str, args: tuple[Any, ...]) -> None:
-        target = placed(name, args)
-        if target is not None and target.name == self.name:
-            raise OSError(30, os.strerror(30), str(target))
-
-
-async def test_an_unwritable_client_hinders_no_other(tmp_path: Path) -> None:
-    """A file that cannot be written is named, and every other client is written all the same."""
-    disk = RefusingDisk("servers.json")
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        assert b"u1" in house.pgpass.read_bytes()
-        assert b"u1" in house.service_file.read_bytes()
-        assert not house.servers_json.exists()
-        assert house.news[-1].behind[0][0] == "servers.json"
-        assert house.store.alerts()[0].subject == f"client:{house.servers_json}"
-        disk.name = None
-        await house.sees((SHOP, login(1)))
-        assert house.held(SHOP) == {"u1"}
-        assert house.store.alerts() == []
-
-
 async def test_without_an_undo_nothing_is_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -441,22 +411,6 @@ class ReadOnly(SteppedDisk):
             raise OSError(30, os.strerror(30), str(target))
 
 
-async def test_a_client_that_stays_broken_is_told_once(tmp_path: Path) -> None:
-    """A client that cannot be written for days is told once and stays in status, whatever else happens."""
-    disk = ReadOnly()
-    disk.name = None
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        disk.name = ".pgpass"
-        house.news.clear()
-        for _ in range(4):
-            await house.sees((SHOP, login(2)))
-            await house.sees((BLOG, login(9)))
-        assert sorted(house.kinds()) == [NewsKind.ADDED, NewsKind.ROTATED, NewsKind.TROUBLE]
-        assert [trouble.subject for trouble in house.store.alerts()] == [f"client:{house.pgpass}"]
-        assert house.phase(SHOP) is Phase.BEHIND
-
-
 async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
     """A rotation that one client missed leaves the database's `current_at` where it was."""
     disk = ReadOnly()
@@ -468,30 +422,6 @@ async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
         await house.clock.advance(60)
         await house.sees((SHOP, login(2)))
         assert house.store.databases()[0].current_at == before
-
-
-async def test_a_held_state_file_stops_no_rotation(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the state cannot be kept any more, rotations are written and announced all the same.
-
-    That is in the log once, however often something cannot be recorded.
-    """
-    monkeypatch.setattr("pgherald.store.file._BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr("pgherald.sync.recorder._RECORD_LIMIT", 0.05)
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        assert house.store.catch_up()
-        with contextlib.closing(sqlite3.connect(tmp_path / "state" / "state.db")) as holder:
-            holder.execute("BEGIN EXCLUSIVE")
-            for number in range(2, 7):
-                await house.sees((SHOP, login(number)))
-                assert house.held(SHOP) == {f"u{number}"}
-            await until(lambda: "cannot be used" in caplog.text)
-        assert house.kinds() == [NewsKind.ADDED, *[NewsKind.ROTATED] * 5]
-        said = [record for record in caplog.records if record.levelno >= logging.WARNING]
-        assert [record.levelno for record in said] == [logging.ERROR]
-        assert not said[0].exc_info
 
 
 async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) -> None:
@@ -655,35 +585,6 @@ async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
         assert house.phase(SHOP) is Phase.UNVERIFIED
         assert house.kinds() == [NewsKind.TROUBLE]
         assert house.news[0].advice.startswith("ZeroDivisionError. ")
-
-
-async def test_a_folder_that_hangs_keeps_no_client_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A client on a network folder that does not answer is named; the others are written."""
-    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 2.0)
-    gate = threading.Event()
-
-    class Hanging(Disk):
-        def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
-            if path.name == "servers.json":
-                gate.wait(60)
-            return super().open(path, flags, mode)
-
-    try:
-        async with household(tmp_path, disk=Hanging()) as house:
-            house.servers_json.write_text("{}")
-            await house.sees((SHOP, login(1)))
-            assert b"u1" in house.pgpass.read_bytes()
-            assert house.phase(SHOP) is Phase.BEHIND
-            (trouble,) = house.store.alerts()
-            assert "does not answer" in trouble.title
-            gate.set()
-            await until(lambda: not house.applier._hanging)
-            await house.sees((SHOP, login(1)))
-            assert house.held(SHOP) == {"u1"}
-    finally:
-        gate.set()
 
 
 async def test_a_file_system_without_modes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -193,14 +193,6 @@ class TestJournals:
             assert path.stat().st_mode & 0o077 == 0
 
 
-def break_image(folder: Path) -> None:
-    (folder / "0.after").write_bytes(b"torn")
-
-
-def newer_manifest(folder: Path) -> None:
-    (folder / "manifest.json").write_text(json.dumps({"format": 99}))
-
-
 class TestRecovering:
     @pytest.mark.parametrize("edit", [EDITED, None])
     @pytest.mark.parametrize("proven", [True, False])
@@ -251,24 +243,6 @@ class TestRecovering:
         clients.committer().recover()
         assert later.read_bytes() == NEW
 
-    @pytest.mark.parametrize(
-        "damage",
-        [break_image, newer_manifest],
-    )
-    def test_a_damaged_journal_is_kept_and_hinders_nothing(
-        self, clients: Clients, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """A sick disk's journal is set aside for a person to see; no client is touched for it."""
-        steps = [clients.step(clients.a), clients.step(clients.b)]
-        name = clients.interrupt(*steps, after=1)
-        damage(clients.folder / name)
-        assert clients.committer().recover() == []
-        assert clients.journals() == [name.replace(".open", ".damaged")]
-        assert "damaged" in caplog.text
-        assert "CANARY" not in caplog.text
-        assert (clients.a.read_bytes(), clients.b.read_bytes()) == (NEW, OLD)
-        clients.commit(clients.step(clients.b))
-
     def test_a_journal_that_cannot_be_read_now_is_not_given_up(
         self, clients: Clients, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -305,28 +279,6 @@ class TestRollingBack:
         assert (again.note, again.proven) == (f"rollback of {commit_id}", True)
         committer.rollback(again.id)
         assert clients.a.read_bytes() == clients.b.read_bytes() == NEW
-
-    @pytest.mark.parametrize("dry_run", [True, False])
-    def test_one_file_that_was_changed_since_keeps_all(
-        self, clients: Clients, *, dry_run: bool
-    ) -> None:
-        """All go back or none; each that was changed is named."""
-        commit_id = clients.commit(clients.step(clients.a), clients.step(clients.b))
-        clients.b.write_bytes(EDITED)
-        done = clients.committer().rollback(commit_id, dry_run=dry_run)
-        assert (done.steps, done.left) == ((), (clients.b,))
-        assert (clients.a.read_bytes(), clients.b.read_bytes()) == (NEW, EDITED)
-        assert clients.journals() == [commit_id]
-
-    def test_a_dry_run_settles_and_writes_nothing(self, clients: Clients) -> None:
-        """It gives what would go back; a commit that was interrupted stays open."""
-        commit_id = clients.commit(clients.step(clients.a), clients.step(clients.b))
-        clients.interrupt(clients.step(clients.a, EDITED), after=0)
-        before = clients.journals()
-        done = clients.committer().rollback(commit_id, dry_run=True)
-        assert [(step.label, step.new) for step in done.steps] == [("a", OLD), ("b", OLD)]
-        assert clients.a.read_bytes() == clients.b.read_bytes() == NEW
-        assert clients.journals() == before
 
     def test_an_interrupted_commit_is_settled_first(self, clients: Clients) -> None:
         """What it was to write counts as written, so the one before can no longer be taken back."""
@@ -465,21 +417,6 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-def test_what_cannot_be_written_stops_a_commit_before_its_journal(place: Place) -> None:
-    """No password is copied for a commit that surely fails; the file and its reason are named."""
-    disk = NotOurs(place.odd)
-    files = Files(place.root / "state" / "locks", disk)
-    steps = [
-        Step(path.name, files.read(path), NEW, private=True) for path in (place.healthy, place.odd)
-    ]
-    committer = place.committer(disk)
-    with pytest.raises(FileTrouble, match="belongs to user") as caught:
-        committer.commit(steps, proven=True, note="test")
-    assert caught.value.path == place.odd
-    assert not place.folder.exists()
-    assert place.healthy.read_bytes() == OLD
 
 
 @pytest.mark.parametrize("proven", [True, False])
