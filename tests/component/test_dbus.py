@@ -17,7 +17,8 @@ from jeepney.low_level import (
 )
 
 from pgherald.clock import SystemClock
-from pgherald.notify.desktop import Action, Notice, NotShown, Urgency, desktop_for
+from pgherald.notify import desktop_for
+from pgherald.notify.desktop import Action, Notice, NotShown, Urgency
 from pgherald.notify.linux import LinuxDesktop
 from pgherald.notify.opening import Opener
 from support.dbus import Bus, NotificationServer, notification_server, session_bus

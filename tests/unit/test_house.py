@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,35 @@ def test_nothing_of_a_machine_or_a_registry() -> None:
 def test_what_is_foreign(text: str, foreign: bool) -> None:  # a parameter of the test
     """The search for registries and folders finds them, and lets examples be."""
     assert bool(FOREIGN.search(text)) is foreign
+
+
+def _imports(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """The modules of the program that one imports when it runs, inside functions included."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & modules.keys()) or ({node.module} & modules.keys())
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & modules.keys()
+    return found
+
+
+def test_no_circles() -> None:
+    """No module imports itself by way of others, not inside a function either."""
+    root = PROGRAM.parent
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PROGRAM.rglob("*.py")
+    }
+    sorter = graphlib.TopologicalSorter(
+        {name: _imports(path, modules) - {name} for name, path in modules.items()}
+    )
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as exc:
+        pytest.fail(" imports ".join(exc.args[1]), pytrace=False)

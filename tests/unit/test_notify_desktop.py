@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from pgherald.notify import desktop_for
 from pgherald.notify.desktop import (
     Backend,
     NoDesktop,
@@ -14,7 +15,6 @@ from pgherald.notify.desktop import (
     Receipt,
     Urgency,
     clean,
-    desktop_for,
 )
 from support.fake_clock import START, FakeClock
 

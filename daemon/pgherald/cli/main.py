@@ -19,8 +19,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
+from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.output import colour, fail
+from pgherald.errors import PgheraldError, safe_text
 
 if TYPE_CHECKING:
     # `--help`, and most commands, do without them.
@@ -114,14 +115,6 @@ _LOGS: Final = "Log all that is done, to stderr."
 
 #: Columns that a description beside an option needs, or it is a column of single words.
 _READABLE: Final = 20
-
-
-def colour(env: Mapping[str, str]) -> bool | None:
-    """Whether to use colours: never with $NO_COLOR; None for on a terminal only.
-
-    https://no-color.org: any value but the empty one.
-    """
-    return False if env.get("NO_COLOR") else None
 
 
 class _Formatter(click.HelpFormatter):
@@ -269,17 +262,6 @@ def group(ctx: click.Context, config_path: Path | None, *, verbose: bool) -> Non
 def nobody_reads() -> None:
     """Write into nothing from now on: Python would complain once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def fail(error: PgheraldError) -> int:
-    """Say what went wrong on stderr; return the exit code for it."""
-    title, _, advice = str(error).partition("\n")
-    click.secho(f"pgherald: {title}", err=True, fg="red", color=colour(os.environ))
-    if advice:
-        click.echo(advice, err=True)
-    if isinstance(error, ConfigError):
-        return EXIT_USAGE
-    return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE
 
 
 def main() -> NoReturn:

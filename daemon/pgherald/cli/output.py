@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import click
 
-from pgherald.errors import PgheraldError
+from pgherald.cli import EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
+from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError
 from pgherald.model import DEFAULT_ACCOUNT, About, DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
@@ -227,3 +229,22 @@ def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
     finally:
         over.set()
         thread.join()
+
+
+def colour(env: Mapping[str, str]) -> bool | None:
+    """Whether to use colours: never with $NO_COLOR; None for on a terminal only.
+
+    https://no-color.org: any value but the empty one.
+    """
+    return False if env.get("NO_COLOR") else None
+
+
+def fail(error: PgheraldError) -> int:
+    """Say what went wrong on stderr; return the exit code for it."""
+    title, _, advice = str(error).partition("\n")
+    click.secho(f"pgherald: {title}", err=True, fg="red", color=colour(os.environ))
+    if advice:
+        click.echo(advice, err=True)
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE

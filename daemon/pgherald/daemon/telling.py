@@ -10,8 +10,9 @@ from functools import partial
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
 from pgherald.model import News, NewsKind
+from pgherald.notify import desktop_for
 from pgherald.notify.chat import Chat
-from pgherald.notify.desktop import Desktop, desktop_for
+from pgherald.notify.desktop import Desktop
 from pgherald.notify.tell import Teller, from_text, to_text
 from pgherald.store import BackgroundStore
 

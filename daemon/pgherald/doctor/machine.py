@@ -16,7 +16,8 @@ from pgherald.doctor.checks import Finding, bad, good, note, prefix_of
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
-from pgherald.notify.desktop import NotShown, desktop_for
+from pgherald.notify import desktop_for
+from pgherald.notify.desktop import NotShown
 from pgherald.service.manager import Manager, Standing
 from pgherald.service.steps import Programs
 from pgherald.store import Store

@@ -14,13 +14,10 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from pgherald import process
 from pgherald.clock import Clock
-
-if TYPE_CHECKING:
-    from pgherald.notify.opening import Opener
 
 #: Seconds that one notice may take. A person waits for no notification.
 TIME_LIMIT: Final = 5.0
@@ -210,26 +207,3 @@ def clean(notice: Notice) -> Notice:
 def _clean(text: str) -> str:
     text = text.encode("utf-8", "replace").decode()
     return "".join(c if c == "\n" or c.isprintable() else " " for c in text)
-
-
-def desktop_for(
-    platform: str, *, environ: Mapping[str, str], clock: Clock, opener: Opener | None = None
-) -> Backend:
-    """The back end of a platform.
-
-    Args:
-        platform: `sys.platform`.
-        environ: the process's environment: where the session bus is, where programs are.
-        clock: stamps the receipts.
-        opener: does what a button promises, where the platform has buttons; None for none.
-    """
-    if platform == "linux":
-        from pgherald.notify.linux import LinuxDesktop  # only this platform needs it
-
-        return LinuxDesktop(clock, environ=environ, opener=opener)
-    if platform not in ("darwin", "win32"):
-        return NoDesktop(clock)
-    from pgherald.notify.programs import MacDesktop, WindowsDesktop
-
-    program = MacDesktop if platform == "darwin" else WindowsDesktop
-    return program(clock, environ=environ)

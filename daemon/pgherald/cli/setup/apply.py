@@ -22,7 +22,8 @@ from pgherald.config import Config
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import ChangedMeanwhile, PgheraldError
 from pgherald.files import Files, Snapshot
-from pgherald.notify.desktop import Notice, Receipt, desktop_for
+from pgherald.notify import desktop_for
+from pgherald.notify.desktop import Notice, Receipt
 from pgherald.service.manager import Manager, Standing
 from pgherald.service.steps import Programs
 from pgherald.sync.targets import Wishes
