@@ -408,7 +408,8 @@ def test_warns_of_a_byte_order_mark() -> None:
 
 def test_warns_of_a_foreign_twin() -> None:
     """A foreign server with our server's name and group is kept, and named."""
-    old = file("x", {"Name": "Shop", "Group": "Heroku"}, {"Name": "Shop", "Group": "Mine"})
+    twin = {"Name": "Shop", "Group": "Heroku", "Service": "mine", "MaintenanceDB": "d"}
+    old = file(twin | {"Name": "Other"}, twin, twin | {"Group": "Mine"})
     edit = SERVICE.plan(old, [SHOP])
     assert len(edit.warnings) == 1
     assert 'Server "2" ' in edit.warnings[0]

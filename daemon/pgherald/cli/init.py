@@ -164,7 +164,7 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nThe databases are kept all the same.")
         raise
-    apply.show_next_steps(config)
+    apply.show_next_steps(config, plan)
     return EXIT_OK if well else EXIT_TROUBLE
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
 from pgherald.clients import block, lines
-from pgherald.clients.base import Edit, Held
+from pgherald.clients.base import Edit, Held, Known, fingerprint
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
@@ -42,6 +42,11 @@ class _Fields(NamedTuple):
         """What a password belongs to."""
         return self.host, self.port, self.user
 
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the line."""
+        return fingerprint(*self[:-1], self.password.reveal())
+
 
 @dataclass(frozen=True, slots=True)
 class _Present:
@@ -58,7 +63,13 @@ class _Present:
 
 @dataclass(frozen=True, slots=True)
 class Pgpass:
-    """The editor of `~/.pgpass`, in the shape of `base.TextClient`."""
+    """The editor of `~/.pgpass`, in the shape of `base.TextClient`.
+
+    Attributes:
+        known: what pgherald wrote into the file.
+    """
+
+    known: Known = field(default=dict, compare=False, repr=False)
 
     kind: ClassVar[str] = "pgpass"
     label: ClassVar[str] = "psql"
@@ -83,7 +94,7 @@ class Pgpass:
             Inexpressible: a wanted login has no form in this file.
             ValueError: a database is wanted twice.
         """
-        parts, leaving = block.split(current), frozenset(remove)
+        parts, leaving = self._split(current), frozenset(remove)
         logins = _logins(wanted, also or {})
         present, moved = _present(parts, logins, leaving)
         pieces, changes = block.merge(
@@ -109,8 +120,17 @@ class Pgpass:
 
         `dbname`, `sslmode` and `service` are always None: the format does not know them.
         """
-        present, _ = _present(block.split(current), {})
+        present, _ = _present(self._split(current), {})
         return {key: _held(old.logins[0]) for key, old in present.items()}
+
+    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
+        """The fingerprint of each of our lines, for `known`."""
+        present, _ = _present(self._split(current), {})
+        first = {key: old.logins[0] for key, old in present.items()}
+        return {key: fields.fingerprint for key, fields in first.items() if fields is not None}
+
+    def _split(self, current: bytes | None) -> block.Parts:
+        return block.split(current, self.known, _entries)
 
     def services(self, current: bytes | None) -> tuple[str, ...]:  # the protocol's
         """None: the format knows no services."""
@@ -221,6 +241,12 @@ def _own(body: Sequence[bytes], entries: list[int], wanted: Sequence[_Fields]) -
 def _is_entry(row: bytes) -> bool:
     text = row.strip()
     return bool(text) and not text.startswith(b"#")
+
+
+def _entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]]]:
+    for row in rows:
+        fields = _parsed(lines.bare(row))
+        yield None if fields is None else fields.fingerprint, (row,)
 
 
 def _parsed(line: bytes) -> _Fields | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from pgherald.clients import block
+from pgherald.clients.base import fingerprint
 from pgherald.model import LOGIN_FIELDS, DatabaseKey
 
 #: Closes the block when foreign lines that belong to no section follow it: libpq would
@@ -45,6 +47,16 @@ class Section:
     def values(self) -> dict[str, bytes]:
         """What libpq reads for our keys: the first line of each wins."""
         return dict(reversed(self.ours))
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the section, however its lines are spaced.
+
+        Its sslmode is left out: a person may have made it stricter.
+        """
+        values = {key.strip().lower(): value.strip() for key, value in reversed(self.ours)}
+        values.pop("sslmode", None)
+        return fingerprint(service(self.header), sorted(values.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,16 @@ def sort(
             (rows if fits else found.stray).append(row)
         found.sections[slot.key] = _section(slot.comment, rows)
     return found
+
+
+def entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]]]:
+    """The sections, each with its fingerprint, and the comments and blank lines between them."""
+    starts = [index for index, row in enumerate(rows) if row.strip().startswith(b"[")]
+    yield None, rows[: starts[0] if starts else len(rows)]
+    for start, stop in pairwise([*starts, len(rows)]):
+        end = max(index for index in range(start, stop) if counts(rows[index])) + 1
+        yield _section(b"", rows[start:end]).fingerprint, rows[start:end]
+        yield None, rows[end:stop]
 
 
 def service(header: bytes | None) -> bytes | None:

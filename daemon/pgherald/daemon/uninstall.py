@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pgherald.clients.base import TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
@@ -21,7 +20,7 @@ from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
-from pgherald.sync.targets import FileTarget, Target, Undo, clients_of, journaled
+from pgherald.sync.targets import FileTarget, Ownership, Target, Undo, clients_of, journaled
 from pgherald.sync.targets.originals import Original
 from pgherald.sync.transaction import Transactions
 
@@ -29,7 +28,7 @@ from pgherald.sync.transaction import Transactions
 _ATTEMPTS: Final = 5
 
 #: Clients that the configuration no longer has are known by what the journals call them.
-_FORMER: Final[Mapping[str, TextClient]] = {
+_FORMER: Final[Mapping[str, Pgpass | ServiceFile | ServersJson]] = {
     **{editor.label: editor for editor in (Pgpass(), ServiceFile(), ServersJson())},
     PASSFILE: Pgpass(),
 }
@@ -129,7 +128,8 @@ def _plan(
 ) -> Undoing:
     clients = clients_of(config, files)
     undoing = plan_undoing(files, clients, originals, restore=restore)
-    former = _former({client.path for client in clients}, files, originals)
+    ownership = Ownership(files, config.state_dir)
+    former = _former({client.path for client in clients}, files, originals, ownership)
     more = plan_undoing(files, former, originals, restore=restore)
     return Undoing((*undoing.files, *more.files), (*undoing.failed, *more.failed))
 
@@ -158,7 +158,10 @@ def plan_undoing(
 
 
 def _former(
-    configured: Collection[Path], files: Files, originals: Mapping[Path, Original]
+    configured: Collection[Path],
+    files: Files,
+    originals: Mapping[Path, Original],
+    ownership: Ownership,
 ) -> list[Target]:
     """Files that pgherald wrote when the configuration was another one."""
     targets = set()
@@ -168,7 +171,7 @@ def _former(
         except ClientError:
             targets.add(path)
     return [
-        FileTarget(editor, first.path, first.label)
+        FileTarget.of(editor, first.path, first.label, ownership)
         for target, first in originals.items()
         if target not in targets and first.path not in configured and first.medium is Medium.FILE
         if (editor := _FORMER.get(first.label.partition(" (")[0])) is not None

@@ -1,4 +1,6 @@
-"""Who else may change a file: its owner, its mode, and those of every folder on the way to it.
+"""Who else may change a file, or comes to read it.
+
+It may be changed by its owner, as its mode says, and by those of every folder on the way to it.
 
 Whoever may write a folder may put another file in the place of one that is in it, so a file is as
 safe as the weakest folder above it. Links are followed, and the folders on both ways count.
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.files.disk import Disk
+from pgherald.process import environment, run_sync
 
 #: Links on one way, as many as Linux follows.
 _MOST_LINKS: Final = 40
@@ -107,6 +110,25 @@ def stranger(
     else:
         return None
     return None if _is_mount_in_container(place, about, disk) else found
+
+
+def git_work_tree(path: Path) -> Path | None:
+    """The work tree in which git tracks a file; None where no commit will hold it.
+
+    Args:
+        path: the file, absolute and without links.
+    """
+    tree = next((folder for folder in path.parents if os.path.lexists(folder / ".git")), None)
+    if tree is None:
+        return None
+    # A repository's own configuration may name a program that git starts to learn of changes.
+    command = ("git", "-C", str(tree), "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch")
+    env = environment(os.environ, GIT_LITERAL_PATHSPECS="1")
+    try:
+        ended = run_sync([*command, "--", str(path)], env)
+    except (OSError, TimeoutError):
+        return None  # no git here
+    return None if ended.code else tree
 
 
 def _way(path: Path, disk: Disk) -> Iterator[tuple[Path, os.stat_result, bool]]:

@@ -7,6 +7,7 @@ themselves (a dropped network, Heroku catching its breath) are told only when th
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -29,6 +30,9 @@ from pgherald.model import About, News, NewsKind, Subject
 from pgherald.store import Alert, BackgroundStore, Store
 
 log = logging.getLogger(__name__)
+
+#: How many mentions are remembered.
+_MENTIONED: Final = 100
 
 _QUARTER: Final = 15 * 60.0
 
@@ -129,6 +133,17 @@ class Alerts:
                 title=trouble.title,
                 since=trouble.since,
             )
+        )
+
+    def mention(self, subject: Subject, label: str, what: PgheraldError) -> None:
+        """Notify once of what hinders nothing: it is no alert, and never resolved."""
+        known: list[str] = json.loads(self._store.notes().get("mentioned", "[]"))
+        if not self._notifies or what.title in known:
+            return
+        self._store.note("mentioned", json.dumps([*known, what.title][-_MENTIONED:]))
+        now = self._clock.now()
+        self._tell(
+            News(NewsKind.TROUBLE, subject, now, label, title=what.title, advice=what.advice)
         )
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:

@@ -20,7 +20,16 @@ from pgherald.model import (
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.manifest import CommitRecord
-from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.plan import (
+    Client,
+    ClientPlan,
+    FilePlan,
+    Naming,
+    Plan,
+    in_words,
+    join_plans,
+    plan_client,
+)
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
@@ -100,8 +109,13 @@ class Applier:
         does one that others go on writing.
         """
         clients = [client for client in self._clients if client not in without]
-        parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
-        plan = join_plans(parts)
+        naming, parts = Naming(wanted), list[ClientPlan]()
+        while not parts or not naming.fits(parts):
+            entries = naming.wanted
+            parts = await asyncio.gather(*(self._plan_one(c, entries, remove) for c in clients))
+            if not clients:
+                break
+        plan = naming.named(join_plans(parts))
         return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
 
     async def _plan_one(
@@ -249,6 +263,9 @@ class Applier:
         self._note_failed(plan)
         self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
+            for caution in file.cautions:
+                self._alerts.mention(file.client.subject, file.client.label, caution)
+        for file in plan.files:
             if file.absent:
                 error = ClientMissing("is not there", _MISSING, path=file.client.path)
                 self._fail(file.client, error)
@@ -257,9 +274,7 @@ class Applier:
                 self._well(file.client)
 
     async def _remember(self, file: FilePlan) -> None:
-        """Record whose rows are whose, where no commit did, and keep a copy in the store."""
-        if not file.edit.changes and file.edit.new == file.snapshot.content:
-            return
+        """Record what is ours, where no commit did, and keep a copy in the store."""
         try:
             if not file.edit.changes:
                 await asyncio.to_thread(self._record_alone, file)

@@ -6,8 +6,11 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from pgherald.clients.base import Action, Change, Edit, Held
@@ -32,6 +35,7 @@ class FilePlan:
         expand: bytes to write first, in which the logins that are about to go can still be
             read beside the new ones; None when there is nothing to keep readable.
         loose: the file holds passwords and others may read it.
+        cautions: what hinders nothing, and the person should hear of once.
     """
 
     client: Target
@@ -39,6 +43,13 @@ class FilePlan:
     edit: Edit
     expand: bytes | None = field(repr=False)
     loose: bool
+    cautions: tuple[ClientError, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that ask for no change."""
+        cautions = (f"{each.reason}. {each.advice}" for each in self.cautions)
+        return (*self.edit.warnings, *cautions)
 
     @property
     def keys(self) -> frozenset[DatabaseKey]:
@@ -83,6 +94,7 @@ class Plan:
         refused: logins that a client's format cannot hold: (client, database, why).
         held: per database what the clients hold of it; of those that name its host, the first.
         holders: per database what each client holds of it, with what a person calls the client.
+        services: the service of each database that has another one than it should have.
     """
 
     files: tuple[FilePlan, ...] = ()
@@ -90,6 +102,7 @@ class Plan:
     refused: tuple[tuple[Target, DatabaseKey, Inexpressible], ...] = ()
     held: Mapping[DatabaseKey, Held] = field(default_factory=dict)
     holders: Mapping[DatabaseKey, Sequence[tuple[str, Held]]] = field(default_factory=dict)
+    services: Mapping[DatabaseKey, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> frozenset[DatabaseKey]:
@@ -106,7 +119,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences that ask for no change."""
-        return tuple(warning for plan in self.files for warning in plan.edit.warnings)
+        return tuple(warning for plan in self.files for warning in plan.warnings)
 
     @property
     def idle(self) -> bool:
@@ -145,7 +158,74 @@ def make_plan(
     A client that cannot be read or understood, or surely cannot be written, is named in the
     plan and hinders no other.
     """
-    return join_plans([plan_client(files, client, wanted, remove=remove) for client in clients])
+    naming = Naming(wanted)
+    while True:
+        entries = naming.wanted
+        parts = [plan_client(files, client, entries, remove=remove) for client in clients]
+        if naming.fits(parts):
+            return naming.named(join_plans(parts))
+
+
+class Naming:
+    """Gives a database another service where a section of the person's has the name.
+
+    libpq would read only the first of the two, and programs that read the file by a library for
+    INI files (pgcli, QGIS' pgserviceparser, pgtoolkit) refuse all of it.
+
+    Args:
+        wanted: the entries with the services that they should have.
+    """
+
+    def __init__(self, wanted: Sequence[Entry]) -> None:
+        self._asked = wanted
+        self._taken: set[str] = set()
+        self.wanted = wanted
+
+    def fits(self, parts: Sequence[ClientPlan]) -> bool:
+        """Whether no such section is in the way of a plan; else it is made anew, of `wanted`."""
+        taken = {name for part in parts if part.file for name in part.file.edit.taken}
+        if any(part.client.editor.kind == "service_file" and part.error for part in parts):
+            # As long as nobody knows its sections, each keeps the name that other clients hold.
+            for entry in self._asked:
+                service = entry.database.service
+                held = [part.holds[entry.key].service for part in parts if entry.key in part.holds]
+                if any(re.fullmatch(rf"{re.escape(service)}-heroku(-\d+)?", h or "") for h in held):
+                    taken.add(service)
+        new = taken - self._taken
+        self._taken |= new
+        used = {entry.database.service for entry in self._asked} | self._taken
+        self.wanted = []
+        for entry in self._asked:
+            service = entry.database.service
+            if service in self._taken:
+                more = (f"{service}-heroku-{number}" for number in count(2))
+                names = chain([f"{service}-heroku"], more)
+                service = next(name for name in names if name not in used)
+                used.add(service)
+            database = dataclasses.replace(entry.database, service=service)
+            self.wanted.append(Entry(database, entry.login))
+        return not new
+
+    def named(self, plan: Plan) -> Plan:
+        """The same plan, in which the person can read of it."""
+        pairs = zip(self._asked, self.wanted, strict=True)
+        other = {asked: new for asked, new in pairs if asked != new}
+        cautions = tuple(
+            ClientError(
+                f"Your own section [{asked.database.service}] keeps its name, so that of "
+                f"{asked.key} is [{new.database.service}]",
+                "To choose its name, give the database another `service` in the configuration.",
+            )
+            for asked, new in other.items()
+        )
+        files = tuple(
+            dataclasses.replace(file, cautions=(*file.cautions, *cautions))
+            if file.client.editor.kind == "service_file"
+            else file
+            for file in plan.files
+        )
+        services = {new.key: new.database.service for new in other.values()}
+        return dataclasses.replace(plan, files=files, services=services)
 
 
 def plan_client(
@@ -168,6 +248,7 @@ def plan_client(
             file = _plan_file(client, snapshot, good, holds, remove)
         if file.edit.changes:
             client.refuse_unwritable(files, snapshot)
+        file = dataclasses.replace(file, cautions=client.cautions(files, snapshot))
     except ClientError as exc:
         error = exc if exc.path else exc.at(client.path)
         return ClientPlan(client, None, error, tuple(refused), holds)

@@ -138,7 +138,7 @@ class Recorder:
                     behind=behind,
                     reopen=reopen,
                     refresh=refresh,
-                    service=item.entry.database.service,
+                    service=plan.services.get(item.key, item.entry.database.service),
                 )
             )
         self._store_current(done, plan, written_at, rotations)

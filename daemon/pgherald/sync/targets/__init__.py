@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pgherald.clients.base import TextClient
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
@@ -84,7 +83,6 @@ def clients_of(config: Config, files: Files, wishes: Wishes | None = None) -> tu
 def _target(
     setting: ClientSetting, ownership: Ownership, program: int | None, wishes: Wishes
 ) -> Target:
-    editor: TextClient
     rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
     match setting.kind:
         case "pgadmin":
@@ -98,12 +96,12 @@ def _target(
             label = setting.label or pgadmin.label
             return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program)
         case "pgpass":
-            editor = Pgpass()
+            editor: Pgpass | ServiceFile | ServersJson = Pgpass()
         case "service_file":
             editor = ServiceFile()
         case _:
             editor = ServersJson(rows, setting.passfile)
-    return FileTarget(editor, setting.path, setting.label or editor.label)
+    return FileTarget.of(editor, setting.path, setting.label or editor.label, ownership)
 
 
 def journaled(config: Config) -> Collection[tuple[Path, Medium]]:
