@@ -22,7 +22,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -194,10 +194,6 @@ def _name_of(uid: int) -> str | None:
 
 
 def _is_mount_in_container(place: Path, about: os.stat_result, disk: Disk) -> bool:
-    if place == place.parent or not _is_container(os.environ):
+    if _CONTAINER_VARIABLE not in os.environ and not any(f.exists() for f in _CONTAINER_FILES):
         return False
-    return disk.lstat(place.parent).st_dev != about.st_dev
-
-
-def _is_container(env: Mapping[str, str]) -> bool:
-    return _CONTAINER_VARIABLE in env or any(file.exists() for file in _CONTAINER_FILES)
+    return place != place.parent and disk.lstat(place.parent).st_dev != about.st_dev
