@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -147,6 +148,22 @@ def test_a_case_of_the_corpus(
     if not case.about.get("uninstalled"):
         assert desk.run("check").code == result.code
         assert case.held() == after, "a second run changes nothing"
+
+
+def test_what_an_earlier_version_wrote_is_known_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that finds nothing to write records what is there: older versions did not."""
+    desk = Desk.laid(tmp_path, monkeypatch)
+    desk.configure(SHOP + '[clients.service_file]\npath = "pg_service.conf"\n')
+    assert desk.run("check").code == 0
+    shutil.rmtree(tmp_path / "state" / "ownership")
+    assert desk.run("check").code == 0
+    file = tmp_path / "pg_service.conf"
+    ours = file.read_text()
+    file.write_text("".join(row for row in ours.splitlines(keepends=True) if row[0] != "#"))
+    assert desk.run("check").code == 0
+    assert file.read_text() == ours
 
 
 def test_the_documents_count_the_cases() -> None:

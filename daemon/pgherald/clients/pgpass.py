@@ -216,8 +216,9 @@ def _present(
     moved = list(parts.loose)
     for slot in parts.slots:
         key, body = slot.key, slot.body
-        entries = [index for index, row in enumerate(body) if _is_entry(row)]
         kept: Sequence[bytes] = body
+        texts = [row.strip() for row in body]
+        entries = [i for i, text in enumerate(texts) if text and not text.startswith(b"#")]
         if key in wanted or key in leaving:
             entries = _own(body, entries, wanted.get(key, ()))
             kept = [body[index] for index in entries]
@@ -236,11 +237,6 @@ def _own(body: Sequence[bytes], entries: list[int], wanted: Sequence[_Fields]) -
     """
     right = [index for index in entries if _parsed(lines.bare(body[index])) in wanted]
     return right[:1] or (entries if len(entries) == 1 else [])
-
-
-def _is_entry(row: bytes) -> bool:
-    text = row.strip()
-    return bool(text) and not text.startswith(b"#")
 
 
 def _entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]]]:
@@ -268,11 +264,13 @@ def _logins(
     """Per wanted database the fields of its lines, the wanted login first."""
     first = {key: _wanted(e.login, key) for key, e in block.by_key(wanted).items()}
     hidden = {fields.role for fields in first.values()}
-    result: dict[DatabaseKey, tuple[_Fields, ...]] = {}
-    for key, fields in first.items():
-        old = _expressible(also.get(key, ()), key)
-        result[key] = (fields, *dict.fromkeys(each for each in old if each.role not in hidden))
-    return result
+    result = {key: {fields: None} for key, fields in first.items()}  # each once, in this order
+    for key in first:
+        for login in also.get(key, ()):
+            with contextlib.suppress(Inexpressible):
+                if (old := _wanted(login, key)).role not in hidden:
+                    result[key][old] = None
+    return {key: tuple(each) for key, each in result.items()}
 
 
 def _wanted(login: Login, key: DatabaseKey) -> _Fields:
@@ -286,12 +284,6 @@ def _wanted(login: Login, key: DatabaseKey) -> _Fields:
             raise lines.inexpressible(f"the {what} of {key} is `*`, which matches any", key)
     values = lines.encoded(login, key)
     return _Fields(values["host"], values["port"], None, values["user"], login.password)
-
-
-def _expressible(logins: Sequence[Login], key: DatabaseKey) -> Iterator[_Fields]:
-    for login in logins:
-        with contextlib.suppress(Inexpressible):
-            yield _wanted(login, key)
 
 
 def _written(key: DatabaseKey, logins: Sequence[_Fields], eol: bytes) -> tuple[bytes, ...]:
@@ -334,11 +326,8 @@ def _in_the_way(
             return True
         return passwords.get(line.role, line.password) != line.password
 
-    return [
-        key
-        for key, old in present.items()
-        if key not in logins and any(may_match(line) for line in old.logins)
-    ]
+    others = [key for key in present if key not in logins]
+    return [key for key in others if any(map(may_match, present[key].logins))]
 
 
 def _clashes(wanted: Mapping[DatabaseKey, _Fields]) -> Iterator[str]:

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.files.disk import Disk
-from pgherald.process import environment, run_sync
 
 #: Links on one way, as many as Linux follows.
 _MOST_LINKS: Final = 40
@@ -121,6 +120,8 @@ def git_work_tree(path: Path) -> Path | None:
     tree = next((folder for folder in path.parents if os.path.lexists(folder / ".git")), None)
     if tree is None:
         return None
+    from pgherald.process import environment, run_sync  # brings asyncio along
+
     # A repository's own configuration may name a program that git starts to learn of changes.
     command = ("git", "-C", str(tree), "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch")
     env = environment(os.environ, GIT_LITERAL_PATHSPECS="1")

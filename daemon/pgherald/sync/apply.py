@@ -109,11 +109,11 @@ class Applier:
         does one that others go on writing.
         """
         clients = [client for client in self._clients if client not in without]
-        naming, parts = Naming(wanted), list[ClientPlan]()
-        while not parts or not naming.fits(parts):
+        naming = Naming(wanted)
+        while True:
             entries = naming.wanted
             parts = await asyncio.gather(*(self._plan_one(c, entries, remove) for c in clients))
-            if not clients:
+            if naming.fits(parts):
                 break
         plan = naming.named(join_plans(parts))
         return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))

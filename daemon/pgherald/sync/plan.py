@@ -184,47 +184,47 @@ class Naming:
     def fits(self, parts: Sequence[ClientPlan]) -> bool:
         """Whether no such section is in the way of a plan; else it is made anew, of `wanted`."""
         taken = {name for part in parts if part.file for name in part.file.edit.taken}
-        if any(part.client.editor.kind == "service_file" and part.error for part in parts):
+        if not any(part.client.editor.kind == "service_file" and part.file for part in parts):
             # As long as nobody knows its sections, each keeps the name that other clients hold.
             for entry in self._asked:
                 service = entry.database.service
                 held = [part.holds[entry.key].service for part in parts if entry.key in part.holds]
                 if any(re.fullmatch(rf"{re.escape(service)}-heroku(-\d+)?", h or "") for h in held):
                     taken.add(service)
-        new = taken - self._taken
-        self._taken |= new
+        if taken <= self._taken:
+            return True
+        self._taken |= taken
         used = {entry.database.service for entry in self._asked} | self._taken
-        self.wanted = []
-        for entry in self._asked:
-            service = entry.database.service
-            if service in self._taken:
-                more = (f"{service}-heroku-{number}" for number in count(2))
-                names = chain([f"{service}-heroku"], more)
-                service = next(name for name in names if name not in used)
-                used.add(service)
-            database = dataclasses.replace(entry.database, service=service)
-            self.wanted.append(Entry(database, entry.login))
-        return not new
+        self.wanted = [self._apart(entry, used) for entry in self._asked]
+        return False
+
+    def _apart(self, entry: Entry, used: set[str]) -> Entry:
+        if (service := entry.database.service) not in self._taken:
+            return entry
+        names = chain([f"{service}-heroku"], (f"{service}-heroku-{n}" for n in count(2)))
+        other = next(name for name in names if name not in used)
+        used.add(other)
+        return Entry(dataclasses.replace(entry.database, service=other), entry.login)
 
     def named(self, plan: Plan) -> Plan:
         """The same plan, in which the person can read of it."""
-        pairs = zip(self._asked, self.wanted, strict=True)
-        other = {asked: new for asked, new in pairs if asked != new}
+        asked = {entry.key: entry.database.service for entry in self._asked}
+        given = {entry.key: entry.database.service for entry in self.wanted}
+        services = {key: given[key] for key in asked if given[key] != asked[key]}
         cautions = tuple(
             ClientError(
-                f"Your own section [{asked.database.service}] keeps its name, so that of "
-                f"{asked.key} is [{new.database.service}]",
+                f"Your own section [{asked[key]}] keeps its name, so that of {key} is [{name}]",
                 "To choose its name, give the database another `service` in the configuration.",
             )
-            for asked, new in other.items()
+            for key, name in services.items()
         )
-        files = tuple(
-            dataclasses.replace(file, cautions=(*file.cautions, *cautions))
-            if file.client.editor.kind == "service_file"
-            else file
-            for file in plan.files
-        )
-        services = {new.key: new.database.service for new in other.values()}
+
+        def noted(file: FilePlan) -> FilePlan:
+            if file.client.editor.kind != "service_file":
+                return file
+            return dataclasses.replace(file, cautions=(*file.cautions, *cautions))
+
+        files = tuple(map(noted, plan.files))
         return dataclasses.replace(plan, files=files, services=services)
 
 

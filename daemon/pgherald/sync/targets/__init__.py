@@ -84,23 +84,13 @@ def _target(
     setting: ClientSetting, ownership: Ownership, program: int | None, wishes: Wishes
 ) -> Target:
     rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
-    match setting.kind:
-        case "pgadmin":
-            pgadmin = PgAdmin(
-                rows,
-                setting.passfile or "",
-                setting.user,
-                adopt=wishes.adopt,
-                recreate=wishes.recreate,
-            )
-            label = setting.label or pgadmin.label
-            return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program)
-        case "pgpass":
-            editor: Pgpass | ServiceFile | ServersJson = Pgpass()
-        case "service_file":
-            editor = ServiceFile()
-        case _:
-            editor = ServersJson(rows, setting.passfile)
+    if setting.kind == "pgadmin":
+        asked = dataclasses.asdict(wishes)
+        pgadmin = PgAdmin(rows, setting.passfile or "", setting.user, **asked)
+        label = setting.label or pgadmin.label
+        return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program)
+    editors = (Pgpass(), ServiceFile(), ServersJson(rows, setting.passfile))
+    editor = next(editor for editor in editors if editor.kind == setting.kind)
     return FileTarget.of(editor, setting.path, setting.label or editor.label, ownership)
 
 

@@ -132,7 +132,7 @@ class Ownership:
         try:
             known = parsed(self._files.read(self.path(path.absolute())).content) or {}
         except FileTrouble as exc:
-            log.warning("%s", exc)
+            log.info("%s", exc)
             return {}
         return {DatabaseKey.parse(key): marks for key, marks in known.get("prints", {}).items()}
 
