@@ -295,18 +295,24 @@ async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: b
         assert [news.refresh for news in house.news] == [False, runs is not False]
 
 
-async def test_a_file_in_a_repository_is_told_once(tmp_path: Path) -> None:
-    """By one notice, whatever else is written later; nothing counts as not working."""
-    pgpass = tmp_path / "home" / "pgpass"
-    pgpass.parent.mkdir()
-    pgpass.touch(0o600)
+@pytest.fixture
+def tracked(tmp_path: Path) -> Path:
+    """A file that git tracks."""
+    file = tmp_path / "home" / "pgpass"
+    file.parent.mkdir()
+    file.touch(0o600)
     script = "git init -q; git add pgpass"
-    subprocess.run(["/bin/sh", "-ec", script], cwd=pgpass.parent, check=True)
-    target = FileTarget(Pgpass(), pgpass, "psql")
+    subprocess.run(["/bin/sh", "-ec", script], cwd=file.parent, check=True)
+    return file
+
+
+async def test_a_file_in_a_repository_is_told_once(tmp_path: Path, tracked: Path) -> None:
+    """By one notice, whatever else is written later; nothing counts as not working."""
+    target = FileTarget(Pgpass(), tracked, "psql")
     async with household(tmp_path, clients=[target]) as house:
         for number in (1, 2, 2):
             await house.sees((SHOP, login(number)))
         (told,) = [item for item in house.news if item.kind is NewsKind.TROUBLE]
-        assert f"is tracked by git in {pgpass.parent}" in told.title
+        assert f"is tracked by git in {tracked.parent}" in told.title
         assert told.advice.endswith("rm --cached pgpass")
         assert house.store.alerts() == []
