@@ -142,18 +142,13 @@ def split(current: bytes | None, known: Known = dict, entries: Entries = lambda 
     lines.refuse_binary(text)
     bom = lines.BOM if text.startswith(lines.BOM) else b""
     rows = lines.split(text[len(bom) :])
+    damage, keys = None, {key for row in rows if (key := key_of(row)) is not None}
     try:
         above, inner, below = _taken_apart(rows)
-    except Unparsable:
+    except Unparsable as exc:
         # A tool has sorted the lines, or moved sections together with the comments above them.
-        keys = {key for row in rows if (key := key_of(row)) is not None}
-        left = tuple(row for row in rows if not _is_mark(row) and key_of(row) is None)
-        eol = b"\r\n" if left and left[0].endswith(b"\r\n") else b"\n"
-        parts = _claimed(Parts(current, bom, eol, (), (), (), left), known, entries)
-        marks = {mark for slot in parts.slots for mark in known()[slot.key]}
-        if not keys or not all(marks & {*known().get(key, ())} for key in keys):
-            raise
-        return parts
+        damage, above, inner = exc, [], []
+        below = rows = [row for row in rows if not _is_mark(row) and key_of(row) is None]
     # The marker's own, not that of a line above it: the block will stand at the top.
     first = rows[len(above)] if len(above) < len(rows) else b""
     eol = b"\r\n" if first.endswith(b"\r\n") else b"\n"
@@ -165,7 +160,12 @@ def split(current: bytes | None, known: Known = dict, entries: Entries = lambda 
     )
     loose = tuple(inner[: starts[0]])
     parts = Parts(current, bom, eol, tuple(above), loose, slots, tuple(below))
-    return _claimed(parts, known, entries)
+    parts = _claimed(parts, known, entries)
+    if damage is not None:
+        found = {mark for slot in parts.slots for mark in known()[slot.key]}
+        if not keys or not all(found & {*known().get(key, ())} for key in keys):
+            raise damage
+    return parts
 
 
 def _claimed(parts: Parts, known: Known, entries: Entries) -> Parts:

@@ -60,8 +60,7 @@ _OLDER: Final = ("SSLMode", "SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
 #: What may be seen of a server of ours: the keys that we write, and what is inside them; True is
 #: the value itself.
 _SHOWN: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("Name", "Group", "Service", "Host", "Port", "Username"), True),
-    **dict.fromkeys(("MaintenanceDB", "DBRestriction", "DBRestrictionType", MARK), True),
+    **dict.fromkeys((*_FIELDS.values(), "Name", "Group", MARK), True),
     _PARAMETERS: dict.fromkeys(("sslmode", "connect_timeout", "passfile"), True),
 }
 

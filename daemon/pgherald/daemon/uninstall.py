@@ -21,6 +21,7 @@ from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
 from pgherald.sync.targets import FileTarget, Ownership, Target, Undo, clients_of, journaled
+from pgherald.sync.targets.file import Editor
 from pgherald.sync.targets.originals import Original
 from pgherald.sync.transaction import Transactions
 
@@ -28,7 +29,7 @@ from pgherald.sync.transaction import Transactions
 _ATTEMPTS: Final = 5
 
 #: Clients that the configuration no longer has are known by what the journals call them.
-_FORMER: Final[Mapping[str, Pgpass | ServiceFile | ServersJson]] = {
+_FORMER: Final[Mapping[str, Editor]] = {
     **{editor.label: editor for editor in (Pgpass(), ServiceFile(), ServersJson())},
     PASSFILE: Pgpass(),
 }

@@ -26,6 +26,9 @@ from pgherald.sync.targets.base import Fate, Target, Undo
 from pgherald.sync.targets.originals import Original
 from pgherald.sync.targets.ownership import Ownership
 
+#: Who knows the format of a text file.
+Editor = Pgpass | ServiceFile | ServersJson
+
 #: Lines of unchanged text shown around a change.
 _CONTEXT: Final = 1
 
@@ -44,19 +47,13 @@ class FileTarget(Target):
         ownership: keeps what pgherald wrote into it; None where nothing is written.
     """
 
-    editor: Pgpass | ServiceFile | ServersJson
+    editor: Editor
     ownership: Ownership | None = None
 
     medium: ClassVar[Medium] = Medium.FILE
 
     @classmethod
-    def of(
-        cls,
-        editor: Pgpass | ServiceFile | ServersJson,
-        path: Path,
-        label: str,
-        ownership: Ownership,
-    ) -> FileTarget:
+    def of(cls, editor: Editor, path: Path, label: str, ownership: Ownership) -> FileTarget:
         """A target whose entries are known again when another program has dropped their marks."""
         editor = dataclasses.replace(editor, known=partial(ownership.written, path))
         return cls(editor, path, label, ownership)
