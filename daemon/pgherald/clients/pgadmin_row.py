@@ -58,6 +58,8 @@ UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 #: Values by which a column says nothing; False is 0 as well.
 UNSET: Final = (None, "", False, "false", "null")
 
+_NAMES: Final = frozenset(("host", "maintenance_db", "username", "db_res", "service"))
+
 
 @dataclass(frozen=True, slots=True)
 class RowForm:
@@ -222,6 +224,8 @@ def _unlike(row: Row, wanted: Row) -> Row:
 
 def says_nothing(column: str, value: object) -> bool:
     """Whether a column's value is as good as none; "databases" is a restriction's default."""
+    if column in _NAMES:  # a user may be called "false"
+        return not value
     return value in UNSET or (column == "db_res_type" and value == "databases")
 
 
