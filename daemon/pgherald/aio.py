@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,29 +16,18 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     `asyncio.to_thread` would: a library that hangs would then keep the program from ending.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: list[T], problem: Exception | None) -> None:
-        if done.done():
-            return  # nobody waits any more
-        if problem is not None:
-            done.set_exception(problem)
-        else:
-            done.set_result(result[0])
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()
+    waiting = asyncio.wrap_future(done)
 
     def body() -> None:
-        result: list[T] = []
-        problem: Exception | None = None
         try:
-            result.append(work())
+            done.set_result(work())
         except Exception as exc:  # noqa: BLE001 – handed to whoever awaits
-            problem = exc
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, problem)
+            done.set_exception(exc)
 
     threading.Thread(target=body, name="pgherald-work", daemon=True).start()
-    return await done
+    return await waiting
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -291,6 +291,10 @@ class About(enum.StrEnum):
         return self in (About.ACCOUNT, About.BUDGET, About.EXPIRY, About.DISCOVERY)
 
 
+#: Kinds of trouble with a database whose titles name it.
+_NAMES_DATABASE: Final = frozenset({"ProbeFailed", "NotYetProven", "ConfigError", "Gone"})
+
+
 class Subject(str):
     """What an alert or a piece of news is about: a kind of thing, and which one.
 
@@ -326,6 +330,18 @@ class Subject(str):
         """
         about, _, key = text.partition(":")
         return cls(About(about), key)
+
+    def prefix(self, label: str = "", kind: str = "") -> str:
+        """Begins a title with whom it concerns, where titles of that kind do not say so.
+
+        Args:
+            label: what a person calls it; empty when that is not known.
+            kind: the error's kind.
+        """
+        if self.about.is_account:
+            return "" if self.key == DEFAULT_ACCOUNT else f"Heroku account {self.key}: "
+        named = self.about is not About.DATABASE or kind in _NAMES_DATABASE
+        return "" if named or not label else f"{label}: "
 
     @property
     def database(self) -> DatabaseKey | None:

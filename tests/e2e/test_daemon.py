@@ -170,6 +170,25 @@ async def test_what_other_programs_read(house: House) -> None:
     assert leaks_in(status.read_text(), metrics.read_text()) == []
 
 
+@pytest.mark.parametrize("service", [False, True])
+async def test_a_daemon_that_was_ended_is_missed_if_a_service_is_installed(
+    house: House, service: bool
+) -> None:
+    """Whoever ends one that no service manager keeps has done so on purpose, by whatever signal."""
+    house.configure(SHOP)
+    if service:
+        unit = house.home / ".config" / "systemd" / "user" / "pgherald.service"
+        unit.parent.mkdir(parents=True)
+        unit.write_text("[Service]\n")
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.ended() == 0
+    status = await house.pgherald("status", "--json")
+    kinds = [trouble["kind"] for trouble in status.json["troubles"]]
+    assert (status.code, kinds) == ((1, ["DaemonStopped"]) if service else (0, []))
+
+
 # --- its configuration ----------------------------------------------------------------------
 
 

@@ -14,7 +14,15 @@ import click
 import pytest
 
 from pgherald.cli import output
-from pgherald.cli.output import ago, emit_json, headline, lasting, progress
+from pgherald.cli.output import ago, emit_json, error_at, lasting, progress
+from pgherald.errors import (
+    FileTrouble,
+    LoginRequired,
+    NotVisible,
+    PgheraldError,
+    ProbeFailed,
+    Unparsable,
+)
 from pgherald.heroku.account import Account
 from pgherald.model import Subject
 from pgherald.secret import Secret
@@ -41,19 +49,26 @@ def test_spans_are_said_in_a_persons_units(span: timedelta, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "label", "title", "told"),
+    ("subject", "label", "error", "told"),
     [
-        ("account:default", "default", "No token", "No token"),
-        ("expiry:work", "work", "The token ends", "Heroku account work: The token ends"),
-        ("database:shop/DATABASE", "Shop", "Shop is gone", "Shop is gone"),
-        ("database:shop/DATABASE", "Shop", "It is gone", "Shop: It is gone"),
-        ("client:/p", "psql", "/p:3: odd", "/p:3: odd"),
-        ("commit", "commit", "No undo could be written", "No undo could be written"),
+        ("account:default", "default", LoginRequired("No token"), "No token"),
+        ("expiry:work", "work", LoginRequired("It ends"), "Heroku account work: It ends"),
+        ("database:shop/DATABASE", "Shop", ProbeFailed("Shop refuses"), "Shop refuses"),
+        ("database:shop/DATABASE", "Shop", NotVisible("Shop has none"), "Shop: Shop has none"),
+        ("client:/p", "psql", Unparsable("odd", path=Path("/p"), line=3), "/p:3: odd"),
+        ("commit", "commit", FileTrouble("No undo"), "No undo"),
     ],
 )
-def test_a_headline_names_its_subject_once(subject: str, label: str, title: str, told: str) -> None:
-    """The subject is put before a title that does not name it."""
-    assert headline(Subject.read(subject), label, title) == told
+def test_a_problem_names_its_subject(
+    subject: str,
+    label: str,
+    error: PgheraldError,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the kinds of subject and error, whatever words happen to stand in a title."""
+    error_at(Subject.read(subject), label, error)
+    assert capsys.readouterr().err.splitlines()[0] == told
 
 
 def test_json_refuses_a_secret(capsys: pytest.CaptureFixture[str]) -> None:

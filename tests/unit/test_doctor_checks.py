@@ -15,12 +15,12 @@ from pgherald.clients.base import Held
 from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
-from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good, prefix_of
+from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good
 from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import network
 from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.model import Entry, Subject
+from pgherald.model import Entry
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.plan import ClientPlan, Plan, join_plans
 from pgherald.sync.targets import FileTarget
@@ -189,21 +189,6 @@ def test_every_finding_is_in_the_documents() -> None:
 
 
 # --- others --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("subject", "kind", "prefix"),
-    [
-        ("database:shop/DATABASE", "NotVisible", "Shop: "),
-        ("database:shop/DATABASE", "ProbeFailed", ""),
-        ("account:default", "LoginRequired", ""),
-        ("expiry:work", "TokenEndsSoon", "Heroku account work: "),
-        ("commit", "FileTrouble", ""),
-    ],
-)
-def test_whom_a_finding_concerns(subject: str, kind: str, prefix: str) -> None:
-    """A finding begins with whom it concerns, unless errors of its kind say so themselves."""
-    assert prefix_of(Subject.read(subject), "Shop", kind) == prefix
 
 
 async def test_a_login_is_tried_as_the_clients_demand() -> None:

@@ -22,7 +22,7 @@ from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
 from pgherald.daemon import metrics, publish
 from pgherald.daemon.publish import Publisher
-from pgherald.daemon.status import Status
+from pgherald.daemon.status import Heartbeat, Status
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import ProbeFailed
 from pgherald.files import Files
@@ -148,6 +148,18 @@ async def test_every_change_is_shown(room: Room) -> None:
     assert room.status()["running"] is False
     assert (room.folder / "state" / "status.json").stat().st_mode & 0o777 == 0o600
     assert room.store.on_change is None
+
+
+async def test_a_sweep_that_is_overdue_is_shown_though_nothing_changes(room: Room) -> None:
+    """What only the clock brings about is shown within one interval."""
+    async with room.running():
+        room.healthy()
+        room.store.note("daemon", Heartbeat(START).note())
+        await room.shown()
+        assert room.status()["ok"] is True
+        await room.clock.advance(5 * room.config.poll_interval)
+        await room.shown()
+        assert room.status()["ok"] is False
 
 
 async def test_a_burst_is_shown_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

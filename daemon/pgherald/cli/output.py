@@ -19,7 +19,7 @@ import click
 
 from pgherald.cli import EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError
-from pgherald.model import DEFAULT_ACCOUNT, About, DatabaseKey, Subject
+from pgherald.model import DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
@@ -163,21 +163,6 @@ def lasting(time: timedelta) -> str:
 # --- what is wrong, and what takes long -----------------------------------------------------
 
 
-def headline(subject: Subject, label: str, title: str) -> str:
-    """A title that names whom it concerns, once.
-
-    Args:
-        subject: as in `pgherald.model.News`.
-        label: what a person calls it.
-        title: what is wrong.
-    """
-    name = subject.key
-    if subject.about.is_account and subject.about is not About.DISCOVERY:
-        return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
-    told = label in title or name in title  # an empty label is in every title
-    return title if told or not name else f"{label}: {title}"
-
-
 def problem(title: str, advice: str = "") -> None:
     """Name something that is not as it should be, on stderr."""
     click.secho(title, err=True, fg="red")
@@ -186,8 +171,8 @@ def problem(title: str, advice: str = "") -> None:
 
 
 def error_at(subject: Subject, label: str, error: PgheraldError) -> None:
-    """Name an error on stderr, with whom it concerns; see `headline`."""
-    problem(headline(subject, label, error.title), error.advice)
+    """Name an error on stderr, with whom it concerns."""
+    problem(subject.prefix(label, error.kind) + error.title, error.advice)
 
 
 def diff_line(line: str) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from pgherald import service as service_managers
 from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
@@ -245,17 +246,7 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
 
 def manager_of(invocation: Invocation, config: Config) -> Manager:
     """This platform's service manager."""
-    if sys.platform == "win32":
-        from pgherald.service.windows import TaskScheduler  # one of the three
-
-        return TaskScheduler(invocation.env, config.state_dir, sys.executable)
-    if sys.platform == "darwin":
-        from pgherald.service.launchd import Launchd
-
-        return Launchd(Path.home())
-    from pgherald.service.systemd import Systemd
-
-    return Systemd(invocation.env, Path.home())
+    return service_managers.manager_of(invocation.env, Path.home(), config.state_dir)
 
 
 def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:

@@ -17,7 +17,7 @@ import click
 
 from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import ago, can_show, emit_json, headline, lasting, problem, table
+from pgherald.cli.output import ago, can_show, emit_json, lasting, problem, table
 from pgherald.config import Config
 from pgherald.daemon.status import as_json as json_of
 from pgherald.daemon.status import status_of
@@ -145,7 +145,8 @@ def _screen(config: Config) -> Iterator[str]:
 def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
     """What is wrong, and the advice."""
     for trouble in shown["troubles"]:
-        title = headline(Subject.read(trouble["subject"]), trouble["name"], trouble["title"])
+        prefix = Subject.read(trouble["subject"]).prefix(trouble["name"], trouble["kind"])
+        title = prefix + trouble["title"]
         yield f"{title} (began {ago(trouble['since'], now)})", trouble["advice"]
 
 

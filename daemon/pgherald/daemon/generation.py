@@ -114,7 +114,7 @@ class Generation:
         )
         self._stack.push_async_callback(self._events.stop)
         self._schedule = Schedule(log)
-        self._stack.push_async_callback(self._schedule.stop)
+        self._stack.callback(self._schedule.stop)
         self._schedule.every(_SWEEP, self._config.poll_interval, self._sweep)
         self._stack.callback(self._mend.cancel)
         self._stack.callback(self._renew.cancel)
@@ -143,7 +143,7 @@ class Generation:
         clients = _count(len(self._machine.clients), "client")
         return f"watching {watching} for {clients}, every {self._config.poll_interval:g} s"
 
-    async def _sweep(self) -> None:
+    def _sweep(self) -> None:
         self._machine.poller.sweep()
         forget_damage(self._state.store, self.alerts, self._outside.clock)
         self._events.keep()

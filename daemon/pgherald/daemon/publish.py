@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pgherald.clock import Clock
+from pgherald.aio import first_of
+from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
 from pgherald.daemon import metrics
 from pgherald.daemon.status import Heartbeat, Status, as_json, status_of
@@ -116,7 +117,9 @@ class Publisher:
 
     async def _run(self) -> None:
         while True:
-            await self._changed.wait()
+            # Also where nothing changes: that a sweep is overdue shows itself by the clock alone.
+            pause = until_beat(self._clock, self._config.poll_interval)
+            await first_of(self._changed.wait(), self._clock.sleep(pause))
             self._changed.clear()
             try:
                 await self._show(running=True)

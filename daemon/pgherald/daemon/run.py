@@ -14,9 +14,9 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any, Final
 
+from pgherald.aio import first_of
 from pgherald.clock import until_beat
 from pgherald.config import Config
 from pgherald.daemon.generation import STOP_LIMIT, Generation
@@ -24,16 +24,12 @@ from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.telling import teller_of
-from pgherald.daemon.wiring import (
-    Outside,
-    State,
-    files_of,
-    state_of,
-)
+from pgherald.daemon.wiring import Outside, State, files_of, state_of
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
+from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
 from pgherald.sync.alerts import Alerts
 
@@ -69,16 +65,10 @@ class Daemon:
         self._manager = Manager(outside.env, outside.clock)
         self._supervisor = Supervisor(outside.clock)
         self._stopping = asyncio.Event()
-        self._by_hand = False
         self._reload = asyncio.Event()
 
-    def stop(self, *, by_hand: bool = False) -> None:
-        """End soon, whatever is under way. Called on the loop's thread.
-
-        Args:
-            by_hand: whether somebody ends it at its terminal, and does not expect it to run.
-        """
-        self._by_hand = by_hand
+    def stop(self) -> None:
+        """End soon, whatever is under way. Called on the loop's thread."""
         self._stopping.set()
         asyncio.get_running_loop().call_later(_LAST_RESORT, self._last_resort)
 
@@ -111,21 +101,20 @@ class Daemon:
                 while not self._stopping.is_set():
                     await self._generation(state, publisher)
                 self._manager.stopping()
-                if self._by_hand:  # else a service manager may start it again
+                if not self._is_service():  # so nobody expects it to run any more
                     ended = dataclasses.replace(heartbeat, expected=False)
                     state.store.note("daemon", ended.note())
         log.info("Stopped.")
 
+    def _is_service(self) -> bool:
+        """Whether a service manager is to keep a daemon running: ours, or whoever started this."""
+        env, home = self._outside.env, self._outside.home
+        return self._manager.listens or manager_of(env, home, self._config.state_dir).file.exists()
+
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        by_hand = partial(self.stop, by_hand=True)
-        calls: dict[str, Callable[[], None]] = {
-            "SIGTERM": self.stop,
-            "SIGINT": by_hand,
-            "SIGHUP": self.reload,
-            "SIGBREAK": by_hand,
-        }
-        for name, call in calls.items():
+        stops = dict.fromkeys(("SIGTERM", "SIGINT", "SIGBREAK"), self.stop)
+        for name, call in {**stops, "SIGHUP": self.reload}.items():
             number = getattr(signal, name, None)
             if number is None:
                 continue
@@ -173,7 +162,7 @@ class Daemon:
                 publisher.follow(config, generation.summary())
                 log.info("Ready: %s.", generation.summary())
                 while not self._stopping.is_set() and self._config is config:
-                    await self._next_event()
+                    await first_of(self._stopping.wait(), self._reload.wait())
                     if self._reload.is_set():
                         self._reload.clear()
                         self._read_config(generation.alerts, state)
@@ -193,15 +182,6 @@ class Daemon:
         if not wanted.desktop and not wanted.urls:
             note("")  # nothing is shown any more, so nothing can hinder it
         return teller_of(config, self._outside, state.store, note)
-
-    async def _next_event(self) -> None:
-        """Wait until there is something to do."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, self._reload)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _read_config(self, alerts: Alerts, state: State) -> None:
         """Take over a changed configuration; keep the old one when the new one is wrong."""

@@ -13,7 +13,7 @@ from pgherald.config import Config
 from pgherald.config.schema import Account
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note, prefix_of, trouble
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.doctor.clients import current
 from pgherald.errors import PgheraldError
 from pgherald.files import Files
@@ -71,7 +71,7 @@ def route(outside: Outside) -> Iterator[Finding]:
 
 async def token(account: Account, outside: Outside, platform: str) -> list[Finding]:
     """Whether Heroku answers, and what the token may do, and for how long."""
-    prefix = prefix_of(Subject(About.ACCOUNT, account.name))
+    prefix = Subject(About.ACCOUNT, account.name).prefix()
     host = HerokuHost.from_env(outside.env)
     source = token_source(account.token, host, outside.env, outside.home)
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
@@ -154,7 +154,7 @@ async def logins(
 def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
     names = {Subject(About.DATABASE, d.key): d.name for d in config.databases}
     for subject, error in looked.failures.items():
-        yield trouble(error, prefix_of(subject, names.get(subject, ""), error.kind))
+        yield trouble(error, subject.prefix(names.get(subject, ""), error.kind))
     if not looked.entries and not looked.failures:
         yield note("Heroku shows no database that fits the [[discover]] rules")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note, prefix_of
+from pgherald.doctor.checks import Finding, bad, good, note
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
@@ -135,7 +135,7 @@ def alerts(config: Config) -> Iterator[Finding]:
     with store:
         found = store.alerts()
     for trouble in found:
-        title = prefix_of(trouble.subject, trouble.label, trouble.kind) + trouble.title
+        title = trouble.subject.prefix(trouble.label, trouble.kind) + trouble.title
         since = f"{trouble.since.astimezone():%Y-%m-%d %H:%M}"
         yield bad(f"{title} (since {since})", trouble.advice or "Run: pgherald check")
     if not found:
