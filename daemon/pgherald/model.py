@@ -17,7 +17,6 @@ entry
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -231,10 +230,6 @@ class Rotation:
     proven_at: datetime | None = None
     written_at: datetime | None = None
     release: int | None = None
-
-    def written(self, at: datetime) -> Rotation:
-        """The same rotation, now held by every client."""
-        return dataclasses.replace(self, written_at=at)
 
 
 @dataclass(frozen=True, slots=True)

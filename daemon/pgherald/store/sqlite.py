@@ -198,7 +198,8 @@ class Store(StateFile):
         """Per configuration database of pgAdmin's what is recorded of its rows; a copy of it."""
         if not self._known("SELECT 1 FROM sqlite_master WHERE name = 'pgadmin'", tuple):
             return {}  # only read, and by a newer pgherald than wrote it
-        return dict(self._known("SELECT * FROM pgadmin", records.known_rows))
+        rows = self._known("SELECT * FROM pgadmin", lambda row: (str(row[0]), str(row[1])))
+        return {Path(path): known for path, known in rows}
 
     def keep_rows(self, path: Path, known: str) -> None:
         """Keep a copy of what is recorded of the rows of one configuration database."""
