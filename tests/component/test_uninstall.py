@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.refresh import ask
+from pgherald.cli.refresh import ask
 from pgherald.errors import FileTrouble
 from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, Desk

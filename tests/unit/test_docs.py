@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.status import WORDS
-from pgherald.store import status_file
+from pgherald.config import load
+from pgherald.daemon.status import WORDS, Status, as_json
+from pgherald.model import About, DatabaseKey, Subject
+from pgherald.store import Alert, DatabaseState, Requests
+from support.commands import CLIENTS, SHOP
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "pgherald"
@@ -151,18 +155,21 @@ def test_every_room_is_on_the_map() -> None:
     assert named == there
 
 
-def test_the_keys_of_status_json_are_described() -> None:
+def test_the_keys_of_status_json_are_described(tmp_path: Path) -> None:
     """docs/operations.md names each key of status.json and no other, and each state of a client."""
     section = text_of(ROOT / "docs" / "operations.md").partition("**status.json**")[2]
     table = section.partition("**Prometheus.**")[0]
     rows = dict(re.findall(r"^\| `(\w+)(?:\[\])?` \|(.*)\|$", table, re.MULTILINE))
-    assert rows.keys() == status_file.Shown.__annotations__.keys()
-    inside = {
-        "databases": status_file.DatabaseShown,
-        "clients": status_file.ClientShown,
-        "troubles": status_file.TroubleShown,
-        "requests": status_file.RequestsShown,
-    }
-    for name, kind in inside.items():
-        keys = {*kind.__annotations__, *(WORDS if name == "databases" else ())}
+    key, now = DatabaseKey("default", "shop", "DATABASE"), datetime.now(UTC)
+    status = Status(
+        [DatabaseState(key, "Shop", None, None, None, proven=False)],
+        alerts=[Alert(Subject(About.STORE), "", "", "", "", now, told=True)],
+        requests=[Requests("default", 1, 2, None, now)],
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(SHOP + CLIENTS)
+    shown = as_json(load(config, {}), status)
+    assert rows.keys() == shown.keys()
+    for name in ("databases", "clients", "troubles", "requests"):
+        keys = {*shown[name][0], *(WORDS if name == "databases" else ())}
         assert set(re.findall(r"`(\w+)`", rows[name])) == keys, name

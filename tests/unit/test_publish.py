@@ -32,7 +32,7 @@ from pgherald.store import Alert, BackgroundStore
 from support.commands import CLIENTS, SHOP
 from support.disks import FailingDisk
 from support.fake_clock import START, FakeClock
-from support.household import database, login, until
+from support.household import database, login
 
 KEY = DatabaseKey("default", "shop-production", "DATABASE")
 PRODUCTION = dataclasses.replace(database("shop-production"), name="Shop")
@@ -244,7 +244,9 @@ async def test_a_file_that_hangs_hinders_no_other(
             assert room.status()["ok"] is True
             assert len(begun) == 1, "nobody waits for it a second time"
             answers.set()
-            await until(lambda: file.exists() and len(begun) > 1)
+            async with asyncio.timeout(20):
+                while not file.exists() or len(begun) == 1:
+                    await room.shown()
             await room.shown()
     assert [record.getMessage() for record in caplog.records] == [f"{file} does not answer"]
 

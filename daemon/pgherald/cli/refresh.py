@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
@@ -12,13 +17,18 @@ from pgherald.cli.check import reconcile, show, show_problems
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
-from pgherald.daemon.refresh import ask
+from pgherald.daemon.belongings import request_of
 from pgherald.daemon.wiring import files_of
+from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
+from pgherald.store import Store
 from pgherald.sync.targets import Wishes
 
 #: Seconds that the daemon may take: an app that does not answer is given up before that.
 _LIMIT: Final = 120.0
+
+#: Seconds between two readings of the answer.
+_PAUSE: Final = 0.2
 
 
 @click.command("refresh")
@@ -52,3 +62,37 @@ def command(invocation: Invocation) -> int:
         )
         return EXIT_TROUBLE
     return print_status(config)
+
+
+def ask(
+    state_dir: Path, files: Files, within: float, pause: Callable[[float], None] = time.sleep
+) -> bool:
+    """Have the running daemon ask Heroku for everything now, and wait until it has.
+
+    Args:
+        state_dir: the state folder.
+        files: writes the request.
+        within: seconds to wait.
+        pause: waits.
+
+    Returns:
+        Whether the daemon answered in time.
+
+    Raises:
+        FileTrouble: the request cannot be written.
+        StoreError: the answer cannot be read.
+    """
+    number = secrets.token_hex(8)
+    path = request_of(state_dir)
+    files.private_folder(path.parent)
+    files.write_private(path, number.encode())
+    for _ in range(round(within / _PAUSE)):
+        pause(_PAUSE)
+        store = Store.read_only(state_dir / "state.db")
+        with contextlib.nullcontext() if store is None else store:
+            answered = None if store is None else store.notes().get("refreshed")
+        # Somebody may have asked after us: an answer to that is one to us, too.
+        latest = files.read(path).content
+        if answered == number or (latest and answered == latest.decode("ascii", "replace")):
+            return True
+    return False

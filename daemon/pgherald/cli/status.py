@@ -1,6 +1,6 @@
 """`pgherald status`: how every database and client stands.
 
-What `--json` prints, and the daemon keeps in status.json: `pgherald.store.status_file`.
+What `--json` prints, and the daemon keeps in status.json: `pgherald.daemon.status`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -25,7 +25,8 @@ from pgherald.errors import StoreError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import DEFAULT_ACCOUNT, About, Subject
 from pgherald.store import Store
-from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
+
+Json = Mapping[str, Any]
 
 #: How one client stands with one database, as in `daemon.status.WORDS`: its mark, its mark where
 #: only ASCII can be shown, and the mark's meaning.
@@ -95,7 +96,7 @@ def print_status(config: Config, *, as_json: bool = False) -> int:
     return EXIT_OK if shown["ok"] else EXIT_TROUBLE
 
 
-def _read(config: Config) -> Shown:
+def _read(config: Config) -> Json:
     """Read the state file; Heroku is not asked.
 
     Raises:
@@ -142,7 +143,7 @@ def _screen(config: Config) -> Iterator[str]:
     yield "Ctrl-C ends this."
 
 
-def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
+def _problems(shown: Json, now: datetime) -> Iterator[tuple[str, str]]:
     """What is wrong, and the advice."""
     for trouble in shown["troubles"]:
         prefix = Subject.read(trouble["subject"]).prefix(trouble["name"], trouble["kind"])
@@ -150,7 +151,7 @@ def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
         yield f"{title} (began {ago(trouble['since'], now)})", trouble["advice"]
 
 
-def _lines(shown: Shown, now: datetime) -> Iterator[str]:
+def _lines(shown: Json, now: datetime) -> Iterator[str]:
     """Everything but the troubles, top to bottom."""
     databases = shown["databases"]
     if all(each["looked_at"] is None for each in databases) and not shown["troubles"]:
@@ -176,7 +177,7 @@ def _lines(shown: Shown, now: datetime) -> Iterator[str]:
     yield from (f"Note: {warning}" for warning in shown["warnings"])
 
 
-def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tuple[str, ...]:
+def _row(shown: Json, database: Json, now: datetime, marks: int) -> tuple[str, ...]:
     """A row of the table; `marks` is the place in `_MARKS`."""
     clients = database["clients"].values()
     # No client holds it yet, as far as is known.
@@ -205,7 +206,7 @@ def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tu
     )
 
 
-def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
+def _next(shown: Json, database: Json, now: datetime) -> str:
     if not shown["running"]:
         return "-"
     due = database["next_look_at"]
@@ -214,7 +215,7 @@ def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
     return f"in {lasting(due - now)}" if due > now else "now"
 
 
-def _cost(cost: RequestsShown) -> str:
+def _cost(cost: Json) -> str:
     account, remaining = cost["account"], cost["remaining"]
     whose = "" if account == DEFAULT_ACCOUNT else f" ({account})"
     left = "" if remaining is None else f"; {remaining} left to all programs"

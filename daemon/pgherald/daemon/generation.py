@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from pgherald.config import Config
-from pgherald.daemon.refresh import request_of
+from pgherald.daemon.belongings import request_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import (

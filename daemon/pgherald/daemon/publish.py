@@ -20,13 +20,12 @@ from pgherald.aio import first_of
 from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
 from pgherald.daemon import metrics
-from pgherald.daemon.status import Heartbeat, Status, as_json, status_of
+from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of, text_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Store
-from pgherald.store.status_file import STATUS_FILE, text_of
 
 log = logging.getLogger(__name__)
 
