@@ -266,7 +266,7 @@ async def test_one_that_hangs_is_named_and_asked_once(
             assert len(asked) == 1
             gate.set()
             await until(lambda: not house.applier._hanging)
-            assert (await house.applier.plan([cleared(1).entry])).failed == ()
+            assert (await house.applier.plan([cleared(1).entry])).failed == []
     finally:
         gate.set()
 

@@ -22,7 +22,7 @@ from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
 from pgherald.model import Entry
 from pgherald.sync.outcomes import Outcome
-from pgherald.sync.plan import ClientPlan, Plan, join_plans
+from pgherald.sync.plan import ClientPlan, Plan
 from pgherald.sync.targets import FileTarget
 from support.fake_clock import FakeClock
 from support.household import FakeProber, database, login
@@ -196,7 +196,7 @@ async def test_a_login_is_tried_as_the_clients_demand() -> None:
     shop, clock = database("shop"), FakeClock()
     held = Held(sslmode="verify-full", service="shop")
     client = FileTarget(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
-    plan = join_plans([ClientPlan(client, holds={shop.key: held})])
+    plan = Plan((ClientPlan(client, holds={shop.key: held}),))
     prober = FakeProber(clock)
     prober.strict = Outcome.TLS_REFUSED
     found = await heroku._connects(Entry(shop, login(1)), plan, prober)
@@ -215,7 +215,8 @@ def test_a_login_that_a_client_cannot_hold() -> None:
 
     client = FileTarget(ServiceFile(), Path("/p"), "pgAdmin")
     key = DatabaseKey("default", "shop", "DATABASE")
-    plan = Plan(refused=((client, key, Inexpressible("holds a comma", "Enter it by hand.")),))
+    error = Inexpressible("holds a comma", "Enter it by hand.")
+    plan = Plan((ClientPlan(client, refused=((key, error),)),))
     (finding,) = clients.current(plan, Looked([], {}))
     assert finding == bad(
         "pgAdmin cannot hold the login of shop/DATABASE: holds a comma", "Enter it by hand."

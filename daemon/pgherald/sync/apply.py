@@ -20,7 +20,7 @@ from pgherald.model import (
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.manifest import CommitRecord
-from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
@@ -101,8 +101,7 @@ class Applier:
         """
         clients = [client for client in self._clients if client not in without]
         parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
-        plan = join_plans(parts)
-        return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
+        return Plan(tuple(parts))
 
     async def _plan_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
@@ -110,7 +109,7 @@ class Applier:
         while True:
             part = await self._read_one(client, wanted, remove)
             if (settled := await self.restless.settle(part)) is not None:
-                return settled
+                return self._unless_stubborn(settled)
 
     async def _read_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
@@ -127,9 +126,11 @@ class Applier:
         done, _ = await asyncio.wait({task}, timeout=_READ_LIMIT)
         return task.result() if done else ClientPlan(client, error=silent)
 
-    def _unless_stubborn(self, file: FilePlan) -> FilePlan:
-        known = (file.snapshot.target, file.snapshot.mode) in self._stubborn
-        return dataclasses.replace(file, loose=False) if known else file
+    def _unless_stubborn(self, part: ClientPlan) -> ClientPlan:
+        file = part.file
+        if file is None or (file.snapshot.target, file.snapshot.mode) not in self._stubborn:
+            return part
+        return dataclasses.replace(part, file=dataclasses.replace(file, loose=False))
 
     async def apply(
         self, verified: Sequence[VerifiedLogin], *, remove: Collection[DatabaseKey] = ()
@@ -171,7 +172,8 @@ class Applier:
                 self.restless.wrote(file.client.path, file.edit.new)
                 if self._wrote is not None:
                     self._wrote(file.client.path)
-        plan = dataclasses.replace(plan, failed=(*plan.failed, *broken.items()))
+        left_out = (ClientPlan(client, error=error) for client, error in broken.items())
+        plan = Plan((*plan.parts, *left_out), written=True)
         self._note_failed(plan)
         # What nothing had to be written for is no news: a client that stays broken makes the
         # others be looked at again and again.

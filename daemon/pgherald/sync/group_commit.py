@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgherald.sync.tracked import Comparison, VerifiedLogin
+from pgherald.sync.plan import Plan
+from pgherald.sync.tracked import VerifiedLogin
 
 #: Verified logins are written after this, in seconds, so that a mass rotation is one
 #: transaction and yet ends …
@@ -62,7 +63,7 @@ class Window:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     verified: VerifiedLogin
-    written: asyncio.Future[Comparison]
+    written: asyncio.Future[Plan]
 
 
 class GroupCommit:
@@ -78,7 +79,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        write: Callable[[Sequence[VerifiedLogin]], Awaitable[Comparison]],
+        write: Callable[[Sequence[VerifiedLogin]], Awaitable[Plan]],
         clients: asyncio.Lock,
         moved: asyncio.Event,
         quiet: float,
@@ -114,7 +115,7 @@ class GroupCommit:
         """Whether something waits to be written, or is being written."""
         return bool(self._waiting) or self._writing
 
-    async def submit(self, verified: VerifiedLogin) -> Comparison:
+    async def submit(self, verified: VerifiedLogin) -> Plan:
         """Have a login written, with others that come at about the same time.
 
         Returns:

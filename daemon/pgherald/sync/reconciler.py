@@ -31,9 +31,10 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
+from pgherald.sync.plan import Plan
 from pgherald.sync.probe import CHECK_PAUSES, RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.tracked import Comparison, Latest, Tracked, Tracker, VerifiedLogin
+from pgherald.sync.tracked import Latest, Tracked, Tracker, VerifiedLogin
 from pgherald.sync.verification import (
     MAX_AGE,
     Decision,
@@ -215,29 +216,28 @@ class Reconciler:
         for tracked, _ in due:
             tracked.due = False
         # Planned for all databases, so that a file that is idle has really nothing left to do.
-        plan = await self._applier.plan(self.wanted)
+        found = await self._applier.plan(self.wanted)
         self._applier.restless.follow(self.again)
-        await self._applier.note_clients(plan)
-        found = Comparison(plan)
+        await self._applier.note_clients(found)
         self._tracker.note(found)
-        if plan.idle and not plan.failed:
+        if found.idle and not found.failed:
             self._can_write()  # or need not any more: somebody did it by hand
         same = [t for t, entry in due if t.entry == entry]
         latest = self._tracker.latest()
         for tracked in same:
             self._begin_or_settle(tracked, found, latest)
-        held = [t for t in same if t.key not in found.differs and t.key not in found.refused]
+        held = [t for t in same if t.key not in found.keys and t.key not in found.refusals]
         await self._recorder.compared(
-            [t.database for t in same], [t.login(None) for t in held], plan
+            [t.database for t in same], [t.login(None) for t in held], found
         )
-        await self._applier.tighten(plan)
+        await self._applier.tighten(found)
 
-    def _begin_or_settle(self, tracked: Tracked, found: Comparison, latest: Latest) -> None:
+    def _begin_or_settle(self, tracked: Tracked, found: Plan, latest: Latest) -> None:
         """Begin to reconcile a database that differs; one that does not needs nothing more."""
         entry, shown, tracked.shown = tracked.entry, tracked.shown, False
         assert entry is not None
-        needed = trials(entry, found.plan.holders.get(tracked.key, ()))
-        differs = tracked.key in found.differs
+        needed = trials(entry, found.holders.get(tracked.key, ()))
+        differs = tracked.key in found.keys
         self._tracker.share(tracked, latest.get(needed))
         same = tracked.task is not None and tracked.trials in (needed, ())
         if differs or (same and tracked.held) or self._must_verify(tracked, needed, shown=shown):
@@ -275,17 +275,17 @@ class Reconciler:
     # --- reconciling one database ------------------------------------------------------
 
     async def _reconcile(
-        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], found: Comparison
+        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], found: Plan
     ) -> None:
         """From a login that differs to clients that hold it. A newer sighting cancels this."""
-        held = entry.key not in found.differs  # so that it only has to connect
+        held = entry.key not in found.keys  # so that it only has to connect
         try:
             verified = await self._verify(tracked, entry, needed, held=held)
             tracked.trials = ()
             if verified is None:
                 return
             done = found if held else await self._group.submit(verified)
-            written = entry.key in done.differs
+            written = entry.key in done.keys
             self._tracker.settle(tracked, done, Phase.WRITTEN if written else Phase.CURRENT)
         except PgheraldError:
             tracked.compared = Phase.BEHIND  # `_write` has said why
@@ -378,7 +378,7 @@ class Reconciler:
 
     # --- writing -----------------------------------------------------------------------
 
-    async def _write(self, verified: Sequence[VerifiedLogin]) -> Comparison:
+    async def _write(self, verified: Sequence[VerifiedLogin]) -> Plan:
         """Write logins into the clients, as one transaction; for `GroupCommit`."""
         try:
             plan = await self._applier.apply(verified)
@@ -391,7 +391,7 @@ class Reconciler:
         finally:
             self._applier.restless.follow(self.again)
         self._can_write()
-        return Comparison(plan, written=True)
+        return plan
 
     def _can_write(self) -> None:
         self.broken = None
