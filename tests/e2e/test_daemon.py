@@ -189,6 +189,22 @@ async def test_a_daemon_that_was_ended_is_missed_if_a_service_is_installed(
     assert (status.code, kinds) == ((1, ["DaemonStopped"]) if service else (0, []))
 
 
+async def test_a_state_folder_that_is_removed_is_made_anew(house: House) -> None:
+    """The daemon is still the only one, and found by `status` and `refresh`."""
+    house.configure(SHOP)
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        house.state.rename(house.home / "elsewhere")
+        await daemon.line(f"{house.state} was removed while pgherald ran; it is made anew.")
+        await house.rotate()
+        await current(house, daemon)
+        await eventually(house.state.joinpath("daemon.lock").exists)
+        refreshed = await house.pgherald("refresh")
+        assert refreshed.code == 0, refreshed.err
+        assert "The daemon is running" in refreshed.out
+        assert (await house.pgherald("run")).code == 3
+
+
 # --- its configuration ----------------------------------------------------------------------
 
 

@@ -54,7 +54,9 @@ class Generation:
         tells: Teller,
         reload: Callable[[], None],
         supervisor: Supervisor,
+        at_sweep: Callable[[], None],
     ) -> None:
+        self._at_sweep = at_sweep
         self._supervisor = supervisor
         self._config = config
         self._state = state
@@ -144,6 +146,7 @@ class Generation:
         return f"watching {watching} for {clients}, every {self._config.poll_interval:g} s"
 
     def _sweep(self) -> None:
+        self._at_sweep()
         self._machine.poller.sweep()
         forget_damage(self._state.store, self.alerts, self._outside.clock)
         self._events.keep()

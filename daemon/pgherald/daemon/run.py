@@ -31,6 +31,7 @@ from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
 from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
+from pgherald.store.damage import identity
 from pgherald.sync.alerts import Alerts
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,9 @@ class Daemon:
         self._supervisor = Supervisor(outside.clock)
         self._stopping = asyncio.Event()
         self._reload = asyncio.Event()
+        #: The lock file that is held, and whether it is no longer there.
+        self._lock: tuple[int, int] | None = None
+        self._lost = asyncio.Event()
 
     def stop(self) -> None:
         """End soon, whatever is under way. Called on the loop's thread."""
@@ -86,25 +90,41 @@ class Daemon:
         """
         asyncio.get_running_loop().set_exception_handler(_unforeseen)
         self._listen_to_signals()
+        while not self._stopping.is_set():
+            await self._hold_state()
+        log.info("Stopped.")
+
+    async def _hold_state(self) -> None:
+        """Hold the state folder, and run, until the daemon stops or somebody removes the folder."""
         files = files_of(self._config)
         lock = self._config.state_dir / DAEMON_LOCK
         with (
             files.exclusive(lock, "pgherald run"),
             state_of(self._config, self._outside.clock) as state,
         ):
+            self._lost.clear()
+            self._lock = identity(lock)
             publisher = Publisher(
                 self._config, state.store, files, self._manager, self._outside.clock
             )
             heartbeat = Heartbeat(self._outside.clock.now())
             state.store.note("daemon", heartbeat.note())
             async with self._alive(), publisher.running(STOP_LIMIT, self._supervisor):
-                while not self._stopping.is_set():
+                while not self._stopping.is_set() and not self._lost.is_set():
                     await self._generation(state, publisher)
+                if not self._stopping.is_set():
+                    return
                 self._manager.stopping()
                 if not self._is_service():  # so nobody expects it to run any more
                     ended = dataclasses.replace(heartbeat, expected=False)
                     state.store.note("daemon", ended.note())
-        log.info("Stopped.")
+
+    def _look_after_lock(self) -> None:
+        """Begin anew where the lock is gone with its folder: another daemon could start beside us."""
+        folder = self._config.state_dir
+        if identity(folder / DAEMON_LOCK) != self._lock and not self._lost.is_set():
+            log.warning("%s was removed while pgherald ran; it is made anew.", folder)
+            self._lost.set()
 
     def _is_service(self) -> bool:
         """Whether a service manager is to keep a daemon running: ours, or whoever started this."""
@@ -156,13 +176,15 @@ class Daemon:
                 tells=tells,
                 reload=self.reload,
                 supervisor=self._supervisor,
+                at_sweep=self._look_after_lock,
             )
             async with generation:
                 self._manager.ready(generation.summary())
                 publisher.follow(config, generation.summary())
                 log.info("Ready: %s.", generation.summary())
-                while not self._stopping.is_set() and self._config is config:
-                    await first_of(self._stopping.wait(), self._reload.wait())
+                ends = (self._stopping, self._lost)
+                while self._config is config and not any(event.is_set() for event in ends):
+                    await first_of(*(event.wait() for event in (*ends, self._reload)))
                     if self._reload.is_set():
                         self._reload.clear()
                         self._read_config(generation.alerts, state)
