@@ -14,7 +14,9 @@ What `--json` prints; scripts may rely on it:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -66,16 +68,18 @@ def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_jso
         )
     committer = committer_of(config)
     record = _meant(committer.history(), number)
-    done = committer.rollback(record.id, dry_run=dry_run)
     targets = {client.path.absolute(): client for client in clients_of(config, files_of(config))}
+    if dry_run:
+        done = committer.rollback(record.id, dry_run=True)
+    else:
+        now = invocation.outside().clock.now()
+        done = _roll_back(config, committer, record, targets, now)
     if as_json:
         emit_json(_as_json(record, done, dry_run=dry_run))
     else:
         _show(record, done, targets, dry_run=dry_run)
     for path in done.left:
         problem(f"{path} was changed since, so nothing is given back.")
-    if not dry_run:
-        _alert(invocation, config, record, done, targets)
     return EXIT_TROUBLE if done.left else EXIT_OK
 
 
@@ -109,31 +113,44 @@ def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
     )
 
 
-def _alert(
-    invocation: Invocation,
+def _roll_back(
     config: Config,
+    committer: Transactions,
     record: CommitRecord,
-    done: Rollback,
     targets: Mapping[Path, Target],
-) -> None:
-    """Record which databases have an older login in the clients now; `status` shows it."""
-    held: dict[DatabaseKey, dict[str, str]] = {}
-    for step in done.steps:
-        if (target := targets.get(step.snapshot.path)) is not None:
-            for key in target.databases(step.snapshot.content, step.new):
-                held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
-    if not held:
-        return
+    now: datetime,
+) -> Rollback:
+    """Roll back, and record which databases have an older login in the clients; `status` says it.
+
+    The alerts come first: a kill in between leaves no old login that nobody knows of.
+    """
     error = RolledBack(
         f"The login from before {record.at.astimezone():%Y-%m-%d %H:%M:%S} is back in the clients"
     )
-    now = invocation.outside().clock.now()
-    with Store.open(config.state_dir / "state.db", files_of(config)) as store:
-        names = {state.key: state.label for state in store.databases()}
-        for key in sorted(held):
-            store.keep(key, str(Phase.BEHIND), held[key])
-            words = (names.get(key, str(key)), error.kind, error.title, error.advice)
-            store.put_alert(Alert(Subject(About.DATABASE, key), *words, now, told=False))
+    held: dict[DatabaseKey, dict[str, str]] = {}
+    state = Store.open(config.state_dir / "state.db", files_of(config))
+    with state as store, contextlib.ExitStack() as unless_done:
+
+        def alert(planned: Rollback) -> None:
+            for step in planned.steps:
+                if (target := targets.get(step.snapshot.path)) is not None:
+                    for key in target.databases(step.snapshot.content, step.new):
+                        held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
+            names = {state.key: state.label for state in store.databases()}
+            for key in sorted(held):
+                subject = Subject(About.DATABASE, key)
+                if (before := store.alert(subject)) is not None:
+                    unless_done.callback(store.put_alert, before)
+                else:
+                    unless_done.callback(store.clear_alert, subject)
+                words = (names.get(key, str(key)), error.kind, error.title, error.advice)
+                store.put_alert(Alert(subject, *words, now, told=False))
+
+        done = committer.rollback(record.id, about_to=alert)
+        unless_done.pop_all()
+        for key, clients in held.items():
+            store.keep(key, str(Phase.BEHIND), clients)
+    return done
 
 
 def _show(
