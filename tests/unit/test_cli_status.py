@@ -69,7 +69,7 @@ def test_a_database_that_one_client_never_got_is_behind(desk: StoredDesk) -> Non
     error = FileTrouble("belongs to user 0", path=desk.folder / "pgpass")
     with desk.store() as store:
         store.looked([PRODUCTION], at)
-        store.current([Entry(PRODUCTION, login())], None, {KEY: at})
+        store.record([Entry(PRODUCTION, login())], None, {KEY: at})
     desk.trouble(f"client:{error.path}", "psql", error, at)
     result = desk.run("status")
     assert result.code == 1

@@ -87,7 +87,7 @@ class Room:
 
     def healthy(self) -> None:
         self.store.looked([PRODUCTION], START)
-        self.store.current([Entry(PRODUCTION, login())], START, {KEY: START})
+        self.store.record([Entry(PRODUCTION, login())], START, {KEY: START})
 
     def troubled(self) -> None:
         clients = {str(client.path): "old" for client in self.config.clients}

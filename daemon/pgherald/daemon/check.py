@@ -126,7 +126,8 @@ async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
     plan = await machine.applier.plan(machine.reconciler.wanted)
     strangers = _strangers(machine, plan.held)
     # What is left of those in the state alone goes without a word.
-    if gone := _strangers(machine, {*plan.held, *machine.applier.recorded}):
+    recorded = (state.key for state in machine.store.recalled())
+    if gone := _strangers(machine, {*plan.held, *recorded}):
         done = await machine.applier.remove(gone)
         but = ", ".join(sorted(client.label for client, _ in done.failed))
         for key in strangers:

@@ -101,6 +101,7 @@ class Machinery:
     config: Config
     clients: tuple[Target, ...]
     accounts: Accounts
+    store: BackgroundStore
     applier: Applier
     reconciler: Reconciler
     poller: Poller
@@ -191,7 +192,7 @@ async def machinery(
     *,
     alerts: Alerts,
     tell: Callable[[News], None],
-    wrote: Callable[[Path], None] | None = None,
+    wrote: Callable[[Path], None] = lambda _: None,
     wishes: Wishes | None = None,
     told_at_once: bool = True,
     max_age: timedelta = MAX_AGE,
@@ -251,7 +252,7 @@ async def machinery(
         poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
         reconciler.refused = poller.reread
         try:
-            yield Machinery(config, clients, accounts, applier, reconciler, poller)
+            yield Machinery(config, clients, accounts, state.store, applier, reconciler, poller)
         finally:
             state.store.on_afresh = None
             await poller.stop()

@@ -65,15 +65,6 @@ class Store(StateFile):
             ("looked", *(row[0] for row in rows)),
         )
 
-    def current(
-        self,
-        entries: Iterable[Entry],
-        at: datetime | None,
-        proven: Mapping[DatabaseKey, datetime | None],
-    ) -> None:
-        """Every client holds these logins; see `record`."""
-        self.record(entries, at, proven)
-
     def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
         """Keep a database's phase, and one word for each client's path, where that is new."""
         new, sql = (phase, dict(clients)), "SELECT * FROM database WHERE key = ?"

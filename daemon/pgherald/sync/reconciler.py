@@ -105,8 +105,6 @@ class Reconciler:
         #: Held while clients are compared or written.
         self._clients = asyncio.Lock()
         self._group = GroupCommit(self._write, self._clients, self._moved, quiet)
-        #: How many databases are being reconciled, and how many of them wait for a retry.
-        self._running = self._retrying = 0
         #: Why nothing at all could be written, if that is so.
         self.broken: PgheraldError | None = None
 
@@ -170,7 +168,10 @@ class Reconciler:
     def _is_busy(self, *, verifying: bool) -> bool:
         if self._window.opened is not None or self._clients.locked() or self._group.expected:
             return True
-        return self._group.busy or self._running > (0 if verifying else self._retrying)
+        return self._group.busy or any(
+            tracked.task is not None and (verifying or not tracked.waits)
+            for tracked in self._tracker
+        )
 
     # --- comparing ---------------------------------------------------------------------
 
@@ -246,8 +247,7 @@ class Reconciler:
             self._tracker.begin(tracked, needed, found)
             work = self._reconcile(tracked, entry, needed, found)
             tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
-            tracked.task.add_done_callback(self._ended)
-            self._running += 1
+            tracked.task.add_done_callback(lambda _: self._moved.set())
         elif shown or tracked.rejected != needed:  # else Heroku has to answer first
             tracked.cancel()
             self._tracker.settle(tracked, found, Phase.CURRENT)
@@ -296,10 +296,6 @@ class Reconciler:
                 tracked.task, tracked.trials = None, ()
                 self._tracker.keep(tracked)
 
-    def _ended(self, _task: asyncio.Task[None]) -> None:
-        self._running -= 1
-        self._moved.set()
-
     async def _verify(
         self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], *, held: bool
     ) -> VerifiedLogin | None:
@@ -342,12 +338,12 @@ class Reconciler:
     async def _retry_later(self, tracked: Tracked, proof: Proof, pause: float) -> None:
         log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database.name).title)
         self._tracker.not_yet(tracked, proof)
-        self._retrying += 1
+        tracked.waits = True
         self._moved.set()
         try:
             await self._clock.sleep(pause)
         finally:
-            self._retrying -= 1
+            tracked.waits = False
 
     def _give_up(
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import Final
 
@@ -30,7 +29,7 @@ from pgherald.model import (
     Subject,
     strictest,
 )
-from pgherald.store import BackgroundStore, Record, Store
+from pgherald.store import BackgroundStore, Store
 from pgherald.sync.manifest import Written
 from pgherald.sync.plan import Client, Plan
 from pgherald.sync.tracked import VerifiedLogin
@@ -106,47 +105,33 @@ class Recorder:
         """
         if late:
             done = await asyncio.to_thread(self._as_journaled, done)
-        now = self._clock.now()
-        labels = labels_of(plan)
-        there = [file.client for file in plan.files if not file.absent]
+        now, labels = self._clock.now(), labels_of(plan)
         # A client that is being written follows by itself, which is no news.
         failed = [item for item in plan.failed if not isinstance(item[1], ChangedMeanwhile)]
         behind = tuple((client.label, error.reason) for client, error in failed)
         written_at = None if plan.failed else now
         rotations: list[tuple[Rotation, str]] = []
         news: list[News] = []
-        # Looks through all processes: once for a thousand databases, and only if need be.
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
+        maybe_open = cache(self._maybe_open)
+        tells = self._telling(
+            [file.client for file in plan.files if not file.absent], labels, maybe_open
+        )
         for item in done:
-            proven = late or item.proven_at is not None
-            kind, changed = self._kind(item.entry, plan.held.get(item.key))
+            key, database = item.key, item.entry.database
+            kind, changed = self._kind(item.entry, plan.held.get(key))
             if kind is NewsKind.ROTATED and labels:
-                rotation = Rotation(
-                    item.key, changed, item.seen_at, item.proven_at, written_at, item.release
-                )
-                rotations.append((rotation, item.entry.database.name))
-            reopen, refresh = needs(kind, changed, there, maybe_open)
-            news.append(
-                News(
-                    kind,
-                    Subject(About.DATABASE, item.key),
-                    now,
-                    item.entry.database.name,
-                    changed=changed,
-                    proven=proven,
-                    clients=labels,
-                    behind=behind,
-                    reopen=reopen,
-                    refresh=refresh,
-                    service=item.entry.database.service,
-                )
-            )
-        self._store_current(done, plan, written_at, rotations)
+                moments = (item.seen_at, item.proven_at, written_at)
+                rotations.append((Rotation(key, changed, *moments, item.release), database.name))
+            proven = late or item.proven_at is not None
+            told = tells(kind, key, database.name, changed, proven=proven)
+            news.append(dataclasses.replace(told, behind=behind, service=database.service))
+        if plan.files:
+            proofs = {item.key: item.proven_at for item in done}
+            entries = [item.entry for item in done]
+            self._store.record(entries, written_at, proofs, rotations, labels)
         if rotations:
             await asyncio.to_thread(self._store.catch_up, _RECORD_LIMIT)
-        for piece in news:
-            self._tell(piece)
-        self._told([rotation.key for rotation, _ in rotations])
+        self._tell_all(news, [rotation.key for rotation, _ in rotations])
 
     async def compared(
         self, seen: Iterable[Database], held: Sequence[VerifiedLogin], plan: Plan
@@ -169,7 +154,7 @@ class Recorder:
             held = [item for item in held if item not in late]  # at the next sweep
         late = [item for item in held if self._store.changed(item.key, item.entry.login)]
         await self.record(late, plan, late=True)
-        self._store.current([item.entry for item in held], None if plan.failed else now, {})
+        self._store.record([item.entry for item in held], None if plan.failed else now, {})
 
     async def resume(self) -> None:
         """Tell of rotations that were recorded, and that nobody is known to have been told of."""
@@ -177,16 +162,49 @@ class Recorder:
             records = await asyncio.to_thread(self._store.ask, Store.untold, _UNTOLD_LIMIT)
         except StoreError:  # said by whoever needs the store
             return
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
-        keys = []
-        for key, news in untold(records, self._clients, self._clock.now(), maybe_open):
-            self._tell(news)
-            keys.append(key)
-        self._told(keys)
+        news, maybe_open = [], cache(self._maybe_open)
+        for record in records:
+            rotation = record.rotation
+            there = [client for client in self._clients if client.label in record.clients]
+            tells = self._telling(there, record.clients, maybe_open)
+            proven = rotation.proven_at is not None
+            key, changed = rotation.key, rotation.changed
+            news.append(tells(NewsKind.ROTATED, key, record.label, changed, proven=proven))
+        self._tell_all(news, [record.rotation.key for record in records])
 
-    def _told(self, keys: Collection[DatabaseKey]) -> None:
-        if keys and self._told_at_once:
-            self._store.told(keys)
+    def _maybe_open(self) -> bool:
+        """Whether a pgAdmin may be running; looks through all processes."""
+        return self._see_pgadmin() is not False
+
+    def _telling(
+        self, there: Sequence[Client], labels: tuple[str, ...], maybe_open: Callable[[], bool]
+    ) -> Callable[..., News]:
+        """Makes news of what these clients hold now; `labels` is what a person calls them."""
+        now = self._clock.now()
+
+        def news(
+            kind: NewsKind, key: DatabaseKey, label: str, changed: tuple[str, ...], *, proven: bool
+        ) -> News:
+            rotated = set(changed) if kind is NewsKind.ROTATED else set()
+            return News(
+                kind,
+                Subject(About.DATABASE, key),
+                now,
+                label,
+                changed,
+                proven,
+                labels,
+                reopen=any(client.reopened_for & rotated for client in there),
+                refresh=any(client.refreshed_for & rotated for client in there) and maybe_open(),
+            )
+
+        return news
+
+    def _tell_all(self, news: Iterable[News], rotated: Collection[DatabaseKey]) -> None:
+        for piece in news:
+            self._tell(piece)
+        if rotated and self._told_at_once:
+            self._store.told(rotated)
 
     def announce(self, entry: Entry) -> None:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
@@ -194,19 +212,6 @@ class Recorder:
         if changed and changed != ("sslmode",):
             subject, label = Subject(About.DATABASE, entry.key), entry.database.name
             self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
-
-    def _store_current(
-        self,
-        verified: Sequence[VerifiedLogin],
-        plan: Plan,
-        at: datetime | None,
-        rotations: Sequence[tuple[Rotation, str]],
-    ) -> None:
-        if not plan.files:
-            return
-        proofs = {item.key: item.proven_at for item in verified}
-        entries = [item.entry for item in verified]
-        self._store.record(entries, at, proofs, rotations, labels_of(plan))
 
     def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
         """Whether this is a rotation, a first entry, or a client that had lost its entry.
@@ -233,70 +238,15 @@ class Recorder:
         with contextlib.suppress(FileTrouble):
             for record in reversed(self._committer.history()):
                 known |= {(login.key, login.mark): login for login in record.logins}
-        return [self._as(item, known) for item in done]
-
-    def _as(self, item: VerifiedLogin, known: Mapping[tuple[str, str], Written]) -> VerifiedLogin:
-        login = known.get((str(item.key), self._store.mark(item.key, item.entry.login)))
-        if login is None:
-            return item
-        return dataclasses.replace(
-            item, seen_at=login.seen_at, release=login.release, proven_at=login.proven_at
-        )
-
-
-def untold(
-    records: Iterable[Record],
-    clients: Sequence[Client],
-    now: datetime,
-    maybe_open: Callable[[], bool],
-) -> Iterator[tuple[DatabaseKey, News]]:
-    """The news of recorded rotations that nobody is known to have been told of.
-
-    Args:
-        records: what `Store.untold` gives.
-        clients: all that there are now.
-        now: the moment, UTC.
-        maybe_open: as for `needs`.
-    """
-    for record in records:
-        rotation = record.rotation
-        there = [client for client in clients if client.label in record.clients]
-        reopen, refresh = needs(NewsKind.ROTATED, rotation.changed, there, maybe_open)
-        yield (
-            rotation.key,
-            News(
-                NewsKind.ROTATED,
-                Subject(About.DATABASE, rotation.key),
-                now,
-                record.label,
-                changed=rotation.changed,
-                proven=rotation.proven_at is not None,
-                clients=record.clients,
-                reopen=reopen,
-                refresh=refresh,
-            ),
-        )
-
-
-def needs(
-    kind: NewsKind,
-    changed: Collection[str],
-    clients: Sequence[Client],
-    maybe_open: Callable[[], bool],
-) -> tuple[bool, bool]:
-    """What the person has to do in pgAdmin after a rotation: reopen a server, refresh it.
-
-    Args:
-        kind: what happened.
-        changed: which fields of the login.
-        clients: those that are up to date.
-        maybe_open: whether a pgAdmin may be running.
-    """
-    if kind is not NewsKind.ROTATED:
-        return False, False
-    reopen = any(client.reopened_for & set(changed) for client in clients)
-    refresh = any(client.refreshed_for & set(changed) for client in clients) and maybe_open()
-    return reopen, refresh
+        found = []
+        for item in done:
+            login = known.get((str(item.key), self._store.mark(item.key, item.entry.login)))
+            if login is None:
+                found.append(item)
+            else:
+                moments = (login.seen_at, login.release, login.proven_at)
+                found.append(VerifiedLogin(item.entry, *moments))
+        return found
 
 
 def labels_of(plan: Plan) -> tuple[str, ...]:

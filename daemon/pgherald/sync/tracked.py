@@ -90,6 +90,7 @@ class Tracked:
         task: what reconciles it at the moment.
         trials: the ways in which that task verifies its login; empty once it is verified.
         held: whether that task only verifies what the clients hold, and is to write nothing.
+        waits: whether that task waits to try once more.
     """
 
     database: Database
@@ -107,6 +108,7 @@ class Tracked:
     task: asyncio.Task[None] | None = None
     trials: tuple[Trial, ...] = ()
     held: bool = False
+    waits: bool = False
 
     @property
     def key(self) -> DatabaseKey:
@@ -269,7 +271,7 @@ class Tracker:
     def connected(self, login: VerifiedLogin) -> None:
         """Keep when a login connected, if it is the one that the store knows."""
         if self._store.changed(login.key, login.entry.login) == ():
-            self._store.current([login.entry], None, {login.key: login.proven_at})
+            self._store.record([login.entry], None, {login.key: login.proven_at})
 
     def not_yet(self, tracked: Tracked, proof: Proof) -> None:
         """A login has not connected, and is tried again."""
