@@ -32,7 +32,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Client
-from pgherald.sync.probe import Outcome, Proof
+from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
@@ -134,6 +134,11 @@ class Household:
         """Heroku shows these logins, and everything that follows at once has happened."""
         self.show(*shown)
         await self.reconciler.settled(verifying=False)
+
+    async def retried(self) -> None:
+        """All retries of what is being verified are over."""
+        await self.clock.advance(sum(RETRY_PAUSES))
+        await self.reconciler.settled()
 
     def held(self, database: Database) -> set[str]:
         """Users that the clients hold for a database: one when all agree."""
