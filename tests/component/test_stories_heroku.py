@@ -16,7 +16,6 @@ import pytest
 
 from pgherald.heroku.network import TIME_LIMIT
 from pgherald.simulator.server import Simulator
-from support.fake_clock import FakeClock
 from support.http_server import answer, serve
 from support.proxy import Proxy
 from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace, write
@@ -61,17 +60,6 @@ async def test_heroku_is_down_for_a_day(place: Workplace) -> None:
     assert place.holds(rotated)
     assert place.is_current()
     place.nothing_is_lost()
-
-
-async def test_a_short_outage_is_not_worth_a_word(place: Workplace) -> None:
-    """Nobody is told of ten minutes without Heroku; `status` knows of them while they last."""
-    place.goes_wrong("503")
-    await place.passes(10 * MINUTE)
-    assert place.status() == ["Heroku has a problem of its own (503)"]
-    place.goes_well()
-    await place.passes(10 * MINUTE)
-    assert place.told() == []
-    assert place.is_current()
 
 
 #: What an answer means: how it goes wrong, what the person is told within the hour, and
@@ -194,17 +182,6 @@ async def test_an_answer_that_drips_for_ever(tmp_path: Path) -> None:
         assert place.is_current()
 
 
-async def test_a_hotels_network(place: Workplace) -> None:
-    """A page to sign in changes nothing in any client, and says what it is."""
-    before = {path: path.read_bytes() for path in place.home.iterdir()}
-    place.goes_wrong("html")
-    await place.passes(HOUR)
-    assert {path: path.read_bytes() for path in place.home.iterdir()} == before
-    (told,) = [n for n in place.news if n.title]
-    assert told.title == "What answers is not Heroku: it sends a page, not data"
-    assert "sign in" in told.advice
-
-
 # --- the way there ---------------------------------------------------------------------------
 
 
@@ -278,21 +255,6 @@ async def test_a_company_proxy_that_refuses(
 # --- the token -------------------------------------------------------------------------------
 
 
-async def test_a_token_revoked_and_replaced_while_running(place: Workplace) -> None:
-    """A revoked token is told once; the one that is put in its place works without a restart."""
-    (token,) = place.simulator.world.tokens
-    token.revoked = True
-    await place.passes(HOUR)
-    assert place.told() == [DEAD_TOKEN]
-    rotated = await place.rotate()
-    other = place.simulator.world.add_token(token.account)
-    write(place.home / "token", other.value.reveal() + "\n")
-    await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
-    assert place.holds(rotated)
-    place.nothing_is_lost()
-
-
 async def test_a_token_file_that_is_gone_for_a_while(place: Workplace) -> None:
     """A token file that somebody deletes and brings back costs a notice, and no request."""
     text = (place.home / "token").read_text()
@@ -324,16 +286,6 @@ async def test_the_limit_with_a_moment(place: Workplace) -> None:
     place.nothing_is_lost()
 
 
-async def test_the_limit_without_a_moment(place: Workplace) -> None:
-    """Told nothing, pgherald asks at ever longer distances, up to a quarter of an hour."""
-    place.goes_wrong("429")
-    await place.passes(HOUR)
-    asked = place.requests
-    await place.passes(HOUR)
-    assert 0 < place.requests - asked <= 3 * 5
-    assert place.told() == [PASSING["429"]]
-
-
 # --- what the person, or a colleague, does at Heroku -----------------------------------------
 
 
@@ -341,15 +293,11 @@ def renamed(place: Workplace) -> None:
     place.simulator.world.rename_app(place.app(), "shop-renamed")
 
 
-def transferred(place: Workplace) -> None:
-    place.app().owner = place.simulator.world.add_account("somebody@example.com")
-
-
 def deleted(place: Workplace) -> None:
     place.simulator.world.apps.remove(place.app())
 
 
-@pytest.mark.parametrize("deed", [renamed, transferred, deleted])
+@pytest.mark.parametrize("deed", [renamed, deleted])
 async def test_an_app_that_is_no_longer_there(
     place: Workplace, deed: Callable[[Workplace], None]
 ) -> None:
@@ -522,21 +470,6 @@ async def test_a_mended_refusal_is_seen_at_the_next_sweep(place: Workplace, kind
     place.goes_well()
     await place.passes(place.config.poll_interval)
     assert place.is_current()
-
-
-async def test_a_bad_database_is_tried_once_a_sweep(tmp_path: Path) -> None:
-    """After two minutes of trying, a login that Postgres refuses costs one connection a sweep."""
-    clock = FakeClock()
-    async with Workplace.standing(tmp_path, top=CALM, clock=clock) as place:
-        await place.sweep()
-        one_bad_database(place)
-        await place.passes(5 * MINUTE)
-        await clock.advance(3 * MINUTE)
-        await place.done()
-        tried = len(place.probes.tried)
-        await place.passes(HOUR)
-        assert len(place.probes.tried) - tried == 12
-        assert place.told() == ["Postgres refuses the login of Shop-production"]
 
 
 def test_the_document_tells_these_numbers() -> None:

@@ -75,18 +75,6 @@ async def test_the_lid_is_closed_in_the_middle_of_a_commit(tmp_path: Path, renam
         place.nothing_is_lost()
 
 
-async def test_the_lid_is_closed_for_a_week(tmp_path: Path) -> None:
-    """After a week away the clients are right before the next poll, without a word of outage."""
-    async with Workplace.standing(tmp_path, top='poll_interval = "1h"', watched=(SHOP,)) as place:
-        await place.sweep()
-        rotated = await place.rotate()
-        place.clock.suspend(7 * DAY)
-        await place.clock.advance(30)
-        await place.done()
-        assert place.holds(rotated)
-        assert place.told() == [ROTATED]
-
-
 async def test_the_lid_is_closed_during_an_outage(tmp_path: Path) -> None:
     """Sleep does not count: an outage of two minutes around a night is not worth a word."""
     async with Workplace.standing(tmp_path, top='poll_interval = "1m"', watched=(SHOP,)) as place:

@@ -10,7 +10,6 @@ import json
 import os
 import sqlite3
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.expiry import ExpiryWatch
-from pgherald.model import NewsKind
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.reconciler import Reconciler
 from pgherald.watch import wake
@@ -170,49 +168,6 @@ async def held(state: Path) -> AsyncIterator[None]:
     finally:
         program.stdin.close()
         await program.wait()
-
-
-async def test_the_state_file_is_held_during_a_rotation(tmp_path: Path) -> None:
-    """The clients are right while another program holds it, and the loop goes on turning.
-
-    Afterwards history has exactly one record of each rotation, and each was announced once.
-    """
-    async with Workplace.standing(tmp_path, watched=("shop-production",)) as place:
-        await place.sweep()
-        assert place.state.store.catch_up()
-        loops, threads, over = [0], [0], threading.Event()
-
-        async def turn() -> None:
-            while True:
-                await asyncio.sleep(0.005)
-                loops[0] += 1
-
-        def beside() -> None:
-            while not over.wait(0.005):
-                threads[0] += 1
-
-        async with held(place.config.state_dir / "state.db"):
-            first = await place.rotate()
-            turning = asyncio.create_task(turn())
-            thread = threading.Thread(target=beside)
-            thread.start()
-            await place.sweep()
-            assert place.holds(first)
-            for _ in range(3):
-                await place.passes(place.config.poll_interval)
-            second = await place.rotate()
-            await place.sweep()
-            assert place.holds(second)
-            over.set()
-            thread.join()
-            turning.cancel()
-            assert loops[0] > threads[0] / 10
-        assert await asyncio.to_thread(place.state.store.catch_up, LIMIT)
-        for _ in range(2):
-            await place.sweep()
-        assert len(place.state.store.history()) == 2
-        assert [n.kind for n in place.news if n.kind is NewsKind.ROTATED] == [NewsKind.ROTATED] * 2
-        assert place.is_current()
 
 
 async def test_the_daemon_lives_while_its_state_file_is_held(

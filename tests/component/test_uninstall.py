@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pgherald.cli.refresh import ask
-from pgherald.errors import FileTrouble
 from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, Desk
 from support.pgadmin_database import Database
@@ -158,23 +157,6 @@ def test_a_client_that_cannot_be_understood_stops_all(desk: Desk) -> None:
     assert "servers.json:1" in result.err
     assert "Nothing was changed." in result.err
     assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
-
-
-def test_a_failure_on_the_way_takes_all_back(desk: Desk) -> None:
-    """It is one commit: when the last file cannot be written, the first is given back."""
-    used(desk, 0)
-    before, servers = contents(desk), pgadmin(desk).servers()
-    refused = FileTrouble("cannot be written", path=desk.folder / "pg_service.conf")
-
-    def remove(self: Files, snapshot: object) -> None:
-        raise refused
-
-    desk.patch.setattr(Files, "remove", remove)
-    result = desk.run("uninstall", "--yes")
-    assert result.code == 1
-    assert "cannot be written" in result.err
-    assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
-    assert (desk.folder / "state" / "state.db").exists()
 
 
 def test_the_daemon_has_to_be_stopped_first(desk: Desk) -> None:

@@ -119,18 +119,6 @@ async def test_a_folder_that_is_a_link(home: Home, tmp_path: Path) -> None:
     assert await home.change() == linked / "f"
 
 
-async def test_reading_wakes_nobody(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is only read, however often, does not even make us look."""
-    await home.watching()
-    looks: list[None] = []
-    monkeypatch.setattr(home.watch, "_look_soon", lambda: looks.append(None))
-    for _ in range(50):
-        home.path.read_bytes()
-    list(home.folder.iterdir())
-    await home.silence()
-    assert looks == []
-
-
 async def test_our_own_write_is_silent(home: Home) -> None:
     """A file that we have written ourselves is no change."""
     await home.watching()

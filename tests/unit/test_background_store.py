@@ -120,25 +120,6 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
     assert store.notes()["requests:default"] == "299"
 
 
-def test_phases_and_clients_are_kept(store: BackgroundStore, path: Path) -> None:
-    """What the daemon knows of a database is in the file; what is not new is not written again."""
-    assert store.catch_up()
-    changes: list[None] = []
-    store.on_change = lambda: changes.append(None)
-    for _ in range(3):
-        store.keep(SHOP.key, "current", {"/a": "current", "/b": "failed"})
-        assert store.catch_up()
-    assert len(changes) == 1
-    store.looked([SHOP], START)
-    store.put_alert(trouble("refused", f"database:{SHOP.key}"))
-    (state,) = store.databases()
-    assert (state.phase, state.label) == ("current", SHOP.name)
-    assert state.clients == {"/a": "current", "/b": "failed"}
-    store.forget(SHOP.key)
-    assert (store.alerts(), store.databases()) == ([], [])
-    assert store.changed(SHOP.key, login(1)) is None
-
-
 def test_a_mistake_stands_in_nobodys_way(
     store: BackgroundStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

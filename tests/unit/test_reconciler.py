@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from pathlib import Path
 
 import pytest
 
 from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
-from pgherald.files import Disk
 from pgherald.model import About, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
 from pgherald.sync.alerts import Alerts
@@ -50,26 +48,6 @@ async def test_what_is_right_is_not_written_again(tmp_path: Path) -> None:
         assert len(house.news) == 1
 
 
-async def test_a_rotation_is_proven_written_and_told(tmp_path: Path) -> None:
-    """A changed login is proven before it is written, recorded with what changed, and told."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, login(2)))
-        assert house.held(SHOP) == {"u2"}
-        news = house.news[-1]
-        assert (news.kind, news.changed, news.proven) == (
-            NewsKind.ROTATED,
-            ("user", "password"),
-            True,
-        )
-        assert news.clients == ("psql", "service file", "servers.json")
-        (record,) = house.store.history()
-        assert record.rotation.changed == ("user", "password")
-        assert record.rotation.release == 7
-        assert record.rotation.proven_at is not None
-        assert record.rotation.written_at is not None
-
-
 @pytest.mark.parametrize("has_state", [True, False])
 async def test_a_rotation_during_a_day_off_is_found(tmp_path: Path, *, has_state: bool) -> None:
     """It is called one at the next start; where the state is lost, by what the clients hold."""
@@ -81,18 +59,6 @@ async def test_a_rotation_during_a_day_off_is_found(tmp_path: Path, *, has_state
         await house.sees((SHOP, login(2)))
         assert house.held(SHOP) == {"u2"}
         assert house.kinds() == [NewsKind.ROTATED]
-
-
-async def test_an_accident_is_mended(tmp_path: Path) -> None:
-    """A client that lost its entry gets it back, which is no rotation."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.service_file.write_text("[mine]\nhost=localhost\n")
-        await house.sees((SHOP, login(1)))
-        assert house.held(SHOP) == {"u1"}
-        assert house.service_file.read_text().endswith("[mine]\nhost=localhost\n")
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
-        assert house.store.history() == []
 
 
 async def test_nothing_is_written_before_it_is_proven(tmp_path: Path) -> None:
@@ -292,32 +258,6 @@ async def test_without_an_undo_nothing_is_written(
         assert ("pgherald.sync.reconciler", logging.WARNING, broken) in (caplog.record_tuples)
 
 
-async def test_an_editor_that_saves_meanwhile_loses_nothing(tmp_path: Path) -> None:
-    """A file that changes between plan and commit is planned again, never overwritten."""
-
-    class Editor(Disk):
-        """Saves the pgpass file once, in the moment between plan and commit."""
-
-        saved = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if "commits" in path.parts and not self.saved:
-                self.saved = True
-                pgpass.write_text("localhost:5432:*:me:CANARY-mine\n")
-            super().mkdir(path, mode)
-
-    pgpass = tmp_path / "home" / ".pgpass"
-    async with household(tmp_path, disk=Editor()) as house:
-        house.pgpass.write_text("# mine\n")
-        house.show((SHOP, login(1)))
-        for _ in range(50):
-            await house.clock.advance(1)
-            await asyncio.sleep(0.005)
-        await house.reconciler.settled()
-        assert house.pgpass.read_text().endswith("localhost:5432:*:me:CANARY-mine\n")
-        assert house.held(SHOP) == {"u1"}
-
-
 async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
     """A login that one client cannot hold is named with that client; other databases go on."""
     odd = login(1, password=Secret("CANARY-trailing-blank "))
@@ -342,28 +282,6 @@ async def test_a_stopped_engine_leaves_no_task(tmp_path: Path) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait(left, timeout=1) if left else None
     assert not [task for task in left if not task.done()]
-
-
-async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A disk that is full for clients and state alike is told, for there is something to do."""
-
-    class Full(Disk):
-        full = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if self.full:
-                raise OSError(28, os.strerror(28), str(path))
-            super().mkdir(path, mode)
-
-    disk = Full()
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        disk.full = True
-        house.store.close()
-        await house.sees((SHOP, login(2)))
-        assert house.held(SHOP) == {"u1"}
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE]
-        assert "the disk is full" in house.news[-1].title
 
 
 async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:

@@ -140,19 +140,6 @@ def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
     assert len(store.history()) == 1
 
 
-def test_state_survives_a_restart(path: Path, tmp_path: Path) -> None:
-    """What one run records the next one reads, the fingerprint key included."""
-    files = Files(tmp_path / "locks")
-    with Store.open(path, files) as first:
-        first.record([ENTRY], NOW, {KEY: NOW})
-    with Store.open(path, files) as second:
-        assert second.changed(KEY, LOGIN) == ()
-    reader = Store.read_only(path)
-    assert reader is not None
-    with reader:
-        assert reader.databases()[0].key == KEY
-
-
 def test_without_a_state_file_there_is_nothing_to_read(path: Path) -> None:
     """Asking for status before the first run creates nothing."""
     assert Store.read_only(path) is None
