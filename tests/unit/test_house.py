@@ -37,7 +37,7 @@ PATH_METHODS = {
 
 #: Who writes outside files/ all the same, what, and why.
 WRITES_ELSEWHERE = {
-    ("cli/simulate.py", "tempfile.mkdtemp"): "the throw-away folder of demo and simulate",
+    ("simulator/demo.py", "tempfile.mkdtemp"): "the throw-away folder of demo and simulate",
     (
         "simulator/postgres_server.py",
         "tempfile.mkdtemp",
