@@ -307,20 +307,26 @@ def test_a_service_managers_command_line_starts_the_daemon(argv: list[str], aske
     assert plain_run(argv) == asked
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """`pgherald status | head -0` ends with 0 and without a word on stderr."""
-    file = tmp_path / "config.toml"
-    file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
-    program = "from pgherald.cli.entry import main; input(); main()"
-    argv = [sys.executable, "-c", program, "--config", str(file), "status"]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.close()
-        child.stdout = None
-        _, err = child.communicate(b"\n", timeout=120)
-    assert (child.returncode, err) == (0, b"")
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("| (exec <&-)", 0, ""),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        pytest.param("> /dev/full", 1, "The output cannot be written: No space left on device",
+                     marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")),
+    ],
+)  # fmt: skip
+def test_an_output_that_goes_nowhere(tmp_path: Path, redirected: str, code: int, said: str) -> None:
+    """A reader that has seen enough, or a stream that is closed, is no error; a full disk is one."""
+    (tmp_path / "config.toml").write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
+    program = f"{sys.executable} -m pgherald --config config.toml status"
+    argv = ["bash", "-c", f"set -o pipefail; {program} {redirected}"]
+    ended = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
+    assert bool(ended.stderr) is bool(said)
 
 
 def test_commands_in_advice_exist() -> None:

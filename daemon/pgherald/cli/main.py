@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
+import errno
 import importlib
 import inspect
+import io
 import os
 import shutil
 import sys
@@ -19,9 +20,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_TROUBLE
-from pgherald.cli.output import colour, fail
-from pgherald.errors import PgheraldError, safe_text
+from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
+from pgherald.cli.output import colour
+from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
 if TYPE_CHECKING:
     # `--help`, and most commands, do without them.
@@ -212,18 +213,6 @@ class _LazyGroup(click.Group):
         found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest the nearest command for a misspelt one."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as exc:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if not close:
-                raise
-            raise click.UsageError(f"{exc.message} Did you mean {close[0]!r}?", ctx) from None
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -232,6 +221,8 @@ class _LazyGroup(click.Group):
 
 @click.group(
     cls=_LazyGroup,
+    # Only their names count: click suggests the nearest one for a misspelt command.
+    commands={name: click.Command(name) for name in COMMANDS},
     context_settings=CONTEXT_SETTINGS,
     epilog="\b\nExit codes:\n"
     "    0  all is well\n"
@@ -250,13 +241,17 @@ class _LazyGroup(click.Group):
 )
 @click.option("-v", "--verbose", is_flag=True,
               help=f"{_LOGS} Also after the command.")  # fmt: skip
-@click.version_option(__version__, prog_name="pgherald")
+@click.version_option(__version__, "-V", "--version", prog_name="pgherald")
 @click.pass_context
 def group(ctx: click.Context, config_path: Path | None, *, verbose: bool) -> None:
     """Heroku rotates your Postgres credentials; your pgAdmin never notices."""
     ctx.obj = Invocation(config_path, os.environ)
     if verbose:
         ctx.obj.log_all()
+
+
+#: What stdout fails with where it goes to a full disk, or to a terminal that is gone.
+_OUTPUT_LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def nobody_reads() -> None:
@@ -266,27 +261,38 @@ def nobody_reads() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    # A shell may close either (`>&-`); Python has nothing in its place then.
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
     try:
         code = group(standalone_mode=False, color=colour(os.environ))
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
-        ended(exc)
+        code = said(exc)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
 
 
-def ended(exc: BaseException) -> NoReturn:
-    """Say what the program ended with, and exit with the code for it."""
+def said(exc: BaseException) -> int:
+    """Say on stderr what the program ended with; the exit code for it."""
     if isinstance(exc, click.ClickException):
         exc.show()
-        sys.exit(exc.exit_code)
+        return exc.exit_code
     if isinstance(exc, click.Abort | KeyboardInterrupt):
         click.echo("Stopped.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
+    if isinstance(exc, OSError) and exc.errno in _OUTPUT_LOST and exc.filename is None:
+        advice = "Send it to another place, or make room there."
+        exc = PgheraldError(f"The output cannot be written: {exc.strerror}", advice)
     if isinstance(exc, PgheraldError):
-        sys.exit(fail(exc))
-    # The program itself is at fault; a traceback may quote what it should not.
-    told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
-    click.secho(told, err=True, fg="red", color=colour(os.environ))
-    click.echo("Please report it; with PGHERALD_TRACEBACK=1 you see all of it.", err=True)
-    if os.environ.get("PGHERALD_TRACEBACK") == "1":
+        title, _, advice = str(exc).partition("\n")
+        title = f"pgherald: {title}"
+    else:
+        # The program itself is at fault; a traceback may quote what it should not.
+        title = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+        advice = "Please report it; with PGHERALD_TRACEBACK=1 you see all of it."
+    click.secho(title, err=True, fg="red", color=colour(os.environ))
+    if advice:
+        click.echo(advice, err=True)
+    if not isinstance(exc, PgheraldError) and os.environ.get("PGHERALD_TRACEBACK") == "1":
         raise exc
-    sys.exit(EXIT_TROUBLE)
+    if isinstance(exc, ConfigError):
+        return EXIT_USAGE
+    return EXIT_RUNNING if isinstance(exc, AlreadyRunning) else EXIT_TROUBLE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import shutil
 import sys
 import textwrap
@@ -17,8 +16,7 @@ from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError
+from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
@@ -222,14 +220,3 @@ def colour(env: Mapping[str, str]) -> bool | None:
     https://no-color.org: any value but the empty one.
     """
     return False if env.get("NO_COLOR") else None
-
-
-def fail(error: PgheraldError) -> int:
-    """Say what went wrong on stderr; return the exit code for it."""
-    title, _, advice = str(error).partition("\n")
-    click.secho(f"pgherald: {title}", err=True, fg="red", color=colour(os.environ))
-    if advice:
-        click.echo(advice, err=True)
-    if isinstance(error, ConfigError):
-        return EXIT_USAGE
-    return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE
