@@ -68,7 +68,7 @@ def test_install(desk: Desk) -> None:
     desk.configure('[metrics]\ntextfile = "/srv/metrics/pgherald.prom"\n')
     result = desk.run("install")
     assert (result.code, result.err) == (0, "")
-    assert desk.stand_ins.calls == [
+    assert desk.stand_ins.calls[:4] == [
         ctl("show", "--property=Version"),
         ctl("daemon-reload"),
         ctl("enable", UNIT),
@@ -81,7 +81,23 @@ def test_install(desk: Desk) -> None:
     assert f"ReadWritePaths=%h -/srv/metrics -{desk.folder} -{desk.folder}/state\n" in unit
     assert desk.unit.stat().st_mode & 0o777 == 0o600
     assert "pgherald runs as a service now (systemd: " in result.out
-    assert "pgherald service install --linger" in result.out
+
+
+@pytest.mark.parametrize(
+    ("lingering", "said"),
+    [("no", "pgherald service install --linger"), ("yes", "whether you are logged in or not"),
+     (None, "It runs while you are logged in.\n")],
+)  # fmt: skip
+def test_lingering_is_advised_where_it_is_off(desk: Desk, lingering: str | None, said: str) -> None:
+    """When it runs is what systemd says; whoever lingers already is not advised to."""
+    if lingering is None:
+        (desk.stand_ins.folder / "loginctl").unlink()
+        desk.patch.setenv("PATH", str(desk.stand_ins.folder))
+    else:
+        desk.stand_ins.put("loginctl", {"show-user": Answer(out=f"Linger={lingering}\n")})
+    result = desk.run("install")
+    assert (result.code, said in result.out) == (0, True), result
+    assert ("--linger" in result.out) is (lingering == "no")
 
 
 def test_a_dry_run(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.service.manager import Setup
 from pgherald.service.systemd import quoted, system_unit, user_unit
 from pgherald.simulator.postgres import Cluster
 from support.program import SHOP, House, eventually
@@ -58,14 +59,14 @@ def test_systemd_understands_every_line(
     sandbox: bool,  # a column of the table
 ) -> None:
     """No key is unknown and no value wrong; systemd only prints such things, so it must be silent."""
-    unit = user_unit(
-        program,
-        sandbox=sandbox,
-        writable=[Path("/srv/with space")],
+    setup = Setup(
+        (),
+        writable=(Path("/srv/with space"),),
         token=Path("/srv/the token"),
         config=Path("/srv/50%.toml"),
         environment={"PATH": '/usr/bin:/opt/50%/"my" bin', "NO_PROXY": "$x"},
     )
+    unit = user_unit(program, setup, sandbox=sandbox)
     told = analyze(tmp_path, unit, "verify", "--user")
     assert (told.returncode, told.stderr) == (0, "")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pgherald.service.manager import Setup
 from pgherald.service.systemd import (
     PGADMIN_FOLDERS,
     namespaces_allowed,
@@ -79,7 +80,9 @@ def test_everything_the_daemon_needs_stays_possible() -> None:
 
 def test_folders_outside_home_can_be_added() -> None:
     """Clients' files elsewhere stay writable, and a missing folder does not stop the start."""
-    unit = directives(user_unit(writable=[Path("/srv/pgadmin"), Path("/mnt/my files")]))
+    unit = directives(
+        user_unit(setup=Setup((), writable=(Path("/srv/pgadmin"), Path("/mnt/my files"))))
+    )
     assert unit["ReadWritePaths"] == '%h -/srv/pgadmin "-/mnt/my files"'
 
 

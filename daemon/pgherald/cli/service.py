@@ -50,6 +50,14 @@ _WORDS = {
     Standing.FOREIGN: "there is one that pgherald did not write",
 }
 
+#: When it runs, by whether it lingers; None where there is no such thing.
+_RUNS = {
+    True: "It runs from the machine's start on, whether you are logged in or not.",
+    False: "It runs while you are logged in. To keep it running while you are not, which systemd\n"
+    "calls lingering: pgherald service install --linger",
+    None: "It runs while you are logged in.",
+}
+
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be written and run.")
 
 
@@ -116,7 +124,7 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     refuse_foreign(manager, manager.standing(programs))
     environment, secret = carried(invocation.env)
     written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
@@ -135,8 +143,7 @@ def set_up(
     else:
         apply(steps, files_of(config), programs)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
-        for remark in manager.remarks(setup):
-            click.echo(remark)
+        click.echo(_RUNS[manager.report(programs).lingering])
     for name in secret:
         click.echo(
             f"${name} holds a password, so the service does not get it: set it in a drop-in.",
@@ -161,7 +168,7 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
         pgherald service uninstall
     """
     config = invocation.load()
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     steps = removal(manager_of(invocation, config), programs)
     if not steps:
         click.echo("pgherald is not installed as a service.")
@@ -201,7 +208,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     """
     config = invocation.load()
     manager = manager_of(invocation, config)
-    report = manager.report(programs_of(invocation))
+    report = manager.report(Programs(invocation.env))
     running = daemon_runs(config.state_dir)
     installed = report.standing is not Standing.MISSING
     if as_json:
@@ -241,17 +248,12 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     if dry_run:
         click.echo("\n".join(lines([Run(tuple(argv))])))
         return EXIT_OK
-    return programs_of(invocation).show(argv)
+    return Programs(invocation.env).show(argv)
 
 
 def manager_of(invocation: Invocation, config: Config) -> Manager:
     """This platform's service manager."""
     return service_managers.manager_of(invocation.env, Path.home(), config.state_dir)
-
-
-def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
-    """What runs the service manager's programs; nothing does in a dry run."""
-    return Programs(invocation.env, dry_run=dry_run)
 
 
 def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> Iterator[str]:

@@ -11,13 +11,13 @@ import click
 from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, error_at, problem
-from pgherald.cli.service import manager_of, programs_of, removal
+from pgherald.cli.service import manager_of, removal
 from pgherald.config import Config
 from pgherald.daemon.uninstall import Undoing, foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
-from pgherald.service.steps import Step, apply, lines
+from pgherald.service.steps import Programs, Step, apply, lines
 from pgherald.sync.targets import Fate, Undo
 
 _WORDS = {
@@ -63,7 +63,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     """
     config = invocation.load(writes=True)
     clock = invocation.outside().clock
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     # Left behind, the service would write everything again at the next login.
     steps = removal(manager_of(invocation, config), programs)
     if not steps and not dry_run and daemon_runs(config.state_dir):

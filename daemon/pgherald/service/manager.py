@@ -127,10 +127,6 @@ class Manager(abc.ABC):
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """The command that shows the last lines of the log."""
 
-    def remarks(self, setup: Setup) -> list[str]:
-        """What a person should know after an installation."""
-        return ["It runs while you are logged in."]
-
 
 def marked(text: str, *, line: int = 0, begin: str = "# ", end: str = "") -> str:
     """The text with a mark.

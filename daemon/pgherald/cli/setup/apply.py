@@ -15,7 +15,7 @@ from pgherald.cli.check import reconcile, show, show_problems
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, problem, progress
 from pgherald.cli.rollback import committer_of
-from pgherald.cli.service import manager_of, programs_of, set_up
+from pgherald.cli.service import manager_of, set_up
 from pgherald.cli.setup.ask import yes
 from pgherald.cli.setup.preflight import Preflight
 from pgherald.config import Config
@@ -134,7 +134,7 @@ def offer_service(
         wanted: the choice of the command line; None to ask, or to do what is usual.
         asks: whether there is somebody to ask.
     """
-    manager, programs = manager_of(invocation, config), programs_of(invocation)
+    manager, programs = manager_of(invocation, config), Programs(invocation.env)
     if wanted is not False and manager.standing(programs) is not Standing.MISSING:
         click.echo("The service is there already; a daemon that runs has read the configuration.")
         return True
