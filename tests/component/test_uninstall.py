@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_nobody_is_there_to_be_asked(desk: Desk) -> None:
     """Without a terminal nothing is done unless `--yes` says so."""
     used(desk, 0)
     before = contents(desk)
-    desk.patch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    desk.patch.setattr("sys.stdin", io.StringIO())
     result = desk.run("uninstall")
     assert result.code == 2
     assert "--yes" in result.err

@@ -139,7 +139,7 @@ def test_whoever_says_no_has_everything_as_it_was(desk: Desk) -> None:
     """The question comes before anything is written."""
     desk.patch.setattr("sys.stdin", io.StringIO("n\n"))
     result = desk.run("init", "--app", "blog", "--no-adopt", "--no-service")
-    assert (result.code, result.out.splitlines()[-1]) == (0, "Do it? [Y/n]: Nothing was written.")
+    assert (result.code, result.out.splitlines()[-1]) == (1, "Do it? [Y/n]: Nothing was written.")
     assert not desk.file.exists()
     assert not (Path.home() / ".pg_service.conf").exists()
 

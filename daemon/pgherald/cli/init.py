@@ -113,8 +113,8 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     Until you have said yes everything is as it was, and Ctrl-C while it writes takes it all
     back. At the questions that come after, it ends the asking.
 
-    Exit code 0 when every client is current; 1 when something could not be done, each thing
-    named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
+    Exit code 0 when every client is current; 1 when it was not wanted after all, or something
+    could not be done, each thing named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
 
     Example:
         pgherald init
@@ -153,7 +153,7 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
         return EXIT_OK if well else EXIT_TROUBLE
     if writes and not flags.yes and not yes("Do it?"):
         click.echo("Nothing was written.")
-        return EXIT_OK
+        return EXIT_TROUBLE
     if writes:
         well = apply.write(invocation, found, text, config, wishes)
     try:

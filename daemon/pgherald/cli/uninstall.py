@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, error_at, problem
 from pgherald.cli.service import manager_of, removal
+from pgherald.cli.setup.ask import yes as agreed
 from pgherald.config import Config
 from pgherald.daemon.uninstall import Undoing, foresee, uninstall
 from pgherald.daemon.wiring import files_of
@@ -83,19 +83,13 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
         return EXIT_TROUBLE
     if dry_run:
         return EXIT_OK
-    if not yes and not _agreed():
+    if not yes and not agreed("Do this?", default=False):
         click.echo("Nothing was changed.")
         return EXIT_TROUBLE
     apply(steps, files_of(config), programs)
     done = uninstall(config, clock, restore=restore)
     _show_left(config, len(done.clients.changed), done.left)
     return EXIT_OK
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is nobody to ask: add --yes, or --dry-run to see it first.")
-    return click.confirm("Do this?")
 
 
 def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff: bool) -> None:

@@ -75,9 +75,7 @@ def line(prompt: str) -> str:
     click.echo()
     if sys.stdin.isatty():
         raise click.Abort
-    raise click.UsageError(
-        "Nobody is there to answer: name the databases with --app or --all, and add --yes."
-    )
+    raise click.UsageError("There is nobody to ask: add --yes, or --dry-run to see it first.")
 
 
 def _pick_by_keys(
