@@ -103,9 +103,10 @@ class _Writer:
     def _value(self, place: Place, depth: int) -> None:
         form = self._pick("plain", "plain", "array", "table") if depth < 3 else "plain"
         if form == "plain":
+            several = ['"""a\n\n[b] # \\"""\n""c"""""', "'''\n]\\'''''"] if not depth else []
             self.text += self._pick(
                 "1", "-1.5e+3", "true", "nan", "1979-05-27T07:32:00.5-07:00", '"# \\" ]"', "'\\'",
-                '"""a\n\n[b] # \\"""\n""c"""""', "'''\n]\\'''''",
+                *several,
             )  # fmt: skip
         elif form == "array":
             gap = self._pick("", " ", "\n", " # ],\n ")
