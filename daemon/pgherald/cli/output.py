@@ -22,9 +22,6 @@ from pgherald.model import DatabaseKey, Subject
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
 
-#: Columns of a terminal; a table of six columns needs more.
-_NARROW: Final = 60
-
 #: Cells that are seen better in colour.
 _COLOURS: Final = {
     **dict.fromkeys(("✓", "current"), "green"),
@@ -66,9 +63,7 @@ def fields(item: object, *names: str) -> dict[str, object]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()) -> str:
-    """Rows under headings: fitted to a terminal, plain and whole when piped.
-
-    Where a narrow terminal would leave a column of single letters, each row is a paragraph.
+    """Rows under headings; on a terminal that is too narrow for them, each row is a paragraph.
 
     Args:
         headings: one for each column.
@@ -77,20 +72,24 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequenc
     """
     columns = list(zip(headings, *rows, strict=True))
     width = shutil.get_terminal_size().columns
-    if not sys.stdout.isatty():
-        return "\n".join(_plain(columns))
-    if width < _NARROW:
-        return "\n".join(_paragraphs(headings, rows, width))
+
+    def is_too_wide() -> bool:
+        whole = sum(max(map(len, column)) + 2 for column in columns) - 2
+        return whole > width and sys.stdout.isatty()
+
     for heading in spare:
-        # Two blanks between two columns, and one at each end.
-        if sum(max(map(len, column)) + 2 for column in columns) > width:
+        if is_too_wide():
             columns = [column for column in columns if column[0] != heading]
-    return _drawn(columns).removesuffix("\n")
+    if is_too_wide():
+        return "\n".join(_paragraphs(headings, rows, width))
+    padded = [[_coloured(cell, max(map(len, column))) for cell in column] for column in columns]
+    heads, *others = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+    return "\n".join([click.style(heads, bold=True), *others])
 
 
-def _plain(columns: Sequence[Sequence[str]]) -> Iterator[str]:
-    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
-    return ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+def _coloured(cell: str, width: int) -> str:
+    shown = click.style(cell, fg=_COLOURS[cell]) if cell in _COLOURS else cell
+    return shown + " " * (width - len(cell))
 
 
 def _paragraphs(
@@ -106,24 +105,6 @@ def _paragraphs(
             begin = f"  {heading.lower().ljust(widest)} "
             parts = textwrap.wrap(cell, max(width - len(begin), 1), break_on_hyphens=False)
             yield (begin + f"\n{'':{len(begin)}}".join(parts)).rstrip()
-
-
-def _drawn(columns: Sequence[Sequence[str]]) -> str:
-    from rich.box import SIMPLE_HEAD  # only a terminal needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for heading, *_ in columns:
-        drawn.add_column(heading, overflow="fold")
-    for row in zip(*(cells for _, *cells in columns), strict=True):
-        # Text, not markup: a database's name may hold square brackets.
-        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    console = Console()
-    with console.capture() as shown:
-        console.print(drawn)
-    return shown.get()
 
 
 def can_show(text: str) -> bool:
