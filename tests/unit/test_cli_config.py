@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from pgherald.config import Config
 from pgherald.config.generate import describe
-from support.commands import CLIENTS, Result
+from support.commands import Result
 from support.stored import StoredDesk
 
 
@@ -24,38 +26,67 @@ def test_path_and_check_name_the_file_in_use(desk: StoredDesk) -> None:
     assert desk.run("config", "check") == Result(0, f"{file} is fine.\n", "")
 
 
-def test_show_hides_secrets(desk: StoredDesk) -> None:
-    """A token command's words and chat addresses may be secret, so neither is shown."""
-    desk.configure(
-        '[[accounts]]\nname = "work"\ntoken = "command:fetch --key CANARY-key"\n'
-        '[[databases]]\napp = "shop"\naccount = "work"\n[[discover]]\naccount = "work"\n'
-        f'{CLIENTS}[notifications]\nurls = ["slack://CANARY/token"]\n'
-    )
+FULL = """
+poll_interval = "5m"
+[[accounts]]
+name = "work"
+token = "command:fetch --key CANARY-key"
+request_share = "10%"
+events = false
+[[databases]]
+app = "shop"
+account = "work"
+[[discover]]
+account = "work"
+team = "acme"
+[clients.pgadmin]
+path = "/p/pgadmin4.db"
+user = "me@example.com"
+[notifications]
+desktop = false
+urls = ["slack://CANARY/token"]
+quiet = "22:00 - 7:30"
+terminals = false
+[metrics]
+textfile = "/m/x.prom"
+[[hooks]]
+on = "rotation"
+command = ["tell", "CANARY-word"]
+"""
+
+
+def test_show_has_every_setting_in_force_and_no_secret(desk: StoredDesk) -> None:
+    """Defaults and what is switched off are shown too; words that may be secret are not."""
+    desk.configure(FULL)
     shown, shape = desk.run("config", "show").out, desk.run("config", "show", "--json")
     assert "CANARY" not in shown + shape.out
-    assert "command:…" in shown
-    assert "poll_interval = 60\n" in shown
-    assert "desktop_notifications = yes\n" in shown
-    assert "discover: account = work, include = *, attachments = DATABASE\n" in shown
-    assert shape.json["notification_urls"] == 1
-    assert shape.json["accounts"] == [{"name": "work", "token": "command:…"}]
-    assert shape.json["databases"] == [
-        {
-            "key": "work:shop/DATABASE",
-            "name": "shop (DATABASE)",
-            "group": "Heroku",
-            "service": "shop",
-            "probe": "require",
-            "sslmode": "require",
-            "require_auth": "scram-sha-256,md5",
-        }
+    group = "group = Heroku"
+    settings = "probe = require, sslmode = require, require_auth = scram-sha-256,md5"
+    database = "key = work:shop/DATABASE, name = shop (DATABASE)"
+    rule = "include = *, team = acme, attachments = DATABASE, account = work"
+    passfile = "/p/storage/me_example.com/.pgpass"
+    pgadmin = "path = /p/pgadmin4.db, rows = host, passfile = /.pgpass, user = me@example.com"
+    assert shown.splitlines() == [
+        f"path = {desk.folder / 'config.toml'}",
+        "poll_interval = 300",
+        f"state_dir = {desk.folder / 'state'}",
+        "log_level = info",
+        "accounts: name = work, token = command:…, request_share = 0.1, events = 0",
+        f"databases: {database}, {group}, service = shop, {settings}",
+        f"discover: {rule}, {group}, {settings}",
+        f"clients: kind = pgpass, path = {passfile}, label = pgAdmin's passfile",
+        f"clients: kind = pgadmin, {pgadmin}",
+        "notifications: desktop = no, level = all, quiet = 22:00-07:30, terminals = no, urls = 1",
+        "metrics_file = /m/x.prom",
+        "full_sweep = 900",
+        "hooks: on = rotation, command = tell …, time_limit = 30",
     ]
-    assert shape.json["clients"][0] == {
-        "kind": "service_file",
-        "path": str(desk.folder / "pg_service.conf"),
-        "rows": None,
-        "passfile": None,
-    }
+    assert set(shape.json) >= {field.name for field in dataclasses.fields(Config)}
+    assert shape.json["accounts"][0]["events"] == 0
+    assert shape.json["clients"][1]["user"] == "me@example.com"
+    # As the first version called them.
+    first = ("desktop_notifications", "notification_urls", "notification_level")
+    assert [shape.json[name] for name in first] == [False, 1, "all"]
 
 
 @pytest.mark.parametrize("columns", [40, 200])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from typing import Final
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
 
 import click
 
 from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, fields
-from pgherald.config import Config
+from pgherald.cli.output import emit_json
+from pgherald.config import Notifications, TokenKind, TokenSpec
 from pgherald.config.generate import describe, example
 from pgherald.config.paths import locate
+from pgherald.config.schema import Hook
+from pgherald.config.values import QuietHours
+from pgherald.model import DatabaseKey
 
 #: Lines longer than this are hard to read, however wide the terminal.
 _WIDTH: Final = 96
@@ -104,54 +108,55 @@ def show(invocation: Invocation, *, as_json: bool) -> int:
     Example:
         pgherald config show --json | jq '.databases[].service'
     """
-    settings = _settings(invocation.load())
+    config = invocation.load()
+    settings = {field.name: _shown(getattr(config, field.name)) for field in fields(config)}
     if as_json:
+        told = config.notifications
+        # As the first version called them.
+        settings["desktop_notifications"] = told.desktop
+        settings |= {"notification_urls": len(told.urls), "notification_level": told.level}
         emit_json(settings)
         return EXIT_OK
     for name, value in settings.items():
-        if isinstance(value, list):
-            for item in value:
-                parts = ", ".join(f"{k} = {_plain(v)}" for k, v in item.items() if v)
+        if isinstance(value, list | dict):
+            for item in value if isinstance(value, list) else [value]:
+                said = {k: _plain(v) for k, v in item.items()}
+                parts = ", ".join(f"{key} = {text}" for key, text in said.items() if text)
                 click.echo(f"{name}: {parts}")
-        else:
+        elif value is not None:
             click.echo(f"{name} = {_plain(value)}")
     return EXIT_OK
 
 
 def _plain(value: object) -> str:
-    """A value as a person reads it."""
+    """A value as a person reads it; nothing for none."""
     match value:
+        case None:
+            return ""
         case bool():
             return "yes" if value else "no"
         case float():
             return f"{value:g}"
-        case list() | tuple():
+        case list():
             return " ".join(map(str, value))
         case _:
             return str(value)
 
 
-def _settings(config: Config) -> dict[str, object]:
-    notifications = config.notifications
-    return {
-        **fields(config, "path", "poll_interval", "state_dir", "log_level"),
-        "accounts": [{"name": a.name, "token": _source(str(a.token))} for a in config.accounts],
-        "databases": [
-            fields(each, "key", "name", "group", "service", "probe", "sslmode", "require_auth")
-            for each in config.databases
-        ],
-        "discover": [
-            fields(rule, "account", "include", "exclude", "team", "attachments")
-            for rule in config.discover
-        ],
-        "clients": [fields(each, "kind", "path", "rows", "passfile") for each in config.clients],
-        "desktop_notifications": notifications.desktop,
-        "notification_urls": len(notifications.urls),
-        "notification_level": notifications.level,
-    }
-
-
-def _source(token: str) -> str:
-    """A command's own words may hold more than they should."""
-    kind, colon, _ = token.partition(":")
-    return f"{kind}:…" if kind == "command" and colon else token
+def _shown(value: Any) -> Any:
+    """A setting as JSON has it: all but what is, or may be, a secret."""
+    if isinstance(value, tuple):
+        return [_shown(item) for item in value]
+    if isinstance(value, TokenSpec) and value.kind is TokenKind.COMMAND:
+        return f"{value.kind}:…"
+    if isinstance(value, DatabaseKey | QuietHours | TokenSpec):
+        return str(value)
+    if not is_dataclass(value):
+        return value
+    told = {field.name: _shown(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Notifications):
+        told["urls"] = len(value.urls)
+    elif isinstance(value, Hook):
+        # A command's own words may hold more than they should.
+        told["command"] = [value.command[0], *(["…"] if value.command[1:] else [])]
+    return told

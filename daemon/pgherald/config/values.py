@@ -91,6 +91,10 @@ class QuietHours:
     start: time
     end: time
 
+    def __str__(self) -> str:
+        """As the configuration has it: `22:00-07:00`."""
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
     def covers(self, moment: time) -> bool:
         """Whether a moment of the day is in it."""
         if self.start <= self.end:

@@ -119,9 +119,7 @@ def _ctl(*words: str) -> tuple[str, ...]:
     return ("systemctl", "--user", *words)
 
 
-def user_unit(
-    program: str = PROGRAM, setup: Setup = _PLAIN, *, sandbox: bool = True
-) -> str:
+def user_unit(program: str = PROGRAM, setup: Setup = _PLAIN, *, sandbox: bool = True) -> str:
     """The text of `pgherald.service` for a user manager.
 
     Args:
