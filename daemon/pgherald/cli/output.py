@@ -8,7 +8,7 @@ import logging
 import shutil
 import sys
 import textwrap
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,9 +31,6 @@ _COLOURS: Final = {
 
 #: Seconds in which `progress` shows nothing: most of the time all is over by then.
 PATIENCE: Final = 1.0
-
-#: Seconds after which `progress` asks again for what is being done.
-_PAUSE: Final = 0.2
 
 # --- JSON -----------------------------------------------------------------------------------
 
@@ -163,8 +160,7 @@ def diff_line(line: str) -> None:
 def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
     """Meanwhile, show on a terminal what is being done, and take it away in the end.
 
-    A thread shows it, so that it turns also while the main thread is busy. A debug log, which
-    shows more, stands for it.
+    A debug log, which shows more, stands for it.
 
     Args:
         doing: says what is being done, in a few words; is called from that thread.
@@ -176,23 +172,21 @@ def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
         yield lambda line: click.echo(line, err=True)
         return
     from rich.console import Console  # only a terminal needs it
+    from rich.live import Live
+    from rich.spinner import Spinner
 
-    console, over = Console(stderr=True), threading.Event()
+    console, spinner = Console(stderr=True), Spinner("dots")
+    patient = time.monotonic() + PATIENCE
 
-    def turn() -> None:
-        if over.wait(PATIENCE):
-            return
-        with console.status(f"{doing()} …") as shown:
-            while not over.wait(_PAUSE):
-                shown.update(f"{doing()} …")
+    def shown() -> Spinner | str:
+        spinner.update(text=f"{doing()} …")
+        return spinner if time.monotonic() >= patient else ""
 
-    thread = threading.Thread(target=turn, name="progress", daemon=True)
-    thread.start()
-    try:
+    with Live(
+        get_renderable=shown, console=console, transient=True, refresh_per_second=8,
+        redirect_stdout=False, redirect_stderr=False,
+    ):  # fmt: skip
         yield lambda line: console.print(line, markup=False, highlight=False)
-    finally:
-        over.set()
-        thread.join()
 
 
 def colour(env: Mapping[str, str]) -> bool | None:
