@@ -93,9 +93,9 @@ def command(
     report, news = asyncio.run(reconcile(config, outside, wishes, prune=prune))
     if as_json:
         emit_json(_as_json(report))
+        show_problems(report)
     else:
         show(report, news)
-    show_problems(report)
     return EXIT_OK if report.current else EXIT_TROUBLE
 
 
@@ -131,8 +131,8 @@ async def reconcile(
     return report, news
 
 
-def show(report: CheckReport, news: list[News]) -> None:
-    """Show how each database stands."""
+def show(report: CheckReport, news: list[News]) -> bool:
+    """Show how each database stands, and on stderr what is not current; whether all is."""
     told = {item.subject: line_for(item) for item in news if item.clients}
     for database in report.databases:
         line = told.get(Subject(About.DATABASE, database.database.key))
@@ -142,6 +142,8 @@ def show(report: CheckReport, news: list[News]) -> None:
         click.echo(NOTHING_FOUND)
     for warning in report.warnings:
         click.echo(f"Note: {warning}")
+    show_problems(report)
+    return report.current
 
 
 def show_problems(report: CheckReport) -> None:

@@ -39,6 +39,7 @@ from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import ago, can_show, emit_json, fields, table
 from pgherald.config import Config
+from pgherald.config.values import suggestion
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
@@ -146,12 +147,9 @@ def _key(store: Store, text: str) -> DatabaseKey:
 
 
 def _unknown(text: str, known: Sequence[str] = ()) -> PgheraldError:
-    import difflib  # only a misspelt name needs it
-
-    close = difflib.get_close_matches(text, known, n=1)
     return PgheraldError(
-        f"pgherald has not looked at any database {text!r}",
-        f"Did you mean {close[0]!r}?" if close else "`pgherald status` shows those that it has.",
+        f"pgherald has not looked at any database {text!r}{suggestion(text, known)}",
+        "`pgherald status` shows those that it has.",
     )
 
 

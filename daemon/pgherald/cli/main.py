@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 
 from pgherald import __version__
 from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.cli.output import colour
+from pgherald.cli.output import colour, problem
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 
 if TYPE_CHECKING:
@@ -81,13 +81,12 @@ class Invocation:
 
         config = load(self.config_path, self.env)
         if writes is not None:
-            from pgherald.cli.output import problem
             from pgherald.store.sqlite import shared
 
             error = shared(config.state_dir / "state.db", config.path)
+            if error is not None and writes:
+                raise error
             if error is not None:
-                if writes:
-                    raise error
                 problem(error.title, error.advice)
         return config
 

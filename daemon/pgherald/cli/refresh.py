@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from pgherald.cli import EXIT_OK, EXIT_TROUBLE
-from pgherald.cli.check import reconcile, show, show_problems
+from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
@@ -48,10 +48,8 @@ def command(invocation: Invocation) -> int:
     """
     config = invocation.load(writes=True)
     if not daemon_runs(config.state_dir):
-        report, news = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
-        show(report, news)
-        show_problems(report)
-        return EXIT_OK if report.current else EXIT_TROUBLE
+        done = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
+        return EXIT_OK if show(*done) else EXIT_TROUBLE
     with progress(lambda: "The daemon asks Heroku"):
         answered = ask(config.state_dir, files_of(config), _LIMIT)
     if not answered:

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from pgherald.cli.check import reconcile, show, show_problems
+from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, problem, progress
 from pgherald.cli.rollback import committer_of
@@ -73,13 +73,11 @@ def write(
         # One that is there may be for others to read: it keeps its mode.
         after = files.replace(before, mark + text.encode(), private=found.config is None)
     try:
-        report, news = asyncio.run(reconcile(config, invocation.outside(), wishes))
+        done = asyncio.run(reconcile(config, invocation.outside(), wishes))
     except BaseException:
         _take_back(files, config, before, after, committed)
         raise
-    show(report, news)
-    show_problems(report)
-    return report.current
+    return show(*done)
 
 
 def _take_back(
