@@ -270,7 +270,7 @@ async def test_without_the_keyring_package(tmp_path: Path, monkeypatch: pytest.M
     """When the package is missing, the advice is the command that installs it."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     error = await refusal(source("keyring:x", tmp_path), MissingTool)
-    assert "pipx install '.[keyring]'" in error.advice
+    assert "pipx install --force '.[keyring]'" in error.advice
 
 
 # --- auto ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def command() -> None:
     """Show, check or explain the configuration.
 
     Example:
-        pgherald config example > ~/.config/pgherald/config.toml
+        pgherald config example > "$(pgherald config path)"
     """
 
 

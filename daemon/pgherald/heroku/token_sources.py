@@ -263,7 +263,7 @@ class Keyring(Program):
         if importlib.util.find_spec("keyring") is None:
             raise MissingTool(
                 "The package keyring is not installed",
-                "Install pgherald with the extra `keyring`, from a clone: pipx install '.[keyring]'",
+                "Install pgherald with the extra `keyring`, from a clone: pipx install --force '.[keyring]'",
             )
         return await super()._ask()
 

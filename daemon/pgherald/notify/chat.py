@@ -49,7 +49,7 @@ class Chat(Backend):
             if importlib.util.find_spec("apprise") is None:
                 raise MissingTool(
                     "`[notifications] urls` needs the package apprise",
-                    "Install pgherald with the extra `chat`, from a clone: pipx install '.[chat]'",
+                    "Install pgherald with the extra `chat`, from a clone: pipx install --force '.[chat]'",
                 )
 
     async def _send(self, notice: Notice) -> None:
