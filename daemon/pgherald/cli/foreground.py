@@ -85,7 +85,7 @@ def run(
         loop.run_until_complete(daemon.run())
         starts.clear()
     except PgheraldError as exc:
-        from pgherald.cli.main import said  # click, in the end
+        from pgherald.cli.output import said  # click, in the end
 
         code = said(exc)
     except Exception as exc:

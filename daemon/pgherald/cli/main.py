@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import inspect
 import io
@@ -20,9 +19,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.cli.output import colour, problem
-from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
+from pgherald.cli import EXIT_OK
+from pgherald.cli.output import colour, problem, said
 
 if TYPE_CHECKING:
     # `--help`, and most commands, do without them.
@@ -249,10 +247,6 @@ def group(ctx: click.Context, config_path: Path | None, *, verbose: bool) -> Non
         ctx.obj.log_all()
 
 
-#: What stdout fails with where it goes to a full disk, or to a terminal that is gone.
-_OUTPUT_LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-
-
 def nobody_reads() -> None:
     """Write into nothing from now on: Python would complain once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -267,31 +261,3 @@ def main() -> NoReturn:
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
         code = said(exc)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
-
-
-def said(exc: BaseException) -> int:
-    """Say on stderr what the program ended with; the exit code for it."""
-    if isinstance(exc, click.ClickException):
-        exc.show()
-        return exc.exit_code
-    if isinstance(exc, click.Abort | KeyboardInterrupt):
-        click.echo("Stopped.", err=True)
-        return EXIT_INTERRUPTED
-    if isinstance(exc, OSError) and exc.errno in _OUTPUT_LOST and exc.filename is None:
-        advice = "Send it to another place, or make room there."
-        exc = PgheraldError(f"The output cannot be written: {exc.strerror}", advice)
-    if isinstance(exc, PgheraldError):
-        title, _, advice = str(exc).partition("\n")
-        title = f"pgherald: {title}"
-    else:
-        # The program itself is at fault; a traceback may quote what it should not.
-        title = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
-        advice = "Please report it; with PGHERALD_TRACEBACK=1 you see all of it."
-    click.secho(title, err=True, fg="red", color=colour(os.environ))
-    if advice:
-        click.echo(advice, err=True)
-    if not isinstance(exc, PgheraldError) and os.environ.get("PGHERALD_TRACEBACK") == "1":
-        raise exc
-    if isinstance(exc, ConfigError):
-        return EXIT_USAGE
-    return EXIT_RUNNING if isinstance(exc, AlreadyRunning) else EXIT_TROUBLE

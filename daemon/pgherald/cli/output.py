@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import shutil
 import sys
 import textwrap
@@ -16,7 +18,8 @@ from typing import Final
 
 import click
 
-from pgherald.errors import PgheraldError
+from pgherald.cli import EXIT_INTERRUPTED, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
+from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
 from pgherald.model import DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
@@ -195,3 +198,35 @@ def colour(env: Mapping[str, str]) -> bool | None:
     https://no-color.org: any value but the empty one.
     """
     return False if env.get("NO_COLOR") else None
+
+
+#: What stdout fails with where it goes to a full disk, or to a terminal that is gone.
+_OUTPUT_LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def said(exc: BaseException) -> int:
+    """Say on stderr what the program ended with; the exit code for it."""
+    if isinstance(exc, click.ClickException):
+        exc.show()
+        return exc.exit_code
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return EXIT_INTERRUPTED
+    if isinstance(exc, OSError) and exc.errno in _OUTPUT_LOST and exc.filename is None:
+        advice = "Send it to another place, or make room there."
+        exc = PgheraldError(f"The output cannot be written: {exc.strerror}", advice)
+    if isinstance(exc, PgheraldError):
+        title, _, advice = str(exc).partition("\n")
+        title = f"pgherald: {title}"
+    else:
+        # The program itself is at fault; a traceback may quote what it should not.
+        title = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+        advice = "Please report it; with PGHERALD_TRACEBACK=1 you see all of it."
+    click.secho(title, err=True, fg="red", color=colour(os.environ))
+    if advice:
+        click.echo(advice, err=True)
+    if not isinstance(exc, PgheraldError) and os.environ.get("PGHERALD_TRACEBACK") == "1":
+        raise exc
+    if isinstance(exc, ConfigError):
+        return EXIT_USAGE
+    return EXIT_RUNNING if isinstance(exc, AlreadyRunning) else EXIT_TROUBLE
