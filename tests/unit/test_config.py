@@ -173,31 +173,6 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('on = "rotate"\ncommand = ["x"]', 'did you mean "rotation"?'),
-        ('on = "rotation"\ncommand = []', "command is empty: name a program"),
-        ('on = "rotation"\ncommand = "x y"', "command must be an array"),
-        ('on = "rotation"\ncommand = ["x"]\ntime_limit = "2h"', "at most one hour"),
-        ('on = "rotation"\ncommand = ["x"]\ntime_limit = 0', "more than nothing"),
-        ('on = "rotation"', "command is missing"),
-    ],
-)
-def test_hooks_that_cannot_be(tmp_path: Path, text: str, why: str) -> None:
-    """A hook that could never be run is a problem of the configuration."""
-    with pytest.raises(ConfigError) as caught:
-        load_text(tmp_path, f"{SMALLEST}\n[[hooks]]\n{text}\n")
-    assert why in str(caught.value)
-
-
-@pytest.mark.parametrize("quiet", ['"22-07"', '"24:00-07:00"', '"7:00-7:00"', "22"])
-def test_quiet_hours_that_are_none(tmp_path: Path, quiet: str) -> None:
-    """What is no time of day, or a span of nothing, is refused."""
-    with pytest.raises(ConfigError, match=r"quiet (must be two times|begins and ends)"):
-        load_text(tmp_path, f"{SMALLEST}\n[notifications]\nquiet = {quiet}\n")
-
-
-@pytest.mark.parametrize(
     ("written", "seconds"),
     [("5", 5), ("7.5", 7.5), ('"90s"', 90), ('"1.5 m"', 90), ('"24h"', 86_400)],
 )
