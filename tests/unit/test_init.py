@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from pgherald.cli.check import reconcile
@@ -291,13 +290,6 @@ def test_a_tokens_file_is_found_from_anywhere(text: str, written: str, asked: st
     """It is meant from the person's folder, and written below the home folder or absolute."""
     told, spec = token_of(text, {"HOME": "/home/eve"}, Path("/home/eve/here"))
     assert (told, str(spec)) == (written, asked)
-
-
-def test_the_token_itself_is_refused() -> None:
-    """It is no source, and is not repeated."""
-    with pytest.raises(click.BadParameter) as caught:
-        token_of("HRKU-CANARY-0123456789012345", {}, Path("/"))
-    assert "CANARY" not in str(caught.value)
 
 
 def test_files_that_the_environment_moved_are_written_there() -> None:
