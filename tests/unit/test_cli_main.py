@@ -56,6 +56,18 @@ def test_help_shows_an_example_and_the_exit_codes() -> None:
         assert max(map(len, result.output.splitlines())) <= 80
 
 
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 columns the words to type stay whole, and all else is wrapped."""
+    monkeypatch.setenv("COLUMNS", "40")
+    for words in [(), *commands()]:
+        shown = CliRunner().invoke(group, [*words, "--help"]).output
+        assert "Usage:" in shown
+        assert "..." not in shown.replace("[ARGS]...", "")
+        # What is to be copied stays as it stands.
+        text = shown.partition("Example")[0].partition("Exit codes")[0]
+        assert not [line for line in text.splitlines() if len(line) > 40 and " " in line.strip()]
+
+
 def test_the_list_of_commands() -> None:
     """`pgherald --help` says of each command what its own help begins with, cut off nowhere."""
     result = CliRunner().invoke(group, ["--help"])
@@ -86,18 +98,6 @@ def test_a_misspelt_word_gets_the_nearest(
 
 
 # --- errors --------------------------------------------------------------------------------
-
-
-def test_a_missing_configuration_says_how_to_begin(
-    monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    """Without a configuration a person is told where it was looked for and how to begin."""
-    result = run("status", patch=monkeypatch)
-    assert (result.code, result.out) == (2, "")
-    title, looked, advice = result.err.splitlines()
-    assert title == "pgherald: There is no configuration file"
-    assert str(home) in looked
-    assert "pgherald config example >" in advice
 
 
 def test_a_wrong_configuration_ends_every_command(

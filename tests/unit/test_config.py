@@ -99,17 +99,11 @@ def test_token_forms(tmp_path: Path, spec: str, kind: TokenKind, argument: str) 
         assert str(config.accounts[0].token) == spec
 
 
-def test_a_relative_token_file_is_beside_the_configuration(tmp_path: Path) -> None:
-    """A relative path starts at the configuration's folder, wherever pgherald is started."""
-    config = load_text(tmp_path, f'[heroku]\ntoken = "file:token"\n{SMALLEST}')
-    assert config.accounts[0].token.argument == str(tmp_path / "token")
-
-
 @pytest.mark.parametrize(
     ("written", "argument"),
     [
         ("token", "token"),
-        ("missing", "{folder}/missing"),
+        ("missing", "{folder}/missing"),  # beside the configuration, wherever it is started
         ("../config.toml", "{folder}/../config.toml"),
     ],
 )
