@@ -37,7 +37,7 @@ def pgadmin(folder: Path, name: str = "pgAdmin4.py", **environment: str) -> Iter
         assert process.stdout.readline() == "ready\n"
         yield process.pid
     finally:
-        process.communicate("\n", timeout=10)
+        process.communicate("\n", timeout=60)
 
 
 def variables(found: Sequence[Astray]) -> list[str]:

@@ -30,7 +30,7 @@ class Systemd:
     def __init__(self, address: str) -> None:
         self.wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.wire.settimeout(5)
+        self.wire.settimeout(60)
         self.wire.bind(address)
 
     def receive(self) -> tuple[list[str], int]:

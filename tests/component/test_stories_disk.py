@@ -314,7 +314,7 @@ def own_mounts() -> list[str]:
     """A program that runs a script with mounts of its own."""
     prefix = ["unshare", "-m", "sh", "-c"]
     try:
-        subprocess.run([*prefix, "true"], capture_output=True, check=True, timeout=10)
+        subprocess.run([*prefix, "true"], capture_output=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         pytest.skip("a program cannot have mounts of its own here")
     return prefix

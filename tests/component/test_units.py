@@ -133,7 +133,7 @@ async def test_the_filter_forbids_nothing_that_is_needed(cluster: Cluster, tmp_p
             await house.rotate()
             await eventually(lambda: house.behind(house.login()) == [])
             daemon.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(100):
                 assert await daemon.wait() == 0
         finally:
             if daemon.returncode is None:

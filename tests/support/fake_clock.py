@@ -87,7 +87,7 @@ class FakeClock:
             within: seconds of this clock it may take.
 
         Raises:
-            TimeoutError: `work` took longer than that, or five real seconds
+            TimeoutError: `work` took longer than that, or a real minute
                 without sleeping on this clock.
         """
         task = asyncio.ensure_future(work)
@@ -133,7 +133,7 @@ class FakeClock:
         self._monotonic = moment
 
     async def _await_sleep_or_end(self, task: asyncio.Future[Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not task.done() and self._next_due() is None:
                 await asyncio.wait({task}, timeout=0.005)
 

@@ -170,8 +170,8 @@ class Household:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that real threads bring about, five seconds at most."""
-    async with asyncio.timeout(5):
+    """Wait for something that real threads bring about, a minute at most."""
+    async with asyncio.timeout(60):
         while not condition():  # nobody could set an event
             await asyncio.sleep(0.001)
 

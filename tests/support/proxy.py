@@ -72,8 +72,8 @@ class Proxy:
             task.cancel()
 
     async def has_accepted(self, count: int) -> None:
-        """Wait until it has accepted that many; at most five seconds."""
-        async with asyncio.timeout(5), self._accepting:
+        """Wait until it has accepted that many; at most a minute."""
+        async with asyncio.timeout(60), self._accepting:
             await self._accepting.wait_for(lambda: self.accepted >= count)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import os
 import threading
@@ -194,6 +195,20 @@ async def test_what_is_told_and_kept_of_a_rotation(tmp_path: Path) -> None:
         assert (kept.current_at, kept.proven_at) == (now, START - timedelta(seconds=3))
 
 
+async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) -> None:
+    """Once, with all that history knows of it; and what was told is not told again."""
+    async with household(tmp_path) as house:
+        await house.applier.apply([cleared(1)])
+        told, house.store.told = house.store.told, lambda _: None  # type: ignore[assignment,method-assign]  # killed
+        await house.applier.apply([cleared(2)])
+        house.store.told = told  # type: ignore[method-assign]  # likewise
+        before = house.news[-1]
+        house.news.clear()
+        for _ in range(2):
+            await house.recorder.resume()
+        assert house.news == [dataclasses.replace(before, service="")]
+
+
 async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
     """By what the store knows; without it, by what the clients held; sslmode is no rotation."""
     async with household(tmp_path) as house:
@@ -292,3 +307,18 @@ async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: b
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]
+
+
+async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:
+    """Whose rows are whose is recorded again at the next sweep, though no client is written."""
+    async with household(tmp_path, clients=keeping(tmp_path)) as house:
+        await house.sees((SHOP, login(1)))
+        assert await asyncio.to_thread(house.store.catch_up)
+        (record,) = (tmp_path / "state" / "ownership").iterdir()
+        recorded = record.read_bytes()
+        for damaged in (b"", recorded[:-9]):
+            record.write_bytes(damaged)
+            await house.sees((SHOP, login(1)))
+            assert record.read_bytes() == recorded
+        assert house.kinds() == [NewsKind.ADDED]
+        assert len(house.applier._committer.history()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import stat
@@ -282,3 +283,23 @@ def test_what_is_no_client_is_not_gone_on_with(journals: Journals, tmp_path: Pat
         assert len(list(there.opened())) == found
         if found:
             begun.withdraw()
+
+
+def test_a_done_journal_that_cannot_be_read_now_hides_no_other(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passing fault of the disk sets nothing aside."""
+    first, second = begin(journals), begin(journals)
+    first.finish()
+    second.finish()
+    read = Path.read_bytes
+
+    def faulty(path: Path) -> bytes:
+        if path.parent.name == first.record.id:
+            raise OSError(errno.EIO, "the test's")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", faulty)
+        assert [journal.record.id for journal in journals.done()] == [second.record.id]
+    assert len(journals.done()) == 2
