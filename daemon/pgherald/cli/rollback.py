@@ -67,6 +67,8 @@ def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_jso
             "Stop it first: `systemctl --user stop pgherald`, or end it where you started it.",
         )
     committer = committer_of(config)
+    if not dry_run:
+        committer.recover()  # one that was interrupted is the latest, once it is finished
     record = _meant(committer.history(), number)
     targets = {client.path.absolute(): client for client in clients_of(config, files_of(config))}
     if dry_run:
