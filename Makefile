@@ -19,6 +19,7 @@ test: $(VENV)/.dev ## run all tests, JOBS at a time, but for the long ones with 
 	@$(BIN)/python -m pytest $(or $(TESTS),-n $(JOBS) --dist worksteal)
 
 test-pgadmin: $(VENV)/.dev ## run the long tests with the real pgAdmin
+	@$(if $(TESTS),,PYTHONPATH=tests $(BIN)/python -m support.neighbours)
 	@$(BIN)/python -m pytest -m pgadmin $(or $(TESTS),$(if $(PGHERALD_RECORD),,-n 2 --dist worksteal))
 
 # Those that run these rooms in their own process; what others kill could not tell what it ran.

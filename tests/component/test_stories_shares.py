@@ -26,8 +26,9 @@ from pgherald.heroku.expiry import ExpiryWatch
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.reconciler import Reconciler
 from pgherald.watch import wake
+from support.children import LIMIT
 from support.fake_clock import FakeClock
-from support.program import LIMIT, SHOP, House, eventually
+from support.program import SHOP, House, eventually
 from support.workplace import MINUTE, Workplace
 
 STAGING = '[[databases]]\napp = "shop-staging"\n'

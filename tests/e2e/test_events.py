@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
@@ -19,12 +16,6 @@ POLL = "1h"
 
 ANALYTICS = '[[databases]]\napp = "shop-production"\nattachment = "ANALYTICS"\n'
 SESSIONS = "POST /apps/*/log-sessions"
-
-
-@pytest.fixture
-async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
-        yield standing
 
 
 async def begin(house: House, daemon: Program) -> None:
@@ -47,7 +38,7 @@ async def test_the_second_step_is_not_waited_for(house: House) -> None:
     """Without any log, a rotation in two steps is followed to its end by looking again soon."""
     house.configure(ANALYTICS, poll=POLL)
     house.simulator.app.front.faults.add(Fault("403", SESSIONS))
-    house.world.data.manner = Manner(step=5.0)
+    house.world.data.manner, go = Manner(step=5.0), house.later_steps_wait()
     service = "shop-production-analytics"
     async with house.daemon() as daemon:
         old = house.login(attachment="ANALYTICS")
@@ -56,6 +47,7 @@ async def test_the_second_step_is_not_waited_for(house: House) -> None:
         between = house.login(attachment="ANALYTICS")
         house.put(house.token, house.token.read_text())  # makes a sweep
         await eventually(lambda: not house.behind(between, service), log=daemon)
+        go.set()
         await house.world.quiet()
         new = house.login(attachment="ANALYTICS")
         assert new != between

@@ -18,7 +18,8 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import READER, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import url_of
-from support.heroku_cli import LIMIT, Done, HerokuCli
+from support.children import LIMIT, Done
+from support.heroku_cli import HerokuCli
 from support.simulator import works
 
 APP = "shop-production"

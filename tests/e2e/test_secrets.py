@@ -92,8 +92,10 @@ async def _story(house: House, daemon: Program) -> None:
     await house.rotate()
     await _is_current(house, daemon)
     # A login that Postgres refuses at first, and one that it never takes.
-    await house.world.data.rotate(house.data(), manner=Manner(early=1.0))
+    go = house.later_steps_wait()
+    await house.world.data.rotate(house.data(), manner=Manner(early=1))
     await daemon.line("trying again")
+    go.set()
     await _is_current(house, daemon)
     # A config var that is no URL, in two ways.
     attachment = house.world.attachment(house.app(), "DATABASE")

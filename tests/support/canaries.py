@@ -56,12 +56,7 @@ _heard: list[tuple[str, str | bytes]] = []
 
 
 def hear(where: str, said: str | bytes) -> None:
-    """Note something that the program has said, or handed on.
-
-    Args:
-        where: to whom.
-        said: what.
-    """
+    """Note something that the program has said, or handed on."""
     _heard.append((where, said))
 
 

@@ -41,11 +41,7 @@ CONFIG = """\
 
 
 class Bus:
-    """A dbus-daemon of our own, which can be stopped and started again at the same address.
-
-    Args:
-        folder: where its socket and configuration go; must have a short path.
-    """
+    """A dbus-daemon of our own, restarted at the same address; its folder has a short path."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "bus"

@@ -226,12 +226,7 @@ class Child:
 
 
 def in_child(work: Callable[[], object], *, user: int | None = None) -> Child:
-    """Run `work` in a forked child: warm, so that a thousand of them take seconds.
-
-    Args:
-        work: what to run; an exception ends the child and is reported.
-        user: user to become first, where this process may.
-    """
+    """Run `work` in a forked child: warm, so that a thousand of them take seconds."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         # Python warns of forks beside threads. The child runs our code alone and ends in

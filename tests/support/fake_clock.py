@@ -80,16 +80,7 @@ class FakeClock:
         await settle()
 
     async def run(self, work: Coroutine[Any, Any, T], *, within: float = 86_400) -> T:
-        """Run `work` to its end, skipping from sleep to sleep; return its result.
-
-        Args:
-            work: what to run.
-            within: seconds of this clock it may take.
-
-        Raises:
-            TimeoutError: `work` took longer than that, or a real minute
-                without sleeping on this clock.
-        """
+        """Run `work` to its end, skipping from sleep to sleep; return its result."""
         task = asyncio.ensure_future(work)
         end = self._monotonic + within
         try:
@@ -139,11 +130,7 @@ class FakeClock:
 
 
 async def settle() -> None:
-    """Let every task run until each one waits for something.
-
-    Raises:
-        AssertionError: some task never waits.
-    """
+    """Let every task run until each one waits for something."""
     ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # asyncio has no public word for "idle"
     for _ in range(TOO_MANY_TURNS):
         await asyncio.sleep(0)

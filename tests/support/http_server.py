@@ -43,13 +43,7 @@ class ScriptedServer:
 async def serve(
     script: Script, *, tls: ssl.SSLContext | None = None, greeting: bytes = b""
 ) -> AsyncIterator[ScriptedServer]:
-    """Run a server; at the end its connections are cut.
-
-    Args:
-        script: answers each request.
-        tls: speak TLS with it.
-        greeting: sent to whoever connects, before any request.
-    """
+    """Run a server; at the end its connections are cut."""
     server = ScriptedServer()
     tasks: set[asyncio.Task[None]] = set()
 

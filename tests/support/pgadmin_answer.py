@@ -43,11 +43,7 @@ class Answer:
         return self.outcome is Outcome.WORKS
 
     def must(self) -> Any:
-        """The data of an answer that has to work.
-
-        Raises:
-            AssertionError: it does not.
-        """
+        """The data of an answer that has to work."""
         assert self.works, self
         return self.data
 

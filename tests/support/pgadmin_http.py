@@ -83,16 +83,7 @@ class Session:
     async def of(
         cls, pgadmin: RunningPgAdmin, user: str = "", password: str = LOGIN_PASSWORD
     ) -> AsyncIterator[Self]:
-        """A session for as long as the block lasts; its connections to Postgres end with it.
-
-        Args:
-            pgadmin: has to run.
-            user: who logs in, in server mode.
-            password: theirs, to pgAdmin.
-
-        Raises:
-            AssertionError: pgAdmin does not let them in.
-        """
+        """A session for as long as the block lasts; its connections to Postgres end with it."""
         http = httpx.AsyncClient(base_url=pgadmin.url, timeout=LIMIT, trust_env=False)
         async with http:
             session = cls(pgadmin, http)
@@ -162,11 +153,7 @@ class Session:
     async def register(
         self, login: Login, name: str = "By hand", group: int | None = None
     ) -> Server:
-        """Register a server as guides for Heroku say: host, saved password, ssl, one database.
-
-        Raises:
-            AssertionError: pgAdmin does not connect to it.
-        """
+        """Register a server as guides for Heroku say: host, saved password, ssl, one database."""
         group = group or next(iter((await self.groups()).values()))
         answer = await self.ask(
             "POST",
@@ -261,11 +248,7 @@ class Session:
         return await self.ask("GET", f"/dashboard/activity/{server.id}") if charts.works else charts
 
     async def query_tool(self, server: Server) -> QueryTool:
-        """Open a query tool on a server's database.
-
-        Raises:
-            AssertionError: it does not open; see `try_query_tool`.
-        """
+        """Open a query tool on a server's database."""
         tool, answer = await self.try_query_tool(server)
         assert answer.works, answer
         return tool

@@ -32,11 +32,7 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def busy(*sessions: Session) -> AsyncIterator[Load]:
-    """Each session changes a preference again and again for as long as the block lasts.
-
-    Raises:
-        AssertionError: pgAdmin refused a change; at the end of the block, in a group.
-    """
+    """Each session changes a preference again and again for as long as the block lasts."""
     load = Load()
     begun = [asyncio.Event() for _ in sessions]
     done = asyncio.Event()

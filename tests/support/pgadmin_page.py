@@ -68,11 +68,7 @@ class NoBrowser(Exception):
 
 
 def chromium() -> Path:
-    """The machine's Chromium.
-
-    Raises:
-        NoBrowser: there is none.
-    """
+    """The machine's Chromium."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return Path(found)
@@ -96,16 +92,7 @@ class PgAdminPage:
     async def open(
         cls, pgadmin: RunningPgAdmin, user: str = "", password: str = LOGIN_PASSWORD
     ) -> AsyncIterator[Self]:
-        """The window for as long as the block lasts, with the tree's groups in it.
-
-        Args:
-            pgadmin: has to run.
-            user: who logs in, in server mode.
-            password: theirs, to pgAdmin.
-
-        Raises:
-            NoBrowser: there is none.
-        """
+        """The window for as long as the block lasts, with the tree's groups in it."""
         program = chromium()
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS])
@@ -137,9 +124,6 @@ class PgAdminPage:
 
         Its pages ask for something every other second, so playwright's "networkidle" takes long,
         and on a busy machine even that moment may not come.
-
-        Raises:
-            TimeoutError: an answer is still missing.
         """
         deadline = time.monotonic() + LIMIT / 1000
         while time.monotonic() < deadline:
@@ -245,11 +229,7 @@ class PgAdminPage:
         return await dialogs[-1].inner_text() if dialogs else ""
 
     async def press(self, label: str) -> None:
-        """Press a button of the open dialog, and wait until the dialog is gone.
-
-        Raises:
-            AssertionError: there is no dialog.
-        """
+        """Press a button of the open dialog, and wait until the dialog is gone."""
         dialogs = await self._dialogs()
         assert dialogs, f"no dialog with {label}"
         await dialogs[-1].locator(f"button[data-label='{label}']").click()

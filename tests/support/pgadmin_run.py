@@ -81,11 +81,7 @@ def _home(program: Program, folder: Path, mode: Mode) -> PgAdmin:
 
 
 def _template(program: Program, mode: Mode) -> Path:
-    """A configuration database that was never used; makes it once for each version.
-
-    Raises:
-        Unavailable: pgAdmin could not make it.
-    """
+    """A configuration database that was never used; makes it once for each version."""
     kept = REPOSITORY / ".cache" / "pgadmin-homes" / f"{program.version}-{mode.value}.db"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock", timeout=START_LIMIT):
@@ -168,11 +164,7 @@ class RunningPgAdmin:
         return folder
 
     def start(self) -> None:
-        """Start it, and wait until it answers.
-
-        Raises:
-            RuntimeError: it ended, or did not answer in time; with the end of its log.
-        """
+        """Start it, and wait until it answers."""
         assert self._process is None, "it runs already"
         # Somebody else may take the port between looking and listening.
         for attempt in (1, 2, 3):
@@ -295,10 +287,6 @@ def running(
         mode: desktop, or server with the users `ADA` and `BEN`.
         home: the HOME in which libpq looks for its files; default: pgAdmin's own folder.
         environment: further variables, such as PGSERVICEFILE.
-
-    Raises:
-        Unavailable: it could not make its configuration database.
-        RuntimeError: it did not start.
     """
     template = _template(program, mode)
     pgadmin = _home(program, folder / f"pgadmin-{mode.value}", mode)

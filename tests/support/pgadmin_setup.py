@@ -51,6 +51,9 @@ USER: Final = "pgadmin4@pgadmin.org"
 
 _PARTS: Final = ("RELEASE", "REVISION")
 
+#: What a virtual environment was made from.
+_STAMP: Final = "pgherald-requirements.sha256"
+
 _ADDED = re.compile(r"Added (\d+) Server Group\(s\) and (\d+) Server\(s\)\.")
 
 
@@ -92,22 +95,21 @@ class Program:
 
 
 def install() -> Program:
-    """Give the newest pgAdmin; install it first where it is missing or another version.
-
-    Raises:
-        Unavailable: it cannot be installed.
-    """
+    """Give the newest pgAdmin; install it first where it is missing or another version."""
     chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
     venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
     return _installed(venv, REQUIREMENTS, as_it_is=bool(chosen))
 
 
-def oldest() -> Program:
-    """Give the oldest pgAdmin that is supported and can be installed, likewise.
+def is_installed() -> bool:
+    """Whether `install` has nothing to fetch any more."""
+    chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
+    venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
+    return _python(venv).exists() if chosen else _is_current(venv, REQUIREMENTS)
 
-    Raises:
-        Unavailable: it cannot be installed.
-    """
+
+def oldest() -> Program:
+    """Give the oldest pgAdmin that is supported and can be installed, likewise."""
     if sys.version_info[:2] != (3, 11):
         raise Unavailable("pgAdmin 6.21 runs on Python 3.11 and on nothing newer")
     program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST)
@@ -117,21 +119,31 @@ def oldest() -> Program:
 
 def _installed(venv: Path, requirements: Path, *, as_it_is: bool = False) -> Program:
     """The pgAdmin in a virtual environment, made anew unless it holds just that."""
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = venv / "pgherald-requirements.sha256"
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = _python(venv)
     venv.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{venv}.lock", timeout=INSTALL_LIMIT):
-        current = stamp.is_file() and stamp.read_text() == wanted
-        if not current and not (as_it_is and python.exists()):
+        if not (_is_current(venv, requirements) or (as_it_is and python.exists())):
             _run([sys.executable, "-m", "venv", "--clear", str(venv)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, "--require-hashes", "--requirement", str(requirements)])
-            stamp.write_text(wanted)
+            (venv / _STAMP).write_text(_digest(requirements))
     where = (
         "import importlib.util as u; print(u.find_spec('pgadmin4').submodule_search_locations[0])"
     )
     return Program(python, Path(_run([str(python), "-c", where]).strip()) / "setup.py")
+
+
+def _python(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _digest(requirements: Path) -> str:
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
+
+
+def _is_current(venv: Path, requirements: Path) -> bool:
+    stamp = venv / _STAMP
+    return stamp.is_file() and stamp.read_text() == _digest(requirements)
 
 
 def _run(command: Sequence[str]) -> str:
@@ -180,11 +192,7 @@ class PgAdmin:
         return self.home / "pgadmin4.db"
 
     def load(self, file: Path, **environment: str) -> tuple[int, int]:
-        """Import a servers.json; gives how many groups and servers pgAdmin said it added.
-
-        Raises:
-            Refused: it said something else. Its exit code may be 0 all the same.
-        """
+        """Import a servers.json; gives how many groups and servers pgAdmin said it added."""
         verb = "load-servers" if self.program.has_commands else "--load-servers"
         said = self.command(verb, str(file), *self._as_user(), environment=environment)
         # After a mistake it says first how many it added, then what was wrong.

@@ -222,11 +222,7 @@ class SimulatedHeroku:
 
 
 async def connect(login: Login) -> psycopg.AsyncConnection[Any]:
-    """A real connection with a login, over TLS.
-
-    Raises:
-        psycopg.OperationalError: it is refused, or nobody is there.
-    """
+    """A real connection with a login, over TLS."""
     return await psycopg.AsyncConnection.connect(
         host=login.host,
         port=login.port,

@@ -84,21 +84,17 @@ def test_tests_that_are_named_exist(document: Path) -> None:
     assert list(wrong(text_of(document))) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "missing"),
-    [
-        ("`tests/unit/test_docs.py`: `test_tests_that_are_named_exist`", []),
-        ("`test_docs.py`", []),
+def test_what_is_missing_is_found() -> None:
+    """The search finds files and tests that are not there, and a test without its file."""
+    here = "test_tests_that_are_named_exist"
+    for text, missing in (
+        (f"`tests/unit/test_docs.py`: `{here}`", []),
         ("`make test TESTS=tests/unit/test_gone.py`", ["tests/unit/test_gone.py"]),
         ("`unit/test_docs.py`, `test_gone`", ["test_gone"]),
         ("`component/test_docs.py`", ["component/test_docs.py"]),
-        ("`test_docs.py`\n\n`test_tests_that_are_named_exist`",
-         ["test_tests_that_are_named_exist"]),
-    ],
-)  # fmt: skip
-def test_what_is_missing_is_found(text: str, missing: list[str]) -> None:
-    """The search finds files and tests that are not there, and a test without its file."""
-    assert list(wrong(text)) == missing
+        (f"`test_docs.py`\n\n`{here}`", [here]),
+    ):
+        assert list(wrong(text)) == missing
 
 
 def anchors(text: str) -> set[str]:
@@ -122,15 +118,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_commands_of_make_exist(document: Path) -> None:
-    """Each `make …` that a document names is a target."""
+def test_targets_and_modules_that_are_named_exist(document: Path) -> None:
+    """Each `make …`, and each module of the program, `sync/relay.py` say, is there."""
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     assert set(_MAKE.findall(text_of(document))) - targets == set()
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_modules_that_are_named_exist(document: Path) -> None:
-    """Each module of the program that a document names, `sync/relay.py` say, is there."""
     rooms = {path.name for path in PROGRAM.iterdir() if path.is_dir()}
     missing = []
     for name, suffix in _MODULE.findall(text_of(document)):
