@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.simulator.postgres import Cluster
 
 _numbers = itertools.count(1)
-
-
-@contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster for as long as the block lasts; found as `pgherald demo` would find it."""
-    with Cluster.start(folder) as cluster:
-        yield cluster
 
 
 async def new_login(cluster: Cluster) -> Login:

@@ -30,6 +30,7 @@ from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import postgres_of
 from pgherald.simulator.world import World
 from pgherald.sync.probe import Outcome, Proof
+from support.canaries import hear
 from support.simulator import FakeDoor, FakePostgres, browse, dice
 
 #: What every password of the desk's Heroku holds.
@@ -173,4 +174,6 @@ def run(*args: str, patch: pytest.MonkeyPatch) -> Result:
     log.setLevel(level)  # a command may set it for the rest of its process
     code = ended.value.code
     assert isinstance(code, int)
+    if "password" not in args:  # the command that is there to print one
+        hear(f"what {' '.join(args[-3:])} says", out.getvalue() + err.getvalue())
     return Result(code, out.getvalue(), err.getvalue())

@@ -108,20 +108,10 @@ class Household:
     clients: tuple[Client, ...]
     news: list[News] = field(default_factory=list)
 
-    @property
-    def service_file(self) -> Path:
-        """The service file."""
-        return self.folder / ".pg_service.conf"
-
-    @property
-    def pgpass(self) -> Path:
-        """The pgpass file."""
-        return self.folder / ".pgpass"
-
-    @property
-    def servers_json(self) -> Path:
-        """The servers.json."""
-        return self.folder / "servers.json"
+    def __post_init__(self) -> None:
+        self.service_file = self.folder / ".pg_service.conf"
+        self.pgpass = self.folder / ".pgpass"
+        self.servers_json = self.folder / "servers.json"
 
     def show(self, *shown: tuple[Database, Login]) -> None:
         """Heroku shows these logins."""
@@ -185,14 +175,10 @@ async def household(
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
 ) -> AsyncIterator[Household]:
-    """A household whose reconciler runs until the block ends.
+    """A household whose reconciler runs until the block ends; by default with three files.
 
-    Args:
-        tmp_path: home and state lie in it.
-        disk: does everything.
-        clients: the clients; by default three files.
-        real: the machine's own clock, in place of one that stands.
-        stillness: asks for it; by default files count as still at once, since the clock stands.
+    `real` is the machine's own clock, in place of one that stands; as long as that stands, files
+    count as still at once.
     """
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)

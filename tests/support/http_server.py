@@ -21,13 +21,7 @@ Script = Callable[[asyncio.StreamWriter, str], Awaitable[None]]
 
 @dataclass
 class ScriptedServer:
-    """What the server has seen so far.
-
-    Attributes:
-        port: where it listens.
-        heads: the request heads, as text.
-        connections: how many were opened, silent ones included.
-    """
+    """What the server has seen so far; `connections` counts silent ones, too."""
 
     port: int = 0
     heads: list[str] = field(default_factory=list)

@@ -96,33 +96,35 @@ class Program:
 
 def install() -> Program:
     """Give the newest pgAdmin; install it first where it is missing or another version."""
-    chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
-    venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
-    return _installed(venv, REQUIREMENTS, as_it_is=bool(chosen))
+    return _installed(*_newest())
 
 
 def is_installed() -> bool:
     """Whether `install` has nothing to fetch any more."""
+    return _is_usable(*_newest())
+
+
+def _newest() -> tuple[Path, Path, bool]:
+    """Where the newest one is, what it is made from, and whether it is used as it is."""
     chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
-    venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
-    return _python(venv).exists() if chosen else _is_current(venv, REQUIREMENTS)
+    return Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv"), REQUIREMENTS, bool(chosen)
 
 
 def oldest() -> Program:
     """Give the oldest pgAdmin that is supported and can be installed, likewise."""
     if sys.version_info[:2] != (3, 11):
         raise Unavailable("pgAdmin 6.21 runs on Python 3.11 and on nothing newer")
-    program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST)
+    program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST, False)
     program.setup.with_name("config_local.py").write_text(_LOCAL)
     return program
 
 
-def _installed(venv: Path, requirements: Path, *, as_it_is: bool = False) -> Program:
+def _installed(venv: Path, requirements: Path, as_it_is: bool) -> Program:
     """The pgAdmin in a virtual environment, made anew unless it holds just that."""
     python = _python(venv)
     venv.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{venv}.lock", timeout=INSTALL_LIMIT):
-        if not (_is_current(venv, requirements) or (as_it_is and python.exists())):
+        if not _is_usable(venv, requirements, as_it_is):
             _run([sys.executable, "-m", "venv", "--clear", str(venv)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, "--require-hashes", "--requirement", str(requirements)])
@@ -141,9 +143,10 @@ def _digest(requirements: Path) -> str:
     return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
-def _is_current(venv: Path, requirements: Path) -> bool:
+def _is_usable(venv: Path, requirements: Path, as_it_is: bool) -> bool:
     stamp = venv / _STAMP
-    return stamp.is_file() and stamp.read_text() == _digest(requirements)
+    current = stamp.is_file() and stamp.read_text() == _digest(requirements)
+    return current or (as_it_is and _python(venv).exists())
 
 
 def _run(command: Sequence[str]) -> str:
@@ -173,18 +176,22 @@ class PgAdmin:
     @classmethod
     def fresh(cls, program: Program, folder: Path) -> PgAdmin:
         """A pgAdmin that was never used, with its configuration database made."""
-        pgadmin = cls(program, folder / "pgadmin")
-        pgadmin.home.mkdir()
-        settings = {
-            "DATA_DIR": str(pgadmin.home),
-            "SERVER_MODE": False,
+        pgadmin = cls.laid(program, folder / "pgadmin", {"SERVER_MODE": False})
+        pgadmin.command(*(("setup-db",) if program.has_commands else ()))
+        return pgadmin
+
+    @classmethod
+    def laid(cls, program: Program, home: Path, settings: Mapping[str, object]) -> PgAdmin:
+        """An empty home whose configuration keeps pgAdmin inside it, with no master password."""
+        home.mkdir(mode=0o700)
+        own = {
+            "DATA_DIR": str(home),
             "MASTER_PASSWORD_REQUIRED": False,
             "USE_OS_SECRET_STORAGE": False,
         }
-        lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
-        (pgadmin.home / "config.py").write_text("".join(lines))
-        pgadmin.command(*(("setup-db",) if program.has_commands else ()))
-        return pgadmin
+        lines = [f"{name} = {value!r}\n" for name, value in {**own, **settings}.items()]
+        (home / "config.py").write_text("".join(lines))
+        return cls(program, home)
 
     @property
     def database(self) -> Path:

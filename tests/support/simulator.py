@@ -46,8 +46,6 @@ class FakePostgres:
         passwords: of each role.
         locked: roles that may not log in.
         owners: of each database.
-        ended: roles whose connections were ended, in order.
-        statements: SQL that was run, with the database it was run in.
     """
 
     host: str = "127.0.0.1"
@@ -55,7 +53,6 @@ class FakePostgres:
     passwords: dict[str, Secret] = field(default_factory=dict)
     locked: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
     statements: list[tuple[str, str]] = field(default_factory=list)
 
     def accepts(self, login: Login) -> bool:
@@ -103,8 +100,7 @@ class FakePostgres:
         self.owners[new] = self.owners.pop(old)
 
     async def end_connections(self, role: str) -> None:
-        """Remember that they were ended."""
-        self.ended.append(role)
+        """There are none."""
 
     async def lock_role(self, name: str) -> None:
         """Refuse a role."""
@@ -162,14 +158,7 @@ def browse(world: World, token: Secret | None = None) -> Browser:
 
 @dataclass
 class SimulatedHeroku:
-    """A seeded world without any socket, with clients of it and a clock that a test moves.
-
-    Attributes:
-        world: what there is.
-        postgres: stands in for Postgres.
-        clock: the time of both.
-        browser: the clients.
-    """
+    """A seeded world without any socket, with clients of it and a clock that a test moves."""
 
     world: World
     postgres: FakePostgres
