@@ -15,8 +15,9 @@ def behind(home: Path, login: Login, service: str) -> list[str]:
     for name, holds in (
         (".pg_service.conf", _service_file), (".pgpass", _pgpass), ("servers.json", _servers_json),
     ):  # fmt: skip
-        try:
-            text = (home / name).read_text(encoding="utf-8-sig", errors="surrogateescape")
+        file = home / name
+        try:  # a pipe would have its reader wait
+            text = file.read_text("utf-8-sig", "surrogateescape") if file.is_file() else ""
             current = holds(text, login, service)
         except (OSError, ValueError, LookupError, TypeError, configparser.Error):
             current = False

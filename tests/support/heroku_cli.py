@@ -37,12 +37,7 @@ INSTALL_LIMIT = 300.0
 
 @dataclass(frozen=True, slots=True)
 class HerokuCli:
-    """An installed Heroku CLI.
-
-    Attributes:
-        node: the program that runs it.
-        script: its `bin/run.js`.
-    """
+    """An installed Heroku CLI."""
 
     node: str
     script: Path

@@ -81,11 +81,7 @@ def open_to_others(folder: Path) -> list[str]:
 
 @dataclass
 class Seen:
-    """The command lines and environments of a process and whatever it started.
-
-    Attributes:
-        by_command: each environment, by command line.
-    """
+    """The command lines and environments of a process and whatever it started."""
 
     by_command: dict[bytes, bytes] = field(default_factory=dict)
 

@@ -31,11 +31,7 @@ INSERT INTO servergroup VALUES (1, 1, 'Servers');
 
 
 class Database:
-    """One configuration database.
-
-    Attributes:
-        path: the file.
-    """
+    """One configuration database."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

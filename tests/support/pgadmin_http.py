@@ -107,13 +107,7 @@ def _outcome(response: httpx.Response, said: dict[str, Any]) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server in pgAdmin's tree.
-
-    Attributes:
-        id: its row in the configuration database.
-        group: id of the group it stands in.
-        name: what the tree shows.
-    """
+    """A server in pgAdmin's tree."""
 
     id: int
     group: int
@@ -127,12 +121,7 @@ class Server:
 
 @dataclass
 class Session:
-    """One person at one browser.
-
-    Attributes:
-        pgadmin: the pgAdmin in front of them.
-        http: with the session's cookies and its token.
-    """
+    """One person at one browser."""
 
     pgadmin: RunningPgAdmin
     http: httpx.AsyncClient
@@ -340,12 +329,7 @@ class Session:
 
 @dataclass(eq=False)
 class QueryTool:
-    """An open query tool.
-
-    Attributes:
-        rows: what the last query that worked gave.
-        sql: what stands in its editor.
-    """
+    """An open query tool."""
 
     session: Session
     server: Server

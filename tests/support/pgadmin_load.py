@@ -21,11 +21,7 @@ PREFERENCE = "browser_tree_state_save_interval"
 
 @dataclass
 class Load:
-    """What busy people have done.
-
-    Attributes:
-        writes: preferences that were changed, by all of them.
-    """
+    """What busy people have done."""
 
     writes: int = 0
 

@@ -77,11 +77,7 @@ def chromium() -> Path:
 
 @dataclass
 class PgAdminPage:
-    """pgAdmin's window.
-
-    Attributes:
-        page: playwright's page, for what is missing here.
-    """
+    """pgAdmin's window."""
 
     page: Page
     _asked: set[Request] = field(default_factory=set)
@@ -265,13 +261,7 @@ class PgAdminPage:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a query tool shows after a run.
-
-    Attributes:
-        rows: what it gave, each cell as it is shown; empty when it gave none.
-        message: what the tool says of the run: how long it took, or the error.
-        dialog: the dialog that is open instead, such as "Connection Warning".
-    """
+    """What a query tool shows after a run."""
 
     rows: list[list[str]]
     message: str
@@ -280,12 +270,7 @@ class Ran:
 
 @dataclass
 class QueryToolPage:
-    """A query tool's tab.
-
-    Attributes:
-        window: the window that it is in.
-        frame: its own page.
-    """
+    """A query tool's tab."""
 
     window: PgAdminPage
     frame: FrameLocator

@@ -67,12 +67,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An installed pgAdmin.
-
-    Attributes:
-        python: the interpreter of its virtual environment.
-        setup: its command line, `setup.py`.
-    """
+    """An installed pgAdmin."""
 
     python: Path
     setup: Path

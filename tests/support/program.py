@@ -55,13 +55,7 @@ OWN_LINE = "localhost:5432:*:me:CANARY-my-own-password\n"
 
 @dataclass
 class House:
-    """A developer's home, with Heroku and Postgres around it.
-
-    Attributes:
-        home: the home folder.
-        simulator: the simulated Heroku.
-        env: the environment of everything started here, made from nothing.
-    """
+    """A developer's home, with Heroku and Postgres around it."""
 
     home: Path
     simulator: Simulator
@@ -258,15 +252,10 @@ terminals = false
 
 @dataclass
 class Program:
-    """A running pgherald.
-
-    Attributes:
-        process: the child.
-        lines: what it has said on stderr so far, with the moment of the monotonic clock.
-    """
+    """A running pgherald."""
 
     process: asyncio.subprocess.Process
-    lines: list[tuple[float, str]] = field(default_factory=list)
+    lines: list[tuple[float, str]] = field(default_factory=list)  # of stderr, with their moments
     out: str = ""
     _read: int = 0
     _more: asyncio.Event = field(default_factory=asyncio.Event)

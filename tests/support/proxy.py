@@ -19,12 +19,7 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """Passes bytes between a port of its own and a server, until told otherwise.
-
-    Attributes:
-        port: its own port, the same for its whole life.
-        accepted: connections it has accepted so far.
-    """
+    """Passes bytes between a port of its own and a server, until told otherwise."""
 
     def __init__(self, host: str, port: int) -> None:
         self.port = 0

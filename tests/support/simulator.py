@@ -40,13 +40,7 @@ def dice(seed: int) -> random.Random:
 
 @dataclass
 class FakePostgres:
-    """Roles and databases in memory, in the shape of `simulator.backend.Backend`.
-
-    Attributes:
-        passwords: of each role.
-        locked: roles that may not log in.
-        owners: of each database.
-    """
+    """Roles and databases in memory, in the shape of `simulator.backend.Backend`."""
 
     host: str = "127.0.0.1"
     port: int = 5432

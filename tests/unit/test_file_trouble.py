@@ -16,13 +16,7 @@ OURS, THEIRS = 4321, 0
 
 
 class Closed(Disk):
-    """A disk on which some places cannot be written.
-
-    Attributes:
-        closed: those places.
-        read_only: whether that is because of their mount.
-        mounts: files that are mounted by themselves.
-    """
+    """A disk on which some places cannot be written."""
 
     def __init__(self, *closed: Path) -> None:
         self.closed = closed
