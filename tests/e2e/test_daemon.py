@@ -21,7 +21,7 @@ from pgherald.secret import Secret
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.postgres import Cluster
-from support.dbus import Bus, notification_server, session_bus
+from support.dbus import Bus, notification_server
 from support.leaks import leaks_in
 from support.marks import MARK
 from support.program import OWN_LINE, SHOP, House, Program, eventually
@@ -300,28 +300,24 @@ async def test_ended_while_it_starts(house: House) -> None:
     assert (done.code, done.err, house.behind(house.login())) == (0, "", [])
 
 
-async def test_the_doctor_sees_a_real_login_and_clock(house: House) -> None:
-    """Over TLS the login connects, and Heroku's own time says whether ours is right."""
+async def test_commands_beside_the_daemon(house: House) -> None:
+    """A second daemon ends with code 3 and names the first, which goes on; a check does no harm.
+
+    The doctor sees a real login that connects over TLS, and by Heroku's own time that ours is right.
+    """
     house.configure(SHOP)
     async with house.daemon() as daemon:
         await current(house, daemon)
+        second = await house.pgherald("run")
+        assert (second.code, f"process {daemon.pid}" in second.err) == (3, True)
+        await house.rotate()
+        await current(house, daemon)
+        assert (await house.pgherald("check")).code == 0
         done = await house.pgherald("doctor")
     for said in ("Shop: Heroku shows its login, and it connects", "The clock is right",
                  "psql holds what Heroku shows", "The daemon runs"):  # fmt: skip
         assert said in done.out
     assert leaks_in(done.out, done.err) == []
-
-
-async def test_two_daemons(house: House) -> None:
-    """A second daemon ends with code 3 and names the first, which goes on."""
-    house.configure(SHOP)
-    async with house.daemon() as daemon:
-        await daemon.line("Ready:")
-        second = await house.pgherald("run")
-        assert (second.code, f"process {daemon.pid}" in second.err) == (3, True)
-        await house.rotate()
-        await current(house, daemon)
-        assert (await house.pgherald("check")).code == 0, "at the same time it does no harm"
 
 
 # --- its token ------------------------------------------------------------------------------
@@ -384,24 +380,11 @@ async def test_a_program_that_keeps_writing_makes_no_storm(house: House) -> None
 # --- its desktop ----------------------------------------------------------------------------
 
 
-async def test_the_desktop_is_told(house: House, tmp_path: Path) -> None:
-    """A rotation is one notification: what rotated, what is up to date, and no secret."""
-    house.configure(SHOP, desktop=True)
-    assert (await house.pgherald("check")).code == 0
-    async with session_bus(tmp_path) as bus, notification_server(bus) as server:
-        async with house.daemon(bus.environ) as daemon:
-            await daemon.line("Ready:")
-            await house.rotate()
-            await eventually(lambda: bool(server.shown), log=daemon)
-            status = await house.pgherald("status", "--json")
-            assert status.json["notifications"] is None
-        (notice,) = server.shown
-    assert (notice.app, notice.title) == ("pgherald", "Heroku rotated Shop")
-    assert notice.body == "psql, service file and servers.json are up to date."
+async def test_the_desktop_comes_and_goes(house: House, tmp_path: Path) -> None:
+    """A notice that cannot be shown is told once in the log and in `status`, until one is.
 
-
-async def test_without_a_desktop(house: House, tmp_path: Path) -> None:
-    """A notice that cannot be shown is told once in the log and in `status`, until one is."""
+    That one says what rotated and what is up to date.
+    """
     house.configure(SHOP, desktop=True)
     bus = Bus(tmp_path)
     async with house.daemon(bus.environ) as daemon:
@@ -418,7 +401,9 @@ async def test_without_a_desktop(house: House, tmp_path: Path) -> None:
             async with notification_server(bus) as server:
                 await house.rotate()
                 await daemon.line("Notices are shown again.")
-                assert server.shown
+                notice = server.shown[-1]
+                assert (notice.app, notice.title) == ("pgherald", "Heroku rotated Shop")
+                assert notice.body == "psql, service file and servers.json are up to date."
                 status = await house.pgherald("status", "--json")
                 assert status.json["notifications"] is None
         finally:

@@ -54,6 +54,17 @@ def login(number: int = 1, **changes: object) -> Login:
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # names are the test's
 
 
+def many(count: int, version: int) -> list[tuple[Database, Login]]:
+    """Databases with their logins; another version is another rotation's."""
+    return [
+        (
+            database(f"app-{number:05}"),
+            login(version, host=f"h{number:05}.example.com", user=f"u{number:05}-{version}"),
+        )
+        for number in range(count)
+    ]
+
+
 class FakeProber:
     """Proves what it is told to; everything works unless told otherwise.
 

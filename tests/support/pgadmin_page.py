@@ -191,10 +191,6 @@ class PgAdminPage:
         """All names that the tree shows."""
         return await self.page.locator(".file-name").all_inner_texts()
 
-    async def show(self, tab: str) -> None:
-        """Click on a tab of the window: `Dashboard`, or a query tool's title."""
-        await self.page.locator(".dock-tab-btn", has_text=tab).first.click()
-
     # Tools
 
     async def open_query_tool(self, database: str) -> QueryToolPage:
