@@ -364,6 +364,7 @@ class News:
         refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
             before a new query tool is opened on it.
         service: for what was written, the database's section in the service file.
+        error: for a trouble and its end, the stable word for what does not work.
     """
 
     kind: NewsKind
@@ -380,6 +381,7 @@ class News:
     reopen: bool = False
     refresh: bool = False
     service: str = ""
+    error: str = ""
 
 
 class AlertSink(Protocol):

@@ -42,6 +42,7 @@ from support.fake_postgres import (
     silent,
     trusting,
 )
+from support.household import database
 from support.proxy import Proxy
 
 #: Seconds for a probe that is meant to run into its limit.
@@ -81,7 +82,7 @@ async def probe(
     proof = await prober.probe(login)
     assert "CANARY" not in repr(proof)
     if not proof.works:
-        assert "CANARY" not in str(proof.error("Shop"))
+        assert "CANARY" not in str(proof.error(database()))
     return proof
 
 
@@ -190,7 +191,7 @@ async def test_only_allowed_methods_get_an_answer(
     assert (b"CANARY" in server.heard) == (question is ASK_PASSWORD and heard)
     if not proof.works:
         assert not proof.transient
-        assert "`require_auth`" in proof.error("Shop").advice
+        assert "`require_auth`" in proof.error(database()).advice
 
 
 async def test_a_libpq_that_cannot_withhold(monkeypatch: pytest.MonkeyPatch) -> None:

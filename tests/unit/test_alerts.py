@@ -156,8 +156,9 @@ async def test_what_is_told_and_kept(desk: Desk) -> None:
     later = START + timedelta(minutes=1)
     assert desk.news == [
         News(NewsKind.TROUBLE, SUBJECT, START, "default", title="No token",
-             advice=LoginRequired.default_advice),
-        News(NewsKind.RECOVERED, SUBJECT, later, "default", title="Still none", since=START),
+             advice=LoginRequired.default_advice, error="LoginRequired"),
+        News(NewsKind.RECOVERED, SUBJECT, later, "default", title="Still none", since=START,
+             error="LoginRequired"),
     ]  # fmt: skip
     assert desk.store.alerts() == []
 

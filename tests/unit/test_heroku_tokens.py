@@ -14,8 +14,7 @@ import pytest
 from pgherald.config import TokenKind, TokenSpec
 from pgherald.errors import LoginRequired, MissingTool, PgheraldError, Unavailable
 from pgherald.heroku.host import HerokuHost
-from pgherald.heroku.token_sources import netrc_password
-from pgherald.heroku.tokens import TokenSource, token_source
+from pgherald.heroku.tokens import TokenSource, netrc_password, token_source
 from pgherald.process import Ended
 
 HEROKU = HerokuHost.from_env({})

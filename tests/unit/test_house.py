@@ -51,7 +51,7 @@ REVEALS = {
     "clients/lines.py": "puts logins into the clients' files",
     "clients/pgpass.py": "puts passwords into pgpass",
     "heroku/http.py": "sends the token to Heroku, and fetches a log by its address",
-    "heroku/token_sources.py": "checks a token's form before it is used",
+    "heroku/tokens.py": "checks a token's form before it is used",
     "heroku/url.py": "takes the login out of a config var's URL",
     "libpq.py": "hands the password to libpq",
     "notify/chat.py": "hands chat addresses to Apprise",

@@ -85,7 +85,7 @@ REFRESH = "Before you open a new Query Tool in pgAdmin, refresh the server."
          "0, 1 and 10 more.\npsql is up to date.", LOW), ([trouble(advice="Rotate it.")], "Heroku does not answer", "Shop: Rotate it.", CRITICAL), ([trouble(f"db {n}", f"Trouble {n}") for n in range(5)], "5 things do not work",
          "Trouble 0.\nTrouble 1.\nTrouble 2.\nAnd 2 more.\n`pgherald status` tells what to do.",
          CRITICAL), ([trouble("", "No databases", subject="discovery:work", label="work")], "No databases",
-         "Heroku account work", NORMAL), ([recovered()], "Shop works again", "It was down for 2 h 5 min.", NORMAL),
+         "Heroku account work", NORMAL), ([recovered()], "Shop works again", "It had not worked for 2 h 5 min.", NORMAL),
     ],
 )  # fmt: skip
 def test_the_texts(happened: list[News], title: str, body: str, urgency: Urgency) -> None:

@@ -1,7 +1,7 @@
 """Where logins come from: Heroku, and nowhere else.
 
     host           which Heroku is asked, and the rule where a token, or a log, may go
-    tokens         where the token comes from; token_sources are the kinds of sources
+    tokens         where the token comes from, and how another one gets there
     budget         how many requests an account may cost, and how many it did cost
     network        proxies, certificates, DNS, and what goes wrong on the way
     http           one request, which only reads: time limit, size limit, no redirects

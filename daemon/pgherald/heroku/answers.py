@@ -22,6 +22,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from pgherald.errors import (
+    MAKE_ONE,
     AccountSuspended,
     Forbidden,
     HerokuError,
@@ -61,7 +62,10 @@ _BY_STATUS: Final[Mapping[int, tuple[type[HerokuError], str, str]]] = {
     404: (
         NotVisible,
         "{what}: not on Heroku, or not visible",
-        "Look at its name, and whether your Heroku user may see it: `heroku apps --all`.",
+        (
+            "Compare its name with `heroku apps --all`, which lists what your Heroku user may see. If "
+            "it is gone, take it out of the configuration."
+        ),
     ),
     410: (HerokuError, "Heroku no longer answers this pgherald", "Install a newer one."),
 }
@@ -70,8 +74,16 @@ _BY_WORD: Final[Mapping[str, tuple[type[HerokuError], str, str]]] = {
     "suspended": (AccountSuspended, "{what}: suspended by Heroku", ""),
     "two_factor": (TwoFactorRequired, "Heroku asks for a second factor", ""),
 }
-_NO_ENTRY: Final = (Forbidden, "{what}: Heroku does not let this token in", "")
-_TOO_NARROW: Final = (Forbidden, _SCOPE, "")
+_NO_ENTRY: Final = (
+    Forbidden,
+    "{what}: Heroku does not let this token in",
+    (
+        "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
+        "who has which."
+    ),
+)
+_NO_LIST: Final = (*_NO_ENTRY[:2], "Ask for access: its administrator can give it.")
+_TOO_NARROW: Final = (Forbidden, _SCOPE, f"Use another token: {MAKE_ONE}")
 
 
 # --- what is in an answer ------------------------------------------------------------------
@@ -359,12 +371,13 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
         return NotHeroku(f"What answers is not Heroku: an odd status {status}")
     if status == 403:  # HTTP: forbidden
         narrow = "scope" in str(body.get("message"))
-        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else _NO_ENTRY)
+        refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
+        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
     else:
         unknown = (HerokuError, f"{{what}}: Heroku refuses the question ({status})", "")
         found = _BY_STATUS.get(status, unknown)
     kind, title, advice = found
-    return kind(title.format(what=what), advice)
+    return kind(title.format(what=what), advice.format(what=what))
 
 
 def _error_body(answer: Answer) -> Mapping[str, Any] | None:

@@ -370,7 +370,7 @@ class HerokuApi:
         self.refused = token
         return LoginRequired(
             "Heroku does not accept the token",
-            f"It came from {self.tokens.name}. {LoginRequired.default_advice}",
+            f"It came from {self.tokens.name}. {self.tokens.advice}",
         )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
+from pgherald.errors import LoginRequired
 from pgherald.model import DEFAULT_ACCOUNT, About, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
 
@@ -306,7 +307,7 @@ def _recovered(news: Sequence[News]) -> list[Notice]:
 def _recovery(group: Sequence[News]) -> Notice:
     title = f"{joined([_label(n) for n in group])} {'works' if len(group) == 1 else 'work'} again"
     spans = [n.at - n.since for n in group if n.since is not None]
-    body = f"It was down for {duration(max(spans))}." if spans else ""
+    body = f"It had not worked for {duration(max(spans))}." if spans else ""
     return Notice(title, body, Urgency.NORMAL, _key(group))
 
 
@@ -338,6 +339,8 @@ def _label(news: News) -> str:
     label = news.label
     if news.subject.about.is_account:
         label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
+        if news.kind is NewsKind.RECOVERED and news.error == LoginRequired.__name__:
+            label = f"The {label} token"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
 

@@ -101,16 +101,7 @@ class Alerts:
         if tells or not news:
             self._told[subject] = trouble
         if tells:
-            self._tell(
-                News(
-                    NewsKind.TROUBLE,
-                    subject,
-                    now,
-                    label,
-                    title=error.title,
-                    advice=error.advice,
-                )
-            )
+            self._tell(self._news(NewsKind.TROUBLE, trouble))
 
     def resolve(self, subject: Subject) -> None:
         """It works. Tells so if the trouble had been told, and not by another pgherald."""
@@ -120,15 +111,19 @@ class Alerts:
         trouble = self._told.pop(subject, None)
         if trouble is None:
             return
-        self._tell(
-            News(
-                NewsKind.RECOVERED,
-                subject,
-                self._clock.now(),
-                trouble.label,
-                title=trouble.title,
-                since=trouble.since,
-            )
+        self._tell(self._news(NewsKind.RECOVERED, trouble))
+
+    def _news(self, kind: NewsKind, alert: Alert) -> News:
+        ended = kind is NewsKind.RECOVERED
+        return News(
+            kind,
+            alert.subject,
+            self._clock.now(),
+            alert.label,
+            title=alert.title,
+            advice="" if ended else alert.advice,
+            since=alert.since if ended else None,
+            error=alert.kind,
         )
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:

@@ -336,7 +336,7 @@ class Reconciler:
         return login
 
     async def _retry_later(self, tracked: Tracked, proof: Proof, pause: float) -> None:
-        log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database.name).title)
+        log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database).title)
         self._tracker.not_yet(tracked, proof)
         tracked.waits = True
         self._moved.set()
@@ -348,7 +348,7 @@ class Reconciler:
     def _give_up(
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
     ) -> None:
-        error: ProbeFailed | NotYetProven = proof.error(tracked.database.name)
+        error: ProbeFailed | NotYetProven = proof.error(tracked.database)
         if held and not proof.answered:
             # A network that lets nobody through says nothing about the login: status shows it.
             error = NotYetProven(error.title, error.advice)

@@ -275,7 +275,7 @@ class Tracker:
 
     def not_yet(self, tracked: Tracked, proof: Proof) -> None:
         """A login has not connected, and is tried again."""
-        title = proof.error(tracked.database.name).title
+        title = proof.error(tracked.database).title
         self._login_error(tracked, NotYetProven(title, "It is being tried again."))
 
     def give_up(self, tracked: Tracked, needed: tuple[Trial, ...], error: PgheraldError) -> None:
