@@ -266,6 +266,7 @@ class About(enum.StrEnum):
     """The kind of thing that a `Subject` is."""
 
     ACCOUNT = "account"
+    LOGIN = "login"
     BUDGET = "budget"
     EXPIRY = "expiry"
     DISCOVERY = "discovery"
@@ -283,7 +284,12 @@ class About(enum.StrEnum):
     @property
     def is_account(self) -> bool:
         """Whether its key is the name of a Heroku account."""
-        return self in (About.ACCOUNT, About.BUDGET, About.EXPIRY, About.DISCOVERY)
+        return self in _OF_ACCOUNTS
+
+
+_OF_ACCOUNTS: Final = frozenset(
+    {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
+)
 
 
 #: Kinds of trouble with a database whose titles name it.

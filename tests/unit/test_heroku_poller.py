@@ -52,6 +52,7 @@ class FakeAccount:
         #: What `choose` says; by default that each app is to be read.
         self.choice: Choice | PgheraldError | None = None
         self.api = FakeApi()
+        self.other_login = None
 
     async def choose(self, apps: Sequence[str]) -> Choice:
         if isinstance(self.choice, PgheraldError):

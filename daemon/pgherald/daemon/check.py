@@ -182,8 +182,8 @@ def _database(
     phase, error = tracked.phase, tracked.error
     if tracked.absence is not None:
         phase = None  # Heroku did not show it
-        if Subject(About.ACCOUNT, database.key.account) in errors and error is not None:
-            error = None if tracked.is_unanswered else error
+        if tracked.is_unanswered and error in errors.values():
+            error = None  # its account's, which is named for itself
     elif phase is not None and phase.is_current and database.key in plan.keys:
         phase = Phase.BEHIND  # somebody has written a client since
     return DatabaseReport(database, phase, error)

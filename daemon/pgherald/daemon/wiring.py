@@ -25,7 +25,7 @@ from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
-from pgherald.model import About, DatabaseKey, Login, News, Subject
+from pgherald.model import About, DatabaseKey, News, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.alerts import Alerts, forget_damage
@@ -168,7 +168,7 @@ async def accounts_of(
                 api,
                 interval=config.poll_interval,
                 full_sweep=config.full_sweep,
-                is_recorded=partial(_is_recorded, store),
+                store=store,
             )
             if store is not None:
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
@@ -178,10 +178,6 @@ async def accounts_of(
             watched.append(Watched(account, named, discovery, events=setting.events))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
-
-
-def _is_recorded(store: BackgroundStore | None, key: DatabaseKey, login: Login) -> bool:
-    return store is not None and store.changed(key, login) == ()
 
 
 @contextlib.asynccontextmanager
@@ -276,7 +272,7 @@ async def _forget_strangers(
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
     for account in config.accounts:
-        kinds = (About.ACCOUNT, About.BUDGET, About.EXPIRY)
+        kinds = (About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY)
         subjects |= {Subject(about, account.name) for about in kinds}
     subjects |= {Subject(About.DISCOVERY, account) for account in searched}
     subjects |= subjects_of(config.hooks)

@@ -10,6 +10,7 @@
     api            the questions: config vars, apps, attachments, releases
     backoff        when to ask again: a broken Heroku less often, and what is asked for over and over
     overview       which apps have to be read: one list instead of one question for each
+    identity       whose login the token is, where it does not show the apps
     account        an account's databases: sightings, or why there is none
     discovery      databases nobody had to list
     watched        an account with its databases, and where a poll's results go

@@ -184,7 +184,7 @@ class HerokuApi:
     async def account(self) -> str:
         """The e-mail address of the account."""
         get = partial(self.http.get, "/account")
-        return answers.email(decoded(await self._ask(get, "The account", {})))
+        return answers.email(decoded(await self._ask(get, "The account", {}, optional=True)))
 
     async def token_ends_at(self) -> datetime | None:
         """When the token ends, UTC; None where it does not, or may not tell.

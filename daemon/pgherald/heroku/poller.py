@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from pgherald.clock import Clock
 from pgherald.config import database_for
-from pgherald.errors import NotVisible, PgheraldError, RateLimited, safe_text
+from pgherald.errors import NotVisible, OtherLogin, PgheraldError, RateLimited, safe_text
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
 from pgherald.heroku.budget import Shares
@@ -266,10 +266,19 @@ class Poller:
                 self._failed(watched.subject, watched.account.name, exc)
                 return
             self._worked(watched.subject)
+            self._note_login(watched)
             self._answered(databases, seen)
         if before is None or _logins(before) != _logins(seen):
             self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
             self._follow_up(watched, databases, changed=before is not None)
+
+    def _note_login(self, watched: Watched) -> None:
+        """Fire an alert while the token is somebody else's who may not see every app."""
+        subject, error = Subject(About.LOGIN, watched.account.name), watched.account.other_login
+        if error is None:
+            self._worked(subject)
+        else:
+            self._failed(subject, watched.account.name, error)
 
     async def _read_later(self, state: _App, watched: Watched, app: str, wait: float) -> None:
         """Read an app whose event came too soon after the one before."""
@@ -309,7 +318,9 @@ class Poller:
         sightings: list[tuple[Database, Sighting]] = []
         for database, what in zip(databases, seen, strict=True):
             self.errors.pop(Subject(About.DATABASE, database.key), None)
-            if isinstance(what, Missing):
+            if isinstance(what, Missing) and isinstance(what.error, OtherLogin):
+                self._sightings.unanswered(database, what.error)
+            elif isinstance(what, Missing):
                 self._sightings.absent(database, what.error)
             else:
                 sightings.append((database, what))
@@ -338,6 +349,8 @@ class Poller:
 
     async def _discover(self, watched: Watched) -> None:
         """Find databases by the rules. What was found before stays when Heroku is silent."""
+        if watched.account.other_login is not None:
+            return  # these are somebody else's databases
         assert watched.discovery is not None  # asked by the caller
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.account.name)

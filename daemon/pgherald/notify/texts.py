@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from pgherald.errors import LoginRequired
+from pgherald.errors import Forbidden, LoginRequired, OtherLogin, TwoFactorRequired
 from pgherald.model import DEFAULT_ACCOUNT, About, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
 
@@ -53,6 +53,11 @@ _COUNTED: Final = {
     NewsKind.ADDED: ("new database", "new databases"),
     NewsKind.MENDED: ("repair", "repairs"),
 }
+
+#: Errors of an account that are its token's.
+_OF_THE_TOKEN: Final = frozenset(
+    kind.__name__ for kind in (LoginRequired, OtherLogin, Forbidden, TwoFactorRequired)
+)
 
 #: Kinds of subjects that a notice of trouble names; others say by their title what they are.
 _NAMED: Final = frozenset({About.DATABASE, About.FORMAT, About.CLIENT})
@@ -339,7 +344,7 @@ def _label(news: News) -> str:
     label = news.label
     if news.subject.about.is_account:
         label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
-        if news.kind is NewsKind.RECOVERED and news.error == LoginRequired.__name__:
+        if news.kind is NewsKind.RECOVERED and news.error in _OF_THE_TOKEN:
             label = f"The {label} token"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
