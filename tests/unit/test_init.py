@@ -183,10 +183,12 @@ def test_a_wish_that_cannot_be_is_refused(
 
 
 def test_a_login_that_a_service_cannot_see(desk: Desk) -> None:
-    """Where the token is in the shell's environment, a service is not installed unasked."""
+    """Where the token is in the shell's environment, that is said, and no service installed unasked."""
     stand_ins = StandIns(desk.folder / "bin")
     stand_ins.put("systemctl")
     desk.patch.setenv("PATH", f"{stand_ins.folder}:{os.environ['PATH']}")
+    result = desk.run(*BLOG)
+    assert "$HEROKU_API_KEY, which a service does not see" in result.out, "without a manager, too"
     result = desk.run(*BLOG[:-1])
     assert result.code == 0
     assert "$HEROKU_API_KEY, which a service does not see" in result.out

@@ -564,7 +564,8 @@ def another() -> Books:
         ),
         (
             another, None, "is not a configuration database of pgAdmin 4",
-            'Name pgAdmin\'s pgadmin4.db, or leave the path to pgherald: path = "auto".',
+            "If it has 0 bytes, as a first start that failed leaves it: delete it, and start pgAdmin "
+            "once. Else name pgAdmin's own pgadmin4.db as `path`.",
         ),
         (lambda: Books(schema=34), None, "is of a pgAdmin older than 6.20", _UPDATE),
         (

@@ -155,7 +155,8 @@ class ConfigDatabase:
         if not schemas or not self.columns:
             raise Unparsable(
                 "is not a configuration database of pgAdmin 4",
-                'Name pgAdmin\'s pgadmin4.db, or leave the path to pgherald: path = "auto".',
+                "If it has 0 bytes, as a first start that failed leaves it: delete it, and start "
+                "pgAdmin once. Else name pgAdmin's own pgadmin4.db as `path`.",
             )
         if (
             not isinstance(schemas[0], int)

@@ -156,11 +156,6 @@ def _is_wanted(
         click.echo("There is no service manager here that answers.")
         return False
     usual = source not in invocation.env
-    if not usual:
-        click.echo(
-            f"The login comes from ${source}, which a service does not see: for one, put the"
-        )
-        click.echo("token into a file, and run: pgherald init --token file:PATH")
     question = f"Keep it running, as a service of yours ({manager.name})?"
     return yes(question, default=usual) if asks else usual
 

@@ -187,6 +187,12 @@ def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str |
     width = max(len(label) for label, _ in rows)
     for label, text in rows:
         click.echo(f"{label.ljust(width)}  {text}")
-    for warning in found.survey.warnings:
+    warnings = list(found.survey.warnings)
+    if (source := found.survey.source) in env:
+        warnings.append(
+            f"the login comes from ${source}, which a service does not see. For one, put the "
+            "token into a file and run: pgherald init --token file:PATH"
+        )
+    for warning in warnings:
         click.echo(f"Note: {warning}")
     click.echo()
