@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pgherald.daemon.check import check
+from pgherald.simulator.seed import APPS
 from pgherald.simulator.state import Account
-from support.workplace import APPS, MINUTE, SHOP, Workplace, write
+from support.workplace import MINUTE, SHOP, Workplace, write
 
 OURS = "person@example.com"
 THEIRS = "else@example.com"

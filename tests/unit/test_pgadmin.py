@@ -554,6 +554,12 @@ def another() -> Books:
     return books
 
 
+NOT_PGADMINS = (
+    "If it has 0 bytes, as a first start that failed leaves it: delete it, and start pgAdmin once. "
+    "Else name pgAdmin's own pgadmin4.db as `path`."
+)
+
+
 @pytest.mark.parametrize(
     ("made", "user", "reason", "advice"),
     [
@@ -564,8 +570,7 @@ def another() -> Books:
         ),
         (
             another, None, "is not a configuration database of pgAdmin 4",
-            "If it has 0 bytes, as a first start that failed leaves it: delete it, and start pgAdmin "
-            "once. Else name pgAdmin's own pgadmin4.db as `path`.",
+            NOT_PGADMINS,
         ),
         (lambda: Books(schema=34), None, "is of a pgAdmin older than 6.20", _UPDATE),
         (

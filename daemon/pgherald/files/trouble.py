@@ -22,6 +22,10 @@ from pgherald.files.disk import Disk
 from pgherald.files.snapshot import Snapshot
 
 _AGAIN: Final = "pgherald tries again by itself."
+_BUSY: Final = (
+    "If a container was given this one file, give it the folder that the file is in; else close "
+    f"the program that uses it. {_AGAIN}"
+)
 
 #: errno: (what is wrong, what to do). Windows maps its own codes onto these.
 _WORDS: Final[dict[int, tuple[str, str]]] = {
@@ -59,11 +63,7 @@ _WORDS: Final[dict[int, tuple[str, str]]] = {
         "the folder is not empty",
         "Look into it, and delete it if it is not needed.",
     ),
-    errno.EBUSY: (
-        "it is in use",
-        "If a container was given this one file, give it the folder that the file is in; else "
-        f"close the program that uses it. {_AGAIN}",
-    ),
+    errno.EBUSY: ("it is in use", _BUSY),
     errno.EMFILE: ("too many files are open", f"Close other programs; {_AGAIN}"),
     errno.ENFILE: ("too many files are open on this machine", f"Close other programs; {_AGAIN}"),
     errno.EINTR: ("it was interrupted", f"Nothing is to be done; {_AGAIN}"),

@@ -57,6 +57,13 @@ _AT_ONCE: Final = 1 / 3
 #: The part of what an hour allows that events may cost, those of all apps together.
 _EVENTS: Final = 0.25
 
+#: The title and the advice where nothing is left.
+USED_UP: Final = (
+    "pgherald has used up its share of Heroku's requests",
+    "Wait some minutes: they come back bit by bit. A longer `poll_interval` helps, or a larger "
+    "`request_share`.",
+)
+
 #: Requests that events leave for the list of apps: a page for each thousand of them.
 _FOR_THE_LIST: Final = 8
 
@@ -139,12 +146,7 @@ class Budget:
         now = self._clock.now()
         if left < 1:
             wait = (1 - left) / self.rate
-            raise RateLimited(
-                "pgherald has used up its own share of Heroku's requests",
-                "It asks less often for a while. A longer `poll_interval` helps, or a larger "
-                "`request_share`.",
-                retry_at=now + timedelta(seconds=wait),
-            )
+            raise RateLimited(*USED_UP, retry_at=now + timedelta(seconds=wait))
         self._left, self._at = left - 1, self._clock.monotonic()
         self.spent += 1
         self._forget()

@@ -21,7 +21,7 @@ from pgherald.config import database_for
 from pgherald.errors import NotVisible, OtherLogin, PgheraldError, RateLimited, safe_text
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
-from pgherald.heroku.budget import Shares
+from pgherald.heroku.budget import USED_UP, Shares
 from pgherald.heroku.watched import Sightings, TakenNames, Watched, by_app, clash
 from pgherald.model import About, AlertSink, Database, DatabaseKey, Login, Sighting, Subject
 
@@ -42,11 +42,7 @@ _FIRST_PAUSE: Final = 1.0
 #: temporary login first; and Heroku may show a login before Postgres takes it, or take it back.
 _FOLLOW_UPS: Final = (1.0, 2.0, 7.0, 20.0)
 
-_PUT_OFF: Final = RateLimited(
-    "pgherald has used up its share of Heroku's requests",
-    "Wait some minutes: they come back bit by bit. A longer `poll_interval` helps, or a larger "
-    "`request_share`.",
-)
+_PUT_OFF: Final = RateLimited(*USED_UP)
 
 
 @dataclass(eq=False)
@@ -232,12 +228,8 @@ class Poller:
 
     def _put_off(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
         """Fire an alert where the budget does not allow to read what should be read."""
-        subject = Subject(About.BUDGET, watched.account.name)
-        if not apps:
-            self._worked(subject)
-            return
         self._unanswered(itertools.chain.from_iterable(apps.values()), _PUT_OFF)
-        self._failed(subject, watched.account.name, _PUT_OFF)
+        self._stands(Subject(About.BUDGET, watched.account.name), _PUT_OFF if apps else None)
 
     def _hand_on(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
         """Take for seen again what was seen of apps that need not be read."""
@@ -266,19 +258,11 @@ class Poller:
                 self._failed(watched.subject, watched.account.name, exc)
                 return
             self._worked(watched.subject)
-            self._note_login(watched)
+            self._stands(Subject(About.LOGIN, watched.account.name), watched.account.other_login)
             self._answered(databases, seen)
         if before is None or _logins(before) != _logins(seen):
             self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
             self._follow_up(watched, databases, changed=before is not None)
-
-    def _note_login(self, watched: Watched) -> None:
-        """Fire an alert while the token is somebody else's who may not see every app."""
-        subject, error = Subject(About.LOGIN, watched.account.name), watched.account.other_login
-        if error is None:
-            self._worked(subject)
-        else:
-            self._failed(subject, watched.account.name, error)
 
     async def _read_later(self, state: _App, watched: Watched, app: str, wait: float) -> None:
         """Read an app whose event came too soon after the one before."""
@@ -318,10 +302,10 @@ class Poller:
         sightings: list[tuple[Database, Sighting]] = []
         for database, what in zip(databases, seen, strict=True):
             self.errors.pop(Subject(About.DATABASE, database.key), None)
-            if isinstance(what, Missing) and isinstance(what.error, OtherLogin):
-                self._sightings.unanswered(database, what.error)
-            elif isinstance(what, Missing):
-                self._sightings.absent(database, what.error)
+            if isinstance(what, Missing):
+                other = isinstance(what.error, OtherLogin)  # which is its account's trouble
+                to = self._sightings.unanswered if other else self._sightings.absent
+                to(database, what.error)
             else:
                 sightings.append((database, what))
         self._sightings.sighted(sightings)
@@ -329,6 +313,12 @@ class Poller:
     def _unanswered(self, databases: Iterable[Database], error: PgheraldError) -> None:
         for database in databases:
             self._sightings.unanswered(database, error)
+
+    def _stands(self, subject: Subject, error: PgheraldError | None) -> None:
+        if error is None:
+            self._worked(subject)
+        else:
+            self._failed(subject, subject.key, error)
 
     def _failed(self, subject: Subject, label: str, error: PgheraldError) -> None:
         self.errors[subject] = error
@@ -341,16 +331,14 @@ class Poller:
     # --- discovery -----------------------------------------------------------------------
 
     def _discovery_due(self, watched: Watched) -> bool:
-        if watched.discovery is None:
-            return False
+        if watched.discovery is None or watched.account.other_login is not None:
+            return False  # somebody else's databases are none to be kept
         # A clock that was set back must not put discovery off for the time it was set back.
         since = watched.discovered_at
         return since is None or abs(self._clock.now() - since) >= DISCOVERY_INTERVAL
 
     async def _discover(self, watched: Watched) -> None:
         """Find databases by the rules. What was found before stays when Heroku is silent."""
-        if watched.account.other_login is not None:
-            return  # these are somebody else's databases
         assert watched.discovery is not None  # asked by the caller
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.account.name)

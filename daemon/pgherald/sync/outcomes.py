@@ -120,7 +120,7 @@ _WORDS: Final = {
         "The server of {} does not let you in",
         (
             "In a Private Space, let its administrator add your address: "
-            "`heroku spaces:trusted-ips:add`. Elsewhere pg_hba.conf has to allow it."
+            "`heroku spaces:trusted-ips:add ADDRESS --space SPACE`. Elsewhere pg_hba.conf has to allow it."
         ),
     ),
     Outcome.CERTIFICATE_WANTED: (
