@@ -12,7 +12,7 @@ import pytest
 
 from pgherald.clock import SystemClock
 from pgherald.notify.desktop import Notice, Urgency
-from pgherald.notify.fallback import Terminals
+from pgherald.notify.programs import Terminals
 
 NOTICE = Notice("Heroku rotated Shop", "psql is up to date.\nAll \x1b[31mwell\x07.")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgherald.notify.desktop import Notice, Receipt
+from pgherald.notify.desktop import Backend, Notice, Receipt
 from support.fake_clock import FakeClock
 
 
-class FakeDesktop:
+class FakeDesktop(Backend):
     """Notes what it is asked to show."""
 
     def __init__(self, clock: FakeClock, *, takes: float = 0.0, backend: str = "fake") -> None:
+        super().__init__(clock)
         self.clock = clock
         self.takes = takes
         self.backend = backend
@@ -31,3 +32,6 @@ class FakeDesktop:
 
     async def close(self) -> None:
         self.closed = True
+
+    async def _send(self, notice: Notice) -> None:
+        raise NotImplementedError

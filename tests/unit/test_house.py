@@ -41,8 +41,8 @@ WRITES_ELSEWHERE = {
     ("simulator/postgres_server.py", "tempfile.mkdtemp"): "where Postgres's own account may enter",
     ("cli/main.py", "write_text"): "click's help formatter, which writes into memory",
     ("cli/main.py", "os.open"): "the null device, in place of a pipe that nobody reads",
-    ("notify/fallback.py", "os.open"): "the person's own terminal, which is no file",
-    ("notify/fallback.py", "os.write"): "likewise",
+    ("notify/programs.py", "os.open"): "the person's own terminal, which is no file",
+    ("notify/programs.py", "os.write"): "likewise",
 }
 
 #: The auditor's map: every module that takes the plain text out of a `Secret`, and why.

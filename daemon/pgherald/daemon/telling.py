@@ -12,7 +12,7 @@ from pgherald.daemon.wiring import Outside
 from pgherald.model import News, NewsKind
 from pgherald.notify import desktop_for
 from pgherald.notify.chat import Chat
-from pgherald.notify.desktop import Desktop
+from pgherald.notify.desktop import Backend
 from pgherald.notify.tell import Teller, from_text, to_text
 from pgherald.store import BackgroundStore
 
@@ -58,16 +58,13 @@ def _told(store: BackgroundStore, news: Sequence[News]) -> None:
         store.told([key for key in keys if key is not None])
 
 
-def _desktop(config: Config, outside: Outside) -> Desktop:
-    """The person's desktop, and what stands in for it where it shows nothing."""
-    # A server's daemon shows nothing, and does without D-Bus and all that.
-    from pgherald.notify.fallback import InTurn, Terminals
-    from pgherald.notify.opening import Opener
-    from pgherald.notify.programs import NotifySend
+def _desktop(config: Config, outside: Outside) -> Backend:
+    from pgherald.notify.opening import Opener  # only where there is a desktop
 
-    env, clock = outside.env, outside.clock
-    opener = Opener(env, outside.home, config.path)
-    others: list[Desktop] = [NotifySend(clock, environ=env)] if sys.platform == "linux" else []
-    if config.notifications.terminals and sys.platform != "win32":
-        others.append(Terminals(clock, environ=env))
-    return InTurn(desktop_for(sys.platform, environ=env, clock=clock, opener=opener), *others)
+    return desktop_for(
+        sys.platform,
+        environ=outside.env,
+        clock=outside.clock,
+        opener=Opener(outside.env, outside.home, config.path),
+        terminals=config.notifications.terminals,
+    )

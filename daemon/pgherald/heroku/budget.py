@@ -60,8 +60,7 @@ _EVENTS: Final = 0.25
 #: The title and the advice where nothing is left.
 USED_UP: Final = (
     "pgherald has used up its share of Heroku's requests",
-    "Wait some minutes: they come back bit by bit. A longer `poll_interval` helps, or a larger "
-    "`request_share`.",
+    "Wait some minutes: they come back bit by bit. A longer `poll_interval` leaves more of them.",
 )
 
 #: Requests that events leave for the list of apps: a page for each thousand of them.

@@ -19,7 +19,7 @@ from pgherald.clock import Clock
 from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
 from pgherald.model import News, NewsKind
-from pgherald.notify.desktop import Desktop, Notice, Receipt
+from pgherald.notify.desktop import Backend, Notice, Receipt
 from pgherald.notify.texts import is_warning, line_for, needs_hand, notice_for, summary_of
 
 #: Seconds that news is gathered for before it is shown.
@@ -64,8 +64,8 @@ class Teller:
 
     def __init__(
         self,
-        desktop: Desktop | None,
-        chat: Desktop | None,
+        desktop: Backend | None,
+        chat: Backend | None,
         clock: Clock,
         log: logging.Logger,
         *,
