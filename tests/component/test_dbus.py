@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from jeepney.low_level import Endianness, Header, HeaderFields, Message, MessageType
 
-from pgherald.clock import SystemClock
 from pgherald.notify import desktop_for
 from pgherald.notify.desktop import Action, Notice, NotShown, Urgency
 from pgherald.notify.linux import LinuxDesktop
@@ -38,7 +37,7 @@ async def server(bus: Bus) -> AsyncIterator[NotificationServer]:
 async def desktop_on(
     environ: dict[str, str], limit: float = LIMIT, opener: Opener | None = None
 ) -> AsyncIterator[LinuxDesktop]:
-    desktop = LinuxDesktop(SystemClock(), environ=environ, limit=limit, opener=opener)
+    desktop = LinuxDesktop(environ=environ, limit=limit, opener=opener)
     try:
         yield desktop
     finally:
@@ -60,7 +59,7 @@ async def test_a_notice_is_shown(bus: Bus, server: NotificationServer) -> None:
 
 
 async def presence(environ: dict[str, str]) -> str:
-    desktop = desktop_for("linux", environ=environ, clock=SystemClock())
+    desktop = desktop_for("linux", environ=environ)
     try:
         return await desktop.presence()
     finally:

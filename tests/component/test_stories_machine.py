@@ -139,7 +139,7 @@ async def told_on(
     outside = Outside(environ, place.home, place.clock)
     store = place.state.store
     teller = teller_of(place.config, outside, store, lambda why: store.note("notifications", why))
-    desktop = teller._desktop = LinuxDesktop(place.clock, environ=environ, limit=limit)
+    desktop = teller._desktop = LinuxDesktop(environ=environ, limit=limit)
     place.listeners.append(teller.post)
     try:
         yield desktop

@@ -12,7 +12,7 @@ class FakeDesktop(Backend):
     """Notes what it is asked to show."""
 
     def __init__(self, clock: FakeClock, *, takes: float = 0.0, backend: str = "fake") -> None:
-        super().__init__(clock)
+        super().__init__()
         self.clock = clock
         self.takes = takes
         self.backend = backend
@@ -28,7 +28,7 @@ class FakeDesktop(Backend):
         if self.takes:
             await self.clock.sleep(self.takes)
         self.shown.append(notice.title)
-        return Receipt(self.elsewhere or not self.why, self.backend, self.why, self.clock.now())
+        return Receipt(self.elsewhere or not self.why, self.backend, self.why)
 
     async def close(self) -> None:
         self.closed = True

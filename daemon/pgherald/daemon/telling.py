@@ -40,7 +40,7 @@ def teller_of(
     wanted = config.notifications
     return Teller(
         _desktop(config, outside) if wanted.desktop else None,
-        Chat(wanted.urls, outside.clock) if wanted.urls else None,
+        Chat(wanted.urls) if wanted.urls else None,
         outside.clock,
         logging.getLogger("pgherald"),
         level=wanted.level,
@@ -64,7 +64,6 @@ def _desktop(config: Config, outside: Outside) -> Backend:
     return desktop_for(
         sys.platform,
         environ=outside.env,
-        clock=outside.clock,
         opener=Opener(outside.env, outside.home, config.path),
         terminals=config.notifications.terminals,
     )

@@ -152,7 +152,7 @@ async def notifications(config: Config, outside: Outside, platform: str) -> list
         findings.append(bad("A package for [notifications] urls is missing", advice))
     if not config.notifications.desktop:
         return [*findings, note("Desktop notifications are turned off in the configuration")]
-    desktop = desktop_for(platform, environ=outside.env, clock=outside.clock)
+    desktop = desktop_for(platform, environ=outside.env)
     try:
         return [*findings, good(f"Notices are shown by {await desktop.presence()}")]
     except NotShown as exc:

@@ -33,7 +33,6 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -60,7 +59,7 @@ _EVENTS: Final = 0.25
 #: The title and the advice where nothing is left.
 USED_UP: Final = (
     "pgherald has used up its share of Heroku's requests",
-    "Wait some minutes: they come back bit by bit. A longer `poll_interval` leaves more of them.",
+    "Wait some minutes; a longer `poll_interval` helps, or a larger `request_share`.",
 )
 
 #: Requests that events leave for the list of apps: a page for each thousand of them.
@@ -86,13 +85,6 @@ class Spending(NamedTuple):
 
     spent: float
     sent: Sent
-
-
-@dataclass(slots=True)
-class _Minute:
-    wall: datetime
-    monotonic: float
-    count: int
 
 
 class Budget:
@@ -122,8 +114,8 @@ class Budget:
         self._clock = clock
         self._left = self.burst
         self._at = clock.monotonic()
-        #: Requests of the last hour, by the minute.
-        self._minutes: deque[_Minute] = deque()
+        #: Requests of the last hour, by when each minute began on the wall clock.
+        self._minutes: dict[float, int] = {}
 
     @property
     def left(self) -> int:
@@ -148,12 +140,10 @@ class Budget:
             raise RateLimited(*USED_UP, retry_at=now + timedelta(seconds=wait))
         self._left, self._at = left - 1, self._clock.monotonic()
         self.spent += 1
-        self._forget()
-        last = self._minutes[-1] if self._minutes else None
-        if last is not None and self._age(last) < _MINUTE:
-            last.count += 1
-        else:
-            self._minutes.append(_Minute(now, self._at, 1))
+        moment = now.timestamp()
+        last = max(self._minutes, default=-math.inf)
+        minute = last if 0 <= moment - last < _MINUTE else moment
+        self._minutes[minute] = self._minutes.get(minute, 0) + 1
         if self.on_take is not None:
             self.on_take()
 
@@ -167,14 +157,13 @@ class Budget:
 
     def last_hour(self) -> int:
         """How many requests were sent in the last hour, to the minute."""
-        self._forget()
-        return sum(minute.count for minute in self._minutes)
+        return sum(count for _, count in self.spending().sent)
 
     def spending(self) -> Spending:
-        """How it stands."""
-        self._forget()
-        sent = tuple((self._age(minute), minute.count) for minute in self._minutes)
-        return Spending(self.spent, sent)
+        """How it stands. Of a clock that was set, what lies in the future is dropped."""
+        now = self._clock.now().timestamp()
+        self._minutes = {at: n for at, n in self._minutes.items() if 0 <= now - at < HOUR}
+        return Spending(self.spent, tuple((now - at, n) for at, n in self._minutes.items()))
 
     def correct(self, left: float, spent: float) -> None:
         """Take over how many were left, by the count of all processes, at so much `spent`."""
@@ -183,9 +172,9 @@ class Budget:
 
     def remember(self, sent: Iterable[tuple[float, int]]) -> None:
         """Count, for `last_hour`, what an earlier process has sent; see `Spending.sent`."""
-        now, moment = self._clock.now(), self._clock.monotonic()
-        earlier = [_Minute(now - timedelta(seconds=age), moment - age, n) for age, n in sent]
-        self._minutes.extendleft(reversed(earlier))
+        now = self._clock.now().timestamp()
+        for age, count in sent:
+            self._minutes[now - age] = self._minutes.get(now - age, 0) + count
 
     @property
     def rate(self) -> float:
@@ -195,22 +184,6 @@ class Budget:
     def _refilled(self) -> float:
         passed = self._clock.monotonic() - self._at
         return min(self.burst, self._left + passed * self.rate)
-
-    def _age(self, minute: _Minute) -> float:
-        """How long ago a minute began, in seconds, by whichever clock says more.
-
-        The wall clock goes on while the machine sleeps, and the other cannot be set.
-        """
-        wall = (self._clock.now() - minute.wall).total_seconds()
-        return max(wall, self._clock.monotonic() - minute.monotonic)
-
-    def _forget(self) -> None:
-        """Let go of what is more than an hour old, or from before the clock was set back."""
-        now = self._clock.now()
-        while self._minutes and not (
-            self._minutes[0].wall <= now and self._age(self._minutes[0]) < HOUR
-        ):
-            self._minutes.popleft()
 
 
 class Shares:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pgherald.clock import Clock
 from pgherald.notify.desktop import Backend, NoDesktop
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ def desktop_for(
     platform: str,
     *,
     environ: Mapping[str, str],
-    clock: Clock,
     opener: Opener | None = None,
     terminals: bool = False,
 ) -> Backend:
@@ -28,7 +26,6 @@ def desktop_for(
     Args:
         platform: `sys.platform`.
         environ: the process's environment: where the session bus is, where programs are.
-        clock: stamps the receipts.
         opener: does what a button promises, where the platform has buttons; None for none.
         terminals: whether the person's terminals stand in for it.
     """
@@ -36,14 +33,14 @@ def desktop_for(
 
     others: list[Backend] = []
     if terminals and platform != "win32":
-        others.append(programs.Terminals(clock, environ=environ))
+        others.append(programs.Terminals(environ=environ))
     if platform == "linux":
         from pgherald.notify.linux import LinuxDesktop  # only this platform has D-Bus
 
-        others.insert(0, programs.NotifySend(clock, environ=environ))
-        return LinuxDesktop(clock, environ=environ, opener=opener, others=others)
+        others.insert(0, programs.NotifySend(environ=environ))
+        return LinuxDesktop(environ=environ, opener=opener, others=others)
     if platform == "darwin":
-        return programs.MacDesktop(clock, environ=environ, others=others)
+        return programs.MacDesktop(environ=environ, others=others)
     if platform == "win32":
-        return programs.WindowsDesktop(clock, environ=environ)
-    return NoDesktop(clock, others=others)
+        return programs.WindowsDesktop(environ=environ)
+    return NoDesktop(others=others)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from pgherald.aio import in_thread
-from pgherald.clock import Clock
 from pgherald.errors import MissingTool
 from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
 from pgherald.secret import Secret
@@ -30,7 +29,6 @@ class Chat(Backend):
 
     Args:
         urls: apprise's URLs.
-        clock: stamps the receipts.
         limit: seconds that one notice may take, all services together.
 
     Raises:
@@ -39,8 +37,8 @@ class Chat(Backend):
 
     name = "chat"
 
-    def __init__(self, urls: Sequence[Secret], clock: Clock, *, limit: float = TIME_LIMIT) -> None:
-        super().__init__(clock, limit=None)
+    def __init__(self, urls: Sequence[Secret], *, limit: float = TIME_LIMIT) -> None:
+        super().__init__(limit=None)
         self._urls = tuple(urls)
         self._each = limit
         if self._urls:

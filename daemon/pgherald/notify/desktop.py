@@ -13,11 +13,9 @@ import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from pgherald import process
-from pgherald.clock import Clock
 
 #: Seconds that one notice may take. A person waits for no notification.
 TIME_LIMIT: Final = 5.0
@@ -70,13 +68,11 @@ class Receipt:
         shown: whether the desktop confirmed it, or another place had to do.
         backend: who was asked first: `dbus`, `osascript`, `powershell`, `none`.
         why: why that one did not show it, in plain words; empty when it did.
-        at: when this was known, UTC.
     """
 
     shown: bool
     backend: str
     why: str
-    at: datetime
 
 
 class NotShown(Exception):
@@ -87,7 +83,6 @@ class Backend(abc.ABC):
     """A place where notices are shown, with the time limit, the clean text and the receipt.
 
     Args:
-        clock: stamps the receipts.
         limit: seconds that one notice may take; None where the back end has its own.
         others: places to try in turn where this one does not show a notice.
 
@@ -99,14 +94,7 @@ class Backend(abc.ABC):
     name: str
     in_place: bool = False
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        limit: float | None = TIME_LIMIT,
-        others: Sequence[Backend] = (),
-    ) -> None:
-        self._clock = clock
+    def __init__(self, *, limit: float | None = TIME_LIMIT, others: Sequence[Backend] = ()) -> None:
         self._limit = limit
         self._others = others
 
@@ -123,7 +111,7 @@ class Backend(abc.ABC):
             if not await other.attempt(notice):
                 shown, why = True, f"{why} ({other.name} did)"
                 break
-        return Receipt(shown, self.name, why, self._clock.now())
+        return Receipt(shown, self.name, why)
 
     async def attempt(self, notice: Notice) -> str:
         """Try this place alone; why the notice could not be shown, empty where it was."""

@@ -117,7 +117,11 @@ class Hooks:
             except NotShown as problem:
                 why = str(problem).removeprefix(f"{hook.command[0]} ")
         if why:
-            error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
+            advice = (
+                f"It is run on each {hook.on}, and has to end with exit code 0 within its "
+                f"`time_limit`, {hook.time_limit:g} s. Run it in a terminal to see why it does not."
+            )
+            error = HookFailed(f"The hook {name_of(hook)} {why}", advice)
             self._alerts.fire(_subject_of(hook), name_of(hook), error)
         else:
             self._alerts.resolve(_subject_of(hook))

@@ -29,7 +29,6 @@ from jeepney.io.asyncio import DBusConnection, DBusRouter
 from jeepney.io.common import RouterClosed
 from jeepney.wrappers import unwrap_msg
 
-from pgherald.clock import Clock
 from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency
 from pgherald.notify.opening import LABELS, Opener
 
@@ -68,7 +67,6 @@ class LinuxDesktop(Backend):
     """The notification server of the person's session.
 
     Args:
-        clock: stamps the receipts.
         environ: `DBUS_SESSION_BUS_ADDRESS` names the bus; without it,
             `XDG_RUNTIME_DIR` leads to the one that systemd starts.
         opener: does what a button promises; None for no buttons.
@@ -80,14 +78,9 @@ class LinuxDesktop(Backend):
     silent = _SILENT
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        environ: Mapping[str, str],
-        opener: Opener | None = None,
-        **more: Any,
+        self, *, environ: Mapping[str, str], opener: Opener | None = None, **more: Any
     ) -> None:
-        super().__init__(clock, **more)
+        super().__init__(**more)
         self._environ = environ
         self._opener = opener
         self._connection: _Connection | None = None

@@ -14,8 +14,10 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from pgherald import process
-from pgherald.clock import Clock
-from pgherald.notify.desktop import TIME_LIMIT, Backend, Notice, NotShown, Urgency, run
+from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency, run
+
+#: Where terminals are.
+_DEVICES: Final = Path("/dev")
 
 #: macOS: the texts come in as arguments, so nothing in them is ever taken for AppleScript.
 APPLESCRIPT: Final = """\
@@ -49,15 +51,14 @@ class ProgramDesktop(Backend):
     """Runs a program for each notice.
 
     Args:
-        clock: stamps the receipts.
         environ: our environment, of which the program sees a part.
         more: as for every back end.
     """
 
     program: str
 
-    def __init__(self, clock: Clock, *, environ: Mapping[str, str], **more: Any) -> None:
-        super().__init__(clock, **more)
+    def __init__(self, *, environ: Mapping[str, str], **more: Any) -> None:
+        super().__init__(**more)
         self._environ = process.environment(environ, process.SESSION)
 
     async def presence(self) -> str:
@@ -144,26 +145,16 @@ class Terminals(Backend):
     waited for. A notice that is of little weight does not disturb anybody's work there.
 
     Args:
-        clock: stamps the receipts.
         environ: our environment; its PATH leads to `who`.
-        devices: where terminals are.
-        limit: seconds that one notice may take.
+        more: as for every back end.
     """
 
     name = "terminals"
     silent = "`who` does not answer"
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        environ: Mapping[str, str],
-        devices: Path = Path("/dev"),
-        limit: float = TIME_LIMIT,
-    ) -> None:
-        super().__init__(clock, limit=limit)
+    def __init__(self, *, environ: Mapping[str, str], **more: Any) -> None:
+        super().__init__(**more)
         self._environ = process.environment(environ)
-        self._devices = devices
 
     async def _send(self, notice: Notice) -> None:
         if notice.passing or notice.urgency is Urgency.LOW:
@@ -183,7 +174,7 @@ class Terminals(Backend):
                 raise
             raise NotShown("`who` is not there to name the terminals") from None
         rows = [line.split() for line in asked.out.splitlines()]
-        places = [self._devices / name for name in sorted({row[1] for row in rows if len(row) > 1})]
+        places = [_DEVICES / name for name in sorted({row[1] for row in rows if len(row) > 1})]
         return [place for place in places if ".." not in place.parts and _may_write(place)]
 
 

@@ -76,6 +76,7 @@ class Outcome(enum.StrEnum):
         return title.format(database.name), advice.format(at=place, app=database.key.app)
 
 
+#: What says nothing about the login.
 _ON_THE_WAY: Final = frozenset(
     {
         *(Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.TLS_REFUSED),
@@ -90,52 +91,37 @@ _LASTING: Final = frozenset(
     }
 )
 
+_ROTATE: Final = (
+    "The clients keep the old one. If this lasts: `heroku pg:credentials:rotate {at}` (--name for "
+    "a credential that has one) makes another; that ends open connections and restarts the apps."
+)
+_CERTIFICATE: Final = (
+    "Ask the database's owner for one: it belongs into ~/.postgresql/postgresql.crt, its key into "
+    "~/.postgresql/postgresql.key with `chmod 600` (Windows: %APPDATA%\\postgresql)."
+)
+_TRUST: Final = (
+    "In a Private Space your address has to be a trusted one: `heroku spaces:trusted-ips:add "
+    "ADDRESS --space SPACE`. Elsewhere pg_hba.conf has to allow it."
+)
+
 #: The title, with `{}` for the database's name, and the advice, with `{at}` for how the Heroku
 #: CLI is told which database, and `{app}` for its app.
 _WORDS: Final = {
     Outcome.WORKS: ("The login of {} works", ""),
-    Outcome.REFUSED: (
-        "Postgres refuses the login of {}",
-        (
-            "The clients keep the old one. If this lasts, make another: "
-            "`heroku pg:credentials:rotate {at}`, with --name for a credential that has a name. "
-            "That ends open connections and restarts the apps."
-        ),
-    ),
+    Outcome.REFUSED: ("Postgres refuses the login of {}", _ROTATE),
     Outcome.NO_ROLE: (
         "Postgres does not know the user of {}",
-        (
-            "`heroku pg:credentials {at}` lists the credentials. If the default one is broken: "
-            "`heroku pg:credentials:repair-default {at}`; attach another: `heroku addons:attach`."
-        ),
+        "Mend the default credential by `heroku pg:credentials:repair-default {at}`.",
     ),
     Outcome.NO_LOGIN: (
         "Postgres does not let the user of {} log in",
-        (
-            "Its administrator has to allow it again: ALTER ROLE … LOGIN. At Heroku: "
-            "`heroku pg:credentials:repair-default {at}`, or help.heroku.com."
-        ),
+        "ALTER ROLE … LOGIN mends it; at Heroku `heroku pg:credentials:repair-default {at}`.",
     ),
-    Outcome.NOT_LET_IN: (
-        "The server of {} does not let you in",
-        (
-            "In a Private Space, let its administrator add your address: "
-            "`heroku spaces:trusted-ips:add ADDRESS --space SPACE`. Elsewhere pg_hba.conf has to allow it."
-        ),
-    ),
-    Outcome.CERTIFICATE_WANTED: (
-        "The server of {} wants a client certificate",
-        (
-            "Ask the database's owner for one, and put it at ~/.postgresql/postgresql.crt, its key at "
-            "~/.postgresql/postgresql.key (Windows: in %APPDATA%\\postgresql), with `chmod 600`."
-        ),
-    ),
+    Outcome.NOT_LET_IN: ("The server of {} does not let you in", _TRUST),
+    Outcome.CERTIFICATE_WANTED: ("The server of {} wants a client certificate", _CERTIFICATE),
     Outcome.NOT_GRANTED: (
         "The user of {} may not enter the database",
-        (
-            "The password is right. Let the database's owner allow it: GRANT CONNECT ON DATABASE, in "
-            "`heroku pg:psql {at}`."
-        ),
+        "Its owner has to allow that: GRANT CONNECT ON DATABASE, in `heroku pg:psql {at}`.",
     ),
     Outcome.DATABASE_MISSING: (
         "The server of {} has no such database",
@@ -152,10 +138,7 @@ _WORDS: Final = {
     Outcome.STARTING_UP: ("The server of {} is starting up", ""),
     Outcome.TOO_MANY_CONNECTIONS: (
         "The server of {} has no connection left",
-        (
-            "Close those that you do not need, in pgAdmin too; `heroku pg:killall {at}` ends all, "
-            "those of the apps included."
-        ),
+        "Close those that you do not need, in pgAdmin too; `heroku pg:killall {at}` ends all.",
     ),
     Outcome.TLS_REFUSED: (
         "{} cannot be reached by TLS as asked",

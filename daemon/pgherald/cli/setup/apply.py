@@ -102,8 +102,7 @@ def try_notification(invocation: Invocation) -> None:
     """Show a notification, and ask whether it was seen."""
 
     async def shown() -> Receipt:
-        outside = invocation.outside()
-        desktop = desktop_for(sys.platform, environ=outside.env, clock=outside.clock)
+        desktop = desktop_for(sys.platform, environ=invocation.env)
         try:
             return await desktop.show(_NOTICE)
         finally:
