@@ -138,8 +138,9 @@ async def told_on(
     """Meanwhile, the place's news goes to a desktop; gathered for half a second of its clock."""
     outside = Outside(environ, place.home, place.clock)
     store = place.state.store
-    teller = teller_of(place.config, outside, store, lambda why: store.note("notifications", why))
-    desktop = teller._desktop = LinuxDesktop(environ=environ, limit=limit)
+    teller = teller_of(place.config, outside, store)
+    desktop = LinuxDesktop(environ=environ, limit=limit)
+    teller._places = [desktop]
     place.listeners.append(teller.post)
     try:
         yield desktop

@@ -165,7 +165,7 @@ class Daemon:
     async def _generation(self, state: State, publisher: Publisher) -> None:
         """Run one configuration until the daemon stops or another one is there."""
         config = self._config
-        tells = self._next_teller or self._teller(config, state)
+        tells = self._next_teller or teller_of(config, self._outside, state.store)
         self._next_teller = None
         tells.resume()
         try:
@@ -194,16 +194,6 @@ class Daemon:
             self._supervisor.alerts = None
             await tells.close(within=STOP_LIMIT)
 
-    def _teller(self, config: Config, state: State) -> Teller:
-        """Whoever tells the person; what hinders that is kept for `status`."""
-
-        def note(why: str) -> None:
-            state.store.note("notifications", why)
-
-        wanted = config.notifications
-        if not wanted.desktop and not wanted.urls:
-            note("")  # nothing is shown any more, so nothing can hinder it
-        return teller_of(config, self._outside, state.store, note)
 
     def _read_config(self, alerts: Alerts, state: State) -> None:
         """Take over a changed configuration; keep the old one when the new one is wrong."""
@@ -211,7 +201,7 @@ class Daemon:
         try:
             config = self._reread()
             # What the configuration asks for may be missing, such as a package.
-            teller = self._teller(config, state)
+            teller = teller_of(config, self._outside, state.store)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
             alerts.fire(Subject(About.CONFIG), "The configuration", exc)
