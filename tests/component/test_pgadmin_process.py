@@ -14,7 +14,7 @@ import pytest
 from pgherald.daemon.surroundings import SUBJECT, PgAdminWatch
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Client
 from pgherald.watch.pgadmin_process import PROC, Astray, astray, runs
@@ -136,7 +136,7 @@ async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
         asked.append(clients)
         return found
 
-    with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
+    with BackgroundStore.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
         watch = PgAdminWatch((), Alerts(store, clock, news.append), clock, find)
         await watch.look()
         await watch.look()

@@ -161,7 +161,7 @@ def _listed(titles: Sequence[str], *, advise: bool) -> str:
     lines = [_sentence(title) for title in titles[:MANY]]
     if (rest := len(titles) - MANY) > 0:
         lines.append(f"And {rest} more.")
-    return "\n".join([*lines, *(["`pgherald status` tells what to do."] if advise else [])])
+    return "\n".join([*lines, *(["`pgherald status` says what to do."] if advise else [])])
 
 
 # Rotating, rotated, added, mended
@@ -169,20 +169,13 @@ def _listed(titles: Sequence[str], *, advise: bool) -> str:
 
 def _rotating(news: Sequence[News]) -> list[Notice]:
     if len(news) >= MANY:
-        title, body = (
-            f"Heroku is rotating {len(news)} databases …",
-            "The new logins are being proven.",
-        )
-        return [Notice(title, body, replaces=_MANY_ROTATED, passing=True)]
-    return [
-        Notice(
-            f"Heroku is rotating {_label(n)} …",
-            "The new login is being proven.",
-            replaces=f"{NewsKind.ROTATED}:{n.subject}",
-            passing=True,
-        )
-        for n in news
-    ]
+        return [_beginning(f"{len(news)} databases", "logins are", _MANY_ROTATED)]
+    return [_beginning(_label(n), "login is", f"{NewsKind.ROTATED}:{n.subject}") for n in news]
+
+
+def _beginning(what: str, logins: str, replaces: str) -> Notice:
+    title = f"Heroku is rotating {what} …"
+    return Notice(title, f"The new {logins} being proven.", replaces=replaces, passing=True)
 
 
 #: Of a summary, whatever is in it, so that it takes the place of "is rotating 40 databases".
