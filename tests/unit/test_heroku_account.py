@@ -142,7 +142,8 @@ async def test_a_var_that_is_gone_names_the_others(house: House) -> None:
     (gone,) = await house.read()
     assert isinstance(gone, Missing)
     assert gone.error.advice == (
-        "It has HEROKU_POSTGRESQL_RED_URL, X1_URL, X2_URL: was the database replaced?"
+        "It has HEROKU_POSTGRESQL_RED_URL, X1_URL, X2_URL: name one of them, without `_URL`, as the "
+        "`attachment`."
     )
 
 

@@ -296,8 +296,11 @@ def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
 
 
 def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
+    advice = (
+        f"`heroku addons --app {key.app}` lists what is attached: attach a database, or take this "
+        "one out of the configuration."
+    )
     if others:
-        advice = f"It has {', '.join(others[:_NAMED_AT_MOST])}: was the database replaced?"
-    else:
-        advice = f"Is a database attached? Look with: heroku addons --app {key.app}"
+        names = ", ".join(others[:_NAMED_AT_MOST])
+        advice = f"It has {names}: name one of them, without `_URL`, as the `attachment`."
     return NotVisible(f"{key.app} has no {key.var}", advice)

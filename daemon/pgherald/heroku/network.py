@@ -33,7 +33,7 @@ USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgher
 #: Whatever httpx raises; the last two where a redirect leads to no address, followed or not.
 BROKEN: Final = (httpx.HTTPError, TimeoutError, httpx.InvalidURL, UnicodeError)
 
-_PROXY_ADVICE: Final = "Look at the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
+_PROXY_ADVICE: Final = "Correct the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _CERTIFICATES: Final = {"SSL_CERT_FILE": os.path.isfile, "SSL_CERT_DIR": os.path.isdir}
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
@@ -85,7 +85,8 @@ def open_client(
         problem = _no_socks("The proxy")
     except OSError:
         problem = Unavailable(
-            "The certificates to trust cannot be read", "Look at SSL_CERT_FILE and SSL_CERT_DIR."
+            "The certificates to trust cannot be read",
+            "Correct SSL_CERT_FILE and SSL_CERT_DIR, or `unset` them.",
         )
     except (ValueError, httpx.InvalidURL):
         problem = Unavailable("The proxy's address cannot be understood", _PROXY_ADVICE)
