@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgherald.daemon.check import check
+from pgherald.daemon.look import look
+from pgherald.daemon.wiring import Outside
 from pgherald.simulator.seed import APPS
 from pgherald.simulator.state import Account
 from support.workplace import MINUTE, SHOP, Workplace, write
@@ -72,6 +74,14 @@ async def test_a_check_names_it_once(place: Workplace) -> None:
     assert [error.title for error in report.errors.values()] == [TITLE]
     assert [each.error for each in report.databases] == [None] * len(APPS)
     assert not report.current
+
+
+async def test_the_doctor_names_it_once(place: Workplace) -> None:
+    """It only reads the state, and knows all the same whose login it was."""
+    logs_in(place, THEIRS)
+    outside = Outside({"HEROKU_HOST": place.simulator.url}, place.home, place.clock)
+    looked = await look(place.config, outside, counts=False)
+    assert [error.title for error in looked.failures.values()] == [TITLE]
 
 
 async def test_somebody_else_who_sees_everything_is_as_good(place: Workplace) -> None:

@@ -15,6 +15,7 @@ from pgherald.errors import FileTrouble, NotVisible, PgheraldError, Unavailable
 from pgherald.heroku.account import Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found
+from pgherald.heroku.identity import Identity
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
 from pgherald.heroku.watched import Watched
@@ -52,7 +53,7 @@ class FakeAccount:
         #: What `choose` says; by default that each app is to be read.
         self.choice: Choice | PgheraldError | None = None
         self.api = FakeApi()
-        self.other_login = None
+        self.identity = Identity(name, self.api, None)  # type: ignore[arg-type]  # never asked
 
     async def choose(self, apps: Sequence[str]) -> Choice:
         if isinstance(self.choice, PgheraldError):

@@ -98,6 +98,7 @@ async def look(
             if store is not None and kept is None:
                 for watched in accounts.watched:
                     account = watched.account
+                    account.identity.recall(store.notes())
                     peek(account.name, account.api.budget, store.notes(), outside.clock)
             poller = Poller(accounts.watched, gathered, gathered, outside.clock, names)
             began(poller)

@@ -54,6 +54,7 @@ class Account:
         name: its name in the configuration.
         api: what is asked.
         interval: seconds between two sweeps.
+        identity: knows whose login the token is.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Account:
         self.api = api
         self.interval = interval
         self._store = store
-        self._identity = Identity(name, api, store)
+        self.identity = Identity(name, api, store)
         self._backoff = Backoff(api.clock, interval, jitter)
         self._recheck: Pause | None = None
         self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
@@ -99,11 +100,6 @@ class Account:
         """Why nothing is asked until the token changes; None while all is well."""
         return self._backoff.stopped
 
-    @property
-    def other_login(self) -> HerokuError | None:
-        """That the token is somebody else's, who may not see every app; None while all is well."""
-        return self._identity.error
-
     def retry(self) -> None:
         """Somebody did something about it: ask again, with a token read afresh."""
         self._backoff.reset()
@@ -118,7 +114,7 @@ class Account:
             HerokuError: as in `read`.
             MissingTool: likewise.
         """
-        self._identity.begin()
+        self.identity.begin()
         choice = await self._overview.choose(apps)
         for app in choice.read:
             # One that the list does not show is gone, and asking again would say the same.
@@ -165,14 +161,14 @@ class Account:
             if not self._backoff.is_own(app, exc):
                 raise
             self._overview.was_refused(app)
-            error = await self._identity.why(app, exc)
+            error = await self.identity.why(app, exc)
             return [Missing(database.key, error) for database in databases]
         found = [_sighting(database, seen) for database in databases]
         if (release := await self._release(app, seen, found)) is not None:
             found = [w if isinstance(w, Missing) else replace(w, release=release) for w in found]
         self._known[app] = (databases, found)
         self._overview.was_read(app, stamp, began)
-        await self._identity.shown(app)
+        await self.identity.shown(app)
         return found
 
     async def open_log(self, app: str) -> LogSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin, PgheraldError
@@ -25,7 +26,7 @@ class Identity:
     Args:
         account: the account's name in the configuration.
         api: asks, once for each token.
-        store: remembers who it was; without it nobody is asked.
+        store: remembers who it was; without it, and without `recall`, nobody is asked.
 
     Attributes:
         error: that the login is somebody else's, while apps are hidden by that.
@@ -36,11 +37,18 @@ class Identity:
         self._note = _NOTE + account
         self._api = api
         self._store = store
-        self._owner = "" if store is None else store.notes().get(self._note, "")
+        self._owner: str | None = None
         self._asking = asyncio.Lock()
         self._token: Secret | None = None
         self._who = ""
+        self._asks_again = False
         self._hidden: set[str] = set()
+        if store is not None:
+            self.recall(store.notes())
+
+    def recall(self, notes: Mapping[str, str]) -> None:
+        """Take over from a state file's notes who it was."""
+        self._owner = notes.get(self._note, "")
 
     async def shown(self, app: str) -> None:
         """An app was read."""
@@ -60,9 +68,10 @@ class Identity:
         if not self._owner or self._who in ("", self._owner):
             return error
         self._hidden.add(app)
-        if self.error is None:
+        title = f"Heroku: logged in as {self._who}, no longer as {self._owner}"
+        if self.error is None or self.error.title != title:
             self.error = OtherLogin(
-                f"Heroku: logged in as {self._who}, no longer as {self._owner}",
+                title,
                 f"It does not show all the apps that {self._owner} could see. Log in as "
                 f"{self._owner} again. {self._api.tokens.advice} Or let their owners give "
                 f"{self._who} access, or take those apps out of the configuration.",
@@ -71,6 +80,8 @@ class Identity:
 
     def begin(self) -> None:
         """A sweep begins; what the one before has shown counts."""
+        if self._asks_again:
+            self._token, self._asks_again = None, False
         if self._who == self._owner:
             self._hidden.clear()
             self.error = None
@@ -84,14 +95,15 @@ class Identity:
 
     async def _ask(self) -> None:
         """Ask whose the token is, if that is not known."""
-        if self._store is None:
+        if self._owner is None:
             return
         async with self._asking:
-            token = await self._api.tokens.get()
-            if token == self._token:
-                return
-            self._token, self._who = token, ""
             try:
+                token = await self._api.tokens.get()
+                if token == self._token:
+                    return
+                self._token, self._who = token, ""
                 self._who = await self._api.account()
             except PgheraldError as exc:
                 log.debug("whose token it is: %s", exc.title)
+                self._asks_again = not isinstance(exc, Forbidden)

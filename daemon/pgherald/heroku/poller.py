@@ -258,7 +258,7 @@ class Poller:
                 self._failed(watched.subject, watched.account.name, exc)
                 return
             self._worked(watched.subject)
-            self._stands(Subject(About.LOGIN, watched.account.name), watched.account.other_login)
+            self._stands(Subject(About.LOGIN, watched.account.name), watched.account.identity.error)
             self._answered(databases, seen)
         if before is None or _logins(before) != _logins(seen):
             self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
@@ -331,7 +331,7 @@ class Poller:
     # --- discovery -----------------------------------------------------------------------
 
     def _discovery_due(self, watched: Watched) -> bool:
-        if watched.discovery is None or watched.account.other_login is not None:
+        if watched.discovery is None or watched.account.identity.error is not None:
             return False  # somebody else's databases are none to be kept
         # A clock that was set back must not put discovery off for the time it was set back.
         since = watched.discovered_at

@@ -292,8 +292,9 @@ class _Auto(TokenSource):
             if not isinstance(problem, LoginRequired):
                 raise problem
         tried = "; ".join(problem.title for problem in problems)
-        file = "or name a file that holds a token: `pgherald init --token file:PATH`."
-        raise LoginRequired("There is no Heroku login", f"{tried}. {self._none}, {file}")
+        file = "or name a file with a token, `pgherald init --token file:PATH`"
+        advice = f"{tried}. {self._none}, {file}: {MAKE_ONE}"
+        raise LoginRequired("There is no Heroku login", advice)
 
     def forget(self) -> None:
         self._chosen, self.name = None, "auto"

@@ -120,14 +120,18 @@ class LinuxDesktop(Backend):
         server, (capabilities,) = await self._call("GetCapabilities")
         title, body = await self._texts(notice)
         body = escape(body) if "body-markup" in capabilities else body
-        actions = self._actions(notice) if "actions" in capabilities else []
+        opener = self._opener if "actions" in capabilities else None
+        actions = [each for each in notice.actions if opener and opener.knows(each)]
+        hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
+        if notice.passing:
+            hints["transient"] = ("b", True)
         server, (number,) = await self._call(
             "Notify",
             "susssasa{sv}i",
             *("pgherald", self._number_to_replace(notice.replaces, server)),
             *("", title, body),  # no icon of our own
             [text for action in actions for text in (action.value, LABELS[action])],
-            _hints(notice),
+            hints,
             SERVERS_CHOICE,
         )
         if notice.replaces is not None:
@@ -144,10 +148,6 @@ class LinuxDesktop(Backend):
             return notice.title, notice.body
         sentence = notice.title if notice.title.endswith("…") else f"{notice.title}."
         return "pgherald", "\n".join(part for part in (sentence, notice.body) if part)
-
-    def _actions(self, notice: Notice) -> list[Action]:
-        """The buttons of a notice that would lead somewhere."""
-        return [a for a in notice.actions if self._opener is not None and self._opener.knows(a)]
 
     def _number_to_replace(self, key: str | None, server: str) -> int:
         """0 for "a new one". Another server's number could name somebody else's notice."""
@@ -303,11 +303,6 @@ async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         except AuthenticationError:
             raise NotShown("the session bus refuses this user") from None
     writer.write(BEGIN)
-
-
-def _hints(notice: Notice) -> dict[str, tuple[str, Any]]:
-    hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
-    return hints | ({"transient": ("b", True)} if notice.passing else {})
 
 
 def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
