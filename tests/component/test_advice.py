@@ -29,7 +29,7 @@ from pgherald.simulator.seed import seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.sync.outcomes import Outcome
 from pgherald.sync.probe import PostgresProber, Proof
-from support.cluster import new_login, running_cluster
+from support.cluster import new_login
 from support.fake_clock import FakeClock
 from support.heroku_cli import HerokuCli
 from support.household import database
@@ -44,7 +44,7 @@ SHOP = database()
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Postgres of its own, whose rules a test may change."""
-    with running_cluster(tmp_path_factory.mktemp("strict")) as running:
+    with Cluster.start(tmp_path_factory.mktemp("strict")) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def command(invocation: Invocation, *, fast: bool) -> int:
 
 async def _refusal(login: Login) -> str:
     proof = await PostgresProber(SystemClock()).probe(login)
-    return proof.error(APP).title if proof.outcome is Outcome.REFUSED else ""
+    return f"Postgres refuses the login of {APP}" if proof.outcome is Outcome.REFUSED else ""
 
 
 def _show_diff(editor: TextClient, old: bytes, new: bytes) -> None:
