@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.surroundings import SUBJECT, PgAdminWatch
+from pgherald.daemon import surroundings
+from pgherald.daemon.surroundings import SUBJECT
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.plan import Client
 from pgherald.watch.pgadmin_process import PROC, Astray, astray, runs
 from support.fake_clock import FakeClock
 
@@ -128,24 +128,14 @@ def test_where_no_process_is_shown_nothing_is_found(tmp_path: Path) -> None:
 
 async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
     """One notice when pgAdmin runs with such a variable, one when it no longer does."""
-    clock, found = FakeClock(), [Astray("PGHOST", "title", "advice")]
+    found = [Astray("PGHOST", "title", "advice")]
     news: list[News] = []
-    asked: list[Sequence[Client]] = []
-
-    def find(clients: Sequence[Client]) -> list[Astray]:
-        asked.append(clients)
-        return found
-
-    with BackgroundStore.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
-        watch = PgAdminWatch((), Alerts(store, clock, news.append), clock, find)
-        await watch.look()
-        await watch.look()
-        assert len(asked) == 1, "no more often than needed"
-        await clock.advance(11 * 60)
-        await watch.look()
+    with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
+        alerts = Alerts(store, FakeClock(), news.append)
+        for _ in range(2):
+            await surroundings.check((), alerts, lambda _: found)
         found.clear()
-        await clock.advance(11 * 60)
-        await watch.look()
+        await surroundings.check((), alerts, lambda _: found)
     assert [(item.kind, item.subject) for item in news] == [
         (NewsKind.TROUBLE, SUBJECT), (NewsKind.RECOVERED, SUBJECT),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pgherald.daemon.telling import teller_of
+from pgherald.daemon.run import teller_of
 from pgherald.daemon.wiring import Outside
 from pgherald.notify.linux import LinuxDesktop
 from support.dbus import NotificationServer, notification_server, session_bus
@@ -137,8 +137,7 @@ async def told_on(
 ) -> AsyncIterator[LinuxDesktop]:
     """Meanwhile, the place's news goes to a desktop; gathered for half a second of its clock."""
     outside = Outside(environ, place.home, place.clock)
-    store = place.state.store
-    teller = teller_of(place.config, outside, store)
+    teller = teller_of(place.config, outside, place.state.store)
     desktop = LinuxDesktop(environ=environ, limit=limit)
     teller._places = [desktop]
     place.listeners.append(teller.post)

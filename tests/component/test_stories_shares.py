@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from pgherald.daemon import surroundings
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.run import Daemon
-from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.expiry import ExpiryWatch
@@ -221,7 +221,7 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (Publisher, "_show"),
     (Reconciler, "_compare"),
     (ExpiryWatch, "run"),
-    (PgAdminWatch, "look"),
+    (surroundings, "check"),
     (AppEvents, "run"),
     (wake, "until_beat"),
 )

@@ -171,7 +171,7 @@ class Household:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that real threads bring about, a minute at most."""
+    """Wait for something that real threads bring about, however slow the machine."""
     async with asyncio.timeout(60):
         while not condition():  # nobody could set an event
             await asyncio.sleep(0.001)
