@@ -87,8 +87,8 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
         click.echo("Nothing was changed.")
         return EXIT_TROUBLE
     apply(steps, files_of(config), programs)
-    done = uninstall(config, clock, restore=restore)
-    _show_left(config, len(done.clients.changed), done.left)
+    done, left = uninstall(config, clock, restore=restore)
+    _show_left(config, len(done.changed), left)
     return EXIT_OK
 
 
