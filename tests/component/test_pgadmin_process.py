@@ -130,7 +130,7 @@ async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
     """One notice when pgAdmin runs with such a variable, one when it no longer does."""
     found = [Astray("PGHOST", "title", "advice")]
     news: list[News] = []
-    with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
+    with BackgroundStore.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
         alerts = Alerts(store, FakeClock(), news.append)
         for _ in range(2):
             await surroundings.check((), alerts, lambda _: found)

@@ -8,7 +8,7 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,32 +66,31 @@ def home(tmp_path: Path) -> Iterator[Home]:
     made.watch.stop()
 
 
-async def test_a_file_moved_into_place(home: Home) -> None:
-    """A temporary file in the same folder, renamed onto ours, is one change."""
-    await home.watching()
-    temporary = home.folder / "f.tmp"
+def moved_into_place(path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
     temporary.write_text("two!")
-    temporary.replace(home.path)
-    assert await home.change() == home.path
+    temporary.replace(path)
 
 
-async def test_the_way_vim_writes(home: Home) -> None:
-    """The old file moved aside and a new one written is one change."""
-    await home.watching()
-    backup = home.folder / "f~"
-    home.path.rename(backup)
-    home.path.write_text("two!")
+def as_vim_writes(path: Path) -> None:
+    backup = path.with_suffix(".bak")
+    path.rename(backup)
+    path.write_text("two!")
     backup.unlink()
-    assert await home.change() == home.path
 
 
-async def test_written_in_place(home: Home) -> None:
-    """A file that is opened, written and closed is one change."""
-    await home.watching()
-    with home.path.open("a") as file:
+def written_in_place(path: Path) -> None:
+    with path.open("a") as file:
         for _ in range(100):
             file.write("more\n")
             file.flush()
+
+
+@pytest.mark.parametrize("write", [moved_into_place, as_vim_writes, written_in_place])
+async def test_a_write_is_one_change(home: Home, write: Callable[[Path], None]) -> None:
+    """However a program writes the file: it is told once."""
+    await home.watching()
+    write(home.path)
     assert await home.change() == home.path
 
 
@@ -103,9 +102,7 @@ async def test_a_link_whose_target_is_written_elsewhere(home: Home, tmp_path: Pa
     link = home.folder / "link"
     link.symlink_to(target)
     await home.watching(link)
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text("two!")
-    temporary.replace(target)
+    moved_into_place(target)
     assert await home.change() == link
 
 
@@ -121,9 +118,7 @@ async def test_a_folder_that_is_a_link(home: Home, tmp_path: Path) -> None:
 async def test_our_own_write_is_silent(home: Home) -> None:
     """A file that we have written ourselves is no change."""
     await home.watching()
-    temporary = home.folder / "f.tmp"
-    temporary.write_text("two!")
-    temporary.replace(home.path)
+    moved_into_place(home.path)
     home.watch.seen(home.path)
     await home.silence()
 
