@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +169,6 @@ async def test_a_slow_heroku_is_a_healthy_one(tmp_path: Path) -> None:
         assert place.told() == [ROTATED]
 
 
-async def test_an_answer_that_drips_for_ever(tmp_path: Path) -> None:
-    """A byte now and then is no answer: it is given up in time, and told only if it lasts."""
-    async with Workplace.standing(tmp_path, top=CALM) as place:
-        place.goes_wrong("drip", seconds=0.2)
-        async with place.time_goes_on(0.2):
-            await place.sweep()
-        assert place.status() == ["Heroku does not answer in time"]
-        place.goes_well()
-        await place.passes(15 * MINUTE)
-        assert place.told() == []
-        assert place.is_current()
-
-
 # --- the way there ---------------------------------------------------------------------------
 
 
@@ -255,35 +242,7 @@ async def test_a_company_proxy_that_refuses(
 # --- the token -------------------------------------------------------------------------------
 
 
-async def test_a_token_file_that_is_gone_for_a_while(place: Workplace) -> None:
-    """A token file that somebody deletes and brings back costs a notice, and no request."""
-    text = (place.home / "token").read_text()
-    (place.home / "token").unlink()
-    asked = place.requests
-    await place.passes(HOUR)
-    assert place.requests == asked
-    assert len(place.told()) == 1
-    write(place.home / "token", text)
-    await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN]
-    assert place.is_current()
-
-
 # --- the limit of requests -------------------------------------------------------------------
-
-
-async def test_the_limit_with_a_moment(place: Workplace) -> None:
-    """Told when to come back, pgherald comes back then, and not once before."""
-    place.goes_wrong("429", retry_after=2400)
-    await place.passes(5 * MINUTE)
-    asked = place.requests
-    place.goes_well()
-    await place.passes(35 * MINUTE)
-    assert place.requests == asked
-    await place.passes(5 * MINUTE)
-    assert place.requests > asked
-    assert place.is_current()
-    place.nothing_is_lost()
 
 
 # --- what the person, or a colleague, does at Heroku -----------------------------------------
@@ -333,29 +292,6 @@ async def test_an_attachment_that_leads_to_another_database(place: Workplace) ->
     assert place.told() == [ROTATED]
     assert "dbname" in next(n.changed for n in place.news if n.changed)
     assert place.is_current()
-    place.nothing_is_lost()
-
-
-async def destroyed(place: Workplace) -> None:
-    world = place.simulator.world
-    await world.data.destroy(world.attachment(place.app(), "DATABASE").addon)
-
-
-async def detached(place: Workplace) -> None:
-    world = place.simulator.world
-    world.detach(world.attachment(place.app(), "DATABASE"))
-
-
-@pytest.mark.parametrize("deed", [destroyed, detached])
-async def test_an_add_on_that_is_gone(
-    place: Workplace, deed: Callable[[Workplace], Awaitable[None]]
-) -> None:
-    """A database destroyed or detached is named once; its last login stays in the clients."""
-    before = place.shown()
-    await deed(place)
-    await place.passes(HOUR)
-    assert place.told() == [f"{SHOP} has no DATABASE_URL"]
-    assert place.holds(before)
     place.nothing_is_lost()
 
 

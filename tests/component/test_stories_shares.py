@@ -10,7 +10,6 @@ import json
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -120,22 +119,6 @@ async def test_check_in_a_loop(cluster: Cluster, tmp_path: Path) -> None:
         assert plan.code == 1
         assert "used up" in plan.err
         assert house.requests() <= 45
-
-
-async def test_a_daemon_that_is_killed_over_and_over(cluster: Cluster, tmp_path: Path) -> None:
-    """A crash loop does not get a fresh hour's requests at each start."""
-    async with House.standing(cluster, tmp_path, apps=("shop-production", "shop-staging")) as house:
-        house.configure(SHOP, STAGING)
-        text = house.config.read_text()
-        house.put(house.config, text.replace("[heroku]\n", '[heroku]\nrequest_share = "1%"\n'))
-        began = time.monotonic()
-        for _ in range(5):
-            async with house.daemon() as daemon:
-                await daemon.line("Ready:")
-                await asyncio.sleep(1)  # for a whole sweep, unless there are no requests left
-                await daemon.kill()
-        back = (time.monotonic() - began) * 30 / 3600
-        assert house.requests("* /apps*") <= 15 + back + 1
 
 
 # --- a state file that is held -----------------------------------------------------------------------

@@ -193,19 +193,6 @@ def test_the_service_goes_first(desk: Desk, home: Path) -> None:
     assert contents(desk) == before
 
 
-def test_a_service_that_pgherald_did_not_write(desk: Desk, home: Path) -> None:
-    """A unit of the person's own is not deleted; and since it would start again, nothing is done."""
-    used(desk, 0)
-    before = contents(desk)
-    unit = home / ".config" / "systemd" / "user" / "pgherald.service"
-    unit.parent.mkdir(parents=True)
-    unit.write_text("[Service]\nExecStart=pgherald run\n")
-    result = desk.run("uninstall", "--yes")
-    assert (result.code, result.out) == (1, "")
-    assert "was not written by pgherald" in result.err
-    assert (contents(desk), unit.exists()) == (before, True)
-
-
 def test_metrics_go_too(desk: Desk) -> None:
     """The file that the daemon wrote for Prometheus is deleted: nobody would bring it up to date."""
     desk.configure(TWO + CLIENTS + '[metrics]\ntextfile = "pgherald.prom"\n')

@@ -116,19 +116,6 @@ async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> 
         assert pauses[:8] == [0.05 * number for number in range(1, 9)]
 
 
-async def test_what_is_not_wanted_goes_though_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A database is taken out of every client, and forgotten as soon as the state allows it."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)), (BLOG, login(2)))
-        await house.applier.remove([SHOP.key])
-        assert house.held(SHOP) == {"none"}
-        assert [kept.key for kept in house.store.databases()] == [BLOG.key]
-        house.store.close()
-        plan = await house.applier.remove([BLOG.key])
-        assert plan.keys == {BLOG.key}
-        assert house.held(BLOG) == {"none"}
-
-
 async def test_a_commit_that_is_under_way_is_waited_for(tmp_path: Path) -> None:
     """Whoever stops waits for the commit that goes on, but no longer than it was told."""
     gate, inside = threading.Event(), threading.Event()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import json
 import logging
 import socket
@@ -30,7 +29,6 @@ from pgherald.model import DatabaseKey, Entry, Rotation, Subject
 from pgherald.service.sd_notify import Manager
 from pgherald.store import Alert, BackgroundStore
 from support.commands import CLIENTS, SHOP
-from support.disks import FailingDisk
 from support.fake_clock import START, FakeClock
 from support.household import database, login
 
@@ -188,25 +186,6 @@ async def test_a_burst_is_shown_once(room: Room, monkeypatch: pytest.MonkeyPatch
         assert len(writes) == written
 
 
-async def test_a_full_disk_is_no_drama(room: Room, caplog: pytest.LogCaptureFixture) -> None:
-    """When the file cannot be written, that is in the log, once, and everything goes on."""
-    place = room.folder / "state" / "status.json"
-    disk = FailingDisk(1, errno.ENOSPC, times=9, only="replace")
-    full = Files(room.folder / "state" / "locks", disk)
-    with caplog.at_level(logging.WARNING):
-        async with room.running():
-            room.publisher._files, whole = full, room.publisher._files
-            for second in range(3):
-                room.store.looked([PRODUCTION], START + timedelta(seconds=second))
-                await room.shown()
-            assert len(caplog.records) == 1
-            assert str(place) in caplog.text
-            room.publisher._files = whole
-            room.healthy()
-            await room.shown()
-            assert room.status()["running"] is True
-
-
 async def test_a_file_that_hangs_hinders_no_other(
     room: Room, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,18 +228,6 @@ async def test_a_file_that_hangs_hinders_no_other(
                     await room.shown()
             await room.shown()
     assert [record.getMessage() for record in caplog.records] == [f"{file} does not answer"]
-
-
-async def test_a_broken_store_is_no_drama(room: Room) -> None:
-    """When the state cannot be read, what was shown stays."""
-    async with room.running():
-        room.publisher.follow(room.config, "x")
-        await room.shown()
-        before = room.status()
-        room.store.close()
-        room.publisher.soon()
-        await room.shown()
-        assert room.status() == before
 
 
 # --- metrics ------------------------------------------------------------------------------------

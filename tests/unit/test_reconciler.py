@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -136,17 +135,6 @@ async def test_a_slow_proof_is_told_once(tmp_path: Path) -> None:
         assert house.clock.sleepers == 0
 
 
-async def test_a_newer_login_overtakes_an_older_one(tmp_path: Path) -> None:
-    """Of two logins in quick succession only the later one is ever written."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, login(2)))
-        await house.retried()
-        assert house.held(SHOP) == {"u2"}
-        assert house.prober.tried.count(login(1)) == 1
-
-
 async def test_a_proof_that_comes_too_late_writes_nothing(tmp_path: Path) -> None:
     """A login that was replaced while its probe was under way is not written."""
     async with household(tmp_path) as house:
@@ -271,19 +259,6 @@ async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
         assert not any("CANARY" in title for title in titles)
 
 
-async def test_a_stopped_engine_leaves_no_task(tmp_path: Path) -> None:
-    """Ending the engine ends every proof that was under way."""
-    async with household(tmp_path) as house:
-        house.prober.hanging["u1"] = asyncio.Event()
-        house.show((SHOP, login(1)))
-        await until(lambda: bool(house.prober.tried))
-    await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait(left, timeout=1) if left else None
-    assert not [task for task in left if not task.done()]
-
-
 async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
     """When somebody mends the files by hand, the trouble of not being able to is over."""
     disk = NoUndo()
@@ -374,19 +349,6 @@ async def test_what_another_process_wrote_is_not_recorded_twice(tmp_path: Path) 
         await daemon.sees((SHOP, login(2)))
         assert NewsKind.ROTATED not in daemon.kinds()
         assert len(daemon.store.history()) == 1
-
-
-async def test_an_unreadable_client_is_no_recovery(tmp_path: Path) -> None:
-    """That a file can no longer be read does not mean that the refused login works."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.prober.outcomes["u2"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(2)))
-        await house.retried()
-        for path in (house.pgpass, house.service_file, house.servers_json):
-            path.write_bytes(b"\xff\xfe")
-        await house.sees((SHOP, login(2)))
-        assert NewsKind.RECOVERED not in house.kinds()
 
 
 async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:

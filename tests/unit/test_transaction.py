@@ -200,23 +200,6 @@ class TestCommitting:
         clients.commit(clients.step(clients.a), clients.step(clients.b))
 
 
-class TestJournals:
-    def test_they_are_private_and_their_names_tell_nothing(self, clients: Clients) -> None:
-        """What holds secrets is the owner's alone, and neither names nor notes hold any."""
-        steps = [clients.step(clients.a, expand=BOTH), clients.step(clients.b)]
-        assert "CANARY" not in repr(steps)
-        commit_id = clients.commit(*steps)
-        folder = clients.folder / commit_id
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "0.before",
-            "1.before",
-            "manifest.json",
-        ]
-        assert "CANARY" not in (folder / "manifest.json").read_text()
-        for path in (clients.folder, folder, *folder.iterdir()):
-            assert path.stat().st_mode & 0o077 == 0
-
-
 class TestRecovering:
     @pytest.mark.parametrize("edit", [EDITED, None])
     @pytest.mark.parametrize("proven", [True, False])
@@ -425,23 +408,6 @@ def test_journals_that_piled_up_are_settled_at_the_next_start(
     caplog.clear()
     assert clients.committer(NotOurs(clients.b)).recover() == []
     assert caplog.messages == []
-
-
-def test_of_journals_that_piled_up_the_newest_counts(clients: Clients) -> None:
-    """Where the file can be written by now, it gets the latest login and none before it."""
-    piled_up(clients)
-    written: list[bytes] = []
-
-    class Watching(QuickDisk):
-        def replace(self, source: Path, target: Path) -> None:
-            if target.parent == clients.root:
-                written.append(source.read_bytes())
-            super().replace(source, target)
-
-    clients.committer(Watching()).recover()
-    assert written == [NEWER]
-    assert (clients.a.read_bytes(), clients.b.read_bytes()) == (NEWER, NEWER)
-    assert clients.opened() == []
 
 
 class Stuck(SteppedDisk):
