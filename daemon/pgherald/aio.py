@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -38,3 +39,22 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def set_anew(event: asyncio.Event, due: float | None) -> None:
+    """Wait until an event is set after this moment, or until that loop time; None for no limit."""
+    event.clear()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(due):
+            await event.wait()
+
+
+def on_loop(call: Callable[..., object]) -> Callable[..., None]:
+    """The same call for any thread, made on the running loop; none once the loop has closed."""
+    loop = asyncio.get_running_loop()
+
+    def ask(*args: object) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(call, *args)
+
+    return ask

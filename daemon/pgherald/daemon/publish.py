@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pgherald.aio import first_of
+from pgherald.aio import first_of, on_loop
 from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
 from pgherald.daemon import metrics
@@ -98,13 +98,7 @@ class Publisher:
             within: seconds that the last showing may take.
             supervisor: keeps the showing up.
         """
-        loop = asyncio.get_running_loop()
-
-        def changed() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
-                loop.call_soon_threadsafe(self.soon)
-
-        self._store.on_change = changed
+        self._store.on_change = on_loop(self.soon)
         try:
             async with supervisor.running("writing of status.json", self._run):
                 yield

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pgherald.aio import on_loop
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.daemon.belongings import sweep
@@ -205,15 +206,10 @@ async def machinery(
         clients = clients_of(config, state.files, wishes)
         known = await _forget_strangers(config, clients, state.store, alerts)
         forget_damage(state.store, alerts, outside.clock)
-        loop = asyncio.get_running_loop()
-
-        def begun_anew(damage: StoreError) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
-                loop.call_soon_threadsafe(_begun_anew, alerts, damage)
-
-        state.store.on_afresh = begun_anew
+        begun_anew = partial(_begun_anew, alerts)
+        state.store.on_afresh = on_loop(begun_anew)
         if state.store.afresh is not None:
-            _begun_anew(alerts, state.store.afresh)
+            begun_anew(state.store.afresh)
         recorder = Recorder(
             clients=clients,
             committer=state.committer,

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pgherald.aio import set_anew
 from pgherald.clock import Clock
 from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed
 from pgherald.model import (
@@ -96,6 +97,9 @@ class Reconciler:
         self._store = store
         self._alerts = alerts
         self._tracker = Tracker(store, alerts)
+        #: What Heroku does not show needs no work, only a word in the records.
+        self.absent, self.unanswered = self._tracker.absent, self._tracker.unanswered
+        self.found_only, self.snapshot = self._tracker.found_only, self._tracker.snapshot
         self._clock = clock
         self._max_age = max_age
         self._recalled = recalled or {}
@@ -116,18 +120,6 @@ class Reconciler:
             self._tracker.sighted(database, sighting)
             self._compare_soon()
 
-    def absent(self, database: Database, error: PgheraldError) -> None:
-        """Heroku answered, and did not show the database's login."""
-        self._tracker.absent(database, error)
-
-    def unanswered(self, database: Database, error: PgheraldError) -> None:
-        """Heroku did not answer, which is its account's trouble."""
-        self._tracker.unanswered(database, error)
-
-    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """Of an account's databases these are the only ones that Heroku shows."""
-        self._tracker.found_only(account, keys)
-
     def again(self) -> None:
         """A client's file was changed: compare all with what Heroku showed last."""
         for tracked in self._tracker:
@@ -145,10 +137,6 @@ class Reconciler:
 
     # --- how it stands -----------------------------------------------------------------
 
-    def snapshot(self) -> dict[DatabaseKey, Tracked]:
-        """How each database stands."""
-        return self._tracker.snapshot()
-
     @property
     def wanted(self) -> list[Entry]:
         """What each client should hold, by the latest sighting of each database."""
@@ -162,8 +150,7 @@ class Reconciler:
     async def settled(self, *, verifying: bool = True) -> None:
         """Wait until nothing is left to do; with `verifying`, until no login is being verified."""
         while self._is_busy(verifying=verifying):
-            self._moved.clear()
-            await self._moved.wait()
+            await set_anew(self._moved, None)
 
     def _is_busy(self, *, verifying: bool) -> bool:
         if self._window.opened is not None or self._clients.locked() or self._group.expected:
@@ -201,10 +188,7 @@ class Reconciler:
                         log.warning("%s", exc)
                     self._moved.set()
                     continue
-            self._moved.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._moved.wait()
+            await set_anew(self._moved, due)
 
     def _compare_soon(self) -> None:
         self._window.add(asyncio.get_running_loop().time())
