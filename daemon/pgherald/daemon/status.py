@@ -279,10 +279,10 @@ def as_json(config: Config, status: Status) -> dict[str, Any]:
             for client in config.clients
         ],
         "troubles": [
-            {"subject": each.subject, "name": each.label, **_fields(each, *_TROUBLE)}
+            {"subject": each.subject, "name": each.label, **fields(each, *_TROUBLE)}
             for each in status.alerts
         ],
-        "requests": [_fields(cost, *_REQUESTS) for cost in status.requests],
+        "requests": [fields(cost, *_REQUESTS) for cost in status.requests],
         "notifications": status.notifications or None,
         "warnings": status.warnings,
     }
@@ -296,13 +296,14 @@ def _database(config: Config, status: Status, database: DatabaseState) -> dict[s
         "current": status.is_current(database),
         "looked_at": database.looked_at,
         "next_look_at": status.next_look(config, database),
-        **_fields(database, "current_at", "proven", "proven_at"),
+        **fields(database, "current_at", "proven", "proven_at"),
         "last_rotation_at": None if record is None else record.rotation.seen_at,
         "clients": status.clients(config, database),
     }
 
 
-def _fields(item: object, *names: str) -> dict[str, Any]:
+def fields(item: object, *names: str) -> dict[str, Any]:
+    """Some attributes of an object, by their names."""
     return {name: getattr(item, name) for name in names}
 
 

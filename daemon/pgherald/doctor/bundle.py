@@ -28,7 +28,7 @@ from typing import Any, Final
 import pgherald
 from pgherald.config import Config
 from pgherald.config.paths import program_version
-from pgherald.daemon.status import Status, as_json, status_of
+from pgherald.daemon.status import Status, as_json, fields, status_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor.checks import Examined, findings_json
 from pgherald.doctor.clients import version
@@ -169,16 +169,16 @@ def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, s
     for database in config.databases:
         yield from _key_words(database.key)
         yield "database", database.name
-        yield from _fields(database, "group", "service").items()
+        yield from fields(database, "group", "service").items()
     for account in config.accounts:
         yield "account", account.name
         yield "source", account.token.argument
     for rule in config.discover:
         yield from (("pattern", text) for text in (*rule.include, *rule.exclude))
         yield from (("attachment", text) for text in rule.attachments)
-        yield from _fields(rule, "team", "group").items()
+        yield from fields(rule, "team", "group").items()
     for setting in config.clients:
-        yield from _fields(setting, "user", "passfile", "label").items()
+        yield from fields(setting, "user", "passfile", "label").items()
     yield "machine", socket.gethostname()
     yield "machine", socket.gethostname().partition(".")[0]
     with contextlib.suppress(OSError, KeyError):  # an account without a name
@@ -189,7 +189,7 @@ def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, s
             for key, entry in client.editor.read(client.read(files).content).items():
                 yield from _key_words(key)
                 yield "account", key.account
-                yield from _fields(entry, "host", "user", "dbname", "service").items()
+                yield from fields(entry, "host", "user", "dbname", "service").items()
 
 
 def _key_words(key: DatabaseKey) -> Iterator[tuple[str, str]]:
@@ -240,12 +240,8 @@ def _holds_tables(values: tuple[object, ...]) -> bool:
 
 def _rotation(record: Record) -> Mapping[str, object]:
     rotation = record.rotation
-    told = _fields(rotation, "changed", "seen_at", "proven_at", "written_at", "release")
+    told = fields(rotation, "changed", "seen_at", "proven_at", "written_at", "release")
     return {"key": str(rotation.key), **told, "clients": record.clients}
-
-
-def _fields(item: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in names}
 
 
 def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]:
