@@ -7,10 +7,8 @@ in seconds (see `support.workplace`).
 from __future__ import annotations
 
 import inspect
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -197,25 +195,6 @@ async def test_nobody_listens(tmp_path: Path) -> None:
             assert len(place.told()) == 3
             assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
             place.nothing_is_lost()
-
-
-async def test_no_dns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no name is known, the person reads so, and the clients stay as they are."""
-    real, asked = socket.getaddrinfo, []
-
-    def nobody_knows(host: Any, *rest: Any, **more: Any) -> Any:
-        if host not in ("api.heroku.com", b"api.heroku.com"):
-            return real(host, *rest, **more)
-        asked.append(host)
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
-    async with Workplace.standing(tmp_path, top=CALM, env=lambda _: {}) as place:
-        before = {path: path.read_bytes() for path in place.home.iterdir()}
-        await place.passes(HOUR)
-        assert asked
-        assert place.told() == ["Heroku cannot be reached: no network or DNS"]
-        assert {path: path.read_bytes() for path in place.home.iterdir()} == before
 
 
 @pytest.mark.parametrize(

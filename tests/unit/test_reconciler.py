@@ -114,27 +114,6 @@ async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
         assert house.kinds()[3:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
 
 
-async def test_a_slow_proof_is_told_once(tmp_path: Path) -> None:
-    """While a rotation takes a while to be proven, that is said once; a first entry is none."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED] * 3 + [Outcome.WORKS]
-        await house.sees((SHOP, login(1)))
-        await house.retried()
-        assert house.kinds() == [NewsKind.ADDED]
-        house.prober.hanging["u2"] = asyncio.Event()
-        house.show((SHOP, login(2)))
-        await until(lambda: len(house.prober.tried) > 4)
-        await house.clock.advance(SLOW - 0.1)
-        assert house.kinds()[1:] == []
-        await house.clock.advance(60)
-        assert house.kinds()[1:] == [NewsKind.ROTATING]
-        house.prober.hanging["u2"].set()
-        await house.reconciler.settled()
-        assert house.kinds()[1:] == [NewsKind.ROTATING, NewsKind.ROTATED]
-        assert house.news[1].subject == house.news[2].subject
-        assert house.clock.sleepers == 0
-
-
 async def test_a_proof_that_comes_too_late_writes_nothing(tmp_path: Path) -> None:
     """A login that was replaced while its probe was under way is not written."""
     async with household(tmp_path) as house:

@@ -53,8 +53,11 @@ async def make_due(sweeps: Schedule, late: timedelta = timedelta(seconds=1)) -> 
     await settle()
 
 
-async def test_a_job_runs_after_each_interval(sweeps: Schedule, job: Job) -> None:
-    """For the first time after one."""
+async def test_a_job_runs_after_each_interval(
+    sweeps: Schedule, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For the first time after one; and a sweep a minute does not fill the log."""
+    caplog.set_level(logging.INFO)
     await settle()
     assert job.runs == 0
     assert rests(sweeps) == pytest.approx(60, abs=2)
@@ -62,6 +65,7 @@ async def test_a_job_runs_after_each_interval(sweeps: Schedule, job: Job) -> Non
         await make_due(sweeps)
         assert job.runs == runs
         assert rests(sweeps) == pytest.approx(60, abs=2)
+    assert caplog.records == []
 
 
 async def test_a_late_job_runs_once(sweeps: Schedule, job: Job) -> None:
@@ -92,15 +96,6 @@ async def test_a_failed_run_is_logged_and_the_schedule_goes_on(
     assert first.startswith("sweep failed: RuntimeError in ")
     assert others == ["sweep failed: Heroku refused the token"] * 2
     assert "CANARY" not in caplog.text
-
-
-async def test_apscheduler_writes_nothing(
-    sweeps: Schedule, job: Job, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A sweep a minute does not fill the log."""
-    caplog.set_level(logging.INFO)
-    await make_due(sweeps)
-    assert (job.runs, caplog.records) == (1, [])
 
 
 async def test_after_the_clock_was_set_back(sweeps: Schedule, job: Job) -> None:
