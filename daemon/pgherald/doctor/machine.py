@@ -50,8 +50,7 @@ def state(config: Config) -> Iterator[Finding]:
     loose = [path for path in _secrets(folder) if (mode_of(path) or 0) & OTHERS]
     if loose:
         yield bad(
-            f"Others can read backups of passwords in {folder}",
-            f"Run: chmod -R go= '{folder}'",
+            f"Others can read backups of passwords in {folder}", f"Run: chmod -R go= '{folder}'"
         )
     yield from room(folder)
     yield from _journals(folder)

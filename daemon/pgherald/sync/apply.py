@@ -15,13 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import (
-    BeingWritten,
-    ChangedMeanwhile,
-    ClientError,
-    ClientMissing,
-    FileTrouble,
-)
+from pgherald.errors import BeingWritten, ChangedMeanwhile, ClientError, ClientMissing, FileTrouble
 from pgherald.files import Files, Snapshot, Stillness
 from pgherald.model import DatabaseKey, Entry
 from pgherald.store import BackgroundStore

@@ -210,11 +210,7 @@ def make_plan(
 
 
 def plan_client(
-    files: Files,
-    client: Target,
-    wanted: Sequence[Entry],
-    *,
-    remove: Collection[DatabaseKey] = (),
+    files: Files, client: Target, wanted: Sequence[Entry], *, remove: Collection[DatabaseKey] = ()
 ) -> ClientPlan:
     """Compare one client's file with the wanted logins."""
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
@@ -276,9 +272,7 @@ def _leaving(
 
 
 def _expressible(
-    client: Target,
-    wanted: Sequence[Entry],
-    refused: list[tuple[DatabaseKey, Inexpressible]],
+    client: Target, wanted: Sequence[Entry], refused: list[tuple[DatabaseKey, Inexpressible]]
 ) -> Sequence[Entry]:
     """The entries that the format can hold; the others are named and left as they are."""
     good: list[Entry] = []
