@@ -254,9 +254,6 @@ def test_what_the_service_will_not_see(desk: Desk) -> None:
     assert "$MY_TOKEN" in desk.run("install").out
 
 
-# --- other platforms ----------------------------------------------------------------------------
-
-
 # --- running programs, and the log of a program without a terminal -------------------------------
 
 

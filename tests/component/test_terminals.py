@@ -109,3 +109,28 @@ def test_watch_shows_each_change(desk: StoredDesk, way: signal.Signals) -> None:
     assert "\x1b[?1049l" in shown.raw  # the terminal's own screen …
     assert "\x1b[?25h" in shown.raw  # … and its cursor
     assert "Traceback" not in shown.raw
+
+
+def test_the_picker_on_a_narrow_terminal(tmp_path: Path) -> None:
+    """Marks survive the filter and a resize; what is filtered last is taken too; words stay whole."""
+    script = tmp_path / "pick.py"
+    script.write_text(
+        "import os\nfrom pgherald.cli.setup.ask import pick\n"
+        "rows = [f'app-{n}  DATABASE  standard-0' for n in range(10, 50)]\n"
+        "print('PICKED', pick('Which databases shall pgherald keep working?', rows, (), os.environ), '!')\n"
+    )
+    env = {**os.environ, "TERM": "xterm"}
+    with Terminal([sys.executable, str(script)], env=env, columns=COLUMNS) as shown:
+        shown.until("app-20")
+        title = " Which databases shall pgherald keep\nworking?\n"
+        assert title in shown.screen, shown.screen
+        shown.press("app-13")
+        shown.until("/ app-13")
+        shown.press(" ")
+        shown.until("● app-13")
+        shown.resize(60)
+        shown.press("\x7f" * 6 + "app-27")
+        shown.until("/ app-27")
+        shown.press("\r")
+        shown.until("!")
+        assert "PICKED [3, 17] !" in shown.screen

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 import pytest
@@ -23,10 +21,8 @@ from pgherald.errors import (
     ProbeFailed,
     Unparsable,
 )
-from pgherald.heroku.account import Account
 from pgherald.model import Subject
 from pgherald.secret import Secret
-from support.commands import CLIENTS, SHOP, Desk
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -124,31 +120,3 @@ def test_long_work_is_shown_and_taken_away(monkeypatch: pytest.MonkeyPatch, mist
     assert "[shop]: still being proven" in click.unstyle(text)
     assert text.endswith("\x1b[1A\x1b[2K")  # the line is taken away
     assert "\x1b[?25h" in text  # and the cursor given back
-
-
-@pytest.mark.parametrize("command", ["check", "plan"])
-def test_commands_say_what_they_wait_for(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While Heroku is being asked, check and plan can say so."""
-    said: list[str] = []
-    doing = str
-    ask = Account.read
-
-    async def read(self: Account, databases: object) -> object:
-        await asyncio.sleep(0)
-        said.append(doing())
-        return await ask(self, databases)  # type: ignore[arg-type]  # handed on as it came
-
-    def noting(what: object) -> object:
-        nonlocal doing
-        doing = what  # type: ignore[assignment]  # it takes nothing and gives a text
-        return progress(doing)
-
-    monkeypatch.setattr(f"pgherald.cli.{command}.progress", noting)
-    monkeypatch.setattr(Account, "read", read)
-    desk = Desk.laid(tmp_path, monkeypatch)
-    desk.configure(SHOP + CLIENTS)
-    assert desk.run(command).code == 0
-    assert said == ["Asking Heroku: 1 app to go"]
-    assert doing() == "Comparing the clients"
