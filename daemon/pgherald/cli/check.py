@@ -32,7 +32,6 @@ from datetime import timedelta
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, fields, problem, progress
 from pgherald.config import Config
@@ -64,7 +63,7 @@ _WORDS = {
 @click.pass_obj
 def command(
     invocation: Invocation, *, prune: bool, adopt: bool, recreate: bool, as_json: bool
-) -> int:
+) -> bool:
     """Bring every client up to date, once, in the foreground.
 
     Asks Heroku for every database's login, proves those that changed by a real connection,
@@ -96,7 +95,7 @@ def command(
         show_problems(report)
     else:
         show(report, news)
-    return EXIT_OK if report.current else EXIT_TROUBLE
+    return report.current
 
 
 async def reconcile(

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json
 from pgherald.config import Notifications, TokenKind, TokenSpec
@@ -34,7 +33,7 @@ def command() -> None:
 
 @command.command("path")
 @click.pass_obj
-def path(invocation: Invocation) -> int:
+def path(invocation: Invocation) -> None:
     """Print where the file is looked for. It need not be there.
 
     Exit code 0.
@@ -43,11 +42,10 @@ def path(invocation: Invocation) -> int:
         "$EDITOR" "$(pgherald config path)"
     """
     click.echo(locate(invocation.config_path, invocation.env))
-    return EXIT_OK
 
 
 @command.command("example")
-def show_example() -> int:
+def show_example() -> None:
     """Print an example with every key explained. It is a good file to begin with.
 
     Exit code 0.
@@ -56,11 +54,10 @@ def show_example() -> int:
         pgherald config example > "$(pgherald config path)"
     """
     click.echo(example(), nl=False)
-    return EXIT_OK
 
 
 @command.command("keys")
-def keys() -> int:
+def keys() -> None:
     """List every key with its type, default and meaning.
 
     Exit code 0.
@@ -79,12 +76,11 @@ def keys() -> int:
             text = part.replace("`", "")
             lines = textwrap.wrap(text, width - 4, break_long_words=False, break_on_hyphens=False)
             click.echo(textwrap.indent("\n".join(lines), "    "))
-    return EXIT_OK
 
 
 @command.command("check")
 @click.pass_obj
-def check(invocation: Invocation) -> int:
+def check(invocation: Invocation) -> None:
     """Name everything that is wrong with the file, each with its line.
 
     Exit code 0 when nothing is, 2 when something is.
@@ -94,13 +90,12 @@ def check(invocation: Invocation) -> int:
     """
     config = invocation.load()
     click.echo(f"{config.path} is fine.")
-    return EXIT_OK
 
 
 @command.command("show")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def show(invocation: Invocation, *, as_json: bool) -> int:
+def show(invocation: Invocation, *, as_json: bool) -> None:
     """Show what the file comes to, defaults included. Secrets are never shown.
 
     Exit code 0, or 2 when the file is wrong.
@@ -116,7 +111,7 @@ def show(invocation: Invocation, *, as_json: bool) -> int:
         settings["desktop_notifications"] = told.desktop
         settings |= {"notification_urls": len(told.urls), "notification_level": told.level}
         emit_json(settings)
-        return EXIT_OK
+        return
     for name, value in settings.items():
         if isinstance(value, list | dict):
             for item in value if isinstance(value, list) else [value]:
@@ -125,7 +120,6 @@ def show(invocation: Invocation, *, as_json: bool) -> int:
                 click.echo(f"{name}: {parts}")
         elif value is not None:
             click.echo(f"{name} = {_plain(value)}")
-    return EXIT_OK
 
 
 def _plain(value: object) -> str:

@@ -6,7 +6,6 @@ import asyncio
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line
 from pgherald.clients.base import TextClient
@@ -20,7 +19,7 @@ from pgherald.sync.targets.file import diff_lines
 @click.command("demo")
 @click.option("--fast", is_flag=True, help="Without pauses for reading.")
 @click.pass_obj
-def command(invocation: Invocation, *, fast: bool) -> int:
+def command(invocation: Invocation, *, fast: bool) -> None:
     """See a rotation, start to end, in a throw-away home.
 
     Starts a Postgres with TLS, a simulated Heroku and the daemon, all on this machine and all
@@ -41,7 +40,6 @@ def command(invocation: Invocation, *, fast: bool) -> int:
         asyncio.run(play(folder, cluster, invocation.env, tools, pace=0.0 if fast else 1.0))
     click.echo()
     click.secho("Every step above was really seen. The throw-away home is gone.", fg="green")
-    return EXIT_OK
 
 
 async def _refusal(login: Login) -> str:

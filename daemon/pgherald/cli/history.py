@@ -34,7 +34,6 @@ from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import ago, can_show, emit_json, fields, table
@@ -82,7 +81,7 @@ def command(
     timeline: bool | None,
     wait: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """List the rotations that were seen, newest first.
 
     DATABASE is a database as `pgherald status` shows it, by its key or its name, or an app
@@ -103,7 +102,7 @@ def command(
         if database is not None:
             raise click.UsageError("--commits is about all databases: name none.")
         _show_commits(config, limit, as_json=as_json)
-        return EXIT_OK
+        return
     records = _records(config, database, limit)
     if as_json:
         emit_json([_as_json(record) for record in records])
@@ -119,7 +118,6 @@ def command(
         click.echo(table(headings, [_row(record) for record in records]))
     if wait:
         click.pause()
-    return EXIT_OK
 
 
 def _records(config: Config, database: str | None, limit: int) -> list[Record]:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.plan import ask_heroku, planned, show_obstacles
 from pgherald.cli.plan import show as show_plan
@@ -94,7 +93,7 @@ def _kinds(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing, for scripts.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.pass_obj
-def command(invocation: Invocation, /, **flags: Any) -> int:
+def command(invocation: Invocation, /, **flags: Any) -> bool:
     """Set pgherald up: which databases, and it keeps them working.
 
     Finds your Heroku login, lists the databases that it shows, and asks which of them to keep
@@ -123,8 +122,8 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     return _wizard(invocation, _Flags(**flags))
 
 
-def _wizard(invocation: Invocation, flags: _Flags) -> int:
-    """Lead through all of it; the exit code.
+def _wizard(invocation: Invocation, flags: _Flags) -> bool:
+    """Lead through all of it; whether every client is current.
 
     Raises:
         PgheraldError: something hinders it; nothing was written.
@@ -150,10 +149,10 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
         click.echo("What is left out stays in the clients until: pgherald check --prune")
     well = show_obstacles(config, plan, looked)
     if flags.dry_run:
-        return EXIT_OK if well else EXIT_TROUBLE
+        return well
     if writes and not flags.yes and not yes("Do it?"):
         click.echo("Nothing was written.")
-        return EXIT_TROUBLE
+        return False
     if writes:
         well = apply.write(invocation, found, text, config, wishes)
     try:
@@ -165,7 +164,7 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
         click.echo("\nThe databases are kept all the same.")
         raise
     apply.show_next_steps(config)
-    return EXIT_OK if well else EXIT_TROUBLE
+    return well
 
 
 def _edits(invocation: Invocation, found: Preflight, flags: _Flags) -> Edits:

@@ -19,7 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli import EXIT_OK
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.output import colour, problem, said
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             nobody_reads()
-            return EXIT_OK
+            return None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of `COMMANDS`."""
@@ -260,4 +260,5 @@ def main() -> NoReturn:
         code = group(standalone_mode=False, color=colour(os.environ))
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
         code = said(exc)
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
+    # A command says whether all is well, or as a program's own code how that program ended.
+    sys.exit(code if type(code) is int else EXIT_TROUBLE if code is False else EXIT_OK)

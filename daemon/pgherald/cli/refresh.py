@@ -12,7 +12,6 @@ from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
@@ -33,7 +32,7 @@ _PAUSE: Final = 0.2
 
 @click.command("refresh")
 @click.pass_obj
-def command(invocation: Invocation) -> int:
+def command(invocation: Invocation) -> bool:
     """Ask Heroku for everything now, instead of at the next interval.
 
     Use it when something at Heroku was mended, such as a permission or a token. The running
@@ -49,7 +48,7 @@ def command(invocation: Invocation) -> int:
     config = invocation.load(writes=True)
     if not daemon_runs(config.state_dir):
         done = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
-        return EXIT_OK if show(*done) else EXIT_TROUBLE
+        return show(*done)
     with progress(lambda: "The daemon asks Heroku"):
         answered = ask(config.state_dir, files_of(config), _LIMIT)
     if not answered:
@@ -58,7 +57,7 @@ def command(invocation: Invocation) -> int:
             "`pgherald service logs` says what holds it up; `pgherald service install` "
             "starts it anew.",
         )
-        return EXIT_TROUBLE
+        return False
     return print_status(config)
 
 

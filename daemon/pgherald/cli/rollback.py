@@ -21,7 +21,6 @@ from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, emit_json, fields, problem
 from pgherald.clock import SystemClock
@@ -42,7 +41,7 @@ from pgherald.sync.transaction import Rollback, Transactions
 @click.option("--dry-run", is_flag=True, help="Show what would be given back, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_json: bool) -> int:
+def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_json: bool) -> bool:
     """Give every client back what it held before a commit.
 
     NUMBER is that of a commit in `pgherald history --commits`; without it the latest is taken
@@ -82,7 +81,7 @@ def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_jso
         _show(record, done, targets, dry_run=dry_run)
     for path in done.left:
         problem(f"{path} was changed since, so nothing is given back.")
-    return EXIT_TROUBLE if done.left else EXIT_OK
+    return not done.left
 
 
 def committer_of(config: Config) -> Transactions:

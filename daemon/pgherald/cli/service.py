@@ -22,8 +22,6 @@ from pathlib import Path
 
 import click
 
-from pgherald import service as service_managers
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.config import Config
@@ -82,7 +80,9 @@ def command() -> None:
 @click.option("--credential", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               metavar="PATH", help="Linux: a file with the token, for systemd to hand over.")  # fmt: skip
 @click.pass_obj
-def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: Path | None) -> int:
+def install(
+    invocation: Invocation, *, dry_run: bool, linger: bool, credential: Path | None
+) -> None:
     """Start the daemon now, and at every login from now on.
 
     The service gets the configuration in use, and from your shell PATH (for the Heroku CLI),
@@ -107,7 +107,6 @@ def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: 
     if manager.name != "systemd" and (linger or credential):
         raise click.UsageError("--linger and --credential are for systemd, on Linux.")
     set_up(invocation, config, manager, linger=linger, credential=credential, dry_run=dry_run)
-    return EXIT_OK
 
 
 def set_up(
@@ -156,7 +155,7 @@ def set_up(
 @command.command("uninstall")
 @_DRY_RUN
 @click.pass_obj
-def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
+def uninstall(invocation: Invocation, *, dry_run: bool) -> None:
     """Stop the daemon and take the service away.
 
     Clients' files, configuration, state and log stay as they are, and so does lingering.
@@ -180,7 +179,6 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
     # Without a service, one that runs was started by hand, and is to go on.
     if not dry_run and (steps or not daemon_runs(config.state_dir)):
         expect_no_daemon(config, files_of(config), invocation.outside().clock.now())
-    return EXIT_OK
 
 
 def removal(manager: Manager, programs: Programs) -> list[Step]:
@@ -197,7 +195,7 @@ def removal(manager: Manager, programs: Programs) -> list[Step]:
 @command.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def status(invocation: Invocation, *, as_json: bool) -> int:
+def status(invocation: Invocation, *, as_json: bool) -> bool:
     """Show how the service stands. This is the daemon itself, not the databases.
 
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
@@ -225,7 +223,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         )
     else:
         _show(manager, report, running=running)
-    return EXIT_OK if installed and running else EXIT_TROUBLE
+    return installed and running
 
 
 @command.command("logs")
@@ -247,7 +245,7 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     argv = manager.logs(number, follow=follow)
     if dry_run:
         click.echo("\n".join(lines([Run(tuple(argv))])))
-        return EXIT_OK
+        return 0
     return Programs(invocation.env).show(argv)
 
 

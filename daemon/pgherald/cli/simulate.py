@@ -6,7 +6,6 @@ import asyncio
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.simulator.demo import throwaway
 from pgherald.simulator.seed import APPS
 from pgherald.simulator.server import serve
@@ -17,7 +16,7 @@ from pgherald.simulator.server import serve
               help="Where to listen on 127.0.0.1; 0 takes a free port.")  # fmt: skip
 @click.option("--app", "apps", multiple=True, metavar="NAME",
               help="An app to have; may be repeated. Default: three that make a shop.")  # fmt: skip
-def command(port: int, apps: tuple[str, ...]) -> int:
+def command(port: int, apps: tuple[str, ...]) -> None:
     """Run a Heroku on this machine, for trying things out.
 
     A throw-away Postgres with TLS stands behind it, and rotating changes its roles for
@@ -33,4 +32,3 @@ def command(port: int, apps: tuple[str, ...]) -> int:
     click.echo("Starting a Postgres …", err=True)
     with throwaway("simulator") as (_, cluster):
         asyncio.run(serve(cluster, port=port, announce=click.echo, apps=apps or APPS))
-    return EXIT_OK

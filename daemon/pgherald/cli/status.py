@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import ago, can_show, emit_json, lasting, problem, table
 from pgherald.config import Config
@@ -52,7 +51,7 @@ _PAUSE: Final = 1.0
 @click.option("--watch", is_flag=True, help="Stay, and show every change. Ends with Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
+def command(invocation: Invocation, *, watch: bool, as_json: bool) -> bool:
     """Show how every database and client stands.
 
     Reads pgherald's own state: Heroku is not asked, and the daemon need not run. Each client
@@ -73,12 +72,12 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
     config = invocation.load(writes=False)
     if watch:
         _watch(config)
-        return EXIT_OK
+        return True
     return print_status(config, as_json=as_json)
 
 
-def print_status(config: Config, *, as_json: bool = False) -> int:
-    """Print the status; the exit code that goes with it.
+def print_status(config: Config, *, as_json: bool = False) -> bool:
+    """Print the status; whether nothing is wrong.
 
     Raises:
         StoreError: the state cannot be read.
@@ -93,7 +92,7 @@ def print_status(config: Config, *, as_json: bool = False) -> int:
         if shown["troubles"]:
             click.echo("", err=True)
         click.echo("\n".join(_lines(shown, now)))
-    return EXIT_OK if shown["ok"] else EXIT_TROUBLE
+    return shown["ok"]
 
 
 def _read(config: Config) -> Json:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, error_at, problem
 from pgherald.cli.service import manager_of, removal
@@ -36,7 +35,7 @@ _WORDS = {
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.pass_obj
-def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> int:
+def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> bool:
     """Undo all that pgherald did on this machine.
 
     Stops the service and takes it away; takes pgherald's entries out of every client, servers in
@@ -80,16 +79,16 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
             "Nothing was changed.",
             "Mend the file, move it away, or take its section out of the configuration.",
         )
-        return EXIT_TROUBLE
+        return False
     if dry_run:
-        return EXIT_OK
+        return True
     if not yes and not agreed("Do this?", default=False):
         click.echo("Nothing was changed.")
-        return EXIT_TROUBLE
+        return False
     apply(steps, files_of(config), programs)
     done, left = uninstall(config, clock, restore=restore)
     _show_left(config, len(done.changed), left)
-    return EXIT_OK
+    return True
 
 
 def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff: bool) -> None:
