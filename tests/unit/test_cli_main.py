@@ -184,19 +184,11 @@ def logged(patch: pytest.MonkeyPatch, level: str, env: Mapping[str, str]) -> lis
 
 
 @pytest.mark.usefixtures("logging_as_before")
-def test_the_log_on_a_terminal_has_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines have time and level; nothing below the chosen level, and no library's talk, is there."""
-    first, *others = logged(monkeypatch, "info", {})
-    assert first.endswith(" INFO    something")
-    assert first[4] == "-"
-    assert len(others) == 2
-    assert others[0].endswith(" ERROR   a title")
-    assert others[1] == "an advice"
-
-
-@pytest.mark.usefixtures("logging_as_before")
-def test_the_log_in_the_journal_has_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal has the time already; each line begins with its priority."""
+def test_each_line_of_the_log_says_how_grave_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal with its time, in the journal as a priority; no library's talk is there."""
+    first, title, advice = logged(monkeypatch, "info", {})
+    assert (first[4], first[19:]) == ("-", " INFO    something")
+    assert (title[19:], advice) == (" ERROR   a title", "an advice")
     lines = logged(monkeypatch, "debug", {"JOURNAL_STREAM": "8:1"})
     assert lines == ["<7>nearly nothing", "<6>something", "<3>a title", "<3>an advice"]
 

@@ -10,9 +10,7 @@ import pytest
 from pgherald.config import (
     Account,
     ClientSetting,
-    Config,
     DiscoverRule,
-    Notifications,
     Rows,
     TokenKind,
     TokenSpec,
@@ -21,33 +19,9 @@ from pgherald.config import (
 )
 from pgherald.config.paths import locate
 from pgherald.errors import ConfigError
-from pgherald.model import Database, DatabaseKey, ProbePolicy
+from pgherald.model import ProbePolicy
 from pgherald.secret import Secret
 from support.configs import CLIENTS, DATABASES, SMALLEST, load_text
-
-
-def test_smallest_file_gives_the_documented_defaults(tmp_path: Path) -> None:
-    """One database and one client are enough; everything else has its documented default."""
-    assert load_text(tmp_path, SMALLEST) == Config(
-        path=tmp_path / "config.toml",
-        poll_interval=60.0,
-        state_dir=platformdirs.user_state_path("pgherald", appauthor=False),
-        log_level="info",
-        accounts=(Account("default", TokenSpec(TokenKind.AUTO)),),
-        databases=(
-            Database(
-                key=DatabaseKey("default", "shop", "DATABASE"),
-                name="shop (DATABASE)",
-                group="Heroku",
-                service="shop",
-                probe=ProbePolicy.REQUIRE,
-                sslmode="require",
-            ),
-        ),
-        discover=(),
-        clients=(ClientSetting("pgpass", Path("/home/eve/.pgpass")),),
-        notifications=Notifications(desktop=True, urls=()),
-    )
 
 
 def test_what_may_be_secret_arrives(tmp_path: Path) -> None:
