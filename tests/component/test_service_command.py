@@ -66,6 +66,7 @@ def ctl(*words: str) -> list[str]:
 def test_install(desk: Desk) -> None:
     """The unit is written, private, and systemd takes it over; what it must write is writable."""
     desk.configure('[metrics]\ntextfile = "/srv/metrics/pgherald.prom"\n')
+    (desk.folder / "pgpass").symlink_to("/srv/link/pgpass")
     result = desk.run("install")
     assert (result.code, result.err) == (0, "")
     assert desk.stand_ins.calls[:4] == [
@@ -78,7 +79,9 @@ def test_install(desk: Desk) -> None:
     assert f"--config {desk.config} run" in unit
     assert "Environment=HEROKU_HOST=http://127.0.0.1:5000" in unit
     # The clients' files are not in the home folder here.
-    assert f"ReadWritePaths=%h -/srv/metrics -{desk.folder} -{desk.folder}/state\n" in unit
+    assert (
+        f"ReadWritePaths=%h -/srv/link -/srv/metrics -{desk.folder} -{desk.folder}/state\n" in unit
+    )
     assert desk.unit.stat().st_mode & 0o777 == 0o600
     assert "pgherald runs as a service now (systemd: " in result.out
 

@@ -20,7 +20,6 @@ from pgherald.service.manager import (
     Setup,
     Standing,
     carried,
-    outside_home,
     program_of,
     refuse_foreign,
 )
@@ -176,16 +175,6 @@ def test_how_pgherald_is_started(tmp_path: Path) -> None:
     assert program_of(str(program), "/python") == ("/python", "-m", "pgherald")
     assert program_of("/x/pgherald/__main__.py", "/python") == ("/python", "-m", "pgherald")
     assert program_of("pgherald", "/python") == ("/python", "-m", "pgherald")
-
-
-def test_folders_outside_home(tmp_path: Path) -> None:
-    """Of the clients' files those outside the home folder are told, by their real folder, once."""
-    home, elsewhere = tmp_path / "home", tmp_path / "srv"
-    home.mkdir()
-    elsewhere.mkdir()
-    (home / "link").symlink_to(elsewhere / "file")
-    paths = [home / ".pgpass", home / "a" / "b", home / "link", elsewhere / "other"]
-    assert outside_home(paths, home) == (elsewhere,)
 
 
 # --- whose the service is ------------------------------------------------------------------------------

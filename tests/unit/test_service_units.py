@@ -23,12 +23,6 @@ def directives(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_the_committed_units_are_current() -> None:
-    """The files in the repository are what the generator writes."""
-    assert (COMMITTED / "pgherald.service").read_text() == user_unit()
-    assert (COMMITTED / "pgherald@.service").read_text() == system_unit()
-
-
 @pytest.mark.parametrize("unit", [user_unit(), system_unit()], ids=["user", "system"])
 def test_systemd_never_gives_up(unit: str) -> None:
     """It starts pgherald again for ever; the pauses grow by what pgherald keeps between starts."""

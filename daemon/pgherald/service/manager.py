@@ -104,6 +104,10 @@ class Manager(abc.ABC):
     name: str
     file: Path
 
+    def answers(self, programs: Programs) -> bool:
+        """Whether there is such a manager at all."""
+        return True
+
     def standing(self, programs: Programs) -> Standing:
         """Whose the service is that it has under our name."""
         try:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from pgherald.errors import MissingTool
+from pgherald.errors import MissingTool, PgheraldError
 from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
 from pgherald.service.steps import Programs, Remove, Run, Step, Write
 
@@ -68,12 +68,19 @@ class Systemd(Manager):
         self._sandbox = namespaces_allowed() if sandbox is None else sandbox
         self._account = str(os.getuid() if account is None else account)
 
+    def answers(self, programs: Programs) -> bool:
+        """As in `Manager`. Only systemd may be missing."""
+        try:
+            return programs.run(_VERSION).code == 0
+        except PgheraldError:
+            return False
+
     def install(self, setup: Setup) -> list[Step]:
         """As in `Manager`."""
         unit = user_unit(" ".join(map(quoted, setup.program)), setup, sandbox=self._sandbox)
         return [
             # Is there such a manager at all? Asked before anything is written.
-            Run(_ctl("show", "--property=Version"), advice=_NO_MANAGER),
+            Run(_VERSION, advice=_NO_MANAGER),
             Write(self.file, marked(unit)),
             Run(_ctl("daemon-reload"), advice=_NO_MANAGER),
             Run(_ctl("enable", UNIT), advice=_NO_MANAGER),
@@ -117,6 +124,10 @@ class Systemd(Manager):
 
 def _ctl(*words: str) -> tuple[str, ...]:
     return ("systemctl", "--user", *words)
+
+
+#: Answered by any user manager.
+_VERSION: Final = _ctl("show", "--property=Version")
 
 
 def user_unit(program: str = PROGRAM, setup: Setup = _PLAIN, *, sandbox: bool = True) -> str:

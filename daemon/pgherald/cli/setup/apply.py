@@ -151,22 +151,12 @@ def offer_service(
 def _is_wanted(
     invocation: Invocation, manager: Manager, programs: Programs, source: str, *, asks: bool
 ) -> bool:
-    if not _answers(manager, programs):
+    if not manager.answers(programs):
         click.echo("There is no service manager here that answers.")
         return False
     usual = source not in invocation.env
     question = f"Keep it running, as a service of yours ({manager.name})?"
     return yes(question, default=usual) if asks else usual
-
-
-def _answers(manager: Manager, programs: Programs) -> bool:
-    """Whether the service manager is there at all. Only systemd may be missing."""
-    if manager.name != "systemd":
-        return True
-    try:
-        return programs.run(("systemctl", "--user", "show", "--property=Version")).code == 0
-    except PgheraldError:
-        return False
 
 
 def show_next_steps(config: Config) -> None:
