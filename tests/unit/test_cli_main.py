@@ -60,7 +60,7 @@ def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 40 columns the words to type stay whole, and all else is wrapped."""
     monkeypatch.setenv("COLUMNS", "40")
     for words in [(), *commands()]:
-        shown = CliRunner().invoke(group, [*words, "--help"]).output
+        shown = run(*words, "--help", patch=monkeypatch).out
         assert "Usage:" in shown
         assert "..." not in shown.replace("[ARGS]...", "")
         # What is to be copied stays as it stands.

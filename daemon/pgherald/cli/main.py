@@ -105,9 +105,6 @@ class Invocation:
 
 # --- help that fits the terminal ------------------------------------------------------------
 
-#: Columns. Click itself takes none for narrower than this, and its lines would be broken anywhere.
-_NARROW: Final = 52
-
 #: What `--verbose` does.
 _LOGS: Final = "Log all that is done, to stderr."
 
@@ -117,14 +114,6 @@ _READABLE: Final = 20
 
 class _Formatter(click.HelpFormatter):
     """Puts descriptions below their options where there is no room beside them."""
-
-    def __init__(
-        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
-    ) -> None:
-        columns = shutil.get_terminal_size().columns
-        if width is None and columns < _NARROW:
-            width = max(columns - 2, _READABLE)
-        super().__init__(indent_increment, width, max_width)
 
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
@@ -177,7 +166,10 @@ def _completed(command: click.Command) -> click.Command:
 
 # --- the group ------------------------------------------------------------------------------
 
-CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+#: Columns of help, however wide the terminal.
+_WIDEST: Final = 100
+
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST}
 
 
 class _LazyGroup(click.Group):
@@ -257,7 +249,12 @@ def main() -> NoReturn:
     # A shell may close either (`>&-`); Python has nothing in its place then.
     sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
     try:
-        code = group(standalone_mode=False, color=colour(os.environ))
+        # Left to itself, click takes no terminal for narrower than 50 columns.
+        width = max(min(shutil.get_terminal_size().columns, _WIDEST) - 2, _READABLE)
+        code = group(
+            prog_name="pgherald", standalone_mode=False, color=colour(os.environ),
+            terminal_width=width,
+        )  # fmt: skip
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
         code = said(exc)
     # A command says whether all is well, or as a program's own code how that program ended.
