@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import pgherald
+from pgherald import __version__
 from pgherald.cli.entry import plain_run
 from pgherald.cli.foreground import set_up
 from pgherald.cli.main import COMMANDS, group, main
@@ -79,6 +80,12 @@ def test_the_list_of_commands() -> None:
     listed = CliRunner().invoke(group, ["config", "--help"]).output.partition("Commands:")[2]
     assert "path " in listed
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_version(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """Both usual options say which version it is, on stdout."""
+    assert run(option, patch=monkeypatch) == Result(0, f"pgherald, version {__version__}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_simulator_may_be_asked_quickly(tmp_path: Path, host: str) -> None:
 def test_token_forms(tmp_path: Path, spec: str, kind: TokenKind, argument: str) -> None:
     """A token's source is a word, and what stands behind its colon."""
     config = load_text(tmp_path, f'[heroku]\ntoken = "{spec}"\n{SMALLEST}')
-    assert config.accounts == (Account("default", TokenSpec(kind, argument)),)
+    assert config.accounts == (Account(name="default", token=TokenSpec(kind, argument)),)
     if not spec.startswith(("file:", "command: ")):
         assert str(config.accounts[0].token) == spec
 

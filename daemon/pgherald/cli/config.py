@@ -15,6 +15,7 @@ from pgherald.config import Notifications, TokenKind, TokenSpec
 from pgherald.config.generate import describe, example
 from pgherald.config.paths import locate
 from pgherald.config.schema import Hook
+from pgherald.config.tables import names
 from pgherald.config.values import QuietHours
 from pgherald.model import DatabaseKey
 
@@ -147,7 +148,7 @@ def _shown(value: Any) -> Any:
         return str(value)
     if not is_dataclass(value):
         return value
-    told = {field.name: _shown(getattr(value, field.name)) for field in fields(value)}
+    told = {name: _shown(getattr(value, name)) for name in names(type(value))}
     if isinstance(value, Notifications):
         told["urls"] = len(value.urls)
     elif isinstance(value, Hook):

@@ -106,10 +106,17 @@ def entry(place: Iterable[str | int]) -> Mapping[str, Any]:
     return found
 
 
+def names(table: type) -> list[str]:
+    """The fields of a table, in the order in which people should read them: its base's come last."""
+    own = list(table.__annotations__)
+    fields = [field.name for field in dataclasses.fields(table)]
+    return sorted(fields, key=lambda name: own.index(name) if name in own else len(own))
+
+
 def parts(table: type) -> dict[str, Key | Section]:
-    """What a table may hold, by name, in the order in which people should read it."""
-    fields = dataclasses.fields(table)
-    return {field.name: field.metadata[_META] for field in fields if field.metadata}
+    """What a table may hold, by name, in the order of `names`."""
+    metadata = {field.name: field.metadata for field in dataclasses.fields(table)}
+    return {name: metadata[name][_META] for name in names(table) if metadata[name]}
 
 
 def sections(table: type, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Section]]:

@@ -176,7 +176,7 @@ async def accounts_of(
                 await ledger.open()
                 stack.callback(ledger.close)
             discovery = Discovery(account, rules) if rules else None
-            watched.append(Watched(account, named, discovery, events=setting.events))
+            watched.append(Watched(account, named, discovery, events=setting.followed))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
 
