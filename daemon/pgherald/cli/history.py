@@ -29,7 +29,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
@@ -226,35 +226,31 @@ def timeline_of(
     by_key: dict[str, list[Record]] = {}
     for record in records:
         by_key.setdefault(str(record.rotation.key), []).append(record)
-    mark, between, end = _MARKS if marks else _PLAIN_MARKS
+    drawn = _MARKS if marks else _PLAIN_MARKS
     start = min(record.rotation.seen_at for record in records)
+    span = max(now - start, timedelta(seconds=1))
     longest = max(len(of_key[0].label) for of_key in by_key.values())
     room = min(longest, max(width // 3, _SHORTEST))
     length = min(max(width - room - 2, _SHORTEST), _LONGEST)
     for _, of_key in sorted(by_key.items()):
+        cells: list[list[Record]] = [[] for _ in range(length)]
+        for record in of_key:
+            place = round((record.rotation.seen_at - start) / span * (length - 1))
+            # A clock that was set back may put one into the future.
+            cells[min(place, length - 1)].append(record)
         name = of_key[0].label
-        name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}{end}"
-        cells = [between] * length
-        for place, here in _placed(of_key, start, now, length).items():
-            count = str(len(here)) if len(here) <= _COUNTED else "+"
-            well = all(each.rotation.proven_at and each.rotation.written_at for each in here)
-            text = mark if len(here) == 1 else count
-            cells[place] = click.style(text, fg="green" if well else "yellow")
-        yield f"{name}  {''.join(cells)}"
+        name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}{drawn[2]}"
+        yield f"{name}  {''.join(_cell(here, drawn) for here in cells)}"
     left, right = ago(start, now), "now"
     if len(left) + 1 + len(right) > length:
         left = ""
     yield f"{'':{room}}  {left}{right.rjust(length - len(left))}"
 
 
-def _placed(
-    records: Sequence[Record], start: datetime, now: datetime, length: int
-) -> dict[int, list[Record]]:
-    """The rotations by their place on a line of that length."""
-    span = max((now - start).total_seconds(), 1.0)
-    places: dict[int, list[Record]] = {}
-    for record in records:
-        passed = (record.rotation.seen_at - start).total_seconds() / span
-        # A clock that was set back may put one into the future.
-        places.setdefault(min(round(passed * (length - 1)), length - 1), []).append(record)
-    return places
+def _cell(here: Sequence[Record], marks: str) -> str:
+    """One place on a line of time, with the rotations there."""
+    if not here:
+        return marks[1]
+    count = str(len(here)) if len(here) <= _COUNTED else "+"
+    well = all(each.rotation.proven_at and each.rotation.written_at for each in here)
+    return click.style(marks[0] if len(here) == 1 else count, fg="green" if well else "yellow")
