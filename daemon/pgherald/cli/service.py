@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from pgherald import service as service_managers
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.config import Config

@@ -92,7 +92,7 @@ def print_status(config: Config, *, as_json: bool = False) -> bool:
         if shown["troubles"]:
             click.echo("", err=True)
         click.echo("\n".join(_lines(shown, now)))
-    return shown["ok"]
+    return bool(shown["ok"])
 
 
 def _read(config: Config) -> Json:
