@@ -317,32 +317,29 @@ def _left(text: str | None, budget: Budget, clock: Clock) -> tuple[float, Sent]:
     if text is None:
         return budget.burst, ()
     try:
-        left, passed, sent = _kept(text, clock)
+        left, at, moment, minutes = json.loads(text)
+        left, passed = float(left), _passed(datetime.fromisoformat(at), float(moment), clock)
+        sent = tuple((float(age), int(count)) for age, count in minutes)
+        counts = [count for _, count in sent]
+        true = abs(left) <= POOL and min(counts, default=1) > 0 and sum(counts) <= POOL
+        if not true or not all(0 <= age < math.inf for age, _ in sent):
+            raise ValueError(text)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return budget.burst * _UNKNOWN, ()
     left = min(budget.burst, left + passed * budget.rate)
     return left, tuple((age + passed, count) for age, count in sent if age + passed < HOUR)
 
 
-def _kept(text: str, clock: Clock) -> tuple[float, float, Sent]:
-    """How many were left, how many seconds have passed since at least, and what had been sent.
+def _passed(at: datetime, moment: float, clock: Clock) -> float:
+    """How many seconds have passed at least since a moment by both clocks.
 
     Raises:
-        ValueError, TypeError: the text says nothing that could be true.
+        ValueError, TypeError: it is none that could be true.
     """
-    left, at, moment, minutes = json.loads(text)
-    left, at, moment = float(left), datetime.fromisoformat(at), float(moment)
-    sent = tuple((float(age), int(count)) for age, count in minutes)
-    if (
-        not all(map(math.isfinite, [left, moment, *(age for age, _ in sent)]))
-        or abs(left) > POOL
-        or at.tzinfo is None
-        or not all(age >= 0 and 0 < count <= POOL for age, count in sent)
-        or sum(count for _, count in sent) > POOL
-    ):
-        raise ValueError(text)
     wall, running = (clock.now() - at).total_seconds(), clock.monotonic()
+    if not math.isfinite(moment):
+        raise ValueError(moment)
     if running < moment:  # the machine was started anew, and has run as long as this
-        return left, max(0.0, min(running, wall)), sent
+        return max(0.0, min(running, wall))
     passed = running - moment
-    return left, min(passed, wall) if wall >= 0 else passed, sent
+    return min(passed, wall) if wall >= 0 else passed

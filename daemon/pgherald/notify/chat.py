@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from pgherald.aio import in_thread
@@ -55,15 +56,14 @@ class Chat(Backend):
 
         Those that did not take it are counted, not named, since their names are secret.
         """
-        posts = (self._post(url, notice) for url in self._urls)
+        posts = [
+            asyncio.wait_for(in_thread(partial(_post, url, notice)), self._each)
+            for url in self._urls
+        ]
         # A stranger's exception may hold the URL: only the failure counts.
         taken = await asyncio.gather(*posts, return_exceptions=True)
         if failed := sum(result is not True for result in taken):
             raise NotShown(f"{failed} of {len(taken)} chat services did not take it")
-
-    async def _post(self, url: Secret, notice: Notice) -> bool:
-        async with asyncio.timeout(self._each):
-            return await in_thread(lambda: _post(url, notice))
 
 
 def _post(url: Secret, notice: Notice) -> bool:
