@@ -69,7 +69,8 @@ def _by_service(config: Config, service: str) -> Secret:
             if held is None:
                 continue
             if held.password is None:
-                raise ClientError(f"section [{service}] holds no password")
+                advice = "Ask by --host and --user, or let `pgherald check` write the section."
+                raise ClientError(f"section [{service}] holds no password", advice)
             return held.password
     raise PgheraldError(
         f"No service file has a section [{service}]",

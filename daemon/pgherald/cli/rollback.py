@@ -102,7 +102,9 @@ def commit_json(record: CommitRecord) -> dict[str, object]:
 
 def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
     if not commits:
-        raise PgheraldError("There is no commit to take back")
+        raise PgheraldError(
+            "There is no commit to take back", "`pgherald check` makes one where a client differs."
+        )
     if number is None:
         return commits[0]
     for record in commits:

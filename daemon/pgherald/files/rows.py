@@ -205,7 +205,8 @@ class Rows:
         except sqlite3.Error as exc:
             raise _trouble(path, exc) from exc
         except (UnicodeError, OverflowError) as exc:
-            raise FileTrouble("holds text that cannot be written back", path=path) from exc
+            advice = "Take out what is not UTF-8 there: pgAdmin's server dialogue shows the text."
+            raise FileTrouble("holds text that cannot be written back", advice, path=path) from exc
 
 
 class _Run:

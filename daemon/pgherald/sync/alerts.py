@@ -103,13 +103,15 @@ class Alerts:
 
     def resolve(self, subject: Subject) -> None:
         """It works. Tells so if the trouble had been told, and not by another pgherald."""
+        if (trouble := self._forget(subject)) is not None:
+            self._tell(self._news(NewsKind.RECOVERED, trouble))
+
+    def _forget(self, subject: Subject) -> Alert | None:
+        """Let go of a subject; what the person heard of it last."""
         self._known.pop(subject, None)
         self._first.pop(subject, None)
         self._store.clear_alert(subject)
-        trouble = self._told.pop(subject, None)
-        if trouble is None:
-            return
-        self._tell(self._news(NewsKind.RECOVERED, trouble))
+        return self._told.pop(subject, None)
 
     def _news(self, kind: NewsKind, alert: Alert) -> News:
         ended = kind is NewsKind.RECOVERED
@@ -134,10 +136,7 @@ class Alerts:
         """
         for subject in list(self._known):
             if not concerns(subject):
-                del self._known[subject]
-                self._told.pop(subject, None)
-                self._first.pop(subject, None)
-                self._store.clear_alert(subject)
+                self._forget(subject)
 
     def keep_anew(self) -> None:
         """Keep all that is known once more: the store has begun anew."""

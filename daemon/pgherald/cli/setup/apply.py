@@ -68,7 +68,9 @@ def write(
     with files.lock(found.file):
         before = files.read(found.file)
         if before.content != found.raw:
-            raise ChangedMeanwhile("was changed by another program", path=found.file)
+            raise ChangedMeanwhile(
+                "was changed by another program", "Run pgherald init once more.", path=found.file
+            )
         mark = _BOM if (found.raw or b"").startswith(_BOM) else b""
         # One that is there may be for others to read: it keeps its mode.
         after = files.replace(before, mark + text.encode(), private=found.config is None)
