@@ -366,7 +366,7 @@ class News:
         title: for a trouble, its headline.
         advice: for a trouble, what the person can do.
         since: for a recovery, when the trouble began, UTC.
-        reopen: for a rotation, whether the person has to reopen the server in pgAdmin.
+        reopen: whether the person has to reopen the server in pgAdmin.
         refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
             before a new query tool is opened on it.
         service: for what was written, the database's section in the service file.

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -185,11 +186,12 @@ async def household(
     clients: Sequence[Client] | None = None,
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
+    pgadmin_runs: Callable[[datetime], bool | None] = lambda _: None,
 ) -> AsyncIterator[Household]:
     """A household whose reconciler runs until the block ends; by default with three files.
 
     `real` is the machine's own clock, in place of one that stands; as long as that stands, files
-    count as still at once.
+    count as still at once. `pgadmin_runs`: see `Recorder`.
     """
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
@@ -211,7 +213,12 @@ async def household(
     with BackgroundStore.open(tmp_path / "state" / "state.db", files) as store:
         alerts = Alerts(store, clock, news.append)
         recorder = Recorder(
-            clients=made, committer=committer, store=store, clock=clock, tell=news.append
+            clients=made,
+            committer=committer,
+            store=store,
+            clock=clock,
+            tell=news.append,
+            pgadmin_runs=pgadmin_runs,
         )
         applier = Applier(
             clients=made,

@@ -290,7 +290,7 @@ def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
 async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: bool | None) -> None:
     """After another user has come, unless it is known that none runs."""
     async with household(tmp_path, clients=keeping(tmp_path)) as house:
-        house.recorder._see_pgadmin = lambda: runs
+        house.recorder._see_pgadmin = lambda _: runs
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]

@@ -196,7 +196,10 @@ def test_what_leads_elsewhere_is_not_adopted(row: dict[str, Any]) -> None:
         ("d0123456789abc", {"host": "old.amazonaws.com", "username": "old"}, True),
         ("d0123456789abc", {"host": "old.example", "username": "old"}, False),
         ("d0123", {"host": "old.amazonaws.com", "username": "old"}, False),
-        ("d0123456789abc", {"host": "db.example", "maintenance_db": "postgres"}, False),
+        ("shop", {"maintenance_db": "postgres"}, True),
+        ("shop", {"maintenance_db": "postgres", "db_res": "postgres, shop"}, True),
+        ("shop", {"maintenance_db": "postgres", "db_res": "other"}, False),
+        ("shop", {"maintenance_db": "postgres", "db_res": None}, False),
     ],
 )
 def test_how_a_hand_made_server_is_known(
@@ -529,6 +532,18 @@ def test_a_user_has_two_names() -> None:
         2,
         3,
     ]
+
+
+def test_users_of_one_name_are_told_apart_by_how_they_sign_in() -> None:
+    """A name is somebody's only together with the way of signing in, which can be configured."""
+    books = users(
+        person(1, ME) | {"auth_source": "internal"}, person(2, ME) | {"auth_source": "ldap"}
+    )
+    assert ConfigDatabase(books.content, ME, "ldap").user == 2
+    for source, advice in [(None, 'auth_source = "internal" or "ldap"'), ("oauth2", '"ldap"')]:
+        with pytest.raises(Unsupported) as caught:
+            ConfigDatabase(books.content, ME, source)
+        assert caught.value.advice.endswith(advice)
 
 
 def test_what_was_remembered_is_known_again() -> None:

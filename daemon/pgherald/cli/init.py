@@ -171,7 +171,8 @@ def _edits(invocation: Invocation, found: Preflight, flags: _Flags) -> Edits:
     """The changes of the configuration."""
     new = found.config is None
     # One that is configured and not there is trouble, which nobody wants to begin with.
-    usual = _KINDS if pgadmins(invocation.env) else _KINDS[1:]
+    is_kept = any(place.trouble is None for place in pgadmins(invocation.env))
+    usual = _KINDS if is_kept else _KINDS[1:]
     kinds = flags.clients or (usual if new else ())
     paths = moved_by_environment(kinds, invocation.env, found.file)
     show_found(invocation.env, found, paths)

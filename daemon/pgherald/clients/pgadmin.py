@@ -16,8 +16,9 @@ the day the row is there. A row that they delete stays deleted.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from pgherald.clients import lines
@@ -49,7 +50,15 @@ from pgherald.clients.pgadmin_ownership import (
     stays,
     unrecorded,
 )
-from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way
+from pgherald.clients.pgadmin_row import (
+    UNSET,
+    RowForm,
+    check,
+    databases_of,
+    held,
+    is_twin,
+    own_way,
+)
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK
 
@@ -62,16 +71,22 @@ class PgAdmin(RowForm):
         user: whose servers; None for the only user there is.
         adopt: whether servers that a person made by hand are adopted.
         recreate: whether servers that a person deleted are made again.
+        auth_source: how the user signs in; None where the name is the only one of its kind.
     """
 
     passfile: str | None = "/.pgpass"
     user: str | None = None
     adopt: bool = False
     recreate: bool = False
+    auth_source: str | None = None
 
     kind: ClassVar[str] = "pgadmin"
     label: ClassVar[str] = "pgAdmin"
     private: ClassVar[bool] = False
+
+    def database(self, current: bytes) -> ConfigDatabase:
+        """The configuration database, to be edited; see there for what it raises."""
+        return ConfigDatabase(current, self.user, self.auth_source)
 
     def plan(
         self,
@@ -97,7 +112,7 @@ class PgAdmin(RowForm):
             check(entry)
         if current is None:
             return Edit(b"")
-        database = ConfigDatabase(current, self.user)
+        database = self.database(current)
         if self.rows == "service" and (release := database.broken_for_services):
             raise Unsupported(
                 f"is used by pgAdmin {release}, in which a server cannot name a service",
@@ -117,7 +132,7 @@ class PgAdmin(RowForm):
         """
         if current is None:
             return {}
-        database = ConfigDatabase(current, self.user)
+        database = self.database(current)
         kept = kept_rows(self, database).items()
         return {key: strictest_of([held(database.servers[n]) for n in rows]) for key, rows in kept}
 
@@ -125,7 +140,7 @@ class PgAdmin(RowForm):
         """The services that servers name; see `TextClient.services`."""
         if current is None:
             return []
-        rows = ConfigDatabase(current, self.user).servers.values()
+        rows = self.database(current).servers.values()
         return [str(row["service"]) for row in rows if row["service"]]
 
     def redact(self, text: bytes) -> list[str]:
@@ -148,12 +163,16 @@ def without_ours(editor: PgAdmin, current: bytes, original: bytes | None) -> Edi
     """
     whole: dict[str, Any] = json.loads(current)
     whole["first"] = {} if original is None else json.loads(original)
-    recorded = ConfigDatabase(current, editor.user).records.keys()
+    recorded = editor.database(current).records.keys()
     return editor.plan(json.dumps(whole).encode(), [], remove=recorded)
 
 
 #: Names of databases that are kept of each section, as digests: the latest that it led to.
 _LED: Final = 20
+
+
+def _made(records: Iterable[RowRecord]) -> list[RowRecord]:
+    return [each for each in records if each.owner is Owner.MADE and not each.gone]
 
 
 class _Work:
@@ -168,6 +187,7 @@ class _Work:
         self._entries = entries
         self._records = current_records(editor, database)
         self._adopted: list[int] = []
+        self._twins: set[DatabaseKey] = set()
         self._changes: list[Change] = []
         self._warnings: list[str] = []
         self._outcomes: list[str] = []
@@ -241,12 +261,28 @@ class _Work:
         """Find rows of the person's that live by a section of ours."""
         taken = self._taken()
         for key, entry in self._entries.items():
-            for number in naming(self._database, entry.database.service):
+            records = self._records.get(key, [])
+            for number in list(naming(self._database, entry.database.service)):
                 row = self._servers[number]
-                leads = self._database.led_to(row["maintenance_db"]) in self._database.led[key]
-                if number not in taken and leads and follows(row):
-                    others = (each for each in self._records.get(key, ()) if each.id != number)
-                    self._records[key] = [*others, self._recorded(entry, number, Owner.FOLLOWED)]
+                leads = any(self._has_led(key, name) for name in databases_of(row))
+                if number in taken or not leads or not follows(row, entry.login):
+                    continue
+                records = [each for each in records if each.id != number]
+                if any(is_twin(row, self._servers[each.id]) for each in _made(records)):
+                    records = self._drop_made(records)
+                    self._twins.add(key)
+                records.append(self._recorded(entry, number, Owner.FOLLOWED))
+                self._records[key] = records
+
+    def _has_led(self, key: DatabaseKey, name: str) -> bool:
+        return self._database.led_to(name) in self._database.led[key]
+
+    def _drop_made(self, records: Iterable[RowRecord]) -> list[RowRecord]:
+        """Delete what we made and nobody has touched, where another server stands for it."""
+        records = list(records)
+        for each in _made(records):
+            self._database.delete(each.id)
+        return [each for each in records if each not in _made(records)]
 
     def _taken(self) -> set[int]:
         """Rows that are some database's."""
@@ -288,10 +324,7 @@ class _Work:
         self, entry: Entry, numbers: Sequence[int], records: Sequence[RowRecord]
     ) -> list[RowRecord]:
         """Make hand-made servers ours; one that we had made beside them goes, if untouched."""
-        made = {each.id for each in records if each.owner is Owner.MADE and not each.gone}
-        for number in made:
-            self._database.delete(number)
-        kept = [each for each in records if each.id not in {*made, *numbers}]
+        kept = [each for each in self._drop_made(records) if each.id not in numbers]
         for number in numbers:
             row = self._servers[number]
             row |= self._editor.differences(entry, row)
@@ -302,7 +335,7 @@ class _Work:
 
     def _put_right(self, entry: Entry, records: Sequence[RowRecord]) -> list[RowRecord]:
         """Bring rows up to date; one that is wholly ours takes over a name that has changed."""
-        database, fields = entry.database, list[str]()
+        database, fields = entry.database, ["duplicate"] * (entry.key in self._twins)
         for record in records:
             if record.gone:
                 continue
@@ -328,8 +361,7 @@ class _Work:
         """The columns of a row that are to be put right."""
         if record.owner is not Owner.FOLLOWED:
             return self._editor.differences(entry, row)
-        restricts = self._database.led_to(row["db_res"]) in self._database.led[entry.key]
-        return self._editor.followed(entry, row, restricts=restricts)
+        return self._editor.followed(entry, row, partial(self._has_led, entry.key))
 
     def _recorded(self, entry: Entry, number: int, owner: Owner) -> RowRecord:
         """What is to be recorded of a row as it is now."""

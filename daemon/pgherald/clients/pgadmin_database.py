@@ -140,13 +140,14 @@ class ConfigDatabase:
     Args:
         current: its bytes.
         user: whose servers, by mail address or name; None for the only one there is.
+        auth_source: how that user signs in; None where the name is the only one of its kind.
 
     Raises:
         Unparsable: it is not pgAdmin's database.
         Unsupported: this pgAdmin cannot be kept working, or serves several people.
     """
 
-    def __init__(self, current: bytes, user: str | None) -> None:
+    def __init__(self, current: bytes, user: str | None, auth_source: str | None = None) -> None:
         self.whole: dict[str, Any] = json.loads(current)
         self.columns = frozenset(self.whole["tables"]["server"]["columns"])
         schemas = [
@@ -168,12 +169,14 @@ class ConfigDatabase:
                 "Update pgAdmin to the newest release; then pgherald sees to the rest.",
             )
         self.schema = schemas[0]
-        self.user = _user(self.rows("user"), user)
+        self.user = _user(self.rows("user"), user, auth_source)
         self.servers = {row["id"]: row for row in self._own("server")}
         self.groups = {row["id"]: str(row["name"]) for row in self._own("servergroup")}
         # The other two of its keys were the same everywhere in databases that began long ago.
         # No digest can be guessed without this one.
         keys = [r.get("value") for r in self.rows("keys") if r.get("name") == "CSRF_SESSION_KEY"]
+        if not keys:
+            raise Unsupported("is not set up yet", "Start pgAdmin once.")
         self._salt, self.identity = str(keys), digest(f"database {keys}")
         record = self.whole.get("known", {})
         if record.get("database") != self.identity:
@@ -348,16 +351,23 @@ def mark_of(row: Row) -> str:
     return digest(f"row {row['service'] or row['maintenance_db']}")
 
 
-def _user(users: Sequence[Row], wanted: str | None) -> int:
+def _user(users: Sequence[Row], wanted: str | None, auth_source: str | None) -> int:
     """The number of the user."""
     found = [row for row in users if row.get("active") not in (0, None, "false")]
     if wanted is not None:
         found = [row for row in found if wanted in (row.get("username"), row.get("email"))]
+        sources = sorted({str(row.get("auth_source")) for row in found})
+        if auth_source is not None:
+            found = [row for row in found if row.get("auth_source") == auth_source]
+        how = "" if auth_source is None else f" who signs in by {auth_source}"
+        choice = f"auth_source = {' or '.join(map(json.dumps, sources))}"
         if not found:
-            raise Unsupported(
-                f"has no user {wanted!r}",
-                "Write `user` in [clients.pgadmin] as you sign in to pgAdmin.",
-            )
+            advice = "Write `user` in [clients.pgadmin] as you sign in to pgAdmin."
+            by = f"Write in [clients.pgadmin] how that user signs in: {choice}"
+            raise Unsupported(f"has no user {wanted!r}{how}", by if sources else advice)
+        if len({row.get("username") for row in found}) < len(found):
+            by = f"Write in [clients.pgadmin] how you sign in: {choice}"
+            raise Unsupported(f"has several users {wanted!r}", by)
     elif len(found) > 1:
         raise Unsupported(
             "serves several people, to all of whom a service row would be open",

@@ -18,6 +18,7 @@ from pgherald.clients.pgadmin_row import (
     OWN_PARAMETERS,
     UNSET,
     RowForm,
+    databases_of,
     likeness,
     mode_for,
     own_way,
@@ -27,7 +28,7 @@ from pgherald.clients.pgadmin_row import (
     shown,
     signs_in,
 )
-from pgherald.model import SSLMODES, DatabaseKey, Entry, strictest
+from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 
 #: Columns that pgherald empties; one that holds something again is the person's.
 _EMPTIED: Final = frozenset({"password", "save_password", "passexec_cmd", "db_res_type"})
@@ -105,9 +106,8 @@ def kept_rows(form: RowForm, database: ConfigDatabase) -> dict[DatabaseKey, list
 
 def leads_on(database: ConfigDatabase, key: DatabaseKey, row: Row) -> bool:
     """Whether a row that is recorded leads where its section does or did; one without, too."""
-    led = database.led.get(key)
-    name = row["maintenance_db"]
-    return led is None or name in UNSET or database.led_to(name) in led
+    led, names = database.led.get(key), databases_of(row)
+    return led is None or not names or any(database.led_to(name) in led for name in names)
 
 
 def naming(database: ConfigDatabase, service: str) -> Iterator[int]:
@@ -117,9 +117,9 @@ def naming(database: ConfigDatabase, service: str) -> Iterator[int]:
             yield number
 
 
-def follows(row: Row) -> bool:
+def follows(row: Row, login: Login | None = None) -> bool:
     """Whether a row that names our service lives by it, and by nothing of its own."""
-    return own_way(row) is None and not signs_in(row)
+    return own_way(row) is None and not signs_in(row, login)
 
 
 def unrecorded(

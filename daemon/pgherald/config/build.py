@@ -226,12 +226,17 @@ class Builder:
             self._check_service_rows(place, "storage", table.storage)
         elif table.user is None:
             self._wrong(place, 'rows = "host" needs `user`, whose storage folder has the passfile')
-        for database in self._here.pgadmin(table.path):
+        for found in self._here.pgadmin(table.path):
+            if found.trouble is not None:
+                yield ClientSetting("pgadmin", found.path, rows, trouble=found.trouble)
+                continue
             if rows is Rows.HOST and table.user is not None:
-                storage = self._here.path(table.storage or str(database.parent / "storage"))
+                storage = self._here.path(table.storage or str(found.path.parent / "storage"))
                 passfile = storage / storage_name(table.user) / ".pgpass"
                 yield ClientSetting("pgpass", passfile, label=PASSFILE)
-            yield ClientSetting("pgadmin", database, rows, "/.pgpass", table.user)
+            yield ClientSetting(
+                "pgadmin", found.path, rows, "/.pgpass", table.user, auth_source=table.auth_source
+            )
 
     def _check_service_rows(self, place: Place, name: str, value: str | None) -> None:
         """Service rows are of no use without what they point into; one key is not for them."""

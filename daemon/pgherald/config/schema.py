@@ -153,6 +153,7 @@ class PgAdminTable(ClientTable):
 
     path: str = key(values.PATH, default="auto")
     user: str | None = key(values.NAME, default=None)
+    auth_source: str | None = key(values.NAME, default=None)
     rows: Rows | None = key(choice(*Rows, of=Rows), default=None)
     storage: str | None = key(values.PATH, default=None)
 
@@ -252,6 +253,8 @@ class ClientSetting:
         passfile: what is written as the connection parameter `passfile` with `Rows.HOST`;
             None to write none.
         user: whose servers in `pgadmin`; None for the only user's.
+        auth_source: how that user signs in; None where the name is the only one of its kind.
+        trouble: why a `pgadmin` that was found cannot be kept, and what to do.
         label: what a person calls it, where that is not what the kind is called.
     """
 
@@ -261,6 +264,8 @@ class ClientSetting:
     passfile: str | None = None
     user: str | None = None
     label: str = ""
+    auth_source: str | None = None
+    trouble: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

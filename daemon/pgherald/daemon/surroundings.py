@@ -30,6 +30,7 @@ def look(clients: Sequence[Target]) -> list[Astray]:
     hosts = [client for client in ours if "host" in client.reopened_for]
     return astray(
         [client.path for client in clients if client.editor.kind == "service_file"],
+        [client.path for client in ours],
         services=len(hosts) < len(ours),
         passfiles=bool(hosts),
     )

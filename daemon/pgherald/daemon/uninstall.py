@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,9 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> tuple[Undoing, 
 def _plan(
     config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
 ) -> Undoing:
-    clients = clients_of(config, files)
+    # In one that cannot be kept there is nothing of ours.
+    kept = tuple(setting for setting in config.clients if setting.trouble is None)
+    clients = clients_of(dataclasses.replace(config, clients=kept), files)
     former = _former({client.path for client in clients}, files, originals)
     return plan_undoing(files, [*clients, *former], originals, restore=restore)
 

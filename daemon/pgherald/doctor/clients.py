@@ -73,7 +73,7 @@ def servers(client: PgAdminTarget, files: Files, program: int | None) -> Iterato
                 f"Start it once. {_CHECK}",
             )
             return
-        database = ConfigDatabase(snapshot.content, client.editor.user)
+        database = client.editor.database(snapshot.content)
     except ClientError as exc:
         yield _unreadable(client, exc)
         return

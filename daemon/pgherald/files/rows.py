@@ -22,6 +22,7 @@ import contextlib
 import json
 import sqlite3
 import stat
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +100,14 @@ class Rows:
     def place(self, path: Path) -> Snapshot:
         """Where the database is, there or not, without its content."""
         return Snapshot(path.absolute(), self._target(path), None)
+
+    def age(self, path: Path) -> float:
+        """Seconds since the database was last written, or its journal was."""
+        times = [0.0]
+        for each in (path, path.with_name(f"{path.name}-journal")):
+            with contextlib.suppress(OSError):
+                times.append(self._disk.stat(each).st_mtime)
+        return time.time() - max(times)
 
     def again(self, path: Path, image: bytes | None) -> Snapshot:
         """The same rows and columns as in an image, as they are now."""

@@ -8,7 +8,7 @@ What is shown, and how loudly:
     added       one quiet line: the person has just asked for it
     mended      not at all: the client is right again and there is nothing to do, and
                 an editor or a restore from backup would cause it day after day. The
-                log and `pgherald history` have it
+                log and `pgherald history` have it. Unless a server is to be reopened
     trouble     always; troubles with the same headline become one
     recovered   always; likewise
 
@@ -137,7 +137,7 @@ def _worth_showing(news: Sequence[News]) -> list[News]:
         if n.kind in _EDGES:
             first, last = edges[n.subject][0], edges[n.subject][-1]
             return n is last and (first.kind, last.kind) != _EDGES
-        return n.kind is not NewsKind.MENDED or bool(n.behind)
+        return n.kind is not NewsKind.MENDED or bool(n.behind) or needs_hand(n)
 
     return [n for n in news if worth(n)]
 
@@ -192,8 +192,7 @@ def _written(news: News) -> Notice:
         lines.append(news.advice)
     if not news.proven:
         lines.append("The new login could not be tested.")
-    if news.kind is NewsKind.ROTATED:
-        lines += _by_hand(news)
+    lines += _by_hand(news)
     title = one.format(_label(news))
     return Notice(title, "\n".join(lines), _urgency([news]), _key([news]), _buttons([news]))
 
@@ -226,14 +225,14 @@ def _summary(news: Sequence[News]) -> Notice:
 
 def needs_hand(news: News) -> bool:
     """Whether there is something that only the person can do: the files are right already."""
-    return news.kind is NewsKind.ROTATED and (news.reopen or "dbname" in news.changed)
+    return news.reopen or (news.kind is NewsKind.ROTATED and "dbname" in news.changed)
 
 
 def _by_hand(news: News) -> list[str]:
-    if "dbname" not in news.changed:
-        if news.reopen:
-            return ["In pgAdmin, reopen the server."]
+    if not needs_hand(news):
         return [_REFRESH] if news.refresh else []
+    if news.kind is not NewsKind.ROTATED or "dbname" not in news.changed:
+        return ["In pgAdmin, reopen the server: disconnect from it, and connect again."]
     then = "in pgAdmin, reopen the server" if news.reopen else "enter it in your tools"
     return [f"The database's own name changed too: {then}."]
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
-from pgherald.clients.base import Held
+from pgherald.clients.base import Action, Held
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
 from pgherald.model import (
@@ -45,6 +47,15 @@ _LATE_LIMIT: Final = 1.0
 _UNTOLD_LIMIT: Final = 2.0
 
 
+#: Where nobody sees whether pgAdmin was restarted, it was after so long.
+_FORGOTTEN: Final = timedelta(days=30)
+
+
+#: Whether a server in pgAdmin has to be reopened, and whether to be refreshed, after what was
+#: written: asked with the database, the fields of its login that changed, and the clients that hold it.
+Needs = Callable[[DatabaseKey, Collection[str], Sequence[Client]], tuple[bool, bool]]
+
+
 class Recorder:
     """Keeps in the store what was written, and gives the news of it.
 
@@ -54,7 +65,8 @@ class Recorder:
         store: keeps state and history.
         clock: tells the time.
         tell: takes news for the person; must not block.
-        pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
+        pgadmin_runs: whether a pgAdmin runs that was started before this moment; None where that
+            cannot be seen.
         told_at_once: whether `tell` has told when it returns; else whoever does calls
             `Store.told`.
     """
@@ -67,7 +79,7 @@ class Recorder:
         store: BackgroundStore,
         clock: Clock,
         tell: Callable[[News], None],
-        pgadmin_runs: Callable[[], bool | None] = lambda: None,
+        pgadmin_runs: Callable[[datetime], bool | None] = lambda _: None,
         told_at_once: bool = True,
     ) -> None:
         self._clients = tuple(clients)
@@ -112,10 +124,9 @@ class Recorder:
         written_at = None if plan.failed else now
         rotations: list[tuple[Rotation, str]] = []
         news: list[News] = []
-        maybe_open = cache(self._maybe_open)
-        tells = self._telling(
-            [file.client for file in plan.files if not file.absent], labels, maybe_open
-        )
+        needs = self._needs(plan, {item.key for item in done})
+        there = [file.client for file in plan.files if not file.absent]
+        tells = self._telling(there, labels, needs)
         for item in done:
             key, database = item.key, item.entry.database
             kind, changed = self._kind(item.entry, plan.held.get(key))
@@ -162,22 +173,18 @@ class Recorder:
             records = await asyncio.to_thread(self._store.ask, Store.untold, _UNTOLD_LIMIT)
         except StoreError:  # said by whoever needs the store
             return
-        news, maybe_open = [], cache(self._maybe_open)
+        news, needs = [], self._needs(Plan(), ())
         for record in records:
             rotation = record.rotation
             there = [client for client in self._clients if client.label in record.clients]
-            tells = self._telling(there, record.clients, maybe_open)
+            tells = self._telling(there, record.clients, needs)
             proven = rotation.proven_at is not None
             key, changed = rotation.key, rotation.changed
             news.append(tells(NewsKind.ROTATED, key, record.label, changed, proven=proven))
         self._tell_all(news, [record.rotation.key for record in records])
 
-    def _maybe_open(self) -> bool:
-        """Whether a pgAdmin may be running; looks through all processes."""
-        return self._see_pgadmin() is not False
-
     def _telling(
-        self, there: Sequence[Client], labels: tuple[str, ...], maybe_open: Callable[[], bool]
+        self, there: Sequence[Client], labels: tuple[str, ...], needs: Needs
     ) -> Callable[..., News]:
         """Makes news of what these clients hold now; `labels` is what a person calls them."""
         now = self._clock.now()
@@ -185,17 +192,10 @@ class Recorder:
         def news(
             kind: NewsKind, key: DatabaseKey, label: str, changed: tuple[str, ...], *, proven: bool
         ) -> News:
-            rotated = set(changed) if kind is NewsKind.ROTATED else set()
+            subject, rotated = Subject(About.DATABASE, key), kind is NewsKind.ROTATED
+            reopen, refresh = needs(key, changed if rotated else (), there)
             return News(
-                kind,
-                Subject(About.DATABASE, key),
-                now,
-                label,
-                changed,
-                proven,
-                labels,
-                reopen=any(client.reopened_for & rotated for client in there),
-                refresh=any(client.refreshed_for & rotated for client in there) and maybe_open(),
+                kind, subject, now, label, changed, proven, labels, reopen=reopen, refresh=refresh
             )
 
         return news
@@ -205,6 +205,56 @@ class Recorder:
             self._tell(piece)
         if rotated and self._told_at_once:
             self._store.told(rotated)
+
+    def _needs(self, plan: Plan, keys: Collection[DatabaseKey]) -> Needs:
+        """Answers what the person has to do in pgAdmin once a plan was carried out; see `Needs`."""
+        changes = [
+            (file.client, change)
+            for file in plan.files
+            for change in file.edit.changes
+            if change.key in keys
+        ]
+        columns: dict[DatabaseKey, list[tuple[Client, Collection[str]]]] = {}
+        for client, change in changes:
+            if change.action is Action.UPDATE:
+                columns.setdefault(change.key, []).append((client, change.fields))
+        superseded = {str(change.key) for client, change in changes if client.supersedes(change)}
+        stale = self._stale(superseded)
+        # One that is held at the moment may show a server all the same.
+        held = [client for client, error in plan.failed if isinstance(error, FileTrouble)]
+        # Looks through all processes: once for a thousand databases, and only if need be.
+        maybe_open = cache(lambda: self._see_pgadmin(self._clock.now()) is not False)
+
+        def needs(
+            key: DatabaseKey, changed: Collection[str], clients: Sequence[Client]
+        ) -> tuple[bool, bool]:
+            written = [*columns.get(key, ()), *((client, changed) for client in clients)]
+            reopen = any(client.reopened_for.intersection(names) for client, names in written)
+            refresh = any(c.refreshed_for.intersection(changed) for c in (*clients, *held))
+            return reopen or str(key) in stale, refresh and maybe_open()
+
+        return needs
+
+    def _stale(self, superseded: Collection[str]) -> Collection[str]:
+        """Databases whose server in pgAdmin may be open with a login that is in it no more.
+
+        pgAdmin keeps that until the server is reopened, which nobody sees, or itself is restarted.
+
+        Args:
+            superseded: those to which that has just happened.
+        """
+        now = self._clock.now()
+        known: dict[str, str] = json.loads(self._store.notes().get("superseded", "{}"))
+        runs = cache(lambda at: self._see_pgadmin(datetime.fromisoformat(at)))
+        since = known | dict.fromkeys(superseded, now.isoformat())
+        recent = (now - _FORGOTTEN).isoformat()
+        stale = {
+            key: at for key, at in since.items()
+            if (at > recent if (seen := runs(at)) is None else seen)
+        }  # fmt: skip
+        if stale != known:
+            self._store.note("superseded", json.dumps(stale))
+        return stale
 
     def announce(self, entry: Entry) -> None:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
@@ -238,15 +288,14 @@ class Recorder:
         with contextlib.suppress(FileTrouble):
             for record in reversed(self._committer.history()):
                 known |= {(login.key, login.mark): login for login in record.logins}
-        found = []
-        for item in done:
-            login = known.get((str(item.key), self._store.mark(item.key, item.entry.login)))
-            if login is None:
-                found.append(item)
-            else:
-                moments = (login.seen_at, login.release, login.proven_at)
-                found.append(VerifiedLogin(item.entry, *moments))
-        return found
+        return [self._as(item, known) for item in done]
+
+    def _as(self, item: VerifiedLogin, known: Mapping[tuple[str, str], Written]) -> VerifiedLogin:
+        login = known.get((str(item.key), self._store.mark(item.key, item.entry.login)))
+        if login is None:
+            return item
+        moments = (login.seen_at, login.release, login.proven_at)
+        return VerifiedLogin(item.entry, *moments)
 
 
 def labels_of(plan: Plan) -> tuple[str, ...]:

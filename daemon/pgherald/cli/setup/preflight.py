@@ -18,7 +18,7 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.setup.ask import line
 from pgherald.config import Config, TokenKind, TokenSpec
-from pgherald.config.paths import Surroundings, home, locate, pgadmin_databases
+from pgherald.config.paths import Place, Surroundings, home, locate, pgadmin_databases
 from pgherald.config.schema import PgpassTable, ServiceFileTable
 from pgherald.config.values import TOKEN, Wrong
 from pgherald.daemon.survey import Survey, survey
@@ -160,9 +160,9 @@ def moved_by_environment(
     return paths
 
 
-def pgadmins(env: Mapping[str, str]) -> list[Path]:
+def pgadmins(env: Mapping[str, str]) -> list[Place]:
     """The configuration databases of pgAdmins that have run here."""
-    return [p for p in pgadmin_databases(env, home(env), sys.platform) if p.is_file()]
+    return [p for p in pgadmin_databases(env, home(env), sys.platform) if p.path.is_file()]
 
 
 def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str | None]) -> None:
@@ -170,7 +170,10 @@ def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str |
     who = found.survey.email or "an account that the token may not name"
     rows = [("Heroku", f"{who}, by {found.survey.source}")]
     databases = pgadmins(env)
-    rows += [("pgAdmin", str(path)) for path in databases]
+    rows += [
+        ("pgAdmin", f"{place.path} {'. '.join(place.trouble or ())}".rstrip())
+        for place in databases
+    ]
     if not databases:
         again = "once it has been started, run: pgherald init --clients pgadmin"
         rows.append(("pgAdmin", f"not found; {again}"))
