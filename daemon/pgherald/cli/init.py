@@ -226,9 +226,12 @@ def _wishes(config: Config, looked: Looked, flags: _Flags) -> tuple[Wishes, Plan
     plain, adopting = Wishes(recreate=True), Wishes(adopt=True, recreate=True)
     adopt = False if flags.adopt is None and flags.yes else flags.adopt
     if adopt is None:
-        changes = [c for file in planned(config, looked, adopting).files for c in file.edit.changes]
+        adopted = planned(config, looked, adopting)
+        changes = [c for file in adopted.files for c in file.edit.changes]
         if names := [c.fields[0] for c in changes if c.action is Action.ADOPT]:
             click.echo(f"Made by hand in pgAdmin, and leading there too: {', '.join(names)}.")
+            for cost in (outcome for file in adopted.files for outcome in file.edit.outcomes):
+                click.echo(cost)
             question = "Keep that working as well? The password that pgAdmin has saved for it goes."
             adopt = yes(question)
     wishes = plain if adopt is False else adopting

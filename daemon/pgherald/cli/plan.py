@@ -119,6 +119,8 @@ def _show_file(file: FilePlan) -> None:
     click.secho(f"{file.client.label}: {file.client.path}", bold=True)
     for change in file.edit.changes:
         click.echo(f"  {in_words(change)}")
+    for outcome in file.edit.outcomes:
+        click.echo(f"  {outcome}")
     if file.loose:
         click.echo("  make it readable by its owner alone (mode 0600)")
     for line in file.diff():

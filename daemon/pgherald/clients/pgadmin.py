@@ -188,6 +188,9 @@ class _Work:
         self._records = current_records(editor, database)
         self._adopted: list[int] = []
         self._twins: set[DatabaseKey] = set()
+        self._lost = ""
+        if editor.rows == "service":
+            self._lost = f"In an adopted server pgAdmin's {database.lost_tools} fail (docs/clients.md)."
         self._changes: list[Change] = []
         self._warnings: list[str] = []
         self._outcomes: list[str] = []
@@ -207,7 +210,8 @@ class _Work:
                 found = [number for number in found if number not in ready]
                 records = self._adopt(entry, ready, records)
             for number in found:
-                self._warnings.append(offer(self._servers[number], key, hindrances[number]))
+                row = self._servers[number]
+                self._warnings.append(offer(row, key, hindrances[number], self._lost))
             if any(not record.gone for record in records):
                 records = self._put_right(entry, records)
             elif not records or self._editor.recreate:
@@ -216,6 +220,8 @@ class _Work:
             self._records[key] = records
         if self._editor.rows == "service":
             self._warnings += self._others()
+        if self._adopted and self._lost:
+            self._outcomes.append(self._lost)
 
     def remove(self, keys: Collection[DatabaseKey]) -> None:
         """Take databases out: a row that we made goes, all others stay, and are named."""

@@ -51,6 +51,9 @@ OLDEST_SCHEMA: Final = 35
 #: pgAdmin: the last schema, that of 8.11, whose releases from 7.2 on may use the keyring.
 _LAST_KEYRING_SCHEMA: Final = 40
 
+#: pgAdmin: the schema of 9.12, in which Backup and Restore do without a host (issue 9553).
+_BACKUP_SCHEMA: Final = 49
+
 _NEEDED: Final = frozenset(
     "id user_id servergroup_id name host port maintenance_db username password db_res service "
     "save_password connection_params".split()
@@ -302,6 +305,17 @@ class ConfigDatabase:
             elif suspect.has in preferences and suspect.lacks not in preferences:
                 return " or ".join(suspect.broken.values())
         return None
+
+    @property
+    def lost_tools(self) -> str:
+        """The tools that fail on a service row, since they want host and user in the row."""
+        program = self.whole.get("program") or 0
+        tools = ["Maintenance", "Refresh Materialized View"]
+        if program < 91200 if program else self.schema < _BACKUP_SCHEMA:
+            tools += ["Backup", "Restore"]
+        if program < 70000 if program else self.schema <= OLDEST_SCHEMA:
+            tools.append("Import/Export Data")
+        return f"{', '.join(tools[:-1])} and {tools[-1]}"
 
     @property
     def keeps_passwords_elsewhere(self) -> bool:

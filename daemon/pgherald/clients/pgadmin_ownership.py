@@ -232,13 +232,20 @@ def server(row: Row) -> str:
     return f"Server {shown(row['name'])}"
 
 
-def offer(row: Row, key: DatabaseKey, hindrance: str | None) -> str:
-    """Of a server that was made by hand, and could be adopted, or cannot."""
+def offer(row: Row, key: DatabaseKey, hindrance: str | None, lost: str) -> str:
+    """Of a server that was made by hand, and could be adopted, or cannot.
+
+    Args:
+        row: the server.
+        key: the database that it leads to.
+        hindrance: why it cannot be.
+        lost: what adopting costs, as a sentence.
+    """
     what = f"{server(row)}, made by hand, leads to {key} too"
     if hindrance is None:
-        return f"{what}: `pgherald check --adopt` keeps it working as well."
+        return f"{what}: `pgherald check --adopt` keeps it working as well. {lost}".rstrip()
     if hindrance is KEYRING:
-        return f"{what}: {KEYRING}; then `pgherald check --adopt` keeps it working."
+        return f"{what}: {KEYRING}; then `pgherald check --adopt` keeps it working. {lost}".rstrip()
     return f"{what}, and cannot be adopted: {hindrance}. It is left as it is."
 
 

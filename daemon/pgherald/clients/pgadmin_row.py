@@ -30,6 +30,9 @@ OWN_COLUMNS: Final = frozenset(
     "host port username service maintenance_db db_res db_res_type passexec_cmd".split()
 )
 
+#: Columns that pgAdmin hands to libpq, unless they are NULL.
+_TO_LIBPQ: Final = ("host", "port", "username")
+
 #: Columns that say nothing of whose a row is: pgAdmin itself writes a password that is saved.
 _NEITHER: Final = frozenset({"id", "user_id", "password", "save_password"})
 
@@ -156,7 +159,7 @@ class RowForm:
             leads: whether the database has a name, or had it.
         """
         old = parameters_of(row["connection_params"])
-        wanted: Row = dict.fromkeys(("port", "username", "password"))
+        wanted: Row = dict.fromkeys((*_TO_LIBPQ, "password"))
         wanted |= {"service": entry.database.service, "save_password": 0}
         if row["maintenance_db"] not in _EVERYWHERE:
             wanted["maintenance_db"] = entry.login.dbname
@@ -216,11 +219,12 @@ def mode_for(ours: str, present: Row) -> str:
 
 
 def _unlike(row: Row, wanted: Row) -> Row:
+    """The columns that differ; an empty text hides from libpq what the service says."""
     return {
         name: value
         for name, value in wanted.items()
         if row.get(name) != value
-        and not (says_nothing(name, value) and says_nothing(name, row.get(name)))
+        and (name in _TO_LIBPQ or not (says_nothing(name, value) and says_nothing(name, row.get(name))))
     }
 
 
