@@ -249,9 +249,7 @@ def test_each_server_is_adopted_for_the_login_it_is_likest() -> None:
         (35, 62100, "Refresh Materialized View, Backup, Restore and Import/Export Data"),
     ],
 )
-def test_what_adopting_costs_is_said_before(
-    schema: int, program: int | None, tools: str
-) -> None:
+def test_what_adopting_costs_is_said_before(schema: int, program: int | None, tools: str) -> None:
     """The tools that fail on a service row are named in the offer, and where it is taken."""
     books = Books(by_hand(), schema=schema)
     books.whole["program"] = program
@@ -489,7 +487,9 @@ def test_an_empty_text_in_the_way_of_the_service_goes(column: str, *, followed: 
     """Libpq takes it for one that is given, and not the service's in its place."""
     books = Books()
     books.apply(SHOP)
-    books.edit(1, **{column: ""}, **({"connection_params": None, "bgcolor": "red"} if followed else {}))
+    books.edit(
+        1, **{column: ""}, **({"connection_params": None, "bgcolor": "red"} if followed else {})
+    )
     books.apply(SHOP)
     assert (books.servers[1][column], books.servers[1]["service"]) == (None, "shop")
 

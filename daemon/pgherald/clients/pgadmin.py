@@ -190,7 +190,9 @@ class _Work:
         self._twins: set[DatabaseKey] = set()
         self._lost = ""
         if editor.rows == "service":
-            self._lost = f"In an adopted server pgAdmin's {database.lost_tools} fail (docs/clients.md)."
+            self._lost = (
+                f"In an adopted server pgAdmin's {database.lost_tools} fail (docs/clients.md)."
+            )
         self._changes: list[Change] = []
         self._warnings: list[str] = []
         self._outcomes: list[str] = []

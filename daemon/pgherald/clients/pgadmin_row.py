@@ -224,7 +224,10 @@ def _unlike(row: Row, wanted: Row) -> Row:
         name: value
         for name, value in wanted.items()
         if row.get(name) != value
-        and (name in _TO_LIBPQ or not (says_nothing(name, value) and says_nothing(name, row.get(name))))
+        and (
+            name in _TO_LIBPQ
+            or not (says_nothing(name, value) and says_nothing(name, row.get(name)))
+        )
     }
 
 
