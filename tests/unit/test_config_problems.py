@@ -29,7 +29,7 @@ log_level = "INFO"
 [heroku]
 token = "atuo"
 [[databases]]
-attachment = "database"
+attachment = "data base"
 prob = "off"
 [[databases]]
 app = "x"
@@ -57,8 +57,8 @@ include = [
         f'4: token must be {FORMS}; {NOT_SHOWN}; did you mean "auto"?',
         "5: app is missing",
         (
-            "6: attachment must be an attachment's name (upper-case letters, digits and "
-            'underscores), not "database"; did you mean "DATABASE"?'
+            "6: attachment must be the name of an attachment or a config var (letters, digits and "
+            'underscores), not "data base"'
         ),
         '7: unknown key "prob" in [[databases]]; did you mean "probe"?',
         (
@@ -99,7 +99,7 @@ def test_the_error_reads_as_a_whole(tmp_path: Path) -> None:
 
 
 APP = "must be a Heroku app's name (lower-case letters, digits and dashes), not"
-NAME = "must be an attachment's name (upper-case letters, digits and underscores), not"
+NAME = "must be the name of an attachment or a config var (letters, digits and underscores), not"
 AUTH = 'must be "scram-sha-256", "md5" or "password", or several with commas between them, not'
 TIME = 'must be seconds, or a text such as "90s", "5m" or "1h", not'
 SPARE = (
@@ -254,11 +254,11 @@ def test_no_secret_leaves_the_file(tmp_path: Path, text: str) -> None:
             ],
         ),
         (
-            f'{SMALLEST}[[discover]]\nattachments = ["database"]\nexclude = "x"\n',
+            f'{SMALLEST}[[discover]]\nattachments = ["data base"]\nexclude = "x"\n',
             [
                 (
                     '5: attachments must be a pattern of attachment names such as "DATABASE" or '
-                    '"*_REPLICA" (upper-case letters, digits, underscores, * and ?), not "database"'
+                    '"*_REPLICA" (letters, digits, underscores, * and ?), not "data base"'
                 ),
                 '6: exclude must be an array such as ["*-review", "*-pr-*"], not "x"',
             ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -222,7 +222,7 @@ async def test_what_is_not_allowed_is_let_be(kind: type[HerokuError]) -> None:
         await running.says(None)
         await running.logs.clock.advance(1)
         assert running.task.done()
-        assert running.task.result() is None
+        assert running.task.result() == "no"
         assert running.logs.opened == [0.0, 1.0]
 
 
@@ -249,12 +249,34 @@ async def test_a_session_is_opened() -> None:
     url = "https://logs.example.com/sessions/CANARY?srv=1"
     flat = Flat(ok({"logplex_url": url, "created_at": "2026-01-05T09:00:00Z", "id": "x"}))
     session = await flat.account.open_log("shop")
-    (request,) = flat.heroku.requests
-    assert request.method == "POST"
+    about, request = flat.heroku.requests
+    assert (about.method, request.method) == ("GET", "POST")
     assert request.read() == b'{"source":"app","dyno":"api","lines":1,"tail":true}'
     assert session == LogSession(Secret(url), START)
     assert "CANARY" not in repr(session)
-    assert flat.account.api.budget.last_hour() == 1
+    assert flat.account.api.budget.last_hour() == 2
+    await flat.account.open_log("shop")
+    assert flat.account.api.budget.last_hour() == 3
+
+
+async def test_an_app_whose_log_shows_no_releases(caplog: pytest.LogCaptureFixture) -> None:
+    """No session of an app on Fir is opened, and the log says so once, also when it begins anew."""
+    caplog.set_level("INFO")
+    flat = Flat(ok({"logplex_url": "https://logs.example.com/s"}))
+    flat.heroku.routes["/apps/shop"] = ok({"name": "shop", "generation": {"name": "fir"}})
+    poller = FakePoller(SHOP)
+    poller.watched = (Watched(flat.account, [SHOP], events=20),)
+
+    async def keep(_: str, work: Callable[[], Awaitable[None]], *, endless: bool) -> None:
+        await work()
+
+    followers = LogFollowers(poller, lambda: None, keep)  # type: ignore[arg-type]  # a fake
+    for _ in range(2):
+        followers.restart()
+        await settle()
+    assert flat.heroku.paths == ["/apps/shop"] * 2
+    said = "shop: no events (shop runs on fir, where logs show no releases); it is polled."
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("pgherald")] == [said]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,10 @@ def _families(config: Config, status: Status) -> Iterator[tuple[str, str, str, l
             for client in config.clients
         ],
     )
+    costs = [({"account": each.account}, each) for each in status.requests]
+    for name, about in (("last_hour", "Requests"), ("bytes_last_hour", "Bytes of answers")):
+        samples: list[Sample] = [(labels, getattr(each, name)) for labels, each in costs]
+        yield gauge(f"requests_{name}", f"{about} of Heroku's API in the last hour.", samples)
     # Numbers are never used twice, so the latest one counts them all, forgotten ones too.
     total = max((record.id for record in status.latest.values()), default=0)
     yield "pgherald_rotations_total", "counter", "Rotations seen.", [({}, total)]

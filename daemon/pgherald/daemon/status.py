@@ -249,6 +249,7 @@ def as_json(config: Config, status: Status) -> Shown:
             {
                 "account": cost.account,
                 "last_hour": cost.last_hour,
+                "bytes_last_hour": cost.bytes_last_hour,
                 "allowance": cost.allowance,
                 "remaining": cost.remaining,
                 "at": cost.at,

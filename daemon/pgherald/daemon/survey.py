@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from pgherald.config import DiscoverRule, TokenSpec
 from pgherald.daemon.wiring import Outside
-from pgherald.errors import Forbidden, NotVisible
+from pgherald.errors import Forbidden, HerokuError, NotHeroku, NotVisible, Unavailable
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.discovery import Found, discover
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
+
+T = TypeVar("T")
+
+#: Apps whose config vars are read, beside those that are named in full.
+_MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +28,9 @@ class Survey:
         source: where the token came from, as a person calls it; never the token.
         email: whose account it is; empty where the token may not tell.
         found: its databases, sorted.
-        warnings: sentences about the token's source.
+        warnings: sentences about the token's source, and about what was not read.
         teams: the apps of each team that was asked for.
+        refused: why an app's config vars could not be read, by app.
     """
 
     source: str
@@ -31,6 +38,7 @@ class Survey:
     found: tuple[Found, ...]
     warnings: tuple[str, ...]
     teams: Mapping[str, frozenset[str]]
+    refused: Mapping[str, HerokuError] = field(default_factory=dict)
 
 
 async def survey(
@@ -38,6 +46,7 @@ async def survey(
     outside: Outside,
     named: Sequence[str] = (),
     teams: Collection[str] = (),
+    apps: Sequence[str] = (),
 ) -> Survey:
     """Find the login, and everything that it shows. Reads only.
 
@@ -47,6 +56,7 @@ async def survey(
         named: names of attachments to find beside the usual ones: connection pools are found
             by their very name alone.
         teams: teams whose apps are to be told.
+        apps: patterns of apps that are read before others.
 
     Raises:
         LoginRequired: there is no token, or Heroku does not accept it.
@@ -58,25 +68,24 @@ async def survey(
     source = token_source(token, host, outside.env, outside.home)
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
     try:
-        email = await _email(api)
-        found = await discover(api, [DiscoverRule(attachments=("*", *named))])
-        apps = {team: await _apps(api, team) for team in teams}
-        return Survey(source.name, email, tuple(found), source.warnings, apps)
+        # A token that may only read what is needed may not ask whose account it is.
+        email = await _unless_refused(api.account(), "")
+        includes = (tuple(apps), ("*",))
+        rules = [DiscoverRule(include=each, attachments=("*", *named)) for each in includes]
+        found, search = await discover(api, [rule for rule in rules if rule.include], _MOST)
+        # That a team is not to be seen is said by a sweep.
+        shown = {team: await _unless_refused(api.apps(team), []) for team in teams}
+        names = {team: frozenset(app.name for app in apps) for team, apps in shown.items()}
+        warnings = source.warnings
+        if left := len(search.unread - search.refused.keys()):
+            warnings += (f"The config vars of {left} apps were not read: name these with --app.",)
+        return Survey(source.name, email, tuple(found), warnings, names, search.refused)
     finally:
         await api.aclose()
 
 
-async def _email(api: HerokuApi) -> str:
-    """Whose account it is. A token that may only read what is needed may not ask that."""
+async def _unless_refused(question: Awaitable[T], otherwise: T) -> T:
     try:
-        return await api.account()
-    except Forbidden:
-        return ""
-
-
-async def _apps(api: HerokuApi, team: str) -> frozenset[str]:
-    """The names of a team's apps; none where the token may not see them, which a sweep tells."""
-    try:
-        return frozenset([app.name for app in await api.team_apps(team)])
-    except (Forbidden, NotVisible):
-        return frozenset()
+        return await question
+    except (Forbidden, NotVisible, Unavailable, NotHeroku):
+        return otherwise

@@ -25,7 +25,7 @@ from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
-from pgherald.model import About, DatabaseKey, Login, News, Subject
+from pgherald.model import About, DatabaseKey, Login, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.alerts import Alerts, forget_damage
@@ -173,10 +173,22 @@ async def accounts_of(
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
                 await ledger.open()
                 stack.callback(ledger.close)
-            discovery = Discovery(account, rules) if rules else None
-            watched.append(Watched(account, named, discovery, events=setting.events))
+            discovery = Discovery(account, rules, _found_before(store, setting.name))
+            watched.append(
+                Watched(account, named, discovery if rules else None, events=setting.events)
+            )
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
+
+
+def _found_before(store: BackgroundStore | None, account: str) -> list[tuple[str, str]]:
+    """What was kept of an account when the program ended, for when a rule cannot be applied."""
+    known = store.recalled() if store is not None else ()
+    return [
+        (state.key.app, state.key.attachment)
+        for state in known
+        if state.key.account == account and state.phase != Phase.GONE
+    ]
 
 
 def _is_recorded(store: BackgroundStore | None, key: DatabaseKey, login: Login) -> bool:

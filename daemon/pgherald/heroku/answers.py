@@ -13,6 +13,7 @@ message is never shown: something in Heroku's place could put into it what we se
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -23,6 +24,7 @@ from typing import Any, Final, TypeVar
 
 from pgherald.errors import (
     AccountSuspended,
+    BadUrl,
     Forbidden,
     HerokuError,
     LoginRequired,
@@ -33,7 +35,8 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.heroku.http import MOST, Answer, count_of
-from pgherald.heroku.url import looks_like_postgres
+from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.model import Login
 from pgherald.secret import Secret
 
 T = TypeVar("T")
@@ -83,14 +86,17 @@ class VarsSeen:
 
     Attributes:
         seen_at: when, UTC.
-        logins: the URLs of the attachments asked for, by attachment; without those that
-            have no config var.
-        names: config vars that were not asked for and hold a Postgres URL, sorted.
+        logins: the URLs of the databases asked for, by name; None where Heroku hides the value.
+            Those that have no config var are not there.
+        bare: those of them whose config var has the very name, without `_URL`.
+        others: config vars that were not asked for and hold a whole Postgres URL, sorted; those
+            with the same login stand together.
     """
 
     seen_at: datetime
-    logins: Mapping[str, Secret]
-    names: tuple[str, ...] = ()
+    logins: Mapping[str, Secret | None]
+    bare: frozenset[str] = frozenset()
+    others: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +104,27 @@ class App:
     """An app.
 
     Attributes:
-        name: may be changed by its owner.
+        name: may be changed by its owner, and be given to another app.
         released_at: when its code or a config var last changed, UTC; the cheap sign of
             a rotation.
+        id: Heroku's own, which stays.
+        generation: of the platform that it runs on: `cedar` or `fir`.
     """
 
     name: str
     released_at: datetime | None
+    id: str | None = None
+    generation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """An add-on attached to an app under a name.
+    """An add-on attached to an app under a name, or a config var that holds a Postgres URL.
 
     Attributes:
         app: the app that it is attached to.
-        name: its config var is `<name>_URL`.
-        addon: name of the add-on.
+        name: its config var is `<name>_URL`, or else the name itself.
+        addon: name of the add-on; of a config var without one, its name.
         namespace: which of the add-on's credentials or pools; None is the default one.
         plan: `service:plan`, such as `heroku-postgresql:standard-0`; None where Heroku
             did not say.
@@ -123,17 +133,21 @@ class Attachment:
     app: str
     name: str
     addon: str
-    namespace: str | None
-    plan: str | None
+    namespace: str | None = None
+    plan: str | None = None
+
+    @property
+    def factors(self) -> frozenset[str]:
+        """What the namespace says, in whatever order: `role:reader|proxy:false|pool:leader`."""
+        return frozenset((self.namespace or "").split("|")) - {"", "proxy:false"}
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it leads to a connection pooler and not to Postgres itself."""
-        if self.namespace is None:
-            return False
-        return self.namespace.startswith(("connection-pooling:", "pool:")) or (
-            "proxy:true" in self.namespace.split("|")
-        )
+        """Whether it leads to a connection pooler and not to Postgres itself.
+
+        Heroku: a `pool` of an Advanced plan is a group of instances, and no pooler.
+        """
+        return any(each.startswith(("connection-pooling:", "proxy:true")) for each in self.factors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,29 +163,31 @@ class LogSession:
     created_at: datetime | None
 
 
-def config_vars(
-    attachments: Collection[str],
-) -> Callable[[Any], tuple[Mapping[str, Secret], tuple[str, ...]]]:
-    """Makes the reader of config vars that keeps these attachments' URLs only; see `VarsSeen`."""
-    wanted = {f"{name}_URL": name for name in attachments}
+def config_vars(body: Any, databases: Collection[str], seen_at: datetime) -> VarsSeen:
+    """Of config vars the URLs of these databases, and the names of those that hold others."""
+    if not isinstance(body, dict):
+        raise _wrong("config vars")
+    vars_of = {name: f"{name}_URL" for name in databases}
+    bare = [n for n, var in vars_of.items() if var not in body and _may_be_url(body.get(n, ""))]
+    vars_of |= {name: name for name in bare}
+    logins = {name: _secret(body[var]) for name, var in vars_of.items() if var in body}
+    if not any(logins.values()) and not all(isinstance(v, str | None) for v in body.values()):
+        raise _wrong("config vars")  # an object, but not of config vars
+    others: dict[Login, list[str]] = {}
+    for var in sorted(body.keys() - vars_of.values()):
+        if _NAME.fullmatch(var) and body[var] is not None and _may_be_url(body[var]):
+            with contextlib.suppress(BadUrl):
+                others.setdefault(parse_postgres_url(_secret(body[var])), []).append(var)
+    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())))
 
-    def read(body: Any) -> tuple[Mapping[str, Secret], tuple[str, ...]]:
-        if not isinstance(body, dict):
-            raise _wrong("config vars")
-        logins = {
-            # An odd value is no URL, and is refused as such for its own database alone.
-            wanted[var]: Secret(value if isinstance(value, str) else "")
-            for var, value in body.items()
-            if var in wanted and value is not None
-        }
-        if not any(logins.values()) and not all(
-            isinstance(value, str | None) for value in body.values()
-        ):
-            raise _wrong("config vars")  # an object, but not of config vars
-        names = (var for var, value in body.items() if var not in wanted and _is_url(var, value))
-        return logins, tuple(sorted(names))
 
-    return read
+def _may_be_url(value: object) -> bool:
+    return value is None or (isinstance(value, str) and looks_like_postgres(value))
+
+
+def _secret(value: object) -> Secret | None:
+    # An odd value is no URL, and is refused as such for its own database alone.
+    return None if value is None else Secret(value if isinstance(value, str) else "")
 
 
 def app(body: Any) -> App:
@@ -180,7 +196,12 @@ def app(body: Any) -> App:
     Raises:
         NotHeroku: it has not the shape of one; likewise below.
     """
-    return App(_name(body, "name"), _time(body, "released_at"))
+    return App(
+        _name(body, "name"),
+        _time(body, "released_at"),
+        _or_none(_text, body, "id"),
+        _or_none(_name, body.get("generation"), "name"),
+    )
 
 
 def attachment(body: Any) -> Attachment:
@@ -193,11 +214,6 @@ def attachment(body: Any) -> Attachment:
         namespace=None if body.get("namespace") is None else _text(body, "namespace"),
         plan=_or_none(_text, addon.get("plan"), "name"),
     )
-
-
-def addon_plan(body: Any) -> tuple[str, str]:
-    """An add-on's name and its plan's."""
-    return _name(body, "name"), _text(_field(body, "plan", dict), "name")
 
 
 def release_version(body: Any) -> int | None:
@@ -249,12 +265,6 @@ def _moment(at: datetime) -> datetime | None:
     except OverflowError:
         return None
     return utc if utc is not None and utc.year in _YEARS else None
-
-
-def _is_url(var: str, value: object) -> bool:
-    if not var.endswith("_URL") or not _NAME.fullmatch(var):
-        return False
-    return isinstance(value, str) and looks_like_postgres(value)
 
 
 def _or_none(read: Callable[[Any, str], T], body: Any, key: str) -> T | None:

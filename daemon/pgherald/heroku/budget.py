@@ -87,6 +87,7 @@ class _Minute:
     wall: datetime
     monotonic: float
     count: int
+    bytes: int = 0
 
 
 class Budget:
@@ -168,6 +169,16 @@ class Budget:
         """How many requests were sent in the last hour, to the minute."""
         self._forget()
         return sum(minute.count for minute in self._minutes)
+
+    def received(self, size: int) -> None:
+        """Count bytes of an answer, as they came over the wire."""
+        if self._minutes:
+            self._minutes[-1].bytes += size
+
+    def bytes_last_hour(self) -> int:
+        """How many bytes of answers came in the last hour, since the program started."""
+        self._forget()
+        return sum(minute.bytes for minute in self._minutes)
 
     def spending(self) -> Spending:
         """How it stands."""

@@ -122,8 +122,8 @@ class AppEvents:
         #: Whether the log is being read at the moment.
         self.connected = False
 
-    async def run(self) -> None:
-        """Follow the log. Returns when Heroku does not allow it, and else never."""
+    async def run(self) -> str:
+        """Follow the log. Returns why there is nothing to be followed, and else never."""
         pause = 0.0
         while True:
             began = self._clock.monotonic()
@@ -132,10 +132,7 @@ class AppEvents:
                 await self._follow()
             except PgheraldError as exc:
                 if _is_final(exc):
-                    log.info(
-                        "%s: no events (%s); it is looked at now and then.", self._app, exc.title
-                    )
-                    return
+                    return exc.title
                 log.debug("%s: no events for now (%s)", self._app, exc.title)
                 least = LONGEST if isinstance(exc, _LASTING) else PAUSE
             if self._clock.monotonic() - began >= _LASTED:
@@ -218,6 +215,8 @@ class LogFollowers:
         self._make = make
         #: By account and app. One that has ended stays, since Heroku does not allow it.
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        #: Why there is nothing to be followed, as the log has said once.
+        self._said: dict[tuple[str, str], str] = {}
 
     def keep(self) -> None:
         """Follow the apps that are watched now, and no others. To be called after a sweep."""
@@ -251,7 +250,9 @@ class LogFollowers:
             self._on_event()
             self._poller.read(watched, app)
 
-        def follow() -> Awaitable[None]:
-            return self._make(watched.account, app, on_release, watched.limit).run()
+        async def follow() -> None:
+            why = await self._make(watched.account, app, on_release, watched.limit).run()
+            if self._said.setdefault((watched.account.name, app), why) is why:
+                log.info("%s: no events (%s); it is polled.", app, why)
 
         await self._keep(f"log of {app}", follow, endless=False)

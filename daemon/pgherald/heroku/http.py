@@ -191,7 +191,7 @@ class HttpClient:
     async def _log_pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         problem: HerokuError
         try:
-            async for piece in _unpacked(response, self._size_limit, gzip=False):
+            async for piece in self._unpacked(response, gzip=False):
                 yield piece
         except httpx.HTTPError as exc:
             problem = in_plain_words(exc)
@@ -267,7 +267,7 @@ class HttpClient:
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
                 raise redirected()
             body = bytearray()
-            async for piece in _unpacked(response, self._size_limit, gzip=True):
+            async for piece in self._unpacked(response, gzip=True):
                 body += piece
         finally:
             await response.aclose()
@@ -275,6 +275,38 @@ class HttpClient:
         if self._budget is not None and answer.requests_left is not None:
             self._budget.saw(answer.requests_left)
         return answer
+
+    async def _unpacked(self, response: httpx.Response, *, gzip: bool) -> AsyncIterator[bytes]:
+        """The body as it comes in, unpacked, and counted before it is kept.
+
+        Args:
+            response: what is being received.
+            gzip: whether gzip was asked for.
+
+        Raises:
+            NotHeroku: it is longer than the limit, damaged, or packed in another way.
+        """
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        is_packed = gzip and encoding in _GZIP
+        if not is_packed and encoding not in {"", "identity"}:
+            raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
+        unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
+        taken = given = 0
+        # Not `aiter_bytes`, which unpacks without a limit.
+        async for raw in cast("AsyncIterable[bytes]", response.stream):
+            taken += len(raw)
+            if self._budget is not None:
+                self._budget.received(len(raw))
+            # One byte more than there is room for shows that there is more.
+            room = self._size_limit - given + 1
+            piece = raw if unpacker is None else _decompressed(unpacker, raw, room)
+            given += len(piece)
+            if max(taken, given) > self._size_limit:
+                raise NotHeroku("What answers is not Heroku: it does not stop sending")
+            if piece:
+                yield piece
+        if unpacker is not None and taken and not unpacker.eof:
+            raise damaged()
 
     def _log(self, request: httpx.Request, outcome: str, seconds: float) -> None:
         """One line for each request. The path is quoted still, and without its query."""
@@ -308,37 +340,6 @@ def _check_log(response: httpx.Response) -> None:
         for option in ("TCP_KEEPIDLE", "TCP_KEEPALIVE"):  # Linux; macOS
             if hasattr(socket, option):
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
-
-
-async def _unpacked(response: httpx.Response, limit: int, *, gzip: bool) -> AsyncIterator[bytes]:
-    """The body as it comes in, unpacked, and counted before it is kept.
-
-    Args:
-        response: what is being received.
-        limit: the most bytes to take in, and to give out.
-        gzip: whether gzip was asked for.
-
-    Raises:
-        NotHeroku: it is longer, damaged, or packed in another way.
-    """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    is_packed = gzip and encoding in _GZIP
-    if not is_packed and encoding not in {"", "identity"}:
-        raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
-    unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
-    taken = given = 0
-    # Not `aiter_bytes`, which unpacks without a limit.
-    async for raw in cast("AsyncIterable[bytes]", response.stream):
-        taken += len(raw)
-        # One byte more than there is room for shows that there is more.
-        piece = raw if unpacker is None else _decompressed(unpacker, raw, limit - given + 1)
-        given += len(piece)
-        if max(taken, given) > limit:
-            raise NotHeroku("What answers is not Heroku: it does not stop sending")
-        if piece:
-            yield piece
-    if unpacker is not None and taken and not unpacker.eof:
-        raise damaged()
 
 
 def _decompressed(unpacker: zlib._Decompress, raw: bytes, most: int) -> bytes:

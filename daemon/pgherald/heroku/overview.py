@@ -4,8 +4,8 @@ The list of an account's apps tells of each when it had its last release, and ev
 of a config var is a release (Heroku: `released_at` moves with each, `updated_at` with much
 else). So an app is read
 
-- when the list shows another `released_at` than before its last reading, or does not show
-  the app at all: then the app itself says why;
+- when the list shows another `released_at` than before its last reading, or another app by
+  that name, or does not show the app at all: then the app itself says why;
 - once more some seconds after that, since Heroku's stamps have whole seconds, and two
   releases may share one;
 - in its turn, whatever the list says: nobody has proven that `released_at` moves with every
@@ -14,6 +14,8 @@ else). So an app is read
   a fifth of the budget and no more.
 
 A list is not worthwhile where it has as many pages as apps are wanted; then each app is read.
+Bytes are a cost, too: where few of very many apps are wanted, and the budget is nearly full, each
+of them is read as well, for an empty 304 in most cases.
 A sweep uses at most half of what the budget has left: the other half is for the next list, and
 for events. What that does not allow is put off to the next sweep; the app that was read longest
 ago comes first, so that one that changes all the time keeps no other waiting.
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
@@ -41,6 +43,12 @@ LIST: Final = "*"
 
 #: Apps on one page of the list.
 _PAGE: Final = 1000
+
+#: Apps in the list that cost as many bytes as are worth a request: some 30 KB, not compressed.
+_WORTH: Final = 40
+
+#: The part of a burst that must be left for saving bytes by further requests.
+_NEARLY_FULL: Final = 0.75
 
 #: A release younger than this is read once more. Heroku's clock and ours may differ.
 _YOUNG: Final = timedelta(minutes=5)
@@ -72,13 +80,13 @@ class _Reading:
     """The last reading of an app.
 
     Attributes:
-        stamp: `released_at` as the list had shown it before.
+        stamp: the app as the list had shown it before.
         first: when the first reading with that stamp began, on the monotonic clock.
         settled: whether it need not be read once more.
         at: number of the reading, counting up.
     """
 
-    stamp: datetime | None
+    stamp: App | None
     first: float
     settled: bool
     at: int
@@ -109,12 +117,12 @@ class Overview:
         self._ask = ask
         self._is_own = is_own
         self._full_sweep = full_sweep
-        #: What the list said: by app, when it had its last release.
-        self._stamps: Mapping[str, datetime | None] = {}
+        #: What the list said of each app.
+        self._stamps: Mapping[str, App] = {}
         self._listed = False
         self._readings: dict[str, _Reading] = {}
         self._count = 0
-        self._pages = 1
+        self._length = 1
         self._list_pause: Pause | None = None
         self._turns = 0.0
         self._turned_at = (clock.now(), clock.monotonic())
@@ -144,11 +152,11 @@ class Overview:
         read += self._in_turn(others, affordable - len(read) if self._budget.is_ample else 0)
         return Choice(tuple(read), frozenset(due[affordable:]), self._listed)
 
-    def stamp(self, app: str) -> datetime | None:
+    def stamp(self, app: str) -> App | None:
         """What is to be handed to `was_read`; to be asked for before the reading."""
         return self._stamps.get(app)
 
-    def was_read(self, app: str, stamp: datetime | None, began: float) -> None:
+    def was_read(self, app: str, stamp: App | None, began: float) -> None:
         """The app has been read.
 
         Args:
@@ -159,7 +167,8 @@ class Overview:
         before = self._readings.get(app)
         again = before is not None and before.stamp == stamp
         first = before.first if again and before is not None else began
-        old = stamp is not None and self._clock.now() - stamp > _YOUNG
+        released_at = stamp.released_at if stamp is not None else None
+        old = released_at is not None and self._clock.now() - released_at > _YOUNG
         settled = old or (again and began - first >= _NEXT_STAMP)
         self._count += 1
         self._readings[app] = _Reading(stamp, first, settled, self._count)
@@ -175,9 +184,14 @@ class Overview:
         self._list_pause = None
 
     def _is_worthwhile(self, apps: int) -> bool:
-        if apps <= self._pages:
+        if apps <= self._pages or not (self._list_pause is None or self._list_pause.is_over):
             return False
-        return self._list_pause is None or self._list_pause.is_over
+        is_nearly_full = self._budget.left > self._budget.burst * _NEARLY_FULL
+        return apps > self._length // _WORTH or not is_nearly_full
+
+    @property
+    def _pages(self) -> int:
+        return -(-self._length // _PAGE)
 
     async def _poll_list(self, wanted: AbstractSet[str]) -> bool:
         """Poll the list; whether it can be relied on.
@@ -192,8 +206,8 @@ class Overview:
                 raise
             return not isinstance(exc, Forbidden | NotVisible)
         self._listed = True
-        self._stamps = {app.name: app.released_at for app in found if app.name in wanted}
-        self._pages = max(1, -(-len(found) // _PAGE))
+        self._stamps = {app.name: app for app in found if app.name in wanted}
+        self._length = max(1, len(found))
         is_useless = len(self._stamps) <= self._pages
         self._list_pause = Pause(self._clock, LONGEST) if is_useless else None
         return True
@@ -202,7 +216,7 @@ class Overview:
         reading, stamp = self._readings.get(app), self._stamps.get(app)
         if reading is None or not reading.settled:
             return True
-        return stamp is None or stamp != reading.stamp
+        return stamp is None or stamp.released_at is None or stamp != reading.stamp
 
     def _in_turn(self, apps: AbstractSet[str], most: int) -> list[str]:
         """The apps that are read though nothing seems to have changed; `most` at most."""

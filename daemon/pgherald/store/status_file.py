@@ -28,6 +28,7 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
       "requests": [{                    // what each account cost, as of the last sweep
         "account": "default",
         "last_hour": 64,                // requests that pgherald sent in the hour before
+        "bytes_last_hour": 18432,       // bytes of the answers, as they came over the wire
         "allowance": 1125,              // what it may send in an hour
         "remaining": 4431,              // what the account had left, all programs counted
         "at": "…"
@@ -87,6 +88,7 @@ class RequestsShown(TypedDict):
 
     account: str
     last_hour: int
+    bytes_last_hour: int
     allowance: int
     remaining: int | None
     at: datetime
