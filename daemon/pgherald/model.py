@@ -376,12 +376,12 @@ class AlertSink(Protocol):
 
     def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work."""
-        ...
+        return
 
     def resolve(self, subject: Subject) -> None:
         """It works."""
-        ...
+        return
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget the alerts about what is no longer kept."""
-        ...
+        return

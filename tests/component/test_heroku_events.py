@@ -166,14 +166,6 @@ async def test_odd_logs(script: Script, kind: type[HerokuError]) -> None:
     assert all("uthorization" not in head for head in server.heads)
 
 
-async def test_plain_lines_and_a_quiet_connection() -> None:
-    """Plain lines are read too, and the kernel is told to look after the silent connection."""
-    async with serve(answer(200, "one\ntwo\n", PLAIN)) as server:
-        host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        assert await read(HttpClient(host), f"{server.url}/sessions/x") == b"one\ntwo\n"
-    assert "\r\nAccept: text/event-stream\r\n" in server.heads[0]
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 async def test_the_kernel_looks_after_a_silent_connection(
     simulator: Simulator, tmp_path: Path
@@ -291,17 +283,6 @@ async def test_a_simulator_that_leads_elsewhere() -> None:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
         await refused(HttpClient(host, resolver=resolver), f"{server.url}/CANARY")
         assert server.connections == 0
-
-
-async def test_a_name_that_does_not_exist() -> None:
-    """A name without an address is no network and no DNS, in the usual words."""
-
-    async def resolver(name: str, port: int) -> list[str]:
-        raise socket.gaierror
-
-    client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
-    with pytest.raises(Unavailable):
-        await read(client, "https://logs.invalid/CANARY")
 
 
 async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

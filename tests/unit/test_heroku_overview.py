@@ -213,18 +213,6 @@ async def test_a_night_is_made_up_for() -> None:
     assert len(await town.sweep()) <= 2
 
 
-async def test_an_hour_with_very_many_apps() -> None:
-    """A hundred apps cost less than 400 requests in a healthy hour, and each has its turn."""
-    apps = [f"app{number:03}" for number in range(100)]
-    town = Town(*apps)
-    await town.sweeps(5)
-    before = len(town.heroku.requests)
-    read = await town.sweeps(60)
-    assert len(town.heroku.requests) - before < 400
-    assert {app for apps in read for app in apps} == set(apps)
-    assert max(len(apps) for apps in read) <= 8, "at most twice as many as usual"
-
-
 async def test_a_list_of_as_many_pages_as_apps() -> None:
     """Where few of very many apps are wanted, they are read and the list is left alone."""
     town = Town("a", "b")

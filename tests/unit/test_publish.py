@@ -231,8 +231,10 @@ async def test_a_file_that_hangs_hinders_no_other(
             assert room.status()["ok"] is True
             assert len(begun) == 1, "nobody waits for it a second time"
             answers.set()
-            await until(lambda: file.exists() and len(begun) > 1)
+            await until(file.exists)
+            room.troubled()
             await room.shown()
+            assert "pgherald_troubles 1.0" in file.read_text()
     assert [record.getMessage() for record in caplog.records] == [f"{file} does not answer"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from pgherald.daemon.wiring import Outside, accounts_of, files_of
 from pgherald.errors import PgheraldError
 from pgherald.heroku.budget import peek
 from pgherald.heroku.poller import Poller
-from pgherald.model import About, Database, DatabaseKey, Entry, Sighting, Subject
+from pgherald.heroku.watched import Sightings
+from pgherald.model import About, AlertSink, Database, Entry, Sighting, Subject
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
 from pgherald.sync.targets import clients_of
@@ -31,11 +32,8 @@ class Looked:
     failures: Mapping[Subject, PgheraldError]
 
 
-class _Gathers:
-    """Takes sightings and troubles, and only keeps the former."""
-
-    #: Nothing is proven for a plan.
-    verifying: Collection[DatabaseKey] = ()
+class _Gathers(Sightings, AlertSink):
+    """Keeps sightings, and why there are none; the poller keeps what concerns an account."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -46,24 +44,6 @@ class _Gathers:
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         self.errors[Subject(About.DATABASE, database.key)] = error
-
-    def unanswered(self, database: Database, error: PgheraldError) -> None:
-        """The poller keeps its account's errors itself."""
-
-    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """A plan removes nothing."""
-
-    def expecting(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
-        """The poller keeps its failures itself."""
-
-    def resolve(self, subject: Subject) -> None:
-        """Likewise."""
-
-    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
-        """Likewise."""
 
 
 async def look(

@@ -53,14 +53,12 @@ class Found:
     Attributes:
         app: the app's name.
         attachment: the attachment's name, or the config var's without `_URL`.
-        namespace: which of the database's credentials; empty for the default one.
         plan: such as `heroku-postgresql:standard-0`; empty where only the config var is known.
         rule: the first rule that found it; its settings count.
     """
 
     app: str
     attachment: str
-    namespace: str
     plan: str
     rule: DiscoverRule
 
@@ -101,7 +99,7 @@ class Discovery:
         for i, rule in enumerate(self.rules):
             before = self._by_rule[i]
             if before is None:
-                before = [Found(*k, "", "", rule) for k in self._known if fits(rule, *k)]
+                before = [Found(*k, "", rule) for k in self._known if fits(rule, *k)]
             elif before and not by_rule[i] and not self._search.are_gone(rule, before):
                 errors[i] = errors[i] or NotVisible(
                     f"Heroku shows no more databases for {', '.join(rule.include)}",
@@ -174,7 +172,7 @@ class Search:
             team_apps = {app.name for app in self._apps.get(rule.team, ())}
             by_rule.append(
                 [
-                    Found(each.app, each.name, each.namespace or "", each.plan or "", rule)
+                    Found(each.app, each.name, each.plan or "", rule)
                     for each in _chosen(rule, everything)
                     if rule.team is None or each.app in team_apps
                 ]

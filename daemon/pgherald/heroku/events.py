@@ -19,7 +19,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from pgherald.errors import (
     AccountSuspended,
@@ -181,16 +181,6 @@ def _is_final(error: PgheraldError) -> bool:
     return isinstance(error, Forbidden) or type(error) is HerokuError
 
 
-class Keep(Protocol):
-    """Runs work, and runs it again when it fails."""
-
-    async def __call__(
-        self, part: str, work: Callable[[], Awaitable[None]], *, endless: bool
-    ) -> None:
-        """Run it."""
-        ...
-
-
 class LogFollowers:
     """Follows each account's first apps, as many as it may.
 
@@ -206,7 +196,7 @@ class LogFollowers:
         self,
         poller: Poller,
         on_event: Callable[[], None],
-        keep: Keep,
+        keep: Callable[..., Awaitable[None]],
         make: Callable[..., AppEvents] = AppEvents,
     ) -> None:
         self._poller = poller

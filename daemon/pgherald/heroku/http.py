@@ -128,9 +128,8 @@ class HttpClient:
             NotHeroku: a redirect, a flood, or something that is not HTTP.
             MissingTool: the proxy needs a package that is not installed.
         """
-        client = self._opened()
-        request = client.build_request("GET", self.host.url + path, headers=headers)
-        return await self._send(client, request, token)
+        request = self._opened().build_request("GET", self.host.url + path, headers=headers)
+        return await self._send(request, token)
 
     async def open_log(self, app: str, token: Secret, headers: Mapping[str, str]) -> Answer:
         """Open a log session of an app, to read what it is about to say of its releases.
@@ -143,11 +142,11 @@ class HttpClient:
         Raises:
             HerokuError, MissingTool: as `get`.
         """
-        client, path = self._opened(), f"/apps/{segment(app)}/log-sessions"
-        request = client.build_request(
+        path = f"/apps/{segment(app)}/log-sessions"
+        request = self._opened().build_request(
             "POST", self.host.url + path, headers=headers, json=_LOG_SESSION
         )
-        return await self._send(client, request, token)
+        return await self._send(request, token)
 
     @contextlib.asynccontextmanager
     async def follow(self, url: Secret) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -164,14 +163,13 @@ class HttpClient:
             Unavailable: the session is over, or cannot be reached, or broke off.
             NotHeroku: what answers is no log.
         """
-        client = self._opened()
-        request, guard = self._log_request(client, url)
+        request, guard = self._log_request(url)
         problem: HerokuError
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._time_limit):
-                response = await client.send(request, stream=True)
-            try:
+                response = await self._opened().send(request, stream=True)
+            async with contextlib.aclosing(response):
                 # Its address is the key to it, so no part of that is logged.
                 taken = (time.monotonic() - began) * 1000
                 log.debug("GET of a log session: %d in %d ms", response.status_code, taken)
@@ -181,8 +179,6 @@ class HttpClient:
                 _check_log(response)
                 yield self._log_pieces(response)
                 return
-            finally:
-                await response.aclose()
         except BROKEN as exc:
             log.debug("GET of a log session: %s", type(exc).__name__)
             problem = in_plain_words(exc)
@@ -199,7 +195,7 @@ class HttpClient:
             return
         raise problem
 
-    def _log_request(self, client: httpx.AsyncClient, url: Secret) -> tuple[httpx.Request, Guard]:
+    def _log_request(self, url: Secret) -> tuple[httpx.Request, Guard]:
         """The request for a log, and what watches over its connection."""
         address = None
         with contextlib.suppress(httpx.InvalidURL, UnicodeError):
@@ -209,7 +205,7 @@ class HttpClient:
         if address is None:
             raise refusal()
         guard = Guard(self.host, address.raw_host.decode("ascii"), self._resolver)
-        request = client.build_request(
+        request = self._opened().build_request(
             "GET",
             address,
             headers={
@@ -232,9 +228,7 @@ class HttpClient:
         self._client = self._client or open_client(self.host, self._transport, self._trust)
         return self._client
 
-    async def _send(
-        self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
-    ) -> Answer:
+    async def _send(self, request: httpx.Request, token: Secret) -> Answer:
         if not self.host.allows(str(request.url)):
             raise UnsafeHost(
                 f"Refused: a request would leave {self.host.name}",
@@ -248,7 +242,7 @@ class HttpClient:
         problem: HerokuError
         try:
             async with asyncio.timeout(self._time_limit):
-                answer = await self._answer(client, request)
+                answer = await self._answer(request)
             outcome = str(answer.status)
         except BROKEN as exc:
             problem, outcome = in_plain_words(exc), type(exc).__name__
@@ -261,16 +255,14 @@ class HttpClient:
             self._log(request, outcome, time.monotonic() - began)
         raise problem
 
-    async def _answer(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
-        response = await client.send(request, stream=True)
-        try:
+    async def _answer(self, request: httpx.Request) -> Answer:
+        response = await self._opened().send(request, stream=True)
+        async with contextlib.aclosing(response):
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
                 raise redirected()
             body = bytearray()
             async for piece in self._unpacked(response, gzip=True):
                 body += piece
-        finally:
-            await response.aclose()
         answer = Answer(response.status_code, response.headers, bytes(body))
         if self._budget is not None and answer.requests_left is not None:
             self._budget.saw(answer.requests_left)

@@ -23,8 +23,7 @@ ago comes first, so that one that changes all the time keeps no other waiting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -83,13 +82,11 @@ class _Reading:
         stamp: the app as the list had shown it before.
         first: when the first reading with that stamp began, on the monotonic clock.
         settled: whether it need not be read once more.
-        at: number of the reading, counting up.
     """
 
     stamp: App | None
     first: float
     settled: bool
-    at: int
 
 
 class Overview:
@@ -120,8 +117,8 @@ class Overview:
         #: What the list said of each app.
         self._stamps: Mapping[str, App] = {}
         self._listed = False
+        #: By app, the one that was read longest ago first.
         self._readings: dict[str, _Reading] = {}
-        self._count = 0
         self._length = 1
         self._list_pause: Pause | None = None
         self._turns = 0.0
@@ -135,18 +132,17 @@ class Overview:
             PgheraldError: what the token source raises.
         """
         wanted = set(apps)
-        self._readings = {app: self._readings[app] for app in wanted & self._readings.keys()}
+        self._readings = {app: last for app, last in self._readings.items() if app in wanted}
         self._listed = False
         if self._budget.left <= 1:  # a list of which nothing could be read is no use
             return Choice((), frozenset(wanted), listed=False)
-        others: AbstractSet[str] = frozenset()
+        others: Collection[str] = frozenset()
         if self._is_worthwhile(len(wanted)) and await self._poll_list(wanted):
             due = [app for app in apps if self._is_due(app)]
             others = wanted.difference(due)
         else:
             due = list(apps)
-        # What was read longest ago comes first; never is longer still.
-        due.sort(key=self._read_at)
+        due = self._longest_ago(due)
         affordable = (self._budget.left + 1) // 2
         read = due[:affordable]
         read += self._in_turn(others, affordable - len(read) if self._budget.is_ample else 0)
@@ -164,19 +160,18 @@ class Overview:
             stamp: what `stamp` said when the reading began.
             began: when that was, on the monotonic clock.
         """
-        before = self._readings.get(app)
+        before = self._readings.pop(app, None)
         again = before is not None and before.stamp == stamp
         first = before.first if again and before is not None else began
         released_at = stamp.released_at if stamp is not None else None
         old = released_at is not None and self._clock.now() - released_at > _YOUNG
         settled = old or (again and began - first >= _NEXT_STAMP)
-        self._count += 1
-        self._readings[app] = _Reading(stamp, first, settled, self._count)
+        self._readings[app] = _Reading(stamp, first, settled)
 
     def was_refused(self, app: str) -> None:
         """The app could not be read: it is due at the next sweep, after all that waits longer."""
-        self._count += 1
-        self._readings[app] = _Reading(None, 0.0, settled=False, at=self._count)
+        self._readings.pop(app, None)
+        self._readings[app] = _Reading(None, 0.0, settled=False)
 
     def forget(self) -> None:
         """Read everything again: another token may show something else."""
@@ -193,7 +188,7 @@ class Overview:
     def _pages(self) -> int:
         return -(-self._length // _PAGE)
 
-    async def _poll_list(self, wanted: AbstractSet[str]) -> bool:
+    async def _poll_list(self, wanted: Collection[str]) -> bool:
         """Poll the list; whether it can be relied on.
 
         A list that is forbidden hinders nobody: each app is read, as far as the budget goes.
@@ -218,7 +213,7 @@ class Overview:
             return True
         return stamp is None or stamp.released_at is None or stamp != reading.stamp
 
-    def _in_turn(self, apps: AbstractSet[str], most: int) -> list[str]:
+    def _in_turn(self, apps: Collection[str], most: int) -> list[str]:
         """The apps that are read though nothing seems to have changed; `most` at most."""
         now, before = (self._clock.now(), self._clock.monotonic()), self._turned_at
         # The monotonic clock stands still while the machine sleeps; the other may be set back.
@@ -230,8 +225,9 @@ class Overview:
         # Turns that the budget did not allow for a while are made up for little by little.
         number = min(int(self._turns), most, 1 + int(2 * passed * pace))
         self._turns -= number
-        return sorted(apps, key=self._read_at)[:number]
+        return self._longest_ago(sorted(apps))[:number]
 
-    def _read_at(self, app: str) -> int:
-        reading = self._readings.get(app)
-        return reading.at if reading else 0
+    def _longest_ago(self, apps: Iterable[str]) -> list[str]:
+        """What was read longest ago comes first; never is longer still."""
+        places = {app: place for place, app in enumerate(self._readings)}
+        return sorted(apps, key=lambda app: places.get(app, -1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from typing import Final, Protocol
@@ -98,28 +98,28 @@ class Sightings(Protocol):
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         """Take sightings; returns at once."""
-        ...
+        return
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         """Heroku answered, and did not show the database's login."""
-        ...
+        return
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         """Heroku did not answer, which is its account's trouble."""
-        ...
+        return
 
     def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
         """Of an account's databases these are the only ones that Heroku shows."""
-        ...
+        return
 
     def expecting(self) -> AbstractContextManager[None]:
         """While this is open, more may come."""
-        ...
+        return contextlib.nullcontext()
 
     @property
     def verifying(self) -> Collection[DatabaseKey]:
         """Databases whose login is being verified."""
-        ...
+        return ()
 
 
 class TakenNames(Protocol):
@@ -159,7 +159,7 @@ def keeps_requests(
             sent, size = budget.last_hour(), budget.bytes_last_hour()
             cost = Requests(name, sent, budget.allowance, budget.remaining, now, size)
             before = kept.get(name)
-            if before is None or dataclasses.replace(before, at=now) != cost:
+            if before is None or replace(before, at=now) != cost:
                 kept[name] = cost
                 store.keep_requests(cost)
 
