@@ -254,7 +254,7 @@ async def test_a_token_that_may_not_ask_when_it_ends(
 
 
 async def test_a_304_gives_what_was_picked(heroku: FakeHeroku, clock: FakeClock) -> None:
-    """Unchanged config vars cost an empty answer, and are seen anew."""
+    """Unchanged config vars cost an empty answer, and are seen anew; in full now and then."""
     heroku.holds("shop", CONFIG)
     api = heroku.api(clock)
     first = await api.config_vars("shop", ["DATABASE"])
@@ -263,6 +263,10 @@ async def test_a_304_gives_what_was_picked(heroku: FakeHeroku, clock: FakeClock)
     assert heroku.requests[1].headers["If-None-Match"]
     assert second.seen_at == START + timedelta(seconds=60)
     assert second.logins == first.logins
+    await clock.advance(15 * 60)
+    heroku.holds("shop", {"DATABASE_URL": "postgres://u:new@h/d"})
+    assert (await api.config_vars("shop", ["DATABASE"])).logins != first.logins
+    assert "If-None-Match" not in heroku.requests[2].headers
 
 
 async def test_other_attachments_are_another_question(heroku: FakeHeroku, clock: FakeClock) -> None:

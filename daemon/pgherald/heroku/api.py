@@ -28,6 +28,7 @@ from pgherald.clock import Clock
 from pgherald.errors import Forbidden, HerokuError, LoginRequired, NotHeroku, NotVisible
 from pgherald.heroku import answers
 from pgherald.heroku.answers import App, Attachment, LogSession, VarsSeen, decoded, error_of
+from pgherald.heroku.backoff import Pause
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import Answer, HttpClient, segment
@@ -58,6 +59,8 @@ _MOST_PAGES: Final = 100
 _MOST_ITEMS: Final = _MOST_PAGES * _LONGEST_PAGE
 #: Answers remembered; more than the apps of a large company, at under a kilobyte each.
 _MOST_REMEMBERED: Final = 4096
+#: Seconds for which an ETag is believed.
+_TRUSTED: Final = 15 * 60.0
 #: What we are willing to send back in a header: visible ASCII and spaces.
 _ECHOED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _SCOPE: Final = re.compile(r"(?<![^\s,])[a-z-]{1,32}(?![^\s,])")
@@ -118,7 +121,7 @@ class HerokuApi:
         #: Apps whose log shows releases.
         self._logging: set[str] = set()
         #: The latest config vars, by app and databases, each with its ETag.
-        self._memory: dict[tuple[str, frozenset[str]], tuple[str, VarsSeen]] = {}
+        self._memory: dict[tuple[str, frozenset[str]], tuple[str, VarsSeen, Pause]] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,7 +135,9 @@ class HerokuApi:
             databases: names of config vars; a `_URL` at their end may be left out.
         """
         key = app, frozenset(databases)
-        etag, seen = self._memory.get(key, ("", None))
+        etag, seen, fresh = self._memory.get(key, ("", None, None))
+        if fresh is not None and fresh.is_over:
+            etag = ""  # nobody has proven that it follows its content
         get = partial(self.http.get, f"/apps/{segment(app)}/config-vars")
         answer = await self._ask(get, app, {"If-None-Match": etag} if etag else {})
         now = self.clock.now()
@@ -142,7 +147,7 @@ class HerokuApi:
         self._memory.pop(key, None)
         etag = answer.headers.get("ETag", "")
         if _ECHOED.fullmatch(etag):
-            self._memory[key] = etag, seen
+            self._memory[key] = etag, seen, Pause(self.clock, _TRUSTED)
         if len(self._memory) > _MOST_REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return seen
