@@ -701,7 +701,8 @@ async def test_an_odd_attachment_loses_no_database(heroku: FakeHeroku, clock: Fa
         addon = {"name": "pg-1", "plan": {"name": "heroku-postgresql:mini"}}
         return {"id": "1", "name": "DATABASE", "app": {"name": app}, "addon": addon}
 
-    discovery = Discovery(Account("default", heroku.api(clock)), [DiscoverRule()])
+    api = heroku.api(clock)
+    discovery = Discovery(api, Account("default", api).ask, [DiscoverRule()])
     heroku.routes["/apps"] = ok([])
     for shown, found in (
         (["a", "b"], ["a", "b"]),

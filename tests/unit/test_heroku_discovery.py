@@ -11,7 +11,7 @@ import pytest
 from pgherald.config import DiscoverRule
 from pgherald.errors import HerokuError, NotVisible, Unavailable
 from pgherald.heroku.account import Account
-from pgherald.heroku.discovery import Discovery, Found, discover
+from pgherald.heroku.discovery import Discovery, Found
 from support.fake_clock import FakeClock
 from support.heroku_answers import URL, FakeHeroku, error, ok, tagged
 
@@ -75,11 +75,17 @@ class House:
         )
 
     async def finds(self, *rules: DiscoverRule) -> list[str]:
-        return plain((await discover(self.api, rules, 100))[0])
+        return plain((await self.once(*rules)).found)
+
+    async def once(self, *rules: DiscoverRule) -> Discovery:
+        """Look once, as `init` does."""
+        discovery = Discovery(self.api, lambda _, question: question(), rules, most=100)
+        await discovery.discover()
+        return discovery
 
     def discovery(self, *rules: DiscoverRule, known: Iterable[tuple[str, str]] = ()) -> Discovery:
         account = Account("default", self.api, jitter=lambda: 0.0)
-        return Discovery(account, rules, known)
+        return Discovery(self.api, account.ask, rules, known=known)
 
 
 async def failing(discovery: Discovery) -> HerokuError:
@@ -101,7 +107,7 @@ async def test_the_first_rule_counts() -> None:
     """What several rules find is found once, and names the first, whose settings apply."""
     house = House(attached("shop"), attached("blog"))
     first, second = DiscoverRule(include=("s*",)), DiscoverRule()
-    found, _ = await discover(house.api, (first, second), 0)
+    found = (await house.once(first, second)).found
     assert [(f.app, f.rule) for f in found] == [("blog", second), ("shop", first)]
 
 
@@ -214,11 +220,9 @@ async def test_an_app_that_no_list_shows() -> None:
     house = House(attached("a"))
     house.heroku.holds("pasted", {"DATABASE_URL": URL})
     house.heroku.routes["/apps/closed/config-vars"] = error(403, "forbidden")
-    found, search = await discover(
-        house.api, [DiscoverRule(include=("a", "closed", "pasted", "unheard-of"))], 0
-    )
-    assert plain(found) == ["a/DATABASE", "pasted/DATABASE"]
-    assert set(search.refused) == {"closed", "unheard-of"}
+    found = await house.once(DiscoverRule(include=("a", "closed", "pasted", "unheard-of")))
+    assert plain(found.found) == ["a/DATABASE", "pasted/DATABASE"]
+    assert set(found.refused) == {"closed", "unheard-of"}
 
 
 async def test_what_reading_config_vars_costs() -> None:

@@ -173,7 +173,8 @@ async def accounts_of(
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
                 await ledger.open()
                 stack.callback(ledger.close)
-            discovery = Discovery(account, rules, _found_before(store, setting.name))
+            known = _found_before(store, setting.name)
+            discovery = Discovery(api, account.ask, rules, known=known)
             watched.append(
                 Watched(account, named, discovery if rules else None, events=setting.events)
             )

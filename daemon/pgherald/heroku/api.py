@@ -201,7 +201,7 @@ class HerokuApi:
         get = partial(self.http.get, "/oauth/authorizations")
         try:
             answer = await self._ask(get, "The token", {"Range": _ALL}, optional=True)
-        except Forbidden:
+        except (Forbidden, NotVisible):
             return None
         return answers.token_end(decoded(answer), await self.tokens.get(), self.clock.now())
 
@@ -213,33 +213,20 @@ class HerokuApi:
 
         Facts: `Oauth-Scope` and `Date`, recorded answers.
         """
-        token = await self.tokens.get()
         before = self.clock.now()
-        account = await self.http.get("/account", token, {"Accept": _ACCEPT})
-        now = self.clock.now()
-        self._check_known(account, token)
-        mine = await self.http.get("/oauth/authorizations", token, {"Accept": _ACCEPT})
-        listed = self._check_known(mine, token)
-        date = answers.date_of(account.headers.get("Date", ""))
-        scopes = account.headers.get("Oauth-Scope")
+        with contextlib.suppress(Forbidden, NotVisible):  # that is an answer, too
+            get = partial(self.http.get, "/account")
+            decoded(await self._ask(get, "The account", {}, optional=True))
+        now, heard = self.clock.now(), self.http.heard
+        ends_at = await self.token_ends_at()
+        date = answers.date_of(heard.get("Date", ""))
+        scopes = heard.get("Oauth-Scope")
         return TokenInfo(
             None if scopes is None else frozenset(_SCOPE.findall(scopes)),
-            answers.token_end(listed, token, now),
+            ends_at,
             None if date is None else before + (now - before) / 2 - date,
-            account.requests_left,
+            self.budget.remaining,
         )
-
-    def _check_known(self, answer: Answer, token: Secret) -> Any:
-        """Let through what Heroku itself answered to a token that it knows; what it says."""
-        if answer.status in _GOOD:
-            return decoded(answer)
-        error = error_of(answer, "The account", self.clock.now())
-        if isinstance(error, LoginRequired):
-            raise self._refuse(token)
-        # What a token without the right to an answer is told; that is an answer, too.
-        if answer.status not in {403, 404} or isinstance(error, NotHeroku):
-            raise error
-        return None
 
     async def _list(
         self,

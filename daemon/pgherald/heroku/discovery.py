@@ -30,7 +30,6 @@ from typing import Any, Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
 from pgherald.errors import Forbidden, HerokuError, NotVisible
-from pgherald.heroku.account import Account
 from pgherald.heroku.answers import App, Attachment
 from pgherald.heroku.api import HerokuApi
 
@@ -66,26 +65,45 @@ class Found:
 class Discovery:
     """Applies rules again and again, and does not believe in sudden emptiness.
 
-    Args:
-        account: is asked.
-        rules: what to look for.
-        known: apps and attachments that were found before the program started.
+    The lists are asked for each time, apps where they changed.
 
     Attributes:
         found: what was found last, sorted.
+        refused: why an app's config vars could not be read, by app.
+        unread: apps whose config vars should have been read, and never were.
     """
 
     def __init__(
         self,
-        account: Account,
+        api: HerokuApi,
+        ask: Ask,
         rules: Sequence[DiscoverRule],
+        *,
         known: Iterable[tuple[str, str]] = (),
+        most: int | None = None,
     ) -> None:
-        self.rules = tuple(rules)
+        """Make one.
+
+        Args:
+            api: is asked.
+            ask: puts the questions.
+            rules: what to look for.
+            known: apps and attachments that were found before the program started.
+            most: how many apps are read that no rule names in full; None for as many as the
+                budget allows.
+        """
         self.found: tuple[Found, ...] = ()
-        self._search = Search(account.api, account.ask)
-        self._by_rule: list[list[Found] | None] = [None for _ in self.rules]
+        self.refused: dict[str, HerokuError] = {}
+        self.unread: set[str] = set()
+        self._api = api
+        self._ask = ask
+        self._rules = tuple(rules)
         self._known = tuple(known)
+        self._most = most
+        self._by_rule: list[list[Found]] | None = None
+        #: The apps in each list that was answered, by team.
+        self._apps: dict[str | None, list[App]] = {}
+        self._read: dict[str, tuple[App, tuple[tuple[str, ...], ...]]] = {}
 
     async def discover(self) -> None:
         """Look again; `found` has what there is.
@@ -94,117 +112,88 @@ class Discovery:
             HerokuError: why a rule could not be applied, or finds nothing any more. What it had
                 found is kept, and what the others find now counts.
         """
-        by_rule, errors = await self._search.find(self.rules)
+        by_rule, errors = await self._find()
         settled = {(f.app, f.attachment) for f in chain.from_iterable(by_rule)}
-        for i, rule in enumerate(self.rules):
-            before = self._by_rule[i]
-            if before is None:
+        for i, rule in enumerate(self._rules):
+            if self._by_rule is None:
                 before = [Found(*k, "", rule) for k in self._known if fits(rule, *k)]
-            elif before and not by_rule[i] and not self._search.are_gone(rule, before):
-                errors[i] = errors[i] or NotVisible(
-                    f"Heroku shows no more databases for {', '.join(rule.include)}",
-                    "What was found before is kept. Has the token lost access? `heroku apps --all`",
-                )
+            else:
+                before = self._by_rule[i]
+                if before and not by_rule[i] and not self._are_gone(rule, before):
+                    errors[i] = errors[i] or NotVisible(
+                        f"Heroku shows no more databases for {', '.join(rule.include)}",
+                        "What was found before is kept. Has the token lost access? "
+                        "`heroku apps --all`",
+                    )
             # What is not understood may be one of those that were: none is lost by it.
-            unsure = bool(errors[i] or self._search.api.odd)
+            unsure = bool(errors[i] or self._api.odd)
             for each in before:
                 name = each.app, each.attachment
-                if name not in settled and (unsure or each.app in self._search.unread):
+                if name not in settled and (unsure or each.app in self.unread):
                     settled.add(name)
                     by_rule[i].append(each)
-        self._by_rule = [*by_rule]
-        self.found = _merged(by_rule)
+        self._by_rule = by_rule
+        merged: dict[tuple[str, str], Found] = {}
+        for each in chain.from_iterable(by_rule):
+            merged.setdefault((each.app, each.attachment), each)
+        self.found = tuple(merged[name] for name in sorted(merged))
         if error := next(filter(None, errors), None):
             raise error
 
-
-class Search:
-    """What there is to be found. The lists are asked for each time, apps where they changed.
-
-    Attributes:
-        api: is asked.
-        refused: why an app's config vars could not be read, by app.
-        unread: apps whose config vars should have been read, and never were.
-    """
-
-    def __init__(self, api: HerokuApi, ask: Ask, most: int | None = None) -> None:
-        """Make one.
-
-        Args:
-            api: is asked.
-            ask: puts the questions.
-            most: how many apps are read that no rule names in full; None for as many as the
-                budget allows.
-        """
-        self.api = api
-        self.refused: dict[str, HerokuError] = {}
-        self.unread: set[str] = set()
-        self._ask = ask
-        self._most = most
-        #: The apps in each list that was answered, by team.
-        self._apps: dict[str | None, list[App]] = {}
-        self._read: dict[str, tuple[App, tuple[tuple[str, ...], ...]]] = {}
-
-    async def find(
-        self, rules: Sequence[DiscoverRule]
-    ) -> tuple[list[list[Found]], list[HerokuError | None]]:
+    async def _find(self) -> tuple[list[list[Found]], list[HerokuError | None]]:
         """What each rule finds, and why it may not be all."""
         failed: dict[str | None, HerokuError] = {}
-        attachments: list[Attachment] = []
         self._apps.clear()
         try:
-            attachments = await self._ask("?attachments", self.api.attachments)
+            attachments = await self._ask("?attachments", self._api.attachments)
         except HerokuError as exc:
-            return [[] for _ in rules], [exc] * len(rules)
-        for team in dict.fromkeys(rule.team for rule in rules if rule.team or _is_wide(rule)):
+            return [[] for _ in self._rules], [exc] * len(self._rules)
+        listed = [rule for rule in self._rules if rule.team or any(map(_is_pattern, rule.include))]
+        for team in {rule.team for rule in listed}:
             try:
-                question = f"?team {team}" if team else "?apps"
-                self._apps[team] = await self._ask(question, partial(self.api.apps, team))
+                self._apps[team] = await self._ask(f"?team {team}", partial(self._api.apps, team))
             except HerokuError as exc:
                 failed[team] = _of_team(team, exc)
         ours = [a for a in attachments if (a.plan or "").startswith(_SERVICE)]
-        wanted = {app.name: app for rule in rules for app in self._unexplained(rule, ours)}
+        wanted = {app.name: app for rule in self._rules for app in self._unexplained(rule, ours)}
         await self._read_vars(wanted)
         self.unread = wanted.keys() - self._read.keys()
         everything = ours + [a for name in wanted for a in self._by_url(name, ours)]
-        by_rule = []
-        for rule in rules:
-            team_apps = {app.name for app in self._apps.get(rule.team, ())}
-            by_rule.append(
-                [
-                    Found(each.app, each.name, each.plan or "", rule)
-                    for each in _chosen(rule, everything)
-                    if rule.team is None or each.app in team_apps
-                ]
-            )
-        errors = [failed.get(rule.team) if rule.team or _is_wide(rule) else None for rule in rules]
-        return by_rule, errors
+        by_rule = [
+            [
+                Found(each.app, each.name, each.plan or "", rule)
+                for each in _chosen(rule, everything)
+                if rule.team is None or each.app in self._names(rule)
+            ]
+            for rule in self._rules
+        ]
+        return by_rule, [failed.get(r.team) if r in listed else None for r in self._rules]
 
-    def are_gone(self, rule: DiscoverRule, before: Iterable[Found]) -> bool:
+    def _names(self, rule: DiscoverRule) -> set[str]:
+        """The apps in a rule's list."""
+        return {app.name for app in self._apps.get(rule.team, ())}
+
+    def _are_gone(self, rule: DiscoverRule, before: Iterable[Found]) -> bool:
         """Whether the apps of what a rule had found are gone from a list that has others.
 
         A rule that names an app in full expects it to be there.
         """
-        there = {app.name for app in self._apps.get(rule.team, ())}
-        expects = not all(map(_is_pattern, rule.include))
-        return bool(there) and not expects and there.isdisjoint(each.app for each in before)
+        there = self._names(rule)
+        comes_and_goes = all(map(_is_pattern, rule.include))
+        return bool(there) and comes_and_goes and there.isdisjoint(each.app for each in before)
 
     def _unexplained(self, rule: DiscoverRule, ours: Iterable[Attachment]) -> list[App]:
         """The apps in which a rule may find more than the list of attachments has."""
-        listed = self._apps.get(rule.team, [])
+        apps = list(self._apps.get(rule.team, ()))
         if not rule.team:
-            named = {app.name for app in listed}
-            listed = listed + [
-                App(name, None)
-                for name in rule.include
-                if not _is_pattern(name) and name not in named
-            ]
+            unlisted = [name for name in rule.include if name not in self._names(rule)]
+            apps += [App(name, None) for name in unlisted if not _is_pattern(name)]
         names: dict[str, set[str]] = {}
         for each in ours:
             names.setdefault(each.app, set()).add(each.name)
         return [
             app
-            for app in listed
+            for app in apps
             if includes(rule, app.name)
             and not names.get(app.name, set()).issuperset(rule.attachments)
         ]
@@ -215,16 +204,16 @@ class Search:
         new = [app for name, app in wanted.items() if self._read.get(name, (None,))[0] != app]
         listed = [app for app in new if app.id is not None]
         new = [app for app in new if app.id is None] + listed[: self._most]
-        while new and (self._most is not None or self.api.budget.is_ample):
+        while new and (self._most is not None or self._api.budget.is_ample):
             some, new = new[:_AT_ONCE], new[_AT_ONCE:]
             if not all(await asyncio.gather(*map(self._read_app, some))):
                 return  # it is asked again the next time
 
     async def _read_app(self, app: App) -> bool:
         """Read one app; whether others may be asked about."""
-        began = self.api.clock.now()
+        began = self._api.clock.now()
         try:
-            seen = await self._ask(f"?{app.name}", lambda: self.api.config_vars(app.name, ()))
+            seen = await self._ask(f"?{app.name}", lambda: self._api.config_vars(app.name, ()))
         except HerokuError as exc:
             self.refused[app.name] = exc
             return isinstance(exc, Forbidden | NotVisible) or type(exc) is HerokuError
@@ -249,29 +238,6 @@ class Search:
                 if var not in attached and f"{var}_URL" not in every
             ]
         return found
-
-
-async def discover(
-    api: HerokuApi, rules: Sequence[DiscoverRule], most: int
-) -> tuple[list[Found], Search]:
-    """Look once, without memory; for `init`.
-
-    Args:
-        api: is asked.
-        rules: what to look for.
-        most: how many apps are read that no rule names in full.
-
-    Returns:
-        What there is, and what was asked.
-
-    Raises:
-        HerokuError: Heroku could not be asked.
-    """
-    search = Search(api, lambda _, question: question(), most)
-    by_rule, errors = await search.find(rules)
-    if error := next(filter(None, errors), None):
-        raise error
-    return list(_merged(by_rule)), search
 
 
 def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attachment]:
@@ -320,15 +286,3 @@ def matches(name: str, patterns: Collection[str]) -> bool:
 
 def _is_pattern(text: str) -> bool:
     return re.search(r"[*?\[]", text) is not None
-
-
-def _is_wide(rule: DiscoverRule) -> bool:
-    return any(map(_is_pattern, rule.include))
-
-
-def _merged(by_rule: Iterable[Iterable[Found]]) -> tuple[Found, ...]:
-    """All of them sorted, each once, by the first rule that found it."""
-    merged: dict[tuple[str, str], Found] = {}
-    for each in chain.from_iterable(by_rule):
-        merged.setdefault((each.app, each.attachment), each)
-    return tuple(merged[key] for key in sorted(merged))

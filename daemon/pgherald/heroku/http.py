@@ -78,11 +78,6 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
-    @property
-    def requests_left(self) -> int | None:
-        """How many requests the account has left; None where Heroku says nothing plain."""
-        return count_of(self.headers.get("RateLimit-Remaining", ""))
-
 
 class HttpClient:
     """Sends requests with a token to one Heroku, and follows logs without it.
@@ -90,6 +85,7 @@ class HttpClient:
     Attributes:
         host: where they go.
         requests: how many have been sent.
+        heard: the headers of the latest answer, by name, in any case.
     """
 
     def __init__(
@@ -105,6 +101,7 @@ class HttpClient:
     ) -> None:
         self.host = host
         self.requests = 0
+        self.heard: Mapping[str, str] = {}
         self._budget = budget
         self._transport = transport
         self._trust = trust
@@ -263,10 +260,11 @@ class HttpClient:
             body = bytearray()
             async for piece in self._unpacked(response, gzip=True):
                 body += piece
-        answer = Answer(response.status_code, response.headers, bytes(body))
-        if self._budget is not None and answer.requests_left is not None:
-            self._budget.saw(answer.requests_left)
-        return answer
+        self.heard = response.headers
+        left = count_of(self.heard.get("RateLimit-Remaining", ""))
+        if self._budget is not None and left is not None:
+            self._budget.saw(left)
+        return Answer(response.status_code, self.heard, bytes(body))
 
     async def _unpacked(self, response: httpx.Response, *, gzip: bool) -> AsyncIterator[bytes]:
         """The body as it comes in, unpacked, and counted before it is kept.

@@ -21,7 +21,7 @@ from pgherald.config import Config, TokenKind, TokenSpec
 from pgherald.config.paths import Surroundings, home, locate, pgadmin_databases
 from pgherald.config.schema import PgpassTable, ServiceFileTable
 from pgherald.config.values import TOKEN, Wrong
-from pgherald.daemon.survey import Survey, survey
+from pgherald.daemon.look import Survey, survey
 from pgherald.errors import LoginRequired
 from pgherald.model import DEFAULT_ACCOUNT
 
