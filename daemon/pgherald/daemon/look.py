@@ -11,12 +11,8 @@ from typing import Final, TypeVar
 from pgherald.config import Config, DiscoverRule, TokenSpec
 from pgherald.daemon.wiring import Outside, accounts_of, files_of
 from pgherald.errors import (
-    Forbidden,
     HerokuError,
-    NotHeroku,
-    NotVisible,
     PgheraldError,
-    Unavailable,
 )
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import peek
@@ -189,5 +185,5 @@ async def survey(
 async def _unless_refused(question: Awaitable[T], otherwise: T) -> T:
     try:
         return await question
-    except (Forbidden, NotVisible, Unavailable, NotHeroku):
+    except HerokuError:  # what concerns more than this question is said by the next one
         return otherwise

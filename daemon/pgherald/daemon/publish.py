@@ -139,7 +139,7 @@ class Publisher:
         if running:
             self._tell_manager(status)
         text = text_of(as_json(config, status))
-        await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
+        await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
             text = metrics.text(config, status)
             await self._write(config.metrics_file, text, self._write_metrics)
@@ -185,10 +185,6 @@ class Publisher:
             log.warning("%s", why)
         self._hindered[path] = why
 
-    def _write_status(self, path: Path, text: str) -> None:
-        self._files.make_way(path)
-        self._files.write_private(path, text.encode())
-
     def _write_metrics(self, path: Path, text: str) -> None:
         found = self._files.read(path).content
         if found and not found.startswith(metrics.MARK.encode()):
@@ -221,8 +217,12 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
     """
     with contextlib.suppress(PgheraldError):
         shown = as_json(config, status_of(config, store, now, running=False))
-        files.make_way(config.state_dir / STATUS_FILE)
-        files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())
+        _write(files, config.state_dir / STATUS_FILE, text_of(shown))
+
+
+def _write(files: Files, path: Path, text: str) -> None:
+    files.make_way(path)
+    files.write_private(path, text.encode())
 
 
 def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:

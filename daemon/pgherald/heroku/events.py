@@ -21,15 +21,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Final
 
+from pgherald.aio import first_of
 from pgherald.errors import (
-    AccountSuspended,
     Forbidden,
     HerokuError,
-    LoginRequired,
-    NotVisible,
+    NotHeroku,
     PgheraldError,
-    TwoFactorRequired,
-    UnsafeHost,
+    RateLimited,
+    Unavailable,
 )
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import LogSession
@@ -134,7 +133,8 @@ class AppEvents:
                 if _is_final(exc):
                     return exc.title
                 log.debug("%s: no events for now (%s)", self._app, exc.title)
-                least = LONGEST if isinstance(exc, _LASTING) else PAUSE
+                passes = isinstance(exc, Unavailable | NotHeroku | RateLimited)
+                least = PAUSE if passes else LONGEST
             if self._clock.monotonic() - began >= _LASTED:
                 pause = 0.0
             pause = min(max(pause * 2, least), LONGEST)
@@ -145,17 +145,10 @@ class AppEvents:
         async with self._limit:
             session = await self._account.open_log(self._app)
         life = LIFE * (1 - _SPREAD * self._chance())
-        reading = asyncio.ensure_future(self._read(session))
-        ending = asyncio.ensure_future(self._clock.sleep(life))
         try:
-            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
+            await first_of(self._read(session), self._clock.sleep(life))
         finally:
             self.connected = False
-            for task in (reading, ending):
-                task.cancel()
-            await asyncio.gather(reading, ending, return_exceptions=True)
 
     async def _read(self, session: LogSession) -> None:
         releases = Releases(session.created_at)
@@ -167,10 +160,6 @@ class AppEvents:
             async for piece in pieces:
                 if releases.feed(piece):
                     self._on_release()
-
-
-#: Errors that hold for a while.
-_LASTING: Final = (NotVisible, AccountSuspended, LoginRequired, TwoFactorRequired, UnsafeHost)
 
 
 def _is_final(error: PgheraldError) -> bool:

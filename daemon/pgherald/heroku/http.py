@@ -249,7 +249,11 @@ class HttpClient:
         else:
             return answer
         finally:
-            self._log(request, outcome, time.monotonic() - began)
+            # The path is quoted still, and without its query.
+            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+            left = "" if self._budget is None else f", {self._budget.left} requests left"
+            taken = (time.monotonic() - began) * 1000
+            log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, taken, left)
         raise problem
 
     async def _answer(self, request: httpx.Request) -> Answer:
@@ -281,15 +285,21 @@ class HttpClient:
         if not is_packed and encoding not in {"", "identity"}:
             raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
         unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
-        taken = given = 0
+        taken, given, broken = 0, 0, False
         # Not `aiter_bytes`, which unpacks without a limit.
         async for raw in cast("AsyncIterable[bytes]", response.stream):
             taken += len(raw)
             if self._budget is not None:
                 self._budget.received(len(raw))
             # One byte more than there is room for shows that there is more.
-            room = self._size_limit - given + 1
-            piece = raw if unpacker is None else _decompressed(unpacker, raw, room)
+            piece, room = raw, self._size_limit - given + 1
+            if unpacker is not None:
+                try:
+                    piece = unpacker.decompress(raw, room)
+                except zlib.error:
+                    broken = True
+                if broken or unpacker.unused_data:
+                    raise damaged()
             given += len(piece)
             if max(taken, given) > self._size_limit:
                 raise NotHeroku("What answers is not Heroku: it does not stop sending")
@@ -297,12 +307,6 @@ class HttpClient:
                 yield piece
         if unpacker is not None and taken and not unpacker.eof:
             raise damaged()
-
-    def _log(self, request: httpx.Request, outcome: str, seconds: float) -> None:
-        """One line for each request. The path is quoted still, and without its query."""
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-        left = "" if self._budget is None else f", {self._budget.left} requests left"
-        log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, seconds * 1000, left)
 
 
 def segment(name: str) -> str:
@@ -330,14 +334,3 @@ def _check_log(response: httpx.Response) -> None:
         for option in ("TCP_KEEPIDLE", "TCP_KEEPALIVE"):  # Linux; macOS
             if hasattr(socket, option):
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
-
-
-def _decompressed(unpacker: zlib._Decompress, raw: bytes, most: int) -> bytes:
-    try:
-        piece = unpacker.decompress(raw, most)
-    except zlib.error:
-        pass
-    else:
-        if not unpacker.unused_data:
-            return piece
-    raise damaged()

@@ -31,7 +31,6 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.errors import Forbidden, HerokuError, NotVisible
 from pgherald.heroku.answers import App
-from pgherald.heroku.backoff import LONGEST, Pause
 from pgherald.heroku.budget import Budget
 
 #: Seconds between two readings of the same config var, where no list says that it changed.
@@ -120,7 +119,6 @@ class Overview:
         #: By app, the one that was read longest ago first.
         self._readings: dict[str, _Reading] = {}
         self._length = 1
-        self._list_pause: Pause | None = None
         self._turns = 0.0
         self._turned_at = (clock.now(), clock.monotonic())
 
@@ -176,17 +174,11 @@ class Overview:
     def forget(self) -> None:
         """Read everything again: another token may show something else."""
         self._readings.clear()
-        self._list_pause = None
 
     def _is_worthwhile(self, apps: int) -> bool:
-        if apps <= self._pages or not (self._list_pause is None or self._list_pause.is_over):
-            return False
-        is_nearly_full = self._budget.left > self._budget.burst * _NEARLY_FULL
-        return apps > self._length // _WORTH or not is_nearly_full
-
-    @property
-    def _pages(self) -> int:
-        return -(-self._length // _PAGE)
+        if self._budget.left > self._budget.burst * _NEARLY_FULL:
+            return apps > max(1, self._length // _WORTH)
+        return apps > -(-self._length // _PAGE)
 
     async def _poll_list(self, wanted: Collection[str]) -> bool:
         """Poll the list; whether it can be relied on.
@@ -203,8 +195,6 @@ class Overview:
         self._listed = True
         self._stamps = {app.name: app for app in found if app.name in wanted}
         self._length = max(1, len(found))
-        is_useless = len(self._stamps) <= self._pages
-        self._list_pause = Pause(self._clock, LONGEST) if is_useless else None
         return True
 
     def _is_due(self, app: str) -> bool:

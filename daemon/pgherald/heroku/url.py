@@ -118,9 +118,9 @@ def _read(value: str, sslmode: str) -> Login:
     return Login(
         host=_host(place["host"]),
         port=_port(place["port"]),
-        dbname=_present(place["dbname"], "database name"),
-        user=_present(user, "user"),
-        password=Secret(_present(password, "password")),
+        dbname=_decoded(place["dbname"], "database name"),
+        user=_decoded(user, "user"),
+        password=Secret(_decoded(password, "password")),
         sslmode=sslmode,
     )
 
@@ -136,12 +136,12 @@ def _split(rest: str) -> tuple[str, re.Match[str]]:
 def _host(raw: str) -> str:
     """Host name or address; an IPv6 address without its brackets."""
     if not raw.startswith("["):
-        host = _present(raw, "host")
+        host = _decoded(raw, "host")
         if _HOST.fullmatch(host):
             return host
         raise _Refused("Its host is no host name or address.")
     try:
-        return str(ipaddress.IPv6Address(_decode(raw[1:-1])))
+        return str(ipaddress.IPv6Address(_decoded(raw[1:-1], "host")))
     except ValueError:
         raise _Refused("Its host is in brackets, but is no IPv6 address.") from None
 
@@ -155,17 +155,13 @@ def _port(raw: str | None) -> int:
     return port
 
 
-def _present(raw: str, what: str) -> str:
+def _decoded(raw: str, what: str) -> str:
     if not raw:
         raise _Refused(f"It has no {what}.")
-    return _decode(raw)
-
-
-def _decode(part: str) -> str:
-    if _BAD_ESCAPE.search(part):
+    if _BAD_ESCAPE.search(raw):
         raise _Refused("A % in it is not followed by two hexadecimal digits.")
     try:
-        return _writable(unquote_to_bytes(part).decode("utf-8"))
+        return _writable(unquote_to_bytes(raw).decode("utf-8"))
     except UnicodeDecodeError:
         raise _Refused("What is percent-encoded in it is not UTF-8 text.") from None
 

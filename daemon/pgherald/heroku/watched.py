@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Final, Protocol
@@ -158,8 +158,7 @@ def keeps_requests(
             now = clock.now()
             sent, size = budget.last_hour(), budget.bytes_last_hour()
             cost = Requests(name, sent, budget.allowance, budget.remaining, now, size)
-            before = kept.get(name)
-            if before is None or replace(before, at=now) != cost:
+            if kept.get(name) != cost:
                 kept[name] = cost
                 store.keep_requests(cost)
 

@@ -172,7 +172,7 @@ class Requests:
     last_hour: int
     allowance: int
     remaining: int | None
-    at: datetime
+    at: datetime = field(compare=False)
     bytes_last_hour: int = 0
 
     def note(self) -> str:

@@ -57,7 +57,11 @@ def offers(
         The offers, and the number of those that rules keep.
     """
     rules = [rule for rule in config.discover if rule.account == account] if config else []
-    places = _places(config, account)
+    places = {
+        (each.key.app, each.key.attachment): place
+        for place, each in enumerate(config.databases if config else ())
+        if each.key.account == account
+    }
     offered = dict.fromkeys(places, "not shown by Heroku now")
     ruled = 0
     for each in found:
@@ -104,9 +108,7 @@ def by_flags(
         if not fitting and not attachments and len(of_app) == 1:
             fitting = of_app
         if not fitting:
-            _nothing(
-                f"Heroku shows no {', '.join(wanted)} of {app}", [str(each) for each in of_app]
-            )
+            _nothing(f"Heroku shows no {', '.join(wanted)} of {app}", list(map(str, of_app)))
         chosen.update(fitting)
     return [each for each in offered if each in chosen]
 
@@ -137,15 +139,6 @@ def added(
 def dropped(offered: Iterable[Offer], chosen: Collection[Offer]) -> frozenset[int]:
     """The places of configured databases that were not chosen again."""
     return frozenset(e.place for e in offered if e.place is not None and e not in chosen)
-
-
-def _places(config: Config | None, account: str) -> dict[tuple[str, str], int]:
-    """The place of each database of an account in the configuration."""
-    return {
-        (each.key.app, each.key.attachment): place
-        for place, each in enumerate(config.databases if config else ())
-        if each.key.account == account
-    }
 
 
 def _free(usual: str, longer: str, taken: Collection[str]) -> str:
