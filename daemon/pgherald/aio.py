@@ -32,13 +32,16 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Wait for the first of several, and cancel the others."""
+    """Wait for the first of several, and cancel the others; raises what the first one did."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def set_anew(event: asyncio.Event, due: float | None) -> None:

@@ -28,11 +28,8 @@ from pgherald.secret import Secret
 
 #: The account that a configuration without [[accounts]] has.
 DEFAULT_ACCOUNT: Final = "default"
-
-
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
-
 #: libpq's `sslmode` values, the weakest first.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -132,7 +129,7 @@ class DatabaseKey:
         """Read back what `str()` gave.
 
         Raises:
-            ValueError: when the text has not that form.
+            ValueError: it is none.
         """
         account, colon, rest = text.rpartition(":")
         app, slash, attachment = rest.partition("/")
@@ -213,7 +210,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """One login replaced by another. Holds no secret, so it may be stored and told.
+    """One login replaced by another. Holds no secret, so it may be stored and shown.
 
     Attributes:
         key: which database.
@@ -287,10 +284,7 @@ class About(enum.StrEnum):
         return self in _OF_ACCOUNTS
 
 
-_OF_ACCOUNTS: Final = frozenset(
-    {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
-)
-
+_OF_ACCOUNTS: Final = {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
 
 #: Kinds of trouble with a database whose titles name it.
 _NAMES_DATABASE: Final = frozenset({"ProbeFailed", "NotYetProven", "ConfigError", "Gone"})
@@ -367,8 +361,7 @@ class News:
         advice: for a trouble, what the person can do.
         since: for a recovery, when the trouble began, UTC.
         reopen: whether the person has to reopen the server in pgAdmin.
-        refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
-            before a new query tool is opened on it.
+        refresh: for a rotation, whether a server open in pgAdmin has to be refreshed for new tools.
         service: for what was written, the database's section in the service file.
         error: for a trouble and its end, the stable word for what does not work.
     """
@@ -395,12 +388,12 @@ class AlertSink(Protocol):
 
     def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work."""
-        ...
+        return
 
     def resolve(self, subject: Subject) -> None:
         """It works."""
-        ...
+        return
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget the alerts about what is no longer kept."""
-        ...
+        return

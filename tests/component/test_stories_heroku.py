@@ -146,7 +146,7 @@ async def test_answers_that_another_token_would_change(place: Workplace, kind: s
     other = place.simulator.world.add_token(place.simulator.world.accounts[0])
     write(place.home / "token", other.value.reveal() + "\n")
     await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.told()[1:] == ["The Heroku token works again", ROTATED]
     assert place.holds(rotated)
     place.nothing_is_lost()
 

@@ -209,9 +209,9 @@ def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
     desk.healthy()
     with desk.store() as store:
         for account in ("default", "gone"):
-            store.keep_requests(Requests(account, 64, 1125, 4431, desk.now))
+            store.keep_requests(Requests(account, 64, 1125, 4431, desk.now, 18_432))
         store.note("requests:broken", "nonsense")
-    line = "Requests in the last hour: 64 of 1125 allowed; 4431 left to all programs."
+    line = "Requests in the last hour: 64 of 1125 allowed, 19 kB; 4431 left to all programs."
     assert line not in desk.run("status").out
     with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
         result = desk.run("status")
@@ -225,6 +225,7 @@ def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
         {
             "account": "default",
             "last_hour": 64,
+            "bytes_last_hour": 18_432,
             "allowance": 1125,
             "remaining": 4431,
             "at": desk.now.isoformat(timespec="milliseconds"),

@@ -200,7 +200,7 @@ def test_a_login_that_a_service_cannot_see(desk: Desk) -> None:
 
 
 def found(app: str, attachment: str = "DATABASE") -> Found:
-    return Found(app, attachment, "", "heroku-postgresql:mini", DiscoverRule())
+    return Found(app, attachment, "heroku-postgresql:mini", DiscoverRule())
 
 
 FOUND = (found("blog"), found("shop", "READER"), found("shop"), found("wiki", "BLUE"))

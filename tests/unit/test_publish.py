@@ -30,7 +30,7 @@ from pgherald.service.sd_notify import Manager
 from pgherald.store import Alert, BackgroundStore
 from support.commands import CLIENTS, SHOP
 from support.fake_clock import START, FakeClock
-from support.household import database, login
+from support.household import database, login, until
 
 KEY = DatabaseKey("default", "shop-production", "DATABASE")
 PRODUCTION = dataclasses.replace(database("shop-production"), name="Shop")
@@ -223,10 +223,10 @@ async def test_a_file_that_hangs_hinders_no_other(
             assert room.status()["ok"] is True
             assert len(begun) == 1, "nobody waits for it a second time"
             answers.set()
-            async with asyncio.timeout(20):
-                while not file.exists() or len(begun) == 1:
-                    await room.shown()
+            await until(file.exists)
+            room.troubled()
             await room.shown()
+            assert "pgherald_troubles 1.0" in file.read_text()
     assert [record.getMessage() for record in caplog.records] == [f"{file} does not answer"]
 
 

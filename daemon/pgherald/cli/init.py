@@ -26,7 +26,7 @@ from pgherald.config import Config, loads, refuse_strangers
 from pgherald.config.edit import Wishes as Edits
 from pgherald.config.edit import edited, fresh
 from pgherald.daemon.look import Looked
-from pgherald.errors import PgheraldError
+from pgherald.errors import Forbidden, PgheraldError
 from pgherald.store.sqlite import shared
 from pgherald.sync.plan import Plan
 from pgherald.sync.targets import Wishes
@@ -129,7 +129,7 @@ def _wizard(invocation: Invocation, flags: _Flags) -> bool:
         PgheraldError: something hinders it; nothing was written.
         click.Abort: the person would rather not. What was shown as done stays, and nothing else.
     """
-    found = preflight(invocation, flags.account, flags.token, asks=not flags.yes)
+    found = preflight(invocation, flags.account, flags.token, flags.apps, asks=not flags.yes)
     edits = _edits(invocation, found, flags)
     text = fresh(edits) if found.config is None else edited(found.text, edits)
     config = loads(text, found.file, invocation.env)
@@ -191,12 +191,16 @@ def _chosen(
 ) -> list[Offer]:
     """The databases to keep."""
     ruled = found.config is not None and bool(found.config.discover)
+    for app in flags.apps:
+        refused = found.survey.refused.get(app)
+        if isinstance(refused, Forbidden) and all(each.app != app for each in offered):
+            raise refused
     if not offered:
         if ruled:
             return []
         raise PgheraldError(
             "Heroku shows no Postgres database to this login",
-            "Is it the right account? `heroku addons --all` lists what there is.",
+            "Is it the right account? `heroku apps --all` lists what it has.",
         )
     if flags.apps or flags.attachments or flags.every:
         return by_flags(offered, () if flags.every else flags.apps, flags.attachments)

@@ -6,6 +6,7 @@ What `--json` prints, and the daemon keeps in status.json: `pgherald.daemon.stat
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -218,7 +219,9 @@ def _cost(cost: Json) -> str:
     account, remaining = cost["account"], cost["remaining"]
     whose = "" if account == DEFAULT_ACCOUNT else f" ({account})"
     left = "" if remaining is None else f"; {remaining} left to all programs"
+    size = cost.get("bytes_last_hour", 0)  # an older daemon does not count them
+    volume = f", {math.ceil(size / 1000):,} kB" if size else ""
     return (
         f"Requests in the last hour{whose}: {cost['last_hour']} of {cost['allowance']} "
-        f"allowed{left}."
+        f"allowed{volume}{left}."
     )

@@ -22,6 +22,8 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from pgherald.clients import lines
+from pgherald.clients import pgadmin_ownership as ownership
+from pgherald.clients import pgadmin_row as rows
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_database import (
@@ -32,33 +34,7 @@ from pgherald.clients.pgadmin_database import (
     Unsupported,
     mark_of,
 )
-from pgherald.clients.pgadmin_ownership import (
-    KEYRING,
-    by_hand,
-    current_records,
-    follows,
-    given_back,
-    is_known,
-    kept_rows,
-    leads_on,
-    left_behind,
-    naming,
-    offer,
-    prints,
-    restored,
-    server,
-    stays,
-    unrecorded,
-)
-from pgherald.clients.pgadmin_row import (
-    UNSET,
-    RowForm,
-    check,
-    databases_of,
-    held,
-    is_twin,
-    own_way,
-)
+from pgherald.clients.pgadmin_row import UNSET, RowForm
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK
 
@@ -109,7 +85,7 @@ class PgAdmin(RowForm):
         """
         entries = by_key(wanted)
         for entry in wanted:
-            check(entry)
+            rows.check(entry)
         if current is None:
             return Edit(b"")
         database = self.database(current)
@@ -133,8 +109,10 @@ class PgAdmin(RowForm):
         if current is None:
             return {}
         database = self.database(current)
-        kept = kept_rows(self, database).items()
-        return {key: strictest_of([held(database.servers[n]) for n in rows]) for key, rows in kept}
+        return {
+            key: strictest_of([rows.held(database.servers[number]) for number in numbers])
+            for key, numbers in ownership.kept_rows(self, database).items()
+        }
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
@@ -185,7 +163,7 @@ class _Work:
         self._database = database
         self._servers = database.servers
         self._entries = entries
-        self._records = current_records(editor, database)
+        self._records = ownership.current_records(editor, database)
         self._adopted: list[int] = []
         self._twins: set[DatabaseKey] = set()
         self._lost = ""
@@ -203,7 +181,7 @@ class _Work:
             self._note_name(key, entry)
         if self._editor.rows == "service":
             self._follow()
-        hand_made = by_hand(self._database, self._taken(), self._entries)
+        hand_made = ownership.by_hand(self._database, self._taken(), self._entries)
         for key, entry in self._entries.items():
             records, found = self._records.get(key, []), hand_made.get(key, [])
             hindrances = {number: self._hindrance(self._servers[number]) for number in found}
@@ -213,7 +191,7 @@ class _Work:
                 records = self._adopt(entry, ready, records)
             for number in found:
                 row = self._servers[number]
-                self._warnings.append(offer(row, key, hindrances[number], self._lost))
+                self._warnings.append(ownership.offer(row, key, hindrances[number], self._lost))
             if any(not record.gone for record in records):
                 records = self._put_right(entry, records)
             elif not records or self._editor.recreate:
@@ -231,8 +209,10 @@ class _Work:
         for key in keys:
             records = self._records.pop(key, [])
             changed = [self._let_go(record) for record in records if not record.gone]
-            for row in unrecorded(self._database, records, taken):
-                self._outcomes.append(left_behind(row, leads=leads_on(self._database, key, row)))
+            for row in ownership.unrecorded(self._database, records, taken):
+                self._outcomes.append(
+                    ownership.left_behind(row, leads=ownership.leads_on(self._database, key, row))
+                )
             self._database.led.pop(key, None)
             if any(changed):
                 self._changes.append(Change(key, Action.REMOVE))
@@ -270,13 +250,13 @@ class _Work:
         taken = self._taken()
         for key, entry in self._entries.items():
             records = self._records.get(key, [])
-            for number in list(naming(self._database, entry.database.service)):
+            for number in list(ownership.naming(self._database, entry.database.service)):
                 row = self._servers[number]
-                leads = any(self._has_led(key, name) for name in databases_of(row))
-                if number in taken or not leads or not follows(row, entry.login):
+                leads = any(self._has_led(key, name) for name in rows.databases_of(row))
+                if number in taken or not leads or not ownership.follows(row, entry.login):
                     continue
                 records = [each for each in records if each.id != number]
-                if any(is_twin(row, self._servers[each.id]) for each in _made(records)):
+                if any(rows.is_twin(row, self._servers[each.id]) for each in _made(records)):
                     records = self._drop_made(records)
                     self._twins.add(key)
                 records.append(self._recorded(entry, number, Owner.FOLLOWED))
@@ -299,22 +279,21 @@ class _Work:
     def _hindrance(self, row: Row) -> str | None:
         """Why a server that was made by hand cannot be adopted as it is."""
         saved = row["save_password"] not in UNSET and row["password"] in UNSET
-        if saved and self._database.keeps_passwords_elsewhere:
-            return KEYRING
-        return self._editor.obstacle(row)
+        elsewhere = saved and self._database.keeps_passwords_elsewhere
+        return ownership.KEYRING if elsewhere else self._editor.obstacle(row)
 
     def _others(self) -> Iterator[str]:
         """A sentence for each row that names a section of ours, and is left alone all the same."""
         taken = self._taken()
         for key, entry in self._entries.items():
             ours = {record.id for record in self._records[key]}
-            for number in naming(self._database, entry.database.service):
+            for number in ownership.naming(self._database, entry.database.service):
                 row = self._servers[number]
-                way = own_way(row)
+                way = rows.own_way(row)
                 if number not in taken and (way is None or number in ours):
                     why = way or "is not pgherald's"
-                    service = entry.database.service
-                    yield f"{server(row)} names the service {service!r} and {why}: it is left as it is."
+                    names = f"{ownership.server(row)} names the service {row['service']!r}"
+                    yield f"{names} and {why}: it is left as it is."
 
     # --- what is done to a row -----------------------------------------------------------
 
@@ -374,7 +353,7 @@ class _Work:
     def _recorded(self, entry: Entry, number: int, owner: Owner) -> RowRecord:
         """What is to be recorded of a row as it is now."""
         row, database = self._servers[number], entry.database
-        ours, theirs = prints(self._database, row)
+        ours, theirs = ownership.prints(self._database, row)
         mode = entry.login.sslmode
         return RowRecord(
             number, mark_of(row), owner, database.name, database.group, ours, theirs, mode
@@ -383,22 +362,22 @@ class _Work:
     def _let_go(self, record: RowRecord) -> bool:
         """Let go of a row whose database is no longer kept; whether it changes."""
         row, first = self._servers[record.id], self._database.original(record.id)
-        there = first is not None and first["there"]
-        if record.owner is Owner.MADE and not there:
+        was = first["columns"] if first is not None and first["there"] else None
+        if record.owner is Owner.MADE and was is None:
             self._database.delete(record.id)
-            self._outcomes.append(f"{server(row)} is deleted: pgherald made it.")
+            self._outcomes.append(f"{ownership.server(row)} is deleted: pgherald made it.")
             return True
         followed = record.owner is Owner.FOLLOWED
         if (
-            followed
-            or first is None
-            or not there
-            or not is_known(self._editor, row, first["columns"])
+            first is None
+            or was is None
+            or followed
+            or not ownership.is_known(self._editor, row, was)
         ):
-            self._outcomes.append(stays(row, record.owner))
+            self._outcomes.append(ownership.stays(row, record.owner))
             return False
-        back = given_back(self._database, record, row, first["columns"])
-        self._outcomes.append(restored(back, first["columns"], first.get("at")))
+        back = ownership.given_back(self._database, record, row, was)
+        self._outcomes.append(ownership.restored(back, was, first.get("at")))
         changes = back != row
         row |= back
         return changes

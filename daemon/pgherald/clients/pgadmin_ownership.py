@@ -132,16 +132,6 @@ def unrecorded(
             yield row
 
 
-def left_alone(form: RowForm, database: ConfigDatabase) -> Iterator[tuple[Row, str]]:
-    """Rows that name a section of ours and are left alone, each with the reason."""
-    records = [each for found in current_records(form, database).values() for each in found]
-    kept, marks = {each.id for each in records if not each.gone}, {each.mark for each in records}
-    if form.rows == "service":
-        for number, row in database.servers.items():
-            if row["service"] and number not in kept and mark_of(row) in marks:
-                yield row, own_way(row) or "is not pgherald's"
-
-
 def by_hand(
     database: ConfigDatabase, taken: Collection[int], entries: Mapping[DatabaseKey, Entry]
 ) -> dict[DatabaseKey, list[int]]:

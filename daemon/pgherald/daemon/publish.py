@@ -13,6 +13,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -134,7 +135,7 @@ class Publisher:
         if running:
             self._tell_manager(status)
         text = text_of(as_json(config, status))
-        await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
+        await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
             text = metrics.text(config, status)
             await self._write(config.metrics_file, text, self._write_metrics)
@@ -150,21 +151,21 @@ class Publisher:
 
         A file that hangs is left to itself until it answers, and hinders no other.
         """
-        if self._written.get(path) == text:
-            return
-        busy = self._writing.get(path)
-        if busy is not None:  # of a showing that was given up, or that hangs
+        if (busy := self._writing.get(path)) is not None:  # it hangs, or a showing was given up
             await asyncio.wait({busy}, timeout=0 if path in self._hindered else _WRITE_LIMIT)
-            if not busy.done():
-                self._hinder(path, f"{path} does not answer")
-                return
-        task = asyncio.create_task(asyncio.to_thread(write, path, text))
-        self._writing[path] = task
-        task.add_done_callback(lambda _: self._writing.pop(path))
-        await asyncio.wait({task}, timeout=_WRITE_LIMIT)
-        if not task.done():
+        elif self._written.get(path) == text:
+            return
+        if path not in self._writing:
+            task = asyncio.create_task(asyncio.to_thread(write, path, text))
+            self._writing[path] = task
+            task.add_done_callback(partial(self._wrote, path, text))
+            await asyncio.wait({task}, timeout=_WRITE_LIMIT)
+        if path in self._writing:
             self._hinder(path, f"{path} does not answer")
-            task.add_done_callback(self._answered)
+
+    def _wrote(self, path: Path, text: str, task: asyncio.Task[None]) -> None:
+        del self._writing[path]
+        if task.cancelled():
             return
         try:
             task.result()
@@ -172,21 +173,13 @@ class Publisher:
             self._hinder(path, exc.title)
         else:
             self._written[path] = text
-            self._hindered.pop(path, None)
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        """A file that did not answer has done so: there may be more to show by now."""
-        if not task.cancelled() and task.exception() is None:
-            self.soon()
+            if self._hindered.pop(path, None) is not None:
+                self.soon()  # there may be more to show by now
 
     def _hinder(self, path: Path, why: str) -> None:
         if self._hindered.get(path) != why:
             log.warning("%s", why)
         self._hindered[path] = why
-
-    def _write_status(self, path: Path, text: str) -> None:
-        self._files.make_way(path)
-        self._files.write_private(path, text.encode())
 
     def _write_metrics(self, path: Path, text: str) -> None:
         found = self._files.read(path).content
@@ -220,8 +213,12 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
     """
     with contextlib.suppress(PgheraldError):
         shown = as_json(config, status_of(config, store, now, running=False))
-        files.make_way(config.state_dir / STATUS_FILE)
-        files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())
+        _write(files, config.state_dir / STATUS_FILE, text_of(shown))
+
+
+def _write(files: Files, path: Path, text: str) -> None:
+    files.make_way(path)
+    files.write_private(path, text.encode())
 
 
 def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:

@@ -31,6 +31,7 @@ Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for ne
       "requests": [{                    // what each account cost, as of the last sweep
         "account": "default",
         "last_hour": 64,                // requests that pgherald sent in the hour before
+        "bytes_last_hour": 18432,       // bytes of the answers, as they came over the wire
         "allowance": 1125,              // what it may send in an hour
         "remaining": 4431,              // what the account had left, all programs counted
         "at": "…"
@@ -61,7 +62,7 @@ STATUS_FILE: Final = "status.json"
 
 #: What is shown as it is kept.
 _TROUBLE: Final = ("kind", "title", "advice", "since")
-_REQUESTS: Final = ("account", "last_hour", "allowance", "remaining", "at")
+_REQUESTS: Final = ("account", "last_hour", "bytes_last_hour", "allowance", "remaining", "at")
 
 #: What each kind of client is called, as in notices; what people look at all day comes first.
 LABELS: Final = {

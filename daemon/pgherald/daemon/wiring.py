@@ -26,7 +26,7 @@ from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
-from pgherald.model import About, DatabaseKey, News, Subject
+from pgherald.model import About, DatabaseKey, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.alerts import Alerts, forget_damage
@@ -175,10 +175,21 @@ async def accounts_of(
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
                 await ledger.open()
                 stack.callback(ledger.close)
-            discovery = Discovery(account, rules) if rules else None
+            known = _found_before(store, setting.name)
+            discovery = Discovery(api, account.ask, rules, known=known) if rules else None
             watched.append(Watched(account, named, discovery, events=setting.followed))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
+
+
+def _found_before(store: BackgroundStore | None, account: str) -> list[tuple[str, str]]:
+    """What was kept of an account when the program ended, for when a rule cannot be applied."""
+    known = store.recalled() if store is not None else ()
+    return [
+        (state.key.app, state.key.attachment)
+        for state in known
+        if state.key.account == account and state.phase != Phase.GONE
+    ]
 
 
 @contextlib.asynccontextmanager

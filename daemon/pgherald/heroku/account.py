@@ -85,7 +85,7 @@ class Account:
         self.identity = Identity(name, api, store)
         self._backoff = Backoff(api.clock, interval, jitter)
         self._recheck: Pause | None = None
-        self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
+        self._releases: dict[str, tuple[Mapping[str, Secret | None], int | None]] = {}
         self._known: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
         self._overview = Overview(
             api.clock,
@@ -281,11 +281,12 @@ class Account:
 
 def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
     key = database.key
-    url = seen.logins.get(key.attachment)
-    if url is None:
-        return Missing(key, _no_such_var(key, seen.names))
+    if key.attachment not in seen.logins:
+        return Missing(key, _no_such_var(key, [var for same in seen.others for var in same]))
+    var = key.attachment if key.attachment in seen.bare else key.var
+    url = seen.logins[key.attachment]
     try:
-        login = parse_postgres_url(url, database.sslmode, name=f"{key.var} of {key.app}")
+        login = parse_postgres_url(url, database.sslmode, var=var, app=key.app)
     except BadUrl as exc:
         return Missing(key, exc)
     return Sighting(key, login, seen.seen_at, None)

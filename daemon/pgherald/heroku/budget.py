@@ -116,6 +116,8 @@ class Budget:
         self._at = clock.monotonic()
         #: Requests of the last hour, by when each minute began on the wall clock.
         self._minutes: dict[float, int] = {}
+        #: Bytes of the answers, by the same.
+        self._bytes: dict[float, int] = {}
 
     @property
     def left(self) -> int:
@@ -158,6 +160,18 @@ class Budget:
     def last_hour(self) -> int:
         """How many requests were sent in the last hour, to the minute."""
         return sum(count for _, count in self.spending().sent)
+
+    def received(self, size: int) -> None:
+        """Count bytes of an answer, as they came over the wire."""
+        if self._minutes:
+            minute = max(self._minutes)
+            self._bytes[minute] = self._bytes.get(minute, 0) + size
+
+    def bytes_last_hour(self) -> int:
+        """How many bytes of answers came in the last hour, since the program started."""
+        self.spending()
+        self._bytes = {at: size for at, size in self._bytes.items() if at in self._minutes}
+        return sum(self._bytes.values())
 
     def spending(self) -> Spending:
         """How it stands. Of a clock that was set, what lies in the future is dropped."""

@@ -145,23 +145,28 @@ class Requests:
         allowance: how many it may send in an hour.
         remaining: how many the account had left, all programs counted; None when unknown.
         at: when this was so, UTC.
+        bytes_last_hour: how many bytes the answers had, as they came over the wire.
     """
 
     account: str
     last_hour: int
     allowance: int
     remaining: int | None
-    at: datetime
+    at: datetime = field(compare=False)
+    bytes_last_hour: int = 0
 
     def note(self) -> str:
         """All but the account, as a note of the daemon."""
-        return json.dumps([self.last_hour, self.allowance, self.remaining, _column(self.at)])
+        moment = _column(self.at)
+        return json.dumps(
+            [self.last_hour, self.allowance, self.remaining, moment, self.bytes_last_hour]
+        )
 
     @classmethod
     def read(cls, account: str, note: str) -> Requests:
         """The way back from `note`."""
-        last_hour, allowance, remaining, at = json.loads(note)
-        return cls(account, last_hour, allowance, remaining, datetime.fromisoformat(at))
+        last_hour, allowance, remaining, at, *size = json.loads(note)
+        return cls(account, last_hour, allowance, remaining, datetime.fromisoformat(at), *size)
 
 
 class Fingerprints:
