@@ -230,7 +230,6 @@ async def household(
             alerts=alerts,
             stillness=stillness or Stillness(clock, first=0),
         )
-        recalled = {s.key: s.proven_at for s in store.databases() if s.proven and s.proven_at}
         reconciler = Reconciler(
             applier=applier,
             recorder=recorder,
@@ -239,7 +238,6 @@ async def household(
             alerts=alerts,
             clock=clock,
             quiet=0.05,
-            recalled=recalled,
         )
         work = asyncio.create_task(reconciler.run())
         try:
