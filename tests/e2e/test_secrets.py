@@ -54,10 +54,7 @@ def is_undo(path: Path) -> bool:
 async def test_the_whole_story(house: House, tmp_path: Path) -> None:
     """In a story with everything in it no secret is told, shown, logged, stored or handed on."""
     async with session_bus(tmp_path) as bus, notification_server(bus) as server:
-        async with (
-            house.daemon(bus.environ) as daemon,
-            watching(daemon.pid) as processes,
-        ):
+        async with house.daemon(bus.environ) as daemon, watching(daemon.pid) as processes:
             await _story(house, daemon)
             await eventually(lambda: len(server.shown) >= 3, log=daemon)
             assert core_limit(daemon.pid) == ["0", "0"]
@@ -182,6 +179,6 @@ async def test_every_way_out_is_watched(tmp_path: Path) -> None:
     left = [tmp_path / "state.db", tmp_path / "manifest.json", tmp_path / f"x-{MARK}"]
     for path in left:
         path.write_text(MARK)
-    assert len(list(canaries.leaks_left(tmp_path))) == 3
+    assert len(canaries.leaks_left(tmp_path)) == 3
     for path in left:
         path.unlink()

@@ -58,7 +58,6 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """What it printed, read as JSON."""
         return json.loads(self.out)
 
 
@@ -78,7 +77,6 @@ class AskingProber:
     outcome: Outcome | None = None
 
     async def probe(self, login: Login, **_: str | None) -> Proof:
-        """Try one login."""
         found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
         return Proof(self.outcome or found, SystemClock().now(), 0.1)
 
@@ -96,7 +94,6 @@ class Desk:
 
     @property
     def file(self) -> Path:
-        """The configuration."""
         return self.folder / "config.toml"
 
     @classmethod
@@ -121,7 +118,6 @@ class Desk:
         return Outside(env, self.folder, HastyClock(), self.transport, self.prober)
 
     def configure(self, text: str) -> None:
-        """Write the configuration."""
         self.file.write_text(f'state_dir = "state"\n{text}')
 
     def rotate(self, app: str = "shop-production") -> None:
@@ -151,7 +147,6 @@ class Desk:
         return self.world.login(attachment.addon, attachment.namespace)
 
     def read(self, name: str) -> str:
-        """A file beside the configuration."""
         return (self.folder / name).read_text()
 
     def run(self, *args: str) -> Result:

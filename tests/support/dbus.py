@@ -13,13 +13,7 @@ from typing import Annotated, Any
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import (
-    DBusDict,
-    DBusInt32,
-    DBusSignature,
-    DBusStr,
-    DBusUInt32,
-)
+from dbus_fast.annotations import DBusDict, DBusInt32, DBusSignature, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from support.canaries import hear

@@ -163,7 +163,6 @@ class Household:
         return self.reconciler.snapshot()[database.key].error
 
     def kinds(self) -> list[NewsKind]:
-        """What was told, in order."""
         return [item.kind for item in self.news]
 
     def texts(self) -> dict[str, bytes]:

@@ -87,7 +87,6 @@ class Seen:
 
     @property
     def texts(self) -> list[bytes]:
-        """All of them."""
         return [*self.by_command, *self.by_command.values()]
 
     def look(self, pid: int) -> None:

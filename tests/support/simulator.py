@@ -75,29 +75,24 @@ class FakePostgres:
         return []
 
     async def create_role(self, name: str, password: Secret, *, login: bool = True) -> None:
-        """Make a role."""
         assert name not in self.passwords, f"role {name} exists"
         self.passwords[name] = password
 
     async def set_password(self, name: str, password: Secret) -> None:
-        """Give a role another password."""
         assert name in self.passwords, f"no role {name}"
         self.passwords[name] = password
 
     async def create_database(self, name: str, owner: str) -> None:
-        """Make a database."""
         assert owner in self.passwords, f"no role {owner}"
         self.owners[name] = owner
 
     async def rename_database(self, old: str, new: str) -> None:
-        """Rename a database."""
         self.owners[new] = self.owners.pop(old)
 
     async def end_connections(self, role: str) -> None:
         """There are none."""
 
     async def lock_role(self, name: str) -> None:
-        """Refuse a role."""
         self.locked.add(name)
 
 
@@ -109,7 +104,6 @@ class FakeDoor:
     closed: bool = False
 
     def close(self) -> None:
-        """Remember that it was closed."""
         self.closed = True
 
     @classmethod
@@ -129,7 +123,6 @@ class Browser:
     control: httpx.AsyncClient
 
     async def close(self) -> None:
-        """Close the clients."""
         for client in (self.api, self.data, self.control):
             await client.aclose()
 
@@ -174,7 +167,6 @@ class SimulatedHeroku:
 
     @property
     def faults(self) -> Faults:
-        """Its faults."""
         return self.browser.app.faults
 
     def login(self, name: str = "DATABASE", app: str = "shop-production") -> Login:
@@ -189,7 +181,6 @@ class SimulatedHeroku:
         return f"Bearer {made.value.reveal()}"
 
     async def get(self, path: str = "/apps", **headers: str) -> Any:
-        """Ask the Platform API."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.browser.api.get(path, headers=named)
 

@@ -84,7 +84,6 @@ class AsksPostgres:
         self.instead: Outcome | None = None
 
     async def probe(self, login: Login, **_: str | None) -> Proof:
-        """See the class."""
         self.tried.append(login)
         found = Outcome.WORKS if self._postgres.accepts(login) else Outcome.REFUSED
         return Proof(self.instead or found, self._clock.now(), 0.1)
@@ -204,7 +203,6 @@ class Workplace:
         return self.api.http.requests
 
     def app(self, name: str = SHOP) -> App:
-        """An app, as the simulated Heroku knows it."""
         return self.simulator.world.app(name)
 
     def shown(self, app: str = SHOP) -> Login:
@@ -273,7 +271,6 @@ class Workplace:
     # --- the person ----------------------------------------------------------------------
 
     def file(self, name: str) -> Path:
-        """One of the clients' files."""
         return self.home / name
 
     def told(self) -> list[str]:
@@ -283,7 +280,6 @@ class Workplace:
         return [notice.title for notice in notices]
 
     def status(self) -> list[str]:
-        """What `pgherald status` names as not working."""
         return sorted(trouble.title for trouble in self.state.store.alerts())
 
     # --- the clients, read without pgherald ------------------------------------------------
@@ -293,7 +289,6 @@ class Workplace:
         return [name for name in behind(self.home, login, app) if name != but]
 
     def holds(self, login: Login, app: str = SHOP) -> bool:
-        """Whether all clients hold a login."""
         return not self.behind(login, app)
 
     def nothing_is_lost(self) -> None:
@@ -310,7 +305,6 @@ class Workplace:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a private file."""
     path.write_text(text)
     path.chmod(0o600)
 
