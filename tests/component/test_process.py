@@ -29,12 +29,8 @@ def alive(pid: int) -> bool:
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
 
 
-async def gone(pid: int) -> bool:
-    for _ in range(100):
-        if not alive(pid):
-            return True
-        await asyncio.sleep(0.02)
-    return False
+async def gone(pid: int) -> None:
+    await until(lambda: not alive(pid))
 
 
 @pytest.mark.lets_out("the program that the test makes up names it")
@@ -85,8 +81,8 @@ async def test_a_child_that_hangs_is_killed_with_its_children(tmp_path: Path) ->
         if pids.exists():
             break
     parent, child = map(int, pids.read_text().split())
-    assert await gone(parent)
-    assert await gone(child)
+    await gone(parent)
+    await gone(child)
 
 
 async def test_an_abandoned_child_is_killed(tmp_path: Path) -> None:
@@ -98,7 +94,7 @@ async def test_an_abandoned_child_is_killed(tmp_path: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await gone(int(pids.read_text()))
+    await gone(int(pids.read_text()))
 
 
 async def test_a_grandchild_that_holds_the_pipe_delays_nobody() -> None:
