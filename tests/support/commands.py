@@ -29,9 +29,8 @@ from pgherald.simulator.application import Application
 from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import Attachment, postgres_of
 from pgherald.simulator.world import World
-from pgherald.sync.probe import Outcome, Proof
 from support.canaries import hear
-from support.simulator import FakeDoor, FakePostgres, browse, dice
+from support.simulator import AskingProber, FakeDoor, FakePostgres, browse, dice
 
 #: What every password of the desk's Heroku holds.
 MARK = "CANARY-desk-"
@@ -70,18 +69,6 @@ class HastyClock(SystemClock):
 
 
 @dataclass
-class AskingProber:
-    """Asks the stand-in for Postgres; `outcome` overrules it."""
-
-    postgres: FakePostgres
-    outcome: Outcome | None = None
-
-    async def probe(self, login: Login, **_: str | None) -> Proof:
-        found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
-        return Proof(self.outcome or found, SystemClock().now(), 0.1)
-
-
-@dataclass
 class Desk:
     """A person at a command line."""
 
@@ -105,7 +92,12 @@ class Desk:
         )
         app = browse(world).app
         desk = cls(
-            folder, world, app, AskingProber(postgres), httpx.ASGITransport(app.front), patch
+            folder,
+            world,
+            app,
+            AskingProber(postgres, SystemClock()),
+            httpx.ASGITransport(app.front),
+            patch,
         )
         patch.setenv("HEROKU_HOST", "http://127.0.0.1:5000")
         patch.setenv("HEROKU_API_KEY", world.tokens[0].value.reveal())

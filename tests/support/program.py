@@ -39,6 +39,7 @@ from support.canaries import hear
 from support.children import LIMIT, Done, run_to_its_end, start
 from support.held import behind
 from support.marks import MARK
+from support.simulator import shown_in
 
 #: Where coverage leaves its orders for child processes.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -198,9 +199,7 @@ terminals = false
 
     def login(self, app: str = APPS[0], attachment: str = "DATABASE") -> Login:
         """The login that the config var shows at this moment."""
-        shown = self.world.attachment(self.app(app), attachment).shown
-        assert shown is not None
-        return shown
+        return shown_in(self.world, app, attachment)
 
     async def rotate(self, app: str = APPS[0]) -> Login:
         """Rotate an app's default credential; its new login."""
