@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.children import Done
-from support.marks import MARK
+from support.leaks import MARK
 from support.program import OWN_LINE, SHOP, House, like_anybody
 
 

@@ -18,8 +18,7 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import APPS
 from support import canaries
 from support.dbus import notification_server, session_bus
-from support.leaks import FORMS, leaks_in, leaks_in_folder, open_to_others, watching
-from support.marks import MARK
+from support.leaks import FORMS, MARK, leaks_in, leaks_in_folder, open_to_others, watching
 from support.program import SHOP, House, Program, eventually
 
 #: Prints the token, and notes what it was started with.

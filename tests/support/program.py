@@ -38,7 +38,7 @@ from pgherald.simulator.world import World
 from support.canaries import hear
 from support.children import LIMIT, Done, run_to_its_end, start
 from support.held import behind
-from support.marks import MARK
+from support.leaks import MARK
 from support.simulator import shown_in
 
 #: Where coverage leaves its orders for child processes.
