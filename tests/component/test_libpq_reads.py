@@ -37,7 +37,7 @@ PSQL = shutil.which("psql")
 psql_only = pytest.mark.skipif(PSQL is None, reason="there is no psql on this machine")
 
 #: Seconds after which a connection of a test is given up.
-PATIENCE = 10
+PATIENCE = 60
 
 # One file and one listener serve all examples of a test; each example writes the file anew.
 bounded = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -42,12 +42,13 @@ from support.fake_postgres import (
     silent,
     trusting,
 )
+from support.household import database
 from support.proxy import Proxy
 
 #: Seconds for a probe that is meant to run into its limit.
 SHORT = 0.3
 #: Seconds that "at once" may take on a busy machine.
-AT_ONCE = 0.5
+AT_ONCE = 5.0
 
 CANARY = Secret("CANARY-probe-password")
 
@@ -81,7 +82,7 @@ async def probe(
     proof = await prober.probe(login)
     assert "CANARY" not in repr(proof)
     if not proof.works:
-        assert "CANARY" not in str(proof.error("Shop"))
+        assert "CANARY" not in str(proof.error(database()))
     return proof
 
 
@@ -105,7 +106,7 @@ async def test_what_the_server_sees(cluster: Cluster, login: Login) -> None:
     (arrived,) = [line for line in said.splitlines() if f"database={login.dbname}" in line]
     assert "application_name=pgherald SSL enabled" in arrived
     assert said.count("SELECT current_user, current_database()") == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while login.dbname in await entered(cluster):
             pass
 
@@ -190,7 +191,7 @@ async def test_only_allowed_methods_get_an_answer(
     assert (b"CANARY" in server.heard) == (question is ASK_PASSWORD and heard)
     if not proof.works:
         assert not proof.transient
-        assert "`require_auth`" in proof.error("Shop").advice
+        assert "`require_auth`" in proof.error(database()).advice
 
 
 async def test_a_libpq_that_cannot_withhold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +499,7 @@ async def test_cancelled_while_asking() -> None:
 
     async with fake_postgres(behave) as port:
         task = asyncio.create_task(probe(somewhere(port)))
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), 60)
         await cancelled_at_once(task)
 
 
@@ -547,10 +548,10 @@ async def test_cancelled_while_looking_up(hanging_resolver: Resolver) -> None:
     problems: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     task = asyncio.create_task(probe(somewhere(5432, host="db.example.com")))
-    await asyncio.to_thread(hanging_resolver.asked.wait, 5)
+    await asyncio.to_thread(hanging_resolver.asked.wait, 60)
     await cancelled_at_once(task)
     hanging_resolver.over.set()
-    await asyncio.to_thread(hanging_resolver.thread.join, 5)
+    await asyncio.to_thread(hanging_resolver.thread.join, 60)
     await asyncio.sleep(0)
     assert problems == []
 

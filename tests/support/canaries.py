@@ -4,7 +4,7 @@ Every password, token and config var of a test holds the mark that `support.leak
 Here everything is looked through that the program says or leaves, whatever the test is about:
 
 - each record of the log, at every level, with its traceback;
-- what each command and daemon of `support.program` writes to stdout and stderr;
+- what each command and daemon writes to stdout and stderr, JSON too, but for `password`;
 - each notice that reaches the stand-in for a desktop;
 - the command line and the environment of each program that it starts in this process;
 - each state file, journal and lock below the run's temporary folder, and every file's name.
@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import pgherald
-from support.leaks import leaks_in
+from support.leaks import leaks_in, leaks_in_folder
 
 _PROGRAM: Final = Path(pgherald.__file__).parent
 _SIMULATOR: Final = _PROGRAM / "simulator"
@@ -35,7 +34,8 @@ _UNDO: Final = (".before", ".expand", ".after")
 _THEIRS: Final = "pgadmin4.db"
 
 #: Files of ours that may not, by the end of their name.
-_OURS: Final = (".db", ".db-wal", ".db-journal", ".db.damaged", "manifest.json", ".lock", ".log")
+_OURS: Final = (".db", ".db-wal", ".db-journal", ".db.damaged", "manifest.json", "status.json", ".prom", ".lock",
+         ".log")  # fmt: skip
 
 
 class _Ear(logging.Handler):
@@ -56,12 +56,7 @@ _heard: list[tuple[str, str | bytes]] = []
 
 
 def hear(where: str, said: str | bytes) -> None:
-    """Note something that the program has said, or handed on.
-
-    Args:
-        where: to whom.
-        said: what.
-    """
+    """Note something that the program has said, or handed on."""
     _heard.append((where, said))
 
 
@@ -106,11 +101,11 @@ def _by_the_program() -> bool:
     return False
 
 
-def leaks_left(folder: Path) -> Iterator[str]:
+def leaks_left(folder: Path) -> list[str]:
     """Each secret in what was left below a folder: in names, and in files that are ours."""
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        yield from (f"name {name}: {leak}" for leak in leaks_in(name))
-        ours = name.endswith(_OURS) and not name.endswith(_UNDO) and _THEIRS not in path.name
-        if ours and path.is_file():
-            yield from (f"{name}: {leak}" for leak in leaks_in(path.read_bytes()))
+    return leaks_in_folder(folder, but=_is_foreign)
+
+
+def _is_foreign(path: Path) -> bool:
+    ours = path.name.endswith(_OURS) and not path.name.endswith(_UNDO)
+    return not ours or _THEIRS in path.name

@@ -19,8 +19,10 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from support.marks import MARK
+#: What every password, token and config var of a test holds.
+MARK: Final = "CANARY"
 
 #: Seconds between two looks at the processes.
 INTERVAL = 0.01
@@ -58,12 +60,7 @@ def _leaks(text: str | bytes) -> Iterator[str]:
 
 
 def leaks_in_folder(folder: Path, *, but: Callable[[Path], bool] = lambda _: False) -> list[str]:
-    """Each secret in the names and contents of a folder's files, its own name left out.
-
-    Args:
-        folder: where to look.
-        but: files whose content, not their name, may hold secrets.
-    """
+    """Each secret in the names and contents of a folder's files, its own name left out."""
     found = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -86,17 +83,12 @@ def open_to_others(folder: Path) -> list[str]:
 
 @dataclass
 class Seen:
-    """The command lines and environments of a process and whatever it started.
-
-    Attributes:
-        by_command: each environment, by command line.
-    """
+    """The command lines and environments of a process and whatever it started."""
 
     by_command: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
     def texts(self) -> list[bytes]:
-        """All of them."""
         return [*self.by_command, *self.by_command.values()]
 
     def look(self, pid: int) -> None:

@@ -11,25 +11,9 @@ from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 
 #: Columns of `server` that matter here, and some that never do.
-COLUMNS = (
-    "id",
-    "user_id",
-    "servergroup_id",
-    "name",
-    "host",
-    "port",
-    "maintenance_db",
-    "username",
-    "comment",
-    "password",
-    "db_res",
-    "bgcolor",
-    "service",
-    "save_password",
-    "passexec_cmd",
-    "connection_params",
-    "tags",
-    "db_res_type",
+COLUMNS = tuple(
+    "id user_id servergroup_id name host port maintenance_db username comment password db_res bgcolor"
+    " service save_password passexec_cmd connection_params tags db_res_type".split()
 )
 
 GOOD = '{"sslmode": "require", "connect_timeout": 10}'
@@ -102,9 +86,7 @@ class Books:
                 "preferences": {"columns": ["name"], "rows": {}},
                 "sqlite_sequence": {
                     "columns": ["name", "seq"],
-                    "rows": {
-                        "1": {"name": "server", "seq": max((r["id"] for r in servers), default=0)}
-                    },
+                    "rows": {"1": {"name": "server", "seq": max([0, *(r["id"] for r in servers)])}},
                 },
             },
             "known": {},
@@ -112,18 +94,15 @@ class Books:
 
     @property
     def content(self) -> bytes:
-        """The picture's bytes."""
         return json.dumps(self.whole).encode()
 
     @property
     def servers(self) -> dict[int, dict[str, Any]]:
-        """The rows of `server`."""
         rows = self.whole["tables"]["server"]["rows"]
         return {int(number): dict(row) for number, row in rows.items()}
 
     @property
     def groups(self) -> dict[int, str]:
-        """The names of groups."""
         rows = self.whole["tables"]["servergroup"]["rows"]
         return {int(n): row["name"] for n, row in rows.items()}
 
@@ -158,7 +137,6 @@ class Books:
         seq["seq"] = max(seq["seq"], row["id"])
 
     def delete(self, number: int) -> None:
-        """The person deletes a server."""
         del self.whole["tables"]["server"]["rows"][str(number)]
 
     def edit(self, number: int, **columns: Any) -> None:
@@ -167,6 +145,5 @@ class Books:
 
 
 def person(number: int, name: str, *, active: object = 1) -> dict[str, Any]:
-    """A row of `user`."""
     return {"id": number, "email": name, "username": name, "active": active,
             "auth_source": "internal"}  # fmt: skip

@@ -34,7 +34,6 @@ class StoredDesk:
         self.files = Files(folder / "state" / "locks")
 
     def configure(self, text: str) -> None:
-        """Write the configuration."""
         (self.folder / "config.toml").write_text(f'state_dir = "state"\n{text}')
 
     def store(self) -> Store:
@@ -47,7 +46,7 @@ class StoredDesk:
         at = self.now - before
         with self.store() as store:
             store.looked([PRODUCTION], at)
-            store.current([Entry(PRODUCTION, login())], at, {KEY: at} if proven else {})
+            store.record([Entry(PRODUCTION, login())], at, {KEY: at} if proven else {})
 
     def rotated(self, key: DatabaseKey = KEY, label: str = "Shop", days: int = 1) -> None:
         """A rotation so many days ago."""
@@ -68,5 +67,4 @@ class StoredDesk:
             store.put_alert(trouble)
 
     def run(self, *args: str) -> Result:
-        """Run one command; its configuration is the desk's."""
         return run("--config", str(self.folder / "config.toml"), *args, patch=self.patch)

@@ -14,7 +14,6 @@ the person's own in them. Postgres is `support.simulator.FakePostgres`: the prob
 from __future__ import annotations
 
 import asyncio
-import configparser
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -38,12 +37,12 @@ from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import App
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.outcomes import Outcome
-from pgherald.sync.probe import Prober, Proof
+from pgherald.sync.probe import Prober
 from pgherald.sync.transaction import Transactions
 from pgherald.watch.wake import tick
 from support.fake_clock import FakeClock
-from support.simulator import FakeDoor, FakePostgres, dice
+from support.held import behind
+from support.simulator import AskingProber, FakeDoor, FakePostgres, dice, shown_in
 
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
@@ -69,27 +68,6 @@ ENDLESS: Final = ("hang", "never-ending", "drip")
 QUIET: Final = 0.01
 
 
-class AsksPostgres:
-    """A prober that asks the stand-in.
-
-    Attributes:
-        tried: every login that was tried, in order.
-        instead: what every probe finds instead, while it is set.
-    """
-
-    def __init__(self, postgres: FakePostgres, clock: FakeClock) -> None:
-        self._postgres = postgres
-        self._clock = clock
-        self.tried: list[Login] = []
-        self.instead: Outcome | None = None
-
-    async def probe(self, login: Login, **_: str | None) -> Proof:
-        """See the class."""
-        self.tried.append(login)
-        found = Outcome.WORKS if self._postgres.accepts(login) else Outcome.REFUSED
-        return Proof(self.instead or found, self._clock.now(), 0.1)
-
-
 @dataclass
 class Workplace:
     """One developer, with Heroku and Postgres around.
@@ -104,7 +82,7 @@ class Workplace:
     clock: FakeClock
     simulator: Simulator
     postgres: FakePostgres
-    probes: AsksPostgres
+    probes: AskingProber
     state: State
     config: Config
     news: list[News]
@@ -129,17 +107,8 @@ class Workplace:
     ) -> AsyncIterator[Self]:
         """A place whose machinery runs until the block ends.
 
-        Args:
-            folder: where its home and its state go.
-            apps: what there is at Heroku.
-            watched: the apps whose DATABASE is kept.
-            top: more of the configuration.
-            clock: the clock; a new one by default.
-            disk: does what the one writer of files asks for; the real one by default.
-            prober: proves logins; the stand-in's by default.
-            transport: carries HTTP; the real network by default.
-            env: the environment; one that leads to the simulator by default.
-            own: whether the person has lines of their own in the clients.
+        `apps` are those at Heroku, of which the `watched` ones' DATABASE is kept; `top` is more of the
+        configuration; `own`, whether the person has lines of their own in the clients.
         """
         clock = clock or FakeClock()
         postgres = FakePostgres()
@@ -162,7 +131,7 @@ class Workplace:
         files.private_folder(config.state_dir)
         committer = Transactions(files, config.state_dir / "commits", clock)
         committer.recover()
-        probes = AsksPostgres(postgres, clock)
+        probes = AskingProber(postgres, clock)
         news: list[News] = []
         listeners: list[Callable[[News], None]] = [news.append]
 
@@ -178,17 +147,9 @@ class Workplace:
                 alerts = Alerts(store, clock, tell)
                 async with machinery(config, state, outside, alerts=alerts, tell=tell) as machine:
                     place = cls(
-                        home,
-                        clock,
-                        simulator,
-                        postgres,
-                        probes,
-                        state,
-                        config,
-                        news,
-                        listeners,
+                        home, clock, simulator, postgres, probes, state, config, news, listeners,
                         machine,
-                    )
+                    )  # fmt: skip
                     for window in (machine.reconciler._window, machine.reconciler._group._window):
                         window._quiet = QUIET
                     machine.applier.restless._stillness._first = 0.0  # its clock stands
@@ -221,14 +182,11 @@ class Workplace:
         return self.api.http.requests
 
     def app(self, name: str = SHOP) -> App:
-        """An app, as the simulated Heroku knows it."""
         return self.simulator.world.app(name)
 
     def shown(self, app: str = SHOP) -> Login:
         """What the config var of an app shows at this moment."""
-        login = self.simulator.world.attachment(self.app(app), "DATABASE").shown
-        assert login is not None
-        return login
+        return shown_in(self.simulator.world, app)
 
     async def rotate(self, app: str = SHOP) -> Login:
         """Rotate an app's database; its new login."""
@@ -290,7 +248,6 @@ class Workplace:
     # --- the person ----------------------------------------------------------------------
 
     def file(self, name: str) -> Path:
-        """One of the clients' files."""
         return self.home / name
 
     def told(self) -> list[str]:
@@ -300,27 +257,15 @@ class Workplace:
         return [notice.title for notice in notices]
 
     def status(self) -> list[str]:
-        """What `pgherald status` names as not working."""
         return sorted(trouble.title for trouble in self.state.store.alerts())
 
     # --- the clients, read without pgherald ------------------------------------------------
 
     def behind(self, login: Login, app: str = SHOP, *, but: str = "") -> list[str]:
         """The clients that do not hold a login, by their files' names; `but` is not looked at."""
-        holds = {
-            ".pg_service.conf": _service_file_holds,
-            ".pgpass": _pgpass_holds,
-            "servers.json": _servers_json_holds,
-        }
-        return [
-            name
-            for name, asked in holds.items()
-            if name != but
-            and not (self.file(name).is_file() and asked(_text(self.file(name)), login, app))
-        ]
+        return [name for name in behind(self.home, login, app) if name != but]
 
     def holds(self, login: Login, app: str = SHOP) -> bool:
-        """Whether all clients hold a login."""
         return not self.behind(login, app)
 
     def nothing_is_lost(self) -> None:
@@ -336,37 +281,7 @@ class Workplace:
         return self.holds(self.shown(app), app) and self.status() == []
 
 
-def _text(path: Path) -> str:
-    """What stands in a file, without a mark at its beginning, and whatever ends its lines."""
-    return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-
-
-def _service_file_holds(text: str, login: Login, app: str) -> bool:
-    services = configparser.RawConfigParser(delimiters="=", strict=False)
-    services.read_string(text)
-    wanted = {
-        "host": login.host,
-        "port": str(login.port),
-        "dbname": login.dbname,
-        "user": login.user,
-        "password": login.password.reveal(),
-    }
-    return services.has_section(app) and dict(services[app]).items() >= wanted.items()
-
-
-def _pgpass_holds(text: str, login: Login, _app: str) -> bool:
-    wanted = [login.host, str(login.port), login.user, login.password.reveal()]
-    rows = [line.split(":") for line in text.splitlines()]
-    return wanted in [row[:2] + row[3:] for row in rows if row[2:3] in (["*"], [login.dbname])]
-
-
-def _servers_json_holds(text: str, login: Login, app: str) -> bool:
-    servers = json.loads(text)["Servers"].values()
-    return (app, login.dbname) in [(s.get("Service"), s["MaintenanceDB"]) for s in servers]
-
-
 def write(path: Path, text: str) -> None:
-    """Write a private file."""
     path.write_text(text)
     path.chmod(0o600)
 

@@ -15,14 +15,14 @@ from pgherald.clients.base import Held
 from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
-from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good, prefix_of
+from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good
 from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import network
 from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.model import Entry, Subject
+from pgherald.model import Entry
 from pgherald.sync.outcomes import Outcome
-from pgherald.sync.plan import ClientPlan, Plan, join_plans
+from pgherald.sync.plan import ClientPlan, Plan
 from pgherald.sync.targets import FileTarget
 from support.fake_clock import FakeClock
 from support.household import FakeProber, database, login
@@ -191,27 +191,12 @@ def test_every_finding_is_in_the_documents() -> None:
 # --- others --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("subject", "kind", "prefix"),
-    [
-        ("database:shop/DATABASE", "NotVisible", "Shop: "),
-        ("database:shop/DATABASE", "ProbeFailed", ""),
-        ("account:default", "LoginRequired", ""),
-        ("expiry:work", "TokenEndsSoon", "Heroku account work: "),
-        ("commit", "FileTrouble", ""),
-    ],
-)
-def test_whom_a_finding_concerns(subject: str, kind: str, prefix: str) -> None:
-    """A finding begins with whom it concerns, unless errors of its kind say so themselves."""
-    assert prefix_of(Subject.read(subject), "Shop", kind) == prefix
-
-
 async def test_a_login_is_tried_as_the_clients_demand() -> None:
     """A client that demands more than the configuration is named, with what it demands."""
     shop, clock = database("shop"), FakeClock()
     held = Held(sslmode="verify-full", service="shop")
     client = FileTarget(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
-    plan = join_plans([ClientPlan(client, holds={shop.key: held})])
+    plan = Plan((ClientPlan(client, holds={shop.key: held}),))
     prober = FakeProber(clock)
     prober.strict = Outcome.TLS_REFUSED
     found = await heroku._connects(Entry(shop, login(1)), plan, prober)
@@ -230,7 +215,8 @@ def test_a_login_that_a_client_cannot_hold() -> None:
 
     client = FileTarget(ServiceFile(), Path("/p"), "pgAdmin")
     key = DatabaseKey("default", "shop", "DATABASE")
-    plan = Plan(refused=((client, key, Inexpressible("holds a comma", "Enter it by hand.")),))
+    error = Inexpressible("holds a comma", "Enter it by hand.")
+    plan = Plan((ClientPlan(client, refused=((key, error),)),))
     (finding,) = clients.current(plan, Looked([], {}))
     assert finding == bad(
         "pgAdmin cannot hold the login of shop/DATABASE: holds a comma", "Enter it by hand."

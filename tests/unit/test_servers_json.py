@@ -550,15 +550,16 @@ def test_a_second_edit_changes_nothing(
 def test_what_was_written_is_read_back(
     old: bytes, client: ServersJson, wanted: list[Entry]
 ) -> None:
-    """Reading gives every wanted entry as it was meant."""
+    """Reading gives every wanted entry as it was meant, with the stricter of two sslmodes."""
+    before = client.read(old)
     held = client.read(client.plan(old, wanted).new)
     for each in wanted:
         login = each.login
-        mode = strictest(login.sslmode, held[each.key].sslmode)  # a stricter one stays
+        sslmode = strictest(login.sslmode, before.get(each.key, Held()).sslmode)
         assert held[each.key] == (
-            Held(dbname=login.dbname, sslmode=mode, service=each.database.service)
+            Held(dbname=login.dbname, sslmode=sslmode, service=each.database.service)
             if client.rows == "service"
-            else Held(login.host, login.port, login.dbname, login.user, None, mode)
+            else Held(login.host, login.port, login.dbname, login.user, None, sslmode)
         )
 
 

@@ -163,7 +163,8 @@ def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
     for number, row in enumerate(lines.split(text), 1):
         line = row.strip()
         if len(row) >= sections.TOO_LONG:
-            raise Unparsable("the line is longer than libpq can read", line=number)
+            advice = "libpq gives up at 1,023 bytes, also in a comment: shorten it, or take it out."
+            raise Unparsable("the line is longer than libpq can read", advice, line=number)
         if not line or line.startswith(b"#"):
             continue
         if line.startswith(b"["):
@@ -173,7 +174,11 @@ def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
         elif values is not None and not line.startswith(b"ldap"):
             key, equals, value = line.partition(b"=")
             if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
-                raise Unparsable("the line is none that libpq accepts in a section", line=number)
+                raise Unparsable(
+                    "the line is none that libpq accepts in a section",
+                    "Write it as keyword=value, without blanks around the =, or take it out.",
+                    line=number,
+                )
             values.setdefault(key.decode(), value)
     return values
 

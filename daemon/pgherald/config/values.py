@@ -91,6 +91,10 @@ class QuietHours:
     start: time
     end: time
 
+    def __str__(self) -> str:
+        """As the configuration has it: `22:00-07:00`."""
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
     def covers(self, moment: time) -> bool:
         """Whether a moment of the day is in it."""
         if self.start <= self.end:
@@ -355,10 +359,9 @@ APP: Final = Kind(
 ATTACHMENT: Final = Kind(
     "attachment name",
     _spelled(
-        r"[A-Z][A-Z0-9_]*",
-        "an attachment's name (upper-case letters, digits and underscores)",
+        r"[A-Za-z][A-Za-z0-9_.-]*",
+        "the name of an attachment or a config var (letters, digits and underscores)",
         clean=_without_url,
-        near=lambda text: _without_url(text.upper()).replace("-", "_"),
     ),
 )
 APP_PATTERN: Final = Kind(
@@ -371,9 +374,9 @@ APP_PATTERN: Final = Kind(
 ATTACHMENT_PATTERN: Final = Kind(
     "pattern",
     _spelled(
-        r"[A-Z0-9_*?\[\]!]+",
+        r"[A-Za-z0-9_.*?\[\]!-]+",
         'a pattern of attachment names such as "DATABASE" or "*_REPLICA" '
-        "(upper-case letters, digits, underscores, * and ?)",
+        "(letters, digits, underscores, * and ?)",
         clean=_without_url,
     ),
 )

@@ -53,6 +53,14 @@ class Store(StateFile):
         prints = self.recall(lambda db: db.prints)
         return prints.differs(found[0], key, login) if found else None
 
+    def connected_at(self, key: DatabaseKey, login: Login) -> datetime | None:
+        """When this very login connected last, if it is the one that was recorded."""
+        sql = "SELECT * FROM database WHERE key = ?"
+        found = [
+            state.proven_at for state in self._known(sql, DatabaseState.read, key) if state.proven
+        ]
+        return found[0] if found and self.changed(key, login) == () else None
+
     # --- databases ---------------------------------------------------------------------
 
     def looked(self, databases: Iterable[Database], at: datetime) -> None:
@@ -64,15 +72,6 @@ class Store(StateFile):
             rows,
             ("looked", *(row[0] for row in rows)),
         )
-
-    def current(
-        self,
-        entries: Iterable[Entry],
-        at: datetime | None,
-        proven: Mapping[DatabaseKey, datetime | None],
-    ) -> None:
-        """Every client holds these logins; see `record`."""
-        self.record(entries, at, proven)
 
     def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
         """Keep a database's phase, and one word for each client's path, where that is new."""
@@ -198,7 +197,8 @@ class Store(StateFile):
         """Per configuration database of pgAdmin's what is recorded of its rows; a copy of it."""
         if not self._known("SELECT 1 FROM sqlite_master WHERE name = 'pgadmin'", tuple):
             return {}  # only read, and by a newer pgherald than wrote it
-        return dict(self._known("SELECT * FROM pgadmin", records.known_rows))
+        rows = self._known("SELECT * FROM pgadmin", lambda row: (str(row[0]), str(row[1])))
+        return {Path(path): known for path, known in rows}
 
     def keep_rows(self, path: Path, known: str) -> None:
         """Keep a copy of what is recorded of the rows of one configuration database."""

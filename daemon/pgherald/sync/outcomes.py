@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pgherald.model import Database
+
 
 class Outcome(enum.StrEnum):
     """What came of a probe."""
@@ -27,7 +29,17 @@ class Outcome(enum.StrEnum):
     WORKS = "works"
     """The login opened a connection."""
     REFUSED = "refused"
-    """The server refused user or password."""
+    """The server refused the password."""
+    NO_ROLE = "no_role"
+    """The server has no user of that name."""
+    NO_LOGIN = "no_login"
+    """The server's administrator does not let that user log in."""
+    NOT_LET_IN = "not_let_in"
+    """The server's rules leave out this user, this database or where we come from."""
+    CERTIFICATE_WANTED = "certificate_wanted"
+    """The server wants a client certificate as well."""
+    NOT_GRANTED = "not_granted"
+    """The user may not enter this database."""
     DATABASE_MISSING = "database_missing"
     """The server has no database of that name."""
     HOST_UNKNOWN = "host_unknown"
@@ -50,45 +62,70 @@ class Outcome(enum.StrEnum):
     @property
     def answered(self) -> bool:
         """Whether it is the server's own verdict on the login."""
-        return self in _ANSWERED
+        return self not in _ON_THE_WAY
 
     @property
     def transient(self) -> bool:
         """Whether it may be another one within minutes."""
         return self not in _LASTING
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """The title, with `{}` for the database's name, and what the person can do about it.
-
-        Where there is nothing to do but wait, the second is empty.
-        """
-        return _WORDS[self]
+    def words(self, database: Database) -> tuple[str, str]:
+        """The title, and what the person can do about it; empty where that is to wait."""
+        title, advice = _WORDS[self]
+        place = f"{database.key.attachment} --app {database.key.app}"
+        return title.format(database.name), advice.format(at=place, app=database.key.app)
 
 
-_ANSWERED: Final = frozenset(
+#: What says nothing about the login.
+_ON_THE_WAY: Final = frozenset(
     {
-        Outcome.WORKS,
-        Outcome.REFUSED,
-        Outcome.DATABASE_MISSING,
-        Outcome.STARTING_UP,
-        Outcome.TOO_MANY_CONNECTIONS,
+        *(Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.TLS_REFUSED),
+        *(Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH, Outcome.FAILED),
     }
 )
 
 _LASTING: Final = frozenset(
-    {Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH}
+    {
+        *(Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH),
+        Outcome.CERTIFICATE_WANTED,
+    }
 )
 
+_ROTATE: Final = (
+    "The clients keep the old one. If this lasts: `heroku pg:credentials:rotate {at}` (--name for "
+    "a credential that has one) makes another; that ends open connections and restarts the apps."
+)
+_CERTIFICATE: Final = (
+    "Ask the database's owner for one: it belongs into ~/.postgresql/postgresql.crt, its key into "
+    "~/.postgresql/postgresql.key with `chmod 600` (Windows: %APPDATA%\\postgresql)."
+)
+_TRUST: Final = (
+    "In a Private Space your address has to be a trusted one: `heroku spaces:trusted-ips:add "
+    "ADDRESS --space SPACE`. Elsewhere pg_hba.conf has to allow it."
+)
+
+#: The title, with `{}` for the database's name, and the advice, with `{at}` for how the Heroku
+#: CLI is told which database, and `{app}` for its app.
 _WORDS: Final = {
     Outcome.WORKS: ("The login of {} works", ""),
-    Outcome.REFUSED: (
-        "Postgres refuses the login of {}",
-        "The clients keep the old one. If this lasts, make another: `heroku pg:credentials:rotate`.",
+    Outcome.REFUSED: ("Postgres refuses the login of {}", _ROTATE),
+    Outcome.NO_ROLE: (
+        "Postgres does not know the user of {}",
+        "Mend the default credential by `heroku pg:credentials:repair-default {at}`.",
+    ),
+    Outcome.NO_LOGIN: (
+        "Postgres does not let the user of {} log in",
+        "ALTER ROLE … LOGIN mends it; at Heroku `heroku pg:credentials:repair-default {at}`.",
+    ),
+    Outcome.NOT_LET_IN: ("The server of {} does not let you in", _TRUST),
+    Outcome.CERTIFICATE_WANTED: ("The server of {} wants a client certificate", _CERTIFICATE),
+    Outcome.NOT_GRANTED: (
+        "The user of {} may not enter the database",
+        "Its owner has to allow that: GRANT CONNECT ON DATABASE, in `heroku pg:psql {at}`.",
     ),
     Outcome.DATABASE_MISSING: (
         "The server of {} has no such database",
-        "Heroku may still be moving it. If this lasts, look at `heroku pg:info`.",
+        "Heroku may still be moving it. If this lasts, see `heroku pg:info {at}`.",
     ),
     Outcome.HOST_UNKNOWN: (
         "The host of {} is not known",
@@ -101,7 +138,7 @@ _WORDS: Final = {
     Outcome.STARTING_UP: ("The server of {} is starting up", ""),
     Outcome.TOO_MANY_CONNECTIONS: (
         "The server of {} has no connection left",
-        "Close some connections: `heroku pg:ps` lists them, `heroku pg:killall` ends them.",
+        "Close those that you do not need, in pgAdmin too; `heroku pg:killall {at}` ends all.",
     ),
     Outcome.TLS_REFUSED: (
         "{} cannot be reached by TLS as asked",
@@ -113,11 +150,11 @@ _WORDS: Final = {
     ),
     Outcome.TOO_MUCH: (
         "The server of {} sends more than a Postgres",
-        "It is hardly your database. Did somebody change the config var? Run `heroku releases`.",
+        "Did somebody change the config var? `heroku releases --app {app}` lists the changes.",
     ),
     Outcome.FAILED: (
         "The login of {} could not be tested",
-        "Connect with psql to see what the server says.",
+        "See what the server says: `heroku pg:psql {at}`.",
     ),
 }
 
@@ -133,24 +170,32 @@ class Finding:
 #: Postgres: appendix A, "PostgreSQL Error Codes".
 _SQLSTATES: Final = {
     "28P01": Finding(Outcome.REFUSED, "the server refused the password or the user (28P01)"),
-    "28000": Finding(Outcome.REFUSED, "the server refused the user (28000)"),
-    "42501": Finding(Outcome.REFUSED, "the user may not enter this database (42501)"),
+    "28000": Finding(Outcome.NOT_LET_IN, "the server refused the user (28000)"),
+    "42501": Finding(Outcome.NOT_GRANTED, "the user may not enter this database (42501)"),
     "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
     "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
     "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
 }
 
 _PLAIN: Final = Finding(Outcome.TLS_REFUSED, "the server demands TLS and was asked without")
+_NO_ROLE: Final = Finding(Outcome.NO_ROLE, "there is no such user (28000)")
+_NO_LOGIN: Final = Finding(Outcome.NO_LOGIN, "the user is not permitted to log in (28000)")
+_NO_ENTRY: Final = Finding(Outcome.NOT_LET_IN, "no rule of pg_hba.conf fits (28000)")
+_NO_CERTIFICATE: Final = Finding(
+    Outcome.CERTIFICATE_WANTED, "without a valid one it accepts no password (28000)"
+)
 
 #: How a server's message begins, and the SQLSTATE that came with it. Postgres: auth.c,
 #: miscinit.c, postinit.c, proc.c, backend_startup.c. PgBouncer: client.c.
 _SERVER_SAYS: Final = (
     (r"(no pg_hba\.conf entry|pg_hba\.conf rejects) .*(no encryption|SSL off)\s*$", _PLAIN),
-    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _SQLSTATES["28000"]),
+    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _NO_ENTRY),
+    (r"connection requires a valid client certificate", _NO_CERTIFICATE),
+    (r"certificate authentication failed for user ", _NO_CERTIFICATE),
     (r"(password|SASL) authentication failed", _SQLSTATES["28P01"]),
     (r"[\w-]+ authentication failed for user ", _SQLSTATES["28000"]),
-    (r'role ".*" (does not exist|is not permitted to log in)', _SQLSTATES["28000"]),
-    (r"no such user", _SQLSTATES["28000"]),
+    (r'role ".*" does not exist|no such user', _NO_ROLE),
+    (r'role ".*" is not permitted to log in', _NO_LOGIN),
     (r"permission denied for database ", _SQLSTATES["42501"]),
     (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
     (r"the database system is ", _SQLSTATES["57P03"]),

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
+from typing import Final
 
 from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
-from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.model import ClientPhase, DatabaseKey, Entry, Login
 from pgherald.sync.journal import Step
 from pgherald.sync.targets.base import Target
 
 #: The name that the rest of the program still uses.
 Client = Target
+
+_CHOOSE: Final = "To choose its name, give the database another `service` in the configuration."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +89,108 @@ class FilePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """What one client comes to.
+
+    Attributes:
+        client: which client.
+        file: its file; None when it cannot be planned, or not be written.
+        error: why not.
+        refused: logins that its format cannot hold.
+        holds: what it holds, per database.
+    """
+
+    client: Target
+    file: FilePlan | None = None
+    error: ClientError | None = None
+    refused: tuple[tuple[DatabaseKey, Inexpressible], ...] = ()
+    holds: Mapping[DatabaseKey, Held] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What all clients hold and should hold.
 
     Attributes:
-        files: one per client that can be planned, and written if need be.
-        failed: clients that cannot, and why.
-        refused: logins that a client's format cannot hold: (client, database, why).
-        held: per database what the clients hold of it; of those that name its host, the first.
-        holders: per database what each client holds of it, with what a person calls the client.
+        parts: one for each client.
+        written: whether it was carried out; else it was only made.
         services: the service of each database that has another one than it should have.
     """
 
-    files: tuple[FilePlan, ...] = ()
-    failed: tuple[tuple[Target, ClientError], ...] = ()
-    refused: tuple[tuple[Target, DatabaseKey, Inexpressible], ...] = ()
-    held: Mapping[DatabaseKey, Held] = field(default_factory=dict)
-    holders: Mapping[DatabaseKey, Sequence[tuple[str, Held]]] = field(default_factory=dict)
+    parts: tuple[ClientPlan, ...] = ()
+    written: bool = False
     services: Mapping[DatabaseKey, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def files(self) -> list[FilePlan]:
+        """One for each client that can be planned, and written if need be."""
+        return [part.file for part in self.parts if part.file is not None]
+
+    @cached_property
+    def failed(self) -> list[tuple[Target, ClientError]]:
+        """Clients that cannot, and why."""
+        return [(part.client, part.error) for part in self.parts if part.error is not None]
+
+    @cached_property
+    def refused(self) -> list[tuple[Target, DatabaseKey, Inexpressible]]:
+        """Logins that a client's format cannot hold: (client, database, why)."""
+        return [(part.client, key, error) for part in self.parts for key, error in part.refused]
+
+    @cached_property
+    def refusals(self) -> dict[DatabaseKey, tuple[Target, Inexpressible]]:
+        """The same by database."""
+        return {key: (client, error) for client, key, error in self.refused}
+
+    @cached_property
+    def holders(self) -> dict[DatabaseKey, list[tuple[str, Held]]]:
+        """Per database what each client holds of it, with what a person calls the client."""
+        found: dict[DatabaseKey, list[tuple[str, Held]]] = {}
+        for part in self.parts:
+            for key, what in part.holds.items():
+                found.setdefault(key, []).append((part.client.place(what), what))
+        return found
+
+    @cached_property
+    def held(self) -> dict[DatabaseKey, Held]:
+        """Per database what the clients hold of it; of those that name its host, the first."""
+        return {
+            key: next((what for _, what in found if what.host is not None), found[-1][1])
+            for key, found in self.holders.items()
+        }
+
+    @cached_property
     def keys(self) -> frozenset[DatabaseKey]:
         """Databases whose entry changes in at least one client."""
-        return frozenset().union(*(plan.keys for plan in self.files))
+        return frozenset().union(*(keys for keys, _ in self._changing))
+
+    @cached_property
+    def _changing(self) -> list[tuple[frozenset[DatabaseKey], set[DatabaseKey]]]:
+        """For each file the databases that change in it, and those of them that it has not."""
+        return [
+            (file.keys, {each.key for each in file.edit.changes if each.action is Action.ADD})
+            for file in self.files
+        ]
+
+    def clients(self, key: DatabaseKey) -> dict[str, ClientPhase]:
+        """How each client stands with a database, by the client's path."""
+        found = {str(client.path): ClientPhase.FAILED for client, _ in self.failed}
+        if key in self.refusals:
+            found[str(self.refusals[key][0].path)] = ClientPhase.FAILED
+        for file, (changing, new) in zip(self.files, self._changing, strict=True):
+            if file.absent:
+                phase = ClientPhase.MISSING
+            elif key in changing and not self.written:
+                phase = ClientPhase.NEW if key in new else ClientPhase.OLD
+            else:
+                phase = ClientPhase.CURRENT
+            found.setdefault(str(file.client.path), phase)
+        return found
+
+    def in_words(self, key: DatabaseKey) -> str:
+        """How the clients stand with a database, for the log."""
+        clients = self.clients(key)
+        amiss = [f"{p}: {each}" for p, each in clients.items() if each is not ClientPhase.CURRENT]
+        return "; ".join(amiss) or "every client holds its login"
 
     def client_of(self, exc: ClientError) -> Target:
         """The client whose file failed; without one nothing could be written, so it is raised."""
@@ -127,25 +210,6 @@ class Plan:
         return all(plan.idle for plan in self.files)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientPlan:
-    """What one client comes to.
-
-    Attributes:
-        client: which client.
-        file: its file; None when it cannot be planned, or not be written.
-        error: why not.
-        refused: logins that its format cannot hold.
-        holds: what it holds, per database.
-    """
-
-    client: Target
-    file: FilePlan | None = None
-    error: ClientError | None = None
-    refused: tuple[tuple[DatabaseKey, Inexpressible], ...] = ()
-    holds: Mapping[DatabaseKey, Held] = field(default_factory=dict)
-
-
 def make_plan(
     files: Files,
     clients: Sequence[Target],
@@ -162,8 +226,8 @@ def make_plan(
     while True:
         entries = naming.wanted
         parts = [plan_client(files, client, entries, remove=remove) for client in clients]
-        if naming.fits(parts):
-            return naming.named(join_plans(parts))
+        if (plan := naming.plan(parts)) is not None:
+            return plan
 
 
 class Naming:
@@ -181,8 +245,17 @@ class Naming:
         self._taken: set[str] = set()
         self.wanted = wanted
 
-    def fits(self, parts: Sequence[ClientPlan]) -> bool:
-        """Whether no such section is in the way of a plan; else it is made anew, of `wanted`."""
+    def plan(self, parts: Sequence[ClientPlan]) -> Plan | None:
+        """The plan; None where such a section is in the way, so that `wanted` is planned anew."""
+        taken = self._in_the_way(parts)
+        if taken <= self._taken:
+            return self._named(parts)
+        self._taken |= taken
+        used = {entry.database.service for entry in self._asked} | self._taken
+        self.wanted = [self._apart(entry, used) for entry in self._asked]
+        return None
+
+    def _in_the_way(self, parts: Sequence[ClientPlan]) -> set[str]:
         taken = {name for part in parts if part.file for name in part.file.edit.taken}
         if not any(part.client.editor.kind == "service_file" and part.file for part in parts):
             # As long as nobody knows its sections, each keeps the name that other clients hold.
@@ -191,12 +264,7 @@ class Naming:
                 held = [part.holds[entry.key].service for part in parts if entry.key in part.holds]
                 if any(re.fullmatch(rf"{re.escape(service)}-heroku(-\d+)?", h or "") for h in held):
                     taken.add(service)
-        if taken <= self._taken:
-            return True
-        self._taken |= taken
-        used = {entry.database.service for entry in self._asked} | self._taken
-        self.wanted = [self._apart(entry, used) for entry in self._asked]
-        return False
+        return taken
 
     def _apart(self, entry: Entry, used: set[str]) -> Entry:
         if (service := entry.database.service) not in self._taken:
@@ -206,34 +274,31 @@ class Naming:
         used.add(other)
         return Entry(dataclasses.replace(entry.database, service=other), entry.login)
 
-    def named(self, plan: Plan) -> Plan:
-        """The same plan, in which the person can read of it."""
-        asked = {entry.key: entry.database.service for entry in self._asked}
-        given = {entry.key: entry.database.service for entry in self.wanted}
-        services = {key: given[key] for key in asked if given[key] != asked[key]}
-        cautions = tuple(
-            ClientError(
-                f"Your own section [{asked[key]}] keeps its name, so that of {key} is [{name}]",
-                "To choose its name, give the database another `service` in the configuration.",
-            )
-            for key, name in services.items()
-        )
+    def _named(self, parts: Sequence[ClientPlan]) -> Plan:
+        """The plan of these parts, in which the person can read of other names."""
+        services: dict[DatabaseKey, str] = {}
+        cautions: list[ClientError] = []
+        for asked, given in zip(self._asked, self.wanted, strict=True):
+            service, other = asked.database.service, given.database.service
+            if other != service:
+                services[asked.key] = other
+                reason = (
+                    f"Your own section [{service}] keeps its name, so that of {asked.key} is"
+                    f" [{other}]"
+                )
+                cautions.append(ClientError(reason, _CHOOSE))
 
-        def noted(file: FilePlan) -> FilePlan:
-            if file.client.editor.kind != "service_file":
-                return file
-            return dataclasses.replace(file, cautions=(*file.cautions, *cautions))
+        def noted(part: ClientPlan) -> ClientPlan:
+            if part.file is None or part.client.editor.kind != "service_file":
+                return part
+            file = dataclasses.replace(part.file, cautions=(*part.file.cautions, *cautions))
+            return dataclasses.replace(part, file=file)
 
-        files = tuple(map(noted, plan.files))
-        return dataclasses.replace(plan, files=files, services=services)
+        return Plan(tuple(map(noted, parts)), services=services)
 
 
 def plan_client(
-    files: Files,
-    client: Target,
-    wanted: Sequence[Entry],
-    *,
-    remove: Collection[DatabaseKey] = (),
+    files: Files, client: Target, wanted: Sequence[Entry], *, remove: Collection[DatabaseKey] = ()
 ) -> ClientPlan:
     """Compare one client's file with the wanted logins."""
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
@@ -253,25 +318,6 @@ def plan_client(
         error = exc if exc.path else exc.at(client.path)
         return ClientPlan(client, None, error, tuple(refused), holds)
     return ClientPlan(client, file, None, tuple(refused), holds)
-
-
-def join_plans(parts: Iterable[ClientPlan]) -> Plan:
-    """All clients' plans as one."""
-    parts = list(parts)
-    held: dict[DatabaseKey, Held] = {}
-    holders: dict[DatabaseKey, list[tuple[str, Held]]] = {}
-    for part in parts:
-        for key, what in part.holds.items():
-            holders.setdefault(key, []).append((part.client.place(what), what))
-            if key not in held or held[key].host is None:
-                held[key] = what
-    return Plan(
-        tuple(part.file for part in parts if part.file is not None),
-        tuple((part.client, part.error) for part in parts if part.error is not None),
-        tuple((part.client, key, error) for part in parts for key, error in part.refused),
-        held,
-        holders,
-    )
 
 
 def _plan_file(
@@ -315,9 +361,7 @@ def _leaving(
 
 
 def _expressible(
-    client: Target,
-    wanted: Sequence[Entry],
-    refused: list[tuple[DatabaseKey, Inexpressible]],
+    client: Target, wanted: Sequence[Entry], refused: list[tuple[DatabaseKey, Inexpressible]]
 ) -> Sequence[Entry]:
     """The entries that the format can hold; the others are named and left as they are."""
     good: list[Entry] = []

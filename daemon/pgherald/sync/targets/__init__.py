@@ -86,9 +86,12 @@ def _target(
     rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
     if setting.kind == "pgadmin":
         asked = dataclasses.asdict(wishes)
-        pgadmin = PgAdmin(rows, setting.passfile or "", setting.user, **asked)
+        pgadmin = PgAdmin(
+            rows, setting.passfile or "", setting.user, **asked, auth_source=setting.auth_source
+        )
         label = setting.label or pgadmin.label
-        return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program)
+        trouble = setting.trouble
+        return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program, trouble)
     editors = (Pgpass(), ServiceFile(), ServersJson(rows, setting.passfile))
     editor = next(editor for editor in editors if editor.kind == setting.kind)
     return FileTarget.of(editor, setting.path, setting.label or editor.label, ownership)
