@@ -53,7 +53,9 @@ class Cluster:
         self._server = server
 
     @classmethod
-    def start(cls, folder: Path, *, port: int = 0, binaries: Binaries | None = None) -> Self:
+    def start(
+        cls, folder: Path, *, port: int = 0, binaries: Binaries | None = None, client_ca: str = ""
+    ) -> Self:
         """Make a cluster and start it. Blocks for about a second.
 
         Args:
@@ -61,13 +63,15 @@ class Cluster:
                 that cannot enter `folder`, the system's folder for temporary files is used.
             port: where to listen; 0 for a free one.
             binaries: whose; found on this machine by default.
+            client_ca: certificates, PEM, of which everybody but the superuser has to show one
+                in the name of its role; empty to ask for none.
 
         Raises:
             MissingTool: there is no Postgres, or the extra `demo` is not installed.
             FileTrouble: the folder cannot be written.
             PgheraldError: it does not start; the advice quotes its reason.
         """
-        cluster = cls(Server.start(folder, port, binaries or find_binaries()))
+        cluster = cls(Server.start(folder, port, binaries or find_binaries(), client_ca))
         atexit.register(cluster.stop)
         return cluster
 
@@ -187,7 +191,12 @@ class Cluster:
         login = Login(HOST, self.port, dbname, SUPERUSER, password, "verify-full")
         libpq.ignore_environment()
         connection = await psycopg.AsyncConnection.connect(
-            libpq.conninfo(login, address=HOST, timeout=_LIMIT, root_certificate=self.ca_file),
+            libpq.conninfo(
+                login,
+                address=HOST,
+                timeout=_LIMIT,
+                options={"sslrootcert": str(self.ca_file)},
+            ),
             autocommit=True,
         )
         try:

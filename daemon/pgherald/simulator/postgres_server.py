@@ -35,7 +35,8 @@ _POLL: Final = 0.01
 _TRIES: Final = 5
 
 _HBA: Final = """\
-hostssl   all all all scram-sha-256
+hostssl   all postgres all scram-sha-256
+hostssl   all all all scram-sha-256 {}
 hostnossl all all all reject
 """
 
@@ -77,7 +78,9 @@ class Server:
         log_file: what it has to say.
     """
 
-    def __init__(self, binaries: Binaries, account: Account | None, home: Path) -> None:
+    def __init__(
+        self, binaries: Binaries, account: Account | None, home: Path, client_ca: str
+    ) -> None:
         self.home = home
         self.port = 0
         self.password = Secret(secrets.token_urlsafe(24))
@@ -85,10 +88,11 @@ class Server:
         self.log_file = home / "postgres.log"
         self._binaries = binaries
         self._account = account
+        self._client_ca = client_ca
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, folder: Path, port: int, binaries: Binaries) -> Self:
+    def start(cls, folder: Path, port: int, binaries: Binaries, client_ca: str = "") -> Self:
         """Make a server in a new folder within `folder`, or elsewhere if it has to be.
 
         Raises:
@@ -96,7 +100,7 @@ class Server:
             PgheraldError: it does not start; the advice quotes its reason.
         """
         account = unprivileged_account()
-        server = cls(binaries, account, _new_home(folder, account))
+        server = cls(binaries, account, _new_home(folder, account), client_ca)
         try:
             server._make()
             server._serve(port)
@@ -116,7 +120,9 @@ class Server:
         certificate = make_certificate(datetime.now(UTC))
         self._write("server.crt", certificate.pem)
         self._write("server.key", certificate.key.reveal())
-        self._write("pg_hba.conf", _HBA)
+        self._write("client_ca.crt", self._client_ca)
+        demand = "clientcert=verify-full" if self._client_ca else ""
+        self._write("pg_hba.conf", _HBA.format(demand))
         password_file = self._write("password", self.password.reveal())
         argv: list[str | Path] = [
             *(self._binaries.initdb, "--pgdata", self.home / "data", "--no-sync"),
@@ -149,6 +155,8 @@ class Server:
             "ssl_key_file": str(self.home / "server.key"),
             "hba_file": str(self.home / "pg_hba.conf"),
         }
+        if self._client_ca:
+            settings["ssl_ca_file"] = str(self.home / "client_ca.crt")
         argv: list[str | Path] = [self._binaries.postgres, "-D", self.home / "data"]
         argv += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log() as log:
