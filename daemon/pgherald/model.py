@@ -183,6 +183,9 @@ class Database:
         service: section in the service file; unique among all databases.
         probe: what an unproven login may do.
         sslmode: libpq's `sslmode` for this database.
+        sslrootcert: libpq's `sslrootcert` for this database; None to leave it to the clients.
+        host: where it is reached from here, if not where Heroku says: a tunnel.
+        port: the port there.
         require_auth: libpq's `require_auth` for the probe.
     """
 
@@ -193,6 +196,9 @@ class Database:
     probe: ProbePolicy = ProbePolicy.REQUIRE
     sslmode: str = "require"
     require_auth: str = REQUIRE_AUTH
+    sslrootcert: str | None = None
+    host: str | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 async def outcome(login: Login, cluster: Cluster) -> Outcome:
-    prober = PostgresProber(SystemClock(), root_certificate=cluster.ca_file)
-    return (await prober.probe(login)).outcome
+    options = {"sslrootcert": str(cluster.ca_file)}
+    return (await PostgresProber(SystemClock()).probe(login, options=options)).outcome
 
 
 def pid_of(cluster: Cluster) -> int:

@@ -76,7 +76,7 @@ class AskingProber:
     postgres: FakePostgres
     outcome: Outcome | None = None
 
-    async def probe(self, login: Login, **_: str | None) -> Proof:
+    async def probe(self, login: Login, **_: object) -> Proof:
         """Try one login."""
         found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
         return Proof(self.outcome or found, SystemClock().now(), 0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -32,7 +32,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Client
-from pgherald.sync.probe import Outcome, Proof
+from pgherald.sync.probe import Outcome, Prober, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
@@ -78,12 +78,12 @@ class FakeProber:
         login: Login,
         *,
         require_auth: str = REQUIRE_AUTH,
-        sslrootcert: str | None = None,
+        options: Mapping[str, str] = {},
         name: str = "",
     ) -> Proof:
         """See the class."""
         self.tried.append(login)
-        self.ways.append((require_auth, sslrootcert))
+        self.ways.append((require_auth, options.get("sslrootcert")))
         if login.user in self.hanging:
             await self.hanging[login.user].wait()
         outcomes = self.outcomes.get(login.user, [Outcome.WORKS])
@@ -179,6 +179,7 @@ async def household(
     clients: Sequence[Client] | None = None,
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
+    real_prober: Prober | None = None,
 ) -> AsyncIterator[Household]:
     """A household whose reconciler runs until the block ends.
 
@@ -187,6 +188,7 @@ async def household(
         disk: does everything.
         clients: the clients; by default three files.
         real: the machine's own clock, in place of one that stands.
+        real_prober: connects in place of the one that does as told.
         stillness: asks for it; by default files count as still at once, since the clock stands.
     """
     folder = tmp_path / "home"
@@ -225,7 +227,7 @@ async def household(
         reconciler = Reconciler(
             applier=applier,
             recorder=recorder,
-            prober=prober,
+            prober=real_prober or prober,
             store=store,
             alerts=alerts,
             clock=clock,

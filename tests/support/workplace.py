@@ -83,7 +83,7 @@ class AsksPostgres:
         self.tried: list[Login] = []
         self.instead: Outcome | None = None
 
-    async def probe(self, login: Login, **_: str | None) -> Proof:
+    async def probe(self, login: Login, **_: object) -> Proof:
         """See the class."""
         self.tried.append(login)
         found = Outcome.WORKS if self._postgres.accepts(login) else Outcome.REFUSED

@@ -47,7 +47,10 @@ def test_show_hides_secrets(desk: StoredDesk) -> None:
             "service": "shop",
             "probe": "require",
             "sslmode": "require",
+            "sslrootcert": None,
             "require_auth": "scram-sha-256,md5",
+            "host": None,
+            "port": None,
         }
     ]
     assert shape.json["clients"][0] == {

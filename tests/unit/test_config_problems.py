@@ -384,8 +384,8 @@ def test_servers_json_needs_what_its_rows_point_to(tmp_path: Path) -> None:
         ),
         ("[clients.pgpas]", '1: unknown key "pgpas" in [clients]; did you mean "pgpass"?'),
         (
-            '[[clients.pgpass]]\npath = "/a"\nport = 1',
-            '3: unknown key "port" in [clients.pgpass]; known are path',
+            '[[clients.pgpass]]\npath = "/a"\nbytes = 1',
+            '3: unknown key "bytes" in [clients.pgpass]; known are path',
         ),
         ("heroku = 5", "1: heroku must be a table, not 5"),
         ("[[heroku]]", "1: heroku comes once: write [heroku], with single brackets"),

@@ -137,7 +137,10 @@ def _settings(config: Config) -> dict[str, object]:
         **fields(config, "path", "poll_interval", "state_dir", "log_level"),
         "accounts": [{"name": a.name, "token": _source(str(a.token))} for a in config.accounts],
         "databases": [
-            fields(each, "key", "name", "group", "service", "probe", "sslmode", "require_auth")
+            fields(
+                *(each, "key", "name", "group", "service", "probe", "sslmode", "sslrootcert"),
+                *("require_auth", "host", "port"),
+            )
             for each in config.databases
         ],
         "discover": [

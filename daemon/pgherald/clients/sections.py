@@ -17,8 +17,8 @@ CLOSING: Final = b"[pgherald end]"
 #: libpq reads lines into 1,024 bytes and refuses those that, with their end, fill them.
 TOO_LONG: Final = 1023
 
-#: What libpq's keywords are made of.
-KEYWORD: Final = re.compile(rb"[a-z_]+")
+#: libpq's keywords, but for those that it refuses in a service file.
+KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
 
 _OURS: Final = frozenset(name.encode() for name in LOGIN_FIELDS)
 
@@ -206,4 +206,4 @@ def _may_stay(text: bytes) -> bool:
     if not text or text.startswith((b"#", b"[")) or _is_ours(text):
         return True
     key, equals, _ = text.partition(b"=")
-    return bool(equals and KEYWORD.fullmatch(key)) and key != b"service" and key[:4] != b"ldap"
+    return bool(equals and KEYWORD.fullmatch(key)) and key[:4] != b"ldap"

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from pgherald import libpq
 from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held
 from pgherald.errors import Inexpressible, Unparsable
@@ -113,7 +114,7 @@ class ServiceFile:
             foreign,
             changes,
             moved=[*found.stray, *found.foreign],
-            warnings=[*_hidden(foreign, headers.values(), above), *_doubts(found.sections, wants)],
+            warnings=[*_hidden(foreign, headers.values(), above), *_doubts(pieces, wants)],
             closing=closing,
         )
 
@@ -157,7 +158,7 @@ def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
             values = {} if line.startswith(begin) else None
         elif values is not None and not line.startswith(b"ldap"):
             key, equals, value = line.partition(b"=")
-            if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
+            if not equals or not sections.KEYWORD.fullmatch(key):
                 raise Unparsable("the line is none that libpq accepts in a section", line=number)
             values.setdefault(key.decode(), value)
     return values
@@ -205,6 +206,8 @@ def _want(entry: Entry) -> _Want:
             f"the service name of {key} cannot stand in a service file",
             "Give this database another `service` in the configuration.",
         )
+    if entry.database.sslrootcert is not None:
+        values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
     return _Want(_header(service), values)
 
 
@@ -213,7 +216,8 @@ def _kept_strict(want: _Want, section: sections.Section | None) -> _Want:
     if section is None:
         return want
     ours = want.values["sslmode"].decode()
-    mode = strictest(ours, _held(section.header, _values(section)).demands)
+    root = {name: value for name, value in want.values.items() if name == "sslrootcert"}
+    mode = strictest(ours, _held(section.header, _values(section) | root).demands)
     return _Want(want.header, {**want.values, "sslmode": mode.encode()})
 
 
@@ -235,8 +239,9 @@ def _values(section: sections.Section) -> dict[str, bytes]:
 def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:
     """What differs, for the person; empty when nothing does."""
     fields = [] if old.header == new.header else ["service"]
-    fields += [name for name, value in new.values.items() if old.values.get(name) != value]
-    neat = len(old.ours) == len(new.values) and not old.headless
+    present = _values(old) | old.values
+    fields += [name for name, value in new.values.items() if present.get(name) != value]
+    neat = len(old.ours) == len(LOGIN_FIELDS) and not old.headless
     if not fields and not (neat and lines.bare(old.raw[0]) == block.comment(key)):
         return (block.ORDER,)
     return tuple(fields)
@@ -248,7 +253,15 @@ def _written(
     """A section: the key comment, the header, our keys, then the person's own lines."""
     pairs = (name.encode() + b"=" + value for name, value in want.values.items())
     ours = (row + eol for row in (block.comment(key), want.header, *pairs))
-    return (*ours, *(old.kept if old else ()))
+    kept = old.kept if old else ()
+    return (
+        *ours,
+        *(
+            row
+            for row in kept
+            if row.strip().partition(b"=")[0] != b"sslrootcert" or "sslrootcert" not in want.values
+        ),
+    )
 
 
 def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> Iterator[str]:
@@ -269,19 +282,22 @@ def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> I
 
 
 def _doubts(
-    found: Mapping[DatabaseKey, sections.Section], wants: Mapping[DatabaseKey, _Want]
+    pieces: Mapping[DatabaseKey, Sequence[bytes]], wants: Mapping[DatabaseKey, _Want]
 ) -> Iterator[str]:
-    """A sentence for each section of ours in which a line of the person's may do harm."""
-    for key, section in found.items():
-        if key not in wants:
+    """A sentence for each line of the person's in a section of ours that may do harm."""
+    rows = ((key, row) for key, piece in pieces.items() for row in piece)
+    for number, (key, row) in enumerate(rows, 2):  # the first line begins the block
+        keyword, equals, value = lines.decode(row.strip()).partition("=")
+        own = sections.counts(row) and not row.startswith(b"[")
+        if key not in wants or not equals or not own or keyword in wants[key].values:
             continue
-        name = lines.decode(wants[key].header)
-        own = (row.strip() for row in section.kept if sections.counts(row))
-        used = {text.partition(b"=")[0].decode() for text in own}
-        if "hostaddr" in used:
-            yield f"Your line `hostaddr=` in {name} sends libpq there, whatever the host is."
-        if used - KEYWORDS:
-            yield f"Your own lines in {name} hold a keyword that libpq may refuse."
+        where = f"on line {number}, in {lines.decode(wants[key].header)},"
+        if keyword == "hostaddr":
+            yield f"Your line `hostaddr=` {where} sends libpq there, whatever the host is."
+        elif keyword not in KEYWORDS:
+            yield f"Your line {where} holds a keyword that libpq may refuse."
+        elif libpq.refuses(keyword, value):
+            yield f"Your line `{keyword}={value}` {where} keeps libpq from connecting: take it out."
 
 
 def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
@@ -296,6 +312,11 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
         sslmode=texts.get("sslmode"),
         service=None if service is None else lines.decode(service),
         sslrootcert=texts.get("sslrootcert") or None,
+        options=tuple(
+            (name, text)
+            for name, text in texts.items()
+            if name not in libpq.SET and name != "sslrootcert"
+        ),
     )
 
 

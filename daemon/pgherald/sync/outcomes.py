@@ -28,12 +28,24 @@ class Outcome(enum.StrEnum):
     """The login opened a connection."""
     REFUSED = "refused"
     """The server refused user or password."""
+    NOT_PERMITTED = "not_permitted"
+    """The user may not enter that database."""
+    LOGIN_DISABLED = "login_disabled"
+    """The user may not log in at all."""
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    """The server takes no connection from here, or for that user and database (pg_hba.conf)."""
+    CERTIFICATE_NEEDED = "certificate_needed"
+    """The server demands a client certificate."""
+    CLIENT_HINDERED = "client_hindered"
+    """The login works, but something on this machine keeps libpq from connecting with it."""
     DATABASE_MISSING = "database_missing"
     """The server has no database of that name."""
     HOST_UNKNOWN = "host_unknown"
     """The host's name has no address."""
     UNREACHABLE = "unreachable"
-    """Nobody answers at that address, or not in time."""
+    """Nobody answers at that address."""
+    NO_ANSWER = "no_answer"
+    """What is sent there is lost: no answer came in time."""
     STARTING_UP = "starting_up"
     """The server is there and not ready yet."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
@@ -70,6 +82,18 @@ _ANSWERED: Final = frozenset(
     {
         Outcome.WORKS,
         Outcome.REFUSED,
+        Outcome.NOT_PERMITTED,
+        Outcome.LOGIN_DISABLED,
+        Outcome.DATABASE_MISSING,
+        Outcome.STARTING_UP,
+        Outcome.TOO_MANY_CONNECTIONS,
+    }
+)
+
+#: What a server says after it has taken the password, if it asked for one.
+AFTER_PASSWORD: Final = frozenset(
+    {
+        Outcome.NOT_PERMITTED,
         Outcome.DATABASE_MISSING,
         Outcome.STARTING_UP,
         Outcome.TOO_MANY_CONNECTIONS,
@@ -77,7 +101,16 @@ _ANSWERED: Final = frozenset(
 )
 
 _LASTING: Final = frozenset(
-    {Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH}
+    {
+        Outcome.WORKS,
+        Outcome.HOST_NOT_ALLOWED,
+        Outcome.CERTIFICATE_NEEDED,
+        Outcome.CLIENT_HINDERED,
+        Outcome.NO_ANSWER,
+        Outcome.TLS_REFUSED,
+        Outcome.AUTH_NOT_ALLOWED,
+        Outcome.TOO_MUCH,
+    }
 )
 
 _WORDS: Final = {
@@ -86,6 +119,26 @@ _WORDS: Final = {
         "Postgres refuses the login of {}",
         "The clients keep the old one. If this lasts, make another: `heroku pg:credentials:rotate`.",
     ),
+    Outcome.NOT_PERMITTED: (
+        "The user of {} may not enter its database",
+        "Its owner has to let it in: `GRANT CONNECT ON DATABASE … TO …`.",
+    ),
+    Outcome.LOGIN_DISABLED: (
+        "Postgres lets the user of {} no longer log in",
+        "Heroku is replacing it, or locked it: `heroku pg:credentials` shows its state.",
+    ),
+    Outcome.HOST_NOT_ALLOWED: (
+        "The server of {} refuses this machine",
+        "Add this machine's address to the trusted IP ranges of its space or add-on.",
+    ),
+    Outcome.CERTIFICATE_NEEDED: (
+        "The server of {} demands a client certificate",
+        (
+            "Put yours and its key, with mode 600, where libpq reads them: "
+            "~/.postgresql/postgresql.crt and ~/.postgresql/postgresql.key."
+        ),
+    ),
+    Outcome.CLIENT_HINDERED: ("The clients here cannot connect to {}", "Take it away."),
     Outcome.DATABASE_MISSING: (
         "The server of {} has no such database",
         "Heroku may still be moving it. If this lasts, look at `heroku pg:info`.",
@@ -97,6 +150,13 @@ _WORDS: Final = {
     Outcome.UNREACHABLE: (
         "The server of {} cannot be reached",
         'Check the network. If a firewall is in the way for good, set `probe = "prefer"`.',
+    ),
+    Outcome.NO_ANSWER: (
+        "The server of {} does not answer from here",
+        (
+            "A Private or Shield database is reached through a tunnel, whose `host` and `port` "
+            "can stand in its table of the configuration. Else a firewall is in the way."
+        ),
     ),
     Outcome.STARTING_UP: ("The server of {} is starting up", ""),
     Outcome.TOO_MANY_CONNECTIONS: (
@@ -124,21 +184,27 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An outcome, and more about it in our own words."""
+    """An outcome, more about it in our own words, and whether the server took the password."""
 
     outcome: Outcome
     detail: str = ""
+    proven: bool = False
 
 
 #: Postgres: appendix A, "PostgreSQL Error Codes".
 _SQLSTATES: Final = {
     "28P01": Finding(Outcome.REFUSED, "the server refused the password or the user (28P01)"),
     "28000": Finding(Outcome.REFUSED, "the server refused the user (28000)"),
-    "42501": Finding(Outcome.REFUSED, "the user may not enter this database (42501)"),
+    "42501": Finding(Outcome.NOT_PERMITTED, "the user may not enter this database (42501)"),
     "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
+    "55000": Finding(Outcome.STARTING_UP, "the database accepts no connection yet (55000)"),
     "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
     "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
 }
+
+_NOT_FROM_HERE: Final = Finding(
+    Outcome.HOST_NOT_ALLOWED, "its pg_hba.conf has no place for this user and address (28000)"
+)
 
 _PLAIN: Final = Finding(Outcome.TLS_REFUSED, "the server demands TLS and was asked without")
 
@@ -146,13 +212,22 @@ _PLAIN: Final = Finding(Outcome.TLS_REFUSED, "the server demands TLS and was ask
 #: miscinit.c, postinit.c, proc.c, backend_startup.c. PgBouncer: client.c.
 _SERVER_SAYS: Final = (
     (r"(no pg_hba\.conf entry|pg_hba\.conf rejects) .*(no encryption|SSL off)\s*$", _PLAIN),
-    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _SQLSTATES["28000"]),
+    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _NOT_FROM_HERE),
+    (
+        r"connection requires a valid client certificate",
+        Finding(Outcome.CERTIFICATE_NEEDED, "it was shown no certificate that it accepts (28000)"),
+    ),
     (r"(password|SASL) authentication failed", _SQLSTATES["28P01"]),
     (r"[\w-]+ authentication failed for user ", _SQLSTATES["28000"]),
-    (r'role ".*" (does not exist|is not permitted to log in)', _SQLSTATES["28000"]),
+    (r'role ".*" does not exist', _SQLSTATES["28000"]),
+    (
+        r'role ".*" is not permitted to log in',
+        Finding(Outcome.LOGIN_DISABLED, "the user is not permitted to log in (28000)"),
+    ),
     (r"no such user", _SQLSTATES["28000"]),
     (r"permission denied for database ", _SQLSTATES["42501"]),
     (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
+    (r'database ".*" is not currently accepting connections', _SQLSTATES["55000"]),
     (r"the database system is ", _SQLSTATES["57P03"]),
     (r"sorry, too many clients already", _SQLSTATES["53300"]),
     (r"remaining connection slots are reserved ", _SQLSTATES["53300"]),
@@ -162,12 +237,20 @@ _SERVER_SAYS: Final = (
 #: How libpq begins to say that a server asks for the password in another way than allowed.
 _DEMANDS: Final = r'authentication method requirement ".*" failed: server requested '
 
+#: A server that is silent, or whose packets are lost.
+LATE: Final = Finding(Outcome.NO_ANSWER, "no answer in time")
+
 #: What answers, and is none.
 NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")
 
 _BROKEN_OFF: Final = (
     r".*(Connection reset|Broken pipe|closed the connection|has been closed unexpectedly"
     r"|SSL SYSCALL error|unexpected eof|connection abort|could not (receive|send) )"
+)
+
+_CERTIFICATE: Final = (
+    r"private key file |certificate present, but not private key file "
+    r"|could not (load private key|read certificate|open certificate) file "
 )
 
 #: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c.
@@ -185,6 +268,21 @@ _LIBPQ_SAYS: Final = (
     (
         r"root certificate file |could not (read|get .*locate) root certificate",
         Finding(Outcome.TLS_REFUSED, "there is no root certificate to verify the server with"),
+    ),
+    (
+        _CERTIFICATE,
+        Finding(Outcome.CERTIFICATE_NEEDED, "libpq cannot use the client certificate or its key"),
+    ),
+    (
+        r"weak sslmode ",
+        Finding(
+            Outcome.TLS_REFUSED,
+            'sslrootcert=system needs sslmode = "verify-full" in the configuration',
+        ),
+    ),
+    (
+        r"SSL error: .* alert (unknown ca|.*certificate)",
+        Finding(Outcome.CERTIFICATE_NEEDED, "the server does not accept the client certificate"),
     ),
     (_BROKEN_OFF, Finding(Outcome.UNREACHABLE, "the connection broke off")),
     (r"SSL error: ", Finding(Outcome.TLS_REFUSED, "the TLS handshake failed")),
@@ -263,7 +361,7 @@ def of_connecting(problem: OSError) -> Finding:
     if isinstance(problem, ConnectionRefusedError):
         return Finding(Outcome.UNREACHABLE, "nothing listens there")
     if isinstance(problem, TimeoutError):
-        return Finding(Outcome.UNREACHABLE, "no answer in time")
+        return LATE
     if isinstance(problem, ConnectionError):
         return Finding(Outcome.UNREACHABLE, "the connection broke off")
     if problem.errno in _NOTHING_LEFT:
