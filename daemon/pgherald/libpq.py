@@ -64,6 +64,28 @@ _REFUSING: Final = {
 }
 
 
+_ROOT_MENDS: Final = (
+    'Write sslrootcert = "none" into this database\'s table of the configuration, or add the '
+    "certificate of its server's authority to that file."
+)
+_CERT_MENDS: Final = (
+    "If it is for this server, run `chmod 600` on its key. If it is not, add the line "
+    f"`sslcert={NOWHERE}` to the database's section of the service file."
+)
+
+#: The files of certificates: keyword, variable and name of each, and what mends the first.
+_FILES: Final = (
+    (
+        (("sslrootcert", "PGSSLROOTCERT", "root.crt"), ("sslcrl", "PGSSLCRL", "root.crl")),
+        _ROOT_MENDS,
+    ),
+    (
+        (("sslcert", "PGSSLCERT", "postgresql.crt"), ("sslkey", "PGSSLKEY", "postgresql.key")),
+        _CERT_MENDS,
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Extra:
     """Parameters that a client takes from elsewhere than the login.
@@ -92,24 +114,17 @@ def files(env: Mapping[str, str] = os.environ) -> Iterator[Extra]:
     They are in `~/.postgresql`, on Windows in `postgresql` in `%APPDATA%`, or where a variable
     says. libpq verifies by a root certificate under `require` too.
     """
-    root, root_source = _file(env, "PGSSLROOTCERT", "root.crt")
-    crl, _ = _file(env, "PGSSLCRL", "root.crl")
-    if root_source in env or Path(root).exists():
-        mend = (
-            'Write sslrootcert = "none" into this database\'s table of the configuration, or add '
-            "the certificate of its server's authority to that file."
-        )
-        yield Extra(
-            root_source, (("sslrootcert", root), ("sslcrl", crl)), _mends(root_source, mend)
-        )
-    cert, source = _file(env, "PGSSLCERT", "postgresql.crt")
-    key, _ = _file(env, "PGSSLKEY", "postgresql.key")
-    if source in env or Path(cert).exists():
-        mend = (
-            "If it is for this server, run `chmod 600` on its key. If it is not, add the line "
-            f"`sslcert={NOWHERE}` to the database's section of the service file."
-        )
-        yield Extra(source, (("sslcert", cert), ("sslkey", key)), _mends(source, mend))
+    for places, mend in _FILES:
+        found = {
+            keyword: env.get(variable) or str(_folder(env) / name)
+            for keyword, variable, name in places
+        }
+        (first, variable, _), *_ = places
+        if env.get(variable):
+            yield Extra(variable, tuple(found.items()), f"Run: unset {variable}")
+        elif Path(found[first]).exists():
+            source = found[first].replace(str(Path.home()), "~", 1)
+            yield Extra(source, tuple(found.items()), mend)
 
 
 def variables(env: Mapping[str, str]) -> Iterator[Extra]:
@@ -122,7 +137,7 @@ def variables(env: Mapping[str, str]) -> Iterator[Extra]:
         keyword, value = known.get(name, ""), env[name]
         if setting := _STUBBORN.get(name):
             keyword, value = "options", f"-c {setting}=" + value.replace(" ", "\\ ")
-        if keyword not in SET | {"sslrootcert", "sslcrl", "sslcert", "sslkey"}:
+        if keyword not in SET | {place[0] for places, _ in _FILES for place in places}:
             yield Extra(name, ((keyword, value),), f"Run: unset {name}")
 
 
@@ -185,14 +200,13 @@ def conninfo(
         settings |= {"sslrootcert": str(folder / "root.crt"), "sslcrl": str(folder / "root.crl")}
     if "sslcert" in options:
         settings["sslcertmode"] = "allow"
-    known = {option.keyword.decode(): option for option in pq.Conninfo.get_defaults()}
     parameters = {
-        name: (option.compiled or b"").decode()
-        for name, option in known.items()
-        if option.envvar and name != "service"
+        option.keyword.decode(): (option.compiled or b"").decode()
+        for option in pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword != b"service"
     }
     # An older libpq does not know all of ours.
-    parameters |= {name: settings[name] for name in settings.keys() & known.keys()}
+    parameters |= {name: settings[name] for name in settings.keys() & parameters.keys()}
     parameters |= options
     if (login.sslmode, options.get("sslrootcert")) == ("verify-full", SYSTEM):
         # The OpenSSL that comes with psycopg keeps none, and searches where some other system
@@ -206,15 +220,3 @@ def conninfo(
 def _folder(env: Mapping[str, str]) -> Path:
     appdata = env.get("APPDATA") if os.name == "nt" else None
     return Path(appdata, "postgresql") if appdata else Path.home() / ".postgresql"
-
-
-def _file(env: Mapping[str, str], variable: str, name: str) -> tuple[str, str]:
-    """A file that libpq uses if it is there, and who says so: the variable, or its usual place."""
-    if named := env.get(variable):
-        return named, variable
-    path = str(_folder(env) / name)
-    return path, path.replace(str(Path.home()), "~", 1)
-
-
-def _mends(source: str, otherwise: str) -> str:
-    return otherwise if source.startswith(("~", "/")) else f"Run: unset {source}"

@@ -304,4 +304,4 @@ async def test_odd_names(cluster: Cluster) -> None:
     )
     await cluster.end_connections(name)
     await cluster.execute("DROP DATABASE " + '"Data ""b"" {c} %s"')
-    await cluster.drop_role(name)
+    await cluster.execute('DROP ROLE "O\'Brien ""x"" {y} %s"')

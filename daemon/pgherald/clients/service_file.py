@@ -134,8 +134,8 @@ class ServiceFile:
         return block.redact(text, _redacted)
 
 
-def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
-    """What libpq reads for a service: keywords and values; None when the file does not define it.
+def held(text: bytes, service: str) -> Held | None:
+    """What libpq reads for a service; None when the file does not define it.
 
     libpq: `parseServiceFile`. All sections count, ours and foreign ones. LDAP lines are
     passed over, and so are keywords that some libpq might know.
@@ -150,28 +150,16 @@ def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
         line = row.strip()
         if len(row) >= sections.TOO_LONG:
             raise Unparsable("the line is longer than libpq can read", line=number)
-        if not line or line.startswith(b"#"):
-            continue
         if line.startswith(b"["):
             if values is not None:
                 break
             values = {} if line.startswith(begin) else None
-        elif values is not None and not line.startswith(b"ldap"):
+        elif values is not None and sections.counts(row) and not line.startswith(b"ldap"):
             key, equals, value = line.partition(b"=")
             if not equals or not sections.KEYWORD.fullmatch(key):
                 raise Unparsable("the line is none that libpq accepts in a section", line=number)
             values.setdefault(key.decode(), value)
-    return values
-
-
-def held(text: bytes, service: str) -> Held | None:
-    """What libpq reads for a service; None when the file does not define it.
-
-    Raises:
-        Unparsable: as `lookup`.
-    """
-    values = lookup(text, service)
-    return None if values is None else _held(_header(service), values)
+    return None if values is None else _held(begin, values)
 
 
 def _header(service: str) -> bytes:

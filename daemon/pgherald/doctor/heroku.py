@@ -146,10 +146,10 @@ async def logins(
     config: Config, outside: Outside, files: Files, clients: Sequence[Client]
 ) -> list[Finding]:
     """Ask Heroku about every database, try every login, and compare every client."""
+    around = [*libpq.files(outside.env), *libpq.variables(outside.env)]
     looked = await look(config, outside, counts=False)
     prober = outside.prober or PostgresProber(outside.clock)
     plan = await in_thread(lambda: make_plan(files, clients, looked.entries))
-    around = [*libpq.files(outside.env), *libpq.variables(outside.env)]
     connecting = (_connects(entry, plan, prober, around) for entry in looked.entries)
     probed = await asyncio.gather(*connecting)
     return [*_failures(config, looked), *probed, *current(plan, looked)]

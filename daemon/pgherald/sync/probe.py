@@ -44,7 +44,7 @@ __all__ = ["RETRY_PAUSES", "Outcome", "PostgresProber", "Prober", "Proof"]
 log = logging.getLogger(__name__)
 
 #: Seconds that one probe may take, look-up of the host and TLS included.
-TIME_LIMIT: Final = 10.0
+TIME_LIMIT: Final = 8.0
 
 #: Probes at the same time.
 CONCURRENCY: Final = 16

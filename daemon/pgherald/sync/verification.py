@@ -241,29 +241,31 @@ async def verify(
 
 async def _try(prober: Prober, trial: Trial, name: str, around: Sequence[Extra]) -> Proof:
     """Connect as the client does; if that fails, find out whether it is the login's fault."""
-    said = {"sslrootcert"} if trial.sslrootcert else set()
-    said |= {keyword for extra in trial.extras for keyword, _ in extra.options}
-    others = [
-        dataclasses.replace(e, options=tuple(o for o in e.options if o[0] not in said))
-        for e in around
-    ]
-    extras = [*trial.extras, *(extra for extra in others if extra.options)]
+    # What the client says counts, and not what libpq would find otherwise.
+    said = {keyword for extra in trial.extras for keyword, _ in extra.options}
+    extras = [*(e for e in around if e.options[0][0] not in said), *trial.extras]
 
     async def probe(chosen: Iterable[Extra]) -> Proof:
         options = dict(option for extra in chosen for option in extra.options)
-        if trial.sslrootcert:
-            options["sslrootcert"] = trial.sslrootcert
-        proof = await prober.probe(
-            trial.login, require_auth=trial.require_auth, options=options, name=name
+        options |= {"sslrootcert": trial.sslrootcert} if trial.sslrootcert else {}
+        return dataclasses.replace(
+            await prober.probe(
+                trial.login, require_auth=trial.require_auth, options=options, name=name
+            ),
+            demand=trial.demand,
         )
-        return dataclasses.replace(proof, demand=trial.demand)
 
     proof = await probe(extras)
     if proof.proves or not extras or proof.outcome in _NOT_OURS:
         return proof
     plain = await probe([])
-    if plain.outcome is Outcome.CERTIFICATE_NEEDED:
-        return _about_certificate(proof, extras)
+    shown = [extra.source for extra in extras if "sslcert" in dict(extra.options)]
+    if plain.outcome is Outcome.CERTIFICATE_NEEDED and shown:
+        if proof.outcome is Outcome.REFUSED:
+            detail = f"{proof.detail}, or {shown[-1]} is another user's"
+            return dataclasses.replace(proof, detail=detail)
+        detail = f"{shown[-1]} does not do: {proof.detail}"
+        return dataclasses.replace(proof, outcome=Outcome.CERTIFICATE_NEEDED, detail=detail)
     if not plain.proves:
         return plain
     guilty = [extra for extra in extras if not (await probe([extra])).proves] or extras
@@ -275,15 +277,3 @@ async def _try(prober: Prober, trial: Trial, name: str, around: Sequence[Extra])
         detail=f"{' and '.join(e.source for e in guilty)} keeps libpq from connecting{reason}",
         advice=" ".join(extra.remedy for extra in guilty),
     )
-
-
-def _about_certificate(proof: Proof, extras: Iterable[Extra]) -> Proof:
-    """The finding of a server that demands a client certificate, and was shown another one."""
-    shown = [extra.source for extra in extras if dict(extra.options).get("sslcert")]
-    if not shown:
-        return proof
-    if proof.outcome is Outcome.REFUSED:
-        detail = f"{proof.detail}, or {shown[-1]} is another user's"
-        return dataclasses.replace(proof, detail=detail)
-    detail = f"{shown[-1]} does not do: {proof.detail}"
-    return dataclasses.replace(proof, outcome=Outcome.CERTIFICATE_NEEDED, detail=detail)
