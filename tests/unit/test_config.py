@@ -85,6 +85,9 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         service = "reports"
         probe = "off"
         sslmode = "verify-full"
+        sslrootcert = "system"
+        host = "127.0.0.1"
+        port = 15432
         require_auth = "password, scram-sha-256, password"
 
         [[discover]]
@@ -96,6 +99,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         group = "Found"
         probe = "prefer"
         sslmode = "verify-ca"
+        sslrootcert = "~/ca.crt"
         require_auth = "md5"
 
         [clients.servers_json]
@@ -137,6 +141,9 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                 service="reports",
                 probe=ProbePolicy.OFF,
                 sslmode="verify-full",
+                sslrootcert="system",
+                host="127.0.0.1",
+                port=15432,
                 require_auth="password,scram-sha-256",
             ),
         ),
@@ -150,6 +157,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                 group="Found",
                 probe=ProbePolicy.PREFER,
                 sslmode="verify-ca",
+                sslrootcert="/home/eve/ca.crt",
                 require_auth="md5",
             ),
         ),

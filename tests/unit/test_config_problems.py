@@ -254,6 +254,14 @@ def test_no_secret_leaves_the_file(tmp_path: Path, text: str) -> None:
             ],
         ),
         (
+            f'{SMALLEST}[[discover]]\nsslrootcert = "system"\n',
+            ['5: sslrootcert = "system" goes with sslmode = "verify-full" alone'],
+        ),
+        (
+            f'{SMALLEST}[[discover]]\nsslrootcert = "none"\nsslmode = "verify-ca"\n',
+            ['5: sslrootcert = "none" leaves sslmode = "verify-ca" nothing to verify by'],
+        ),
+        (
             f'{SMALLEST}[[discover]]\nattachments = ["database"]\nexclude = "x"\n',
             [
                 (

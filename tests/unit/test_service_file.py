@@ -15,7 +15,7 @@ from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.sections import CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import DatabaseKey, Entry, Login, strictest
+from pgherald.model import LOGIN_FIELDS, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 from support import strategies
 
@@ -410,6 +410,9 @@ def block_of(*slots: tuple[DatabaseKey, bytes]) -> block.Parts:
 )  # fmt: skip
 def test_what_may_stand_in_our_section(row: bytes, *, stays: bool) -> None:
     """What libpq takes for a keyword and its value, and what it takes no note of."""
-    found = sections.sort(block_of((SHOP, b"[shop]\nhost=h\n" + row)), {SHOP: b"[shop]"})
+    found = sections.sort(
+        block_of((SHOP, b"[shop]\nhost=h\n" + row)),
+        {SHOP: sections.Want(b"[shop]", dict.fromkeys(LOGIN_FIELDS, b""))},
+    )
     assert (row in found.sections[SHOP].raw) is stays
     assert (row in found.stray) is not stays

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pgherald import libpq
 from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held
+from pgherald.clients.sections import Want
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
@@ -48,14 +49,6 @@ KEYWORDS: Final = frozenset(
     tcp_user_timeout tty user
     """.split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Want:
-    """What a section should hold: its header, and our keys with their values, in order."""
-
-    header: bytes
-    values: Mapping[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +82,8 @@ class ServiceFile:
         """
         parts = block.split(current)
         wants = _wants(wanted)
-        headers = {key: want.header for key, want in wants.items()}
-        going = sections.leaving(parts, headers, frozenset(remove))
-        found = sections.sort(parts, headers, going)
+        going = sections.leaving(parts, wants, frozenset(remove))
+        found = sections.sort(parts, wants, going)
         wants = {key: _kept_strict(want, found.sections.get(key)) for key, want in wants.items()}
         pieces, changes = block.merge(
             {key: section.raw for key, section in found.sections.items()},
@@ -114,7 +106,7 @@ class ServiceFile:
             foreign,
             changes,
             moved=[*found.stray, *found.foreign],
-            warnings=[*_hidden(foreign, headers.values(), above), *_doubts(pieces, wants)],
+            warnings=[*_hidden(foreign, wants.values(), above), *_doubts(pieces, wants)],
             closing=closing,
         )
 
@@ -167,7 +159,7 @@ def _header(service: str) -> bytes:
     return b"[" + lines.raw(service) + b"]"
 
 
-def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
+def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, Want]:
     """Per wanted database what its section should hold.
 
     Raises:
@@ -180,9 +172,11 @@ def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
     return wants
 
 
-def _want(entry: Entry) -> _Want:
+def _want(entry: Entry) -> Want:
     key, service = entry.key, entry.database.service
     values = lines.encoded(entry.login, key)
+    if entry.database.sslrootcert is not None:
+        values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
     for name, value in values.items():
         if value != value.rstrip():
             raise lines.inexpressible(f"the {name} of {key} ends in white space", key)
@@ -194,19 +188,17 @@ def _want(entry: Entry) -> _Want:
             f"the service name of {key} cannot stand in a service file",
             "Give this database another `service` in the configuration.",
         )
-    if entry.database.sslrootcert is not None:
-        values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
-    return _Want(_header(service), values)
+    return Want(_header(service), values)
 
 
-def _kept_strict(want: _Want, section: sections.Section | None) -> _Want:
+def _kept_strict(want: Want, section: sections.Section | None) -> Want:
     """The same, with the sslmode that the person demands in the section, if that is stricter."""
     if section is None:
         return want
     ours = want.values["sslmode"].decode()
     root = {name: value for name, value in want.values.items() if name == "sslrootcert"}
     mode = strictest(ours, _held(section.header, _values(section) | root).demands)
-    return _Want(want.header, {**want.values, "sslmode": mode.encode()})
+    return Want(want.header, {**want.values, "sslmode": mode.encode()})
 
 
 def _values(section: sections.Section) -> dict[str, bytes]:
@@ -224,40 +216,31 @@ def _values(section: sections.Section) -> dict[str, bytes]:
     return values
 
 
-def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:
+def _changed(key: DatabaseKey, old: sections.Section, new: Want) -> tuple[str, ...]:
     """What differs, for the person; empty when nothing does."""
     fields = [] if old.header == new.header else ["service"]
-    present = _values(old) | old.values
-    fields += [name for name, value in new.values.items() if present.get(name) != value]
-    neat = len(old.ours) == len(LOGIN_FIELDS) and not old.headless
+    fields += [name for name, value in new.values.items() if old.values.get(name) != value]
+    neat = len(old.ours) == len(new.values) and not old.headless
     if not fields and not (neat and lines.bare(old.raw[0]) == block.comment(key)):
         return (block.ORDER,)
     return tuple(fields)
 
 
 def _written(
-    key: DatabaseKey, want: _Want, old: sections.Section | None, eol: bytes
+    key: DatabaseKey, want: Want, old: sections.Section | None, eol: bytes
 ) -> tuple[bytes, ...]:
     """A section: the key comment, the header, our keys, then the person's own lines."""
     pairs = (name.encode() + b"=" + value for name, value in want.values.items())
     ours = (row + eol for row in (block.comment(key), want.header, *pairs))
-    kept = old.kept if old else ()
-    return (
-        *ours,
-        *(
-            row
-            for row in kept
-            if row.strip().partition(b"=")[0] != b"sslrootcert" or "sslrootcert" not in want.values
-        ),
-    )
+    return (*ours, *(old.kept if old else ()))
 
 
-def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> Iterator[str]:
+def _hidden(foreign: Sequence[bytes], wants: Iterable[Want], above: int) -> Iterator[str]:
     """A sentence for each section of the person's that a wanted one hides.
 
     `above` counts the lines of the new file that come before `foreign`.
     """
-    names = {sections.service(header) for header in headers}
+    names = {sections.service(want.header) for want in wants}
     for number, row in enumerate(foreign, above + 1):
         name = sections.service(row.strip())
         if name is not None and name in names:
@@ -270,7 +253,7 @@ def _hidden(foreign: Sequence[bytes], headers: Iterable[bytes], above: int) -> I
 
 
 def _doubts(
-    pieces: Mapping[DatabaseKey, Sequence[bytes]], wants: Mapping[DatabaseKey, _Want]
+    pieces: Mapping[DatabaseKey, Sequence[bytes]], wants: Mapping[DatabaseKey, Want]
 ) -> Iterator[str]:
     """A sentence for each line of the person's in a section of ours that may do harm."""
     rows = ((key, row) for key, piece in pieces.items() for row in piece)

@@ -315,18 +315,13 @@ async def _ready(fd: int, *, to_write: bool) -> None:
     try:
         add(fd, ready.set)
     except NotImplementedError:
-        # Windows: the loop that can run programs, for the token, cannot watch a bare socket.
-        await _poll(fd, to_write=to_write)
+        # Windows: the loop that can run programs, for the token, cannot watch a bare socket. It
+        # tells of a refused connection in the third set alone. A probe is short enough for that.
+        read, write = ([], [fd]) if to_write else ([fd], [])
+        while not any(select.select(read, write, [fd], 0)):
+            await asyncio.sleep(_POLL)
         return
     try:
         await ready.wait()
     finally:
         remove(fd)
-
-
-async def _poll(fd: int, *, to_write: bool) -> None:
-    """Look at a socket again and again; a probe is short enough for that."""
-    read, write = ([], [fd]) if to_write else ([fd], [])
-    # Windows tells of a refused connection in the third set alone.
-    while not any(select.select(read, write, [fd], 0)):  # nobody could set an event
-        await asyncio.sleep(_POLL)
