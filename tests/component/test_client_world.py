@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,36 +130,20 @@ def advice(house: Household, database: Database = SHOP) -> str:
 # --- certificates ----------------------------------------------------------------------------
 
 
-def foreign_root(folder: Path) -> None:
-    (folder / "root.crt").write_text(certificate().pem)
-
-
-def broken_root(folder: Path) -> None:
-    (folder / "root.crt").write_text("garbage")
-
-
-def foreign_by_variable(folder: Path) -> None:
-    (folder / "other.crt").write_text(certificate().pem)
-    os.environ["PGSSLROOTCERT"] = str(folder / "other.crt")
-
-
-def open_key(folder: Path) -> None:
-    put(folder, certificate(), 0o644)
-
-
-def no_key(folder: Path) -> None:
-    put(folder, certificate())
-    (folder / "postgresql.key").unlink()
-
-
-def key_of_another(folder: Path) -> None:
-    put(folder, certificate())
-    (folder / "postgresql.key").write_text(certificate().key.reveal())
-
-
-def broken_certificate(folder: Path) -> None:
-    put(folder, certificate())
-    (folder / "postgresql.crt").write_text("garbage")
+#: What stands in libpq's folder: files, the key's mode, and what the message names.
+SPOILT: dict[str, tuple[dict[str, str], int, str]] = {
+    "another server's root": ({"root.crt": certificate().pem}, 0o600, "~/.postgresql/root.crt"),
+    "a broken root": ({"root.crt": "garbage"}, 0o600, "~/.postgresql/root.crt"),
+    "a root by variable": ({"other.crt": certificate().pem}, 0o600, "unset PGSSLROOTCERT"),
+    "a key for all to read": ({}, 0o644, "~/.postgresql/postgresql.crt"),
+    "another's key": (
+        {"postgresql.key": certificate().key.reveal()}, 0o600, "~/.postgresql/postgresql.crt"
+    ),
+    "no key": ({"postgresql.key": ""}, 0o600, "~/.postgresql/postgresql.crt"),
+    "a broken certificate": (
+        {"postgresql.crt": "garbage"}, 0o600, "~/.postgresql/postgresql.crt"
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -172,24 +156,18 @@ def variables() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (foreign_root, "~/.postgresql/root.crt"),
-        (broken_root, "~/.postgresql/root.crt"),
-        (foreign_by_variable, "unset PGSSLROOTCERT"),
-        (open_key, "~/.postgresql/postgresql.crt"),
-        (no_key, "~/.postgresql/postgresql.crt"),
-        (key_of_another, "~/.postgresql/postgresql.crt"),
-        (broken_certificate, "~/.postgresql/postgresql.crt"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
+@pytest.mark.parametrize("how", SPOILT)
 async def test_a_file_that_keeps_every_client_away_is_named(
-    tmp_path: Path, postgresql: Path, login: Login, spoil: Callable[[Path], None], named: str
+    tmp_path: Path, postgresql: Path, login: Login, how: str
 ) -> None:
     """The login is right, so it is written; the file is named for as long as libpq fails by it."""
-    spoil(postgresql)
+    files, mode, named = SPOILT[how]
+    if "postgresql.crt" in named:
+        put(postgresql, certificate(), mode)
+    for name, text in files.items():
+        (postgresql / name).write_text(text)
+    if "other.crt" in files:
+        os.environ["PGSSLROOTCERT"] = str(postgresql / "other.crt")
     async with house(tmp_path) as at_home:
         await sees(at_home, login)
         assert at_home.held(SHOP) == {login.user}
@@ -206,7 +184,7 @@ async def test_the_advice_about_a_root_certificate_works(
     tmp_path: Path, postgresql: Path, login: Login
 ) -> None:
     """With `sslrootcert = "none"` libpq connects, however foreign the file, which stays as it is."""
-    foreign_root(postgresql)
+    (postgresql / "root.crt").write_text(certificate().pem)
     async with house(tmp_path) as at_home:
         await sees(at_home, login)
         assert 'sslrootcert = "none"' in advice(at_home)
@@ -220,7 +198,7 @@ async def test_the_advice_about_a_client_certificate_works(
     tmp_path: Path, postgresql: Path, login: Login
 ) -> None:
     """The line that the advice names keeps another server's certificate out of our section."""
-    open_key(postgresql)
+    put(postgresql, certificate(), 0o644)
     async with house(tmp_path) as at_home:
         await sees(at_home, login)
         line = f"sslcert={libpq.NOWHERE}"
@@ -413,53 +391,37 @@ def test_a_service_that_is_not_defined(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def changed(cluster: Cluster, change: str, back: str) -> AsyncIterator[None]:
-    await cluster.execute(change)
+async def changed(
+    cluster: Cluster, what: str, name: str, to: str, back: str
+) -> AsyncIterator[None]:
+    await cluster.execute(f'ALTER {what} "{name}" {to}')
     try:
         yield
     finally:
-        await cluster.execute(back)
+        await cluster.execute(f'ALTER {what} "{name}" {back}')
+
+
+LIMITS = ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1")
 
 
 @pytest.mark.parametrize(
-    ("change", "back", "outcome"),
+    ("what", "there_and_back", "outcome"),
     [
-        (
-            'ALTER ROLE "{user}" CONNECTION LIMIT 0',
-            'ALTER ROLE "{user}" CONNECTION LIMIT -1',
-            Outcome.TOO_MANY_CONNECTIONS,
-        ),
-        (
-            'ALTER DATABASE "{dbname}" CONNECTION LIMIT 0',
-            'ALTER DATABASE "{dbname}" CONNECTION LIMIT -1',
-            Outcome.TOO_MANY_CONNECTIONS,
-        ),
-        (
-            'ALTER DATABASE "{dbname}" RENAME TO "{dbname}-away"',
-            'ALTER DATABASE "{dbname}-away" RENAME TO "{dbname}"',
-            Outcome.DATABASE_MISSING,
-        ),
-        (
-            'ALTER DATABASE "{dbname}" ALLOW_CONNECTIONS false',
-            'ALTER DATABASE "{dbname}" ALLOW_CONNECTIONS true',
-            Outcome.STARTING_UP,
-        ),
-        (
-            'ALTER ROLE "{user}" NOLOGIN',
-            'ALTER ROLE "{user}" LOGIN',
-            Outcome.LOGIN_DISABLED,
-        ),
+        ("ROLE", LIMITS, Outcome.TOO_MANY_CONNECTIONS),
+        ("DATABASE", LIMITS, Outcome.TOO_MANY_CONNECTIONS),
+        ("DATABASE", ("ALLOW_CONNECTIONS 0", "ALLOW_CONNECTIONS 1"), Outcome.STARTING_UP),
+        ("ROLE", ("NOLOGIN", "LOGIN"), Outcome.LOGIN_DISABLED),
     ],
 )
 async def test_each_refusal_is_recognised(
-    cluster: Cluster, login: Login, change: str, back: str, outcome: Outcome
+    cluster: Cluster, login: Login, what: str, there_and_back: tuple[str, str], outcome: Outcome
 ) -> None:
     """It is none of a wrong password; where the password was taken first, that is proven.
 
     A role that may not log in at all is nothing to write, although Postgres took its password.
     """
-    names = {"user": login.user, "dbname": login.dbname}
-    async with changed(cluster, change.format(**names), back.format(**names)):
+    name = login.user if what == "ROLE" else login.dbname
+    async with changed(cluster, what, name, *there_and_back):
         proof = await tried(login)
         wrong = await tried(dataclasses.replace(login, password=Secret("CANARY-wrong")))
     assert (proof.outcome, proof.works) == (outcome, False)
@@ -467,8 +429,12 @@ async def test_each_refusal_is_recognised(
     assert (wrong.outcome, wrong.proves) == (Outcome.REFUSED, False)
 
 
-async def test_a_user_without_the_right_to_connect(cluster: Cluster, login: Login) -> None:
-    """42501 comes after the password as well, and has advice of its own."""
+async def test_a_database_that_is_gone_or_closed_to_the_user(
+    cluster: Cluster, login: Login
+) -> None:
+    """3D000 and 42501 come after the password as well, and each has advice of its own."""
+    proof = await tried(dataclasses.replace(login, dbname="gone"))
+    assert (proof.outcome, proof.proves) == (Outcome.DATABASE_MISSING, True)
     stranger = dataclasses.replace(await new_login(cluster), dbname=login.dbname)
     await cluster.execute(f'REVOKE CONNECT ON DATABASE "{login.dbname}" FROM public')
     proof = await tried(stranger)
@@ -483,11 +449,7 @@ async def test_a_login_of_a_full_role_is_written_and_told(
         await sees(at_home, login)
         renewed = dataclasses.replace(login, password=Secret("CANARY-renewed"))
         await cluster.set_password(login.user, renewed.password)
-        async with changed(
-            cluster,
-            f'ALTER ROLE "{login.user}" CONNECTION LIMIT 0',
-            f'ALTER ROLE "{login.user}" CONNECTION LIMIT -1',
-        ):
+        async with changed(cluster, "ROLE", login.user, *LIMITS):
             for _ in range(2):
                 await sees(at_home, renewed)
                 assert "CANARY-renewed" in at_home.service_file.read_text()

@@ -34,7 +34,7 @@ async def outcome(login: Login, cluster: Cluster) -> Outcome:
 
 
 def pid_of(cluster: Cluster) -> int:
-    process = cluster._server._process
+    process = cluster._process
     assert process is not None
     return process.pid
 
@@ -99,7 +99,7 @@ def test_files_are_private(cluster: Cluster) -> None:
     """The folder is its owner's alone, and the superuser's password stays in no file."""
     home = cluster.ca_file.parent
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    password = cluster._server.password.reveal().encode()
+    password = cluster.password.reveal().encode()
     for path in home.iterdir():
         assert path.is_dir() or password not in path.read_bytes()
 
@@ -112,7 +112,7 @@ def test_no_secret_in_its_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     with Cluster.start(tmp_path) as cluster:
         process = Path("/proc", str(pid_of(cluster)))
         said = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-        assert cluster._server.password.reveal().encode() not in said
+        assert cluster.password.reveal().encode() not in said
     assert b"CANARY" not in said
     assert b"/elsewhere" not in said
 
@@ -190,7 +190,7 @@ def test_it_ends_with_its_program(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from pgherald.simulator.postgres import Cluster\n"
         "cluster = Cluster.start(Path(sys.argv[1]))\n"
-        "print(cluster._server._process.pid, cluster.ca_file)"
+        "print(cluster._process.pid, cluster.ca_file)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

@@ -248,34 +248,6 @@ async def test_what_cannot_be_verified_is_not_written(tmp_path: Path) -> None:
         assert house.kinds()[-2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
 
 
-async def test_taking_the_demand_back_mends_it(tmp_path: Path) -> None:
-    """The advice works: with `sslmode=require` in the section the login is tried anew, and written."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        demand(house, sslmode="verify-full")
-        house.prober.strict = Outcome.TLS_REFUSED
-        await house.sees((SHOP, login(2)))
-        await house.reconciler.settled()
-        demand(house, sslmode="require")
-        house.reconciler.again()
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u2"}
-        assert house.prober.tried[-1].sslmode == "require"
-
-
-async def test_proven_in_one_way_is_not_proven_in_another(tmp_path: Path) -> None:
-    """A login that was proven by `require` is proven again once a client demands more."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        demand(house, sslmode="verify-full")
-        house.pgpass.write_bytes(b"")
-        house.prober.strict = Outcome.TLS_REFUSED
-        await house.sees((SHOP, login(1)))
-        await house.reconciler.settled()
-        assert [tried.sslmode for tried in house.prober.tried] == ["require", "verify-full"]
-        assert house.pgpass.read_bytes() == b""
-
-
 async def test_a_stricter_mode_is_no_rotation_and_no_trouble(tmp_path: Path) -> None:
     """A person who makes a client stricter is current once that is verified, and hears nothing of it.
 

@@ -15,7 +15,7 @@ from pgherald.clients.base import Action, Change, Held, TextClient
 from pgherald.clients.sections import CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Entry, Login, strictest
+from pgherald.model import DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 from support import strategies
 
@@ -392,27 +392,3 @@ def test_what_cannot_be_printed_is_escaped() -> None:
     """A line cannot move the cursor, change colours or break in two when it is shown."""
     text = "[\x1b[31m\tä\u2028 ]\r\n[]\n".encode() + b"[\xff]\n"
     assert EDITOR.redact(text) == ["[\\x1b[31m\tä\\u2028 ]", "[]", "[\\xff]"]
-
-
-def block_of(*slots: tuple[DatabaseKey, bytes]) -> block.Parts:
-    """A file whose block has these slots."""
-    inner = b"".join(block.comment(key) + b"\n" + body for key, body in slots)
-    return block.split(block.BEGIN + b"\n" + inner + block.END + b"\n")
-
-
-@pytest.mark.parametrize(
-    ("row", "stays"),
-    [
-        (b"application_name=me\n", True), (b"Password = x\n", True), (b"# mine\n", True),
-        (b"\n", True), (b"user\n", False), (b"host2=x\n", False), (b"2host=x\n", False),
-        (b"service=other\n", False), (b"ldap://h/\n", False),
-    ],
-)  # fmt: skip
-def test_what_may_stand_in_our_section(row: bytes, *, stays: bool) -> None:
-    """What libpq takes for a keyword and its value, and what it takes no note of."""
-    found = sections.sort(
-        block_of((SHOP, b"[shop]\nhost=h\n" + row)),
-        {SHOP: sections.Want(b"[shop]", dict.fromkeys(LOGIN_FIELDS, b""))},
-    )
-    assert (row in found.sections[SHOP].raw) is stays
-    assert (row in found.stray) is not stays

@@ -10,12 +10,9 @@ and leaves nothing behind. It is ready in about a second, because it never waits
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from pgherald import libpq
 from pgherald.model import Login
@@ -38,61 +35,8 @@ _END_ALL: Final = (
 )
 
 
-class Cluster:
-    """A running throw-away Postgres; `start` makes one.
-
-    Attributes:
-        host: 127.0.0.1. The certificate is good for `localhost` too.
-        port: its TCP port.
-        ca_file: the certificate to verify it against, PEM; gone once it is stopped.
-        log_file: what it has to say; gone once it is stopped.
-    """
-
-    def __init__(self, server: Server) -> None:
-        self.host: Final = HOST
-        self.port: Final = server.port
-        self.ca_file: Final = server.ca_file
-        self.log_file: Final = server.log_file
-        self._server = server
-
-    @classmethod
-    def start(
-        cls, folder: Path, *, port: int = 0, binaries: Binaries | None = None, client_ca: str = ""
-    ) -> Self:
-        """Make a cluster and start it. Blocks for about a second.
-
-        Args:
-            folder: where to put its own folder. Root has to start it as another account; if
-                that cannot enter `folder`, the system's folder for temporary files is used.
-            port: where to listen; 0 for a free one.
-            binaries: whose; found on this machine by default.
-            client_ca: certificates, PEM, of which everybody but the superuser has to show one
-                in the name of its role; empty to ask for none.
-
-        Raises:
-            MissingTool: there is no Postgres, or the extra `demo` is not installed.
-            FileTrouble: the folder cannot be written.
-            PgheraldError: it does not start; the advice quotes its reason.
-        """
-        cluster = cls(Server.start(folder, port, binaries or find_binaries(), client_ca))
-        atexit.register(cluster.stop)
-        return cluster
-
-    def stop(self) -> None:
-        """End it and remove its folder. Stopping twice is fine."""
-        atexit.unregister(self.stop)
-        self._server.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+class Cluster(Server):
+    """A running throw-away Postgres, and what its superuser does; `start` makes one."""
 
     async def execute(
         self, sql: str, *values: str, dbname: str = "postgres"
@@ -149,8 +93,7 @@ class Cluster:
         """A connection of its own for each task, so that nobody waits for anybody."""
         import psycopg  # slow to import
 
-        password = self._server.password
-        login = Login(HOST, self.port, dbname, SUPERUSER, password, "verify-full")
+        login = Login(HOST, self.port, dbname, SUPERUSER, self.password, "verify-full")
         options = {"sslrootcert": str(self.ca_file)}
         libpq.ignore_environment()
         connection = await psycopg.AsyncConnection.connect(
