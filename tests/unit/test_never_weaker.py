@@ -128,6 +128,18 @@ def test_system_certificates_go_with_verify_full_alone(form: Form, ours: str, nu
     assert form.editor.read(new)[SHOP.key].demands == "verify-full"
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("section", True), ("servers.json", False), ("servers.json by host", True)],
+)
+def test_the_configurations_root_certificate(name: str, *, written: bool) -> None:
+    """It is in each client but a row that names the section, where libpq reads it; with "system" goes verify-full."""
+    shop = dataclasses.replace(SHOP, sslmode="verify-full", sslrootcert="system")
+    new = FORMS[name].editor.plan(None, [Entry(shop, login(1, sslmode="verify-full"))]).new
+    options = FORMS[name].options(new)
+    assert (options["sslmode"], "sslrootcert" in options) == ("verify-full", written)
+
+
 @pytest.mark.parametrize("row", ["sslmode=verify-full", "SSLMode = verify-full"])
 def test_a_second_line_counts_too(row: str) -> None:
     """What a person appended below our line is what they want, though libpq reads the first line."""

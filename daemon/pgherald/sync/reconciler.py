@@ -263,7 +263,7 @@ class Reconciler:
             if not self._max_age:
                 return False  # once in this run
             at = None if known.trouble else known.at
-        elif any(trial.client for trial in needed) and database.probe is ProbePolicy.REQUIRE:
+        elif any(trial.demand for trial in needed) and database.probe is ProbePolicy.REQUIRE:
             return True  # a client demands more than was verified
         else:
             same = self._store.changed(database.key, tracked.login(None).entry.login) == ()

@@ -39,40 +39,28 @@ _SPREAD: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One connection that a login has to make. Compared without `client`.
+    """One connection that a login has to make. Compared without `demand`.
 
     Attributes:
         login: the login, with the sslmode to connect with.
         require_auth: how the server may ask for the password.
         sslrootcert: the root certificate that is named; None for libpq's usual file.
         extras: what else the person has said in the client. The login is not to blame for it.
-        client: the client that demands more than the configuration, as a person calls it; empty
-            when none does.
+        demand: what a client demands beyond the configuration, in words; empty when none does.
     """
 
     login: Login
     require_auth: str
     sslrootcert: str | None = None
     extras: tuple[Extra, ...] = ()
-    client: str = field(default="", compare=False)
-
-    @property
-    def demand(self) -> str:
-        """The demand in words; empty when no client has one of its own."""
-        if not self.client:
-            return ""
-        root = "" if self.sslrootcert is None else f" and sslrootcert={self.sslrootcert}"
-        return f"{self.client} demands sslmode={self.login.sslmode}{root}"
+    demand: str = field(default="", compare=False)
 
     def covers(self, other: Trial) -> bool:
         """Whether the other would succeed wherever this one does."""
-        if not set(other.extras) <= set(self.extras):
-            return False
         ours, theirs = (SSLMODES.index(each.login.sslmode) for each in (self, other))
-        if other.sslrootcert is None and other.login.sslmode in ("allow", "prefer", "require"):
-            # It checks nothing. Without TLS is another matter: a server may refuse that.
-            return ours >= SSLMODES.index("require")
-        return 0 < theirs <= ours and self.sslrootcert == other.sslrootcert
+        same = self.sslrootcert == other.sslrootcert and set(other.extras) <= set(self.extras)
+        # Without TLS is another matter: a server may refuse that.
+        return same and 0 < theirs <= ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +143,8 @@ def trials(entry: Entry, clients: Iterable[tuple[str, Held]]) -> tuple[Trial, ..
         mode = strictest(entry.login.sslmode, held.demands)
         login = dataclasses.replace(entry.login, sslmode=mode)
         extras = tuple(_line(name, value, section) for name, value in section.options)
-        trial = Trial(login, database.require_auth, root, extras, client)
+        demand = f"{client} demands sslmode={mode}{f' and sslrootcert={root}' if root else ''}"
+        trial = Trial(login, database.require_auth, root, extras, demand)
         found.append(ours if trial == ours else trial)
     found = found or [ours]
     found.sort(key=lambda t: (-SSLMODES.index(t.login.sslmode), t.sslrootcert is None))
