@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.model import Entry
-from support.household import database, login
+from support.household import many
 
 FEW: Final = 300
 MANY: Final = 3000
@@ -32,22 +31,9 @@ EDITORS: Final[dict[str, Callable[[], TextClient]]] = {
 }
 
 
-def entries(count: int, version: int) -> list[Entry]:
-    """Databases with logins; another version is another rotation's."""
-    return [
-        Entry(
-            database(f"app-{number:05}"),
-            dataclasses.replace(
-                login(version), host=f"h{number:05}.example.com", user=f"u{number:05}-{version}"
-            ),
-        )
-        for number in range(count)
-    ]
-
-
 def work(editor: TextClient, count: int) -> Callable[[], None]:
     """All that a rotation of all databases asks of an editor."""
-    old, new = entries(count, 1), entries(count, 2)
+    old, new = ([Entry(*each) for each in many(count, version)] for version in (1, 2))
     text = editor.plan(None, old).new
     leaving = {before.key: (before.login,) for before in old}
 

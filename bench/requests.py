@@ -31,8 +31,8 @@ from support.fake_clock import FakeClock
 from support.heroku_answers import FakeTokens
 from support.simulator import Browser, FakeDoor, FakePostgres, browse
 
-#: Databases, and the apps that they are on.
-SIZES: Final = ((1, 1), (10, 5), (100, 20), (1000, 200))
+#: Databases, the apps that they are on, and further apps of the account.
+SIZES: Final = ((1, 1, 0), (10, 5, 0), (100, 20, 0), (1000, 200, 0), (5, 5, 1200))
 
 #: Requests in a healthy hour with a thousand databases: the promise.
 PROMISE: Final = 400
@@ -85,8 +85,8 @@ class Town:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def standing(cls, databases: int, apps: int) -> AsyncIterator[Town]:
-        """With that many databases, evenly on that many apps."""
+    async def standing(cls, databases: int, apps: int, others: int) -> AsyncIterator[Town]:
+        """With that many databases, evenly on that many apps, and others on none of interest."""
         clock = FakeClock()
         dice = random.Random(7)  # names in a bench are no secrets
         world = World(
@@ -103,6 +103,8 @@ class Town:
                 world.attach(addon, app, name)
             made += [_database(app.name, name) for name in names]
             assert READER not in postgres_of(addon).data.credentials
+        for number in range(others):
+            world.add_app(f"other-{number:04}", owner)
         browser = browse(world)
         await clock.advance(3600)  # so that the releases are old
         yield cls(clock, browser, made)
@@ -113,8 +115,8 @@ class Town:
         """Requests so far."""
         return len(self.browser.app.front.visits)
 
-    async def hours(self) -> tuple[int, int]:
-        """Requests of pgherald's first hour, and of the next one."""
+    async def hours(self) -> tuple[int, int, int]:
+        """Requests of pgherald's first hour, and of the next one, and that one's bytes."""
         host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:5000"})
         token = self.browser.api.headers["Authorization"].removeprefix("Bearer ")
         transport = httpx.ASGITransport(self.browser.app.front)
@@ -132,9 +134,10 @@ class Town:
             counts.append(self.asked() - before)
         await poller.stop()
         await api.aclose()
-        assert not deaf.alerts
-        assert deaf.seen == len(self.databases) * 2 * int(3600 / POLL)
-        return counts[0], counts[1]
+        # The first sweep may put off what half of a burst does not allow.
+        assert set(deaf.alerts) <= {"budget:default"}
+        assert deaf.seen > 0.99 * len(self.databases) * 2 * int(3600 / POLL)
+        return counts[0], counts[1], api.budget.bytes_last_hour()
 
     async def naive(self) -> int:
         """Requests of somebody who asks for each database's config vars every minute, in an hour.
@@ -160,15 +163,16 @@ def _beyond(number: int) -> str:
 async def rows(folder: Path) -> list[Row]:
     """One row for each size."""
     found = []
-    for databases, apps in SIZES:
-        async with Town.standing(databases, apps) as town:
-            first, healthy = await town.hours()
+    for databases, apps, others in SIZES:
+        async with Town.standing(databases, apps, others) as town:
+            first, healthy, size = await town.hours()
             naive = await town.naive()
         number = "1 database" if databases == 1 else f"{databases:,} databases on {apps} apps"
+        number += f" of {apps + others:,}" if others else ""
         found.append(
             Row(
                 f"requests in a healthy hour, {number}",
-                f"{healthy} ({first} in the first hour)",
+                f"{healthy}, {size / 1000:,.0f} kB ({first} in the first hour)",
                 f"{naive:,}: each database's config var, each minute{_beyond(naive)}",
                 ratio(healthy, naive),
                 good=healthy < PROMISE,

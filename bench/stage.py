@@ -40,14 +40,7 @@ class Straight:
 
 @dataclass
 class Stage:
-    """The other process.
-
-    Attributes:
-        home: a home folder for whatever is started against it.
-        env: the environment that keeps it to the simulator.
-        apps: names of the apps.
-        attachments: names of each app's attachments.
-    """
+    """The other process."""
 
     home: Path
     env: dict[str, str]

@@ -93,8 +93,7 @@ async def _releases(api: HerokuApi) -> int:
 _QUESTIONS: Final[tuple[Callable[[HerokuApi], Awaitable[Any]], ...]] = (
     lambda api: api.config_vars("shop", ["DATABASE"]),
     lambda api: api.apps(),
-    lambda api: api.all_attachments(),
-    lambda api: api.addon_plans(),
+    lambda api: api.attachments(),
     lambda api: api.latest_release("shop"),
     lambda api: api.open_log("shop"),
     lambda api: api.account(),

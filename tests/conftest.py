@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -140,22 +141,19 @@ def no_canary_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A real Postgres with TLS, shared by the whole run."""
-    from support.cluster import running_cluster
+    from pgherald.simulator.postgres import Cluster
 
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+    with Cluster.start(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name each group of tests that did not run, and why: nothing is skipped in silence."""
-    groups: dict[tuple[str, str], int] = {}
+    groups: Counter[tuple[str, str]] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         where, _, why = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "?")
-        group = (
-            Path(report.nodeid.partition("::")[0] or where).name,
-            why.removeprefix("Skipped: "),
-        )
-        groups[group] = groups.get(group, 0) + 1
+        name = Path(report.nodeid.partition("::")[0] or where).name
+        groups[name, why.removeprefix("Skipped: ")] += 1
     if groups:
         terminalreporter.section("not run on this machine", sep="-")
     for (name, why), count in sorted(groups.items()):

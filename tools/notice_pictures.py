@@ -21,7 +21,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from pgherald.clock import SystemClock
 from pgherald.model import News, NewsKind, Subject
 from pgherald.notify.desktop import Action, Notice
 from pgherald.notify.linux import LinuxDesktop
@@ -121,7 +120,7 @@ async def show(notice: Notice, env: Mapping[str, str], folder: Path) -> None:
     Raises:
         TimeoutError: nothing could be shown.
     """
-    desktop = LinuxDesktop(SystemClock(), environ=env, opener=Everything(env, folder, folder))
+    desktop = LinuxDesktop(environ=env, opener=Everything(env, folder, folder))
     async with asyncio.timeout(_PATIENCE):
         while not (await desktop.show(notice)).shown:  # a bus sets no event
             await asyncio.sleep(0.2)

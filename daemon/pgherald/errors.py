@@ -4,6 +4,7 @@
      ├─ ConfigError             the configuration is wrong (exit code 2)
      ├─ HerokuError             Heroku did not give what was asked
      │   ├─ LoginRequired         no token, or Heroku refused it (401)
+     │   ├─ OtherLogin            the token is somebody else's than before
      │   ├─ Forbidden             the token may not do this (403)
      │   │   ├─ TwoFactorRequired   a second factor is asked for
      │   │   └─ AccountSuspended    the account or app is suspended or in arrears
@@ -36,6 +37,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Final
+
+#: How a token is made that does what pgherald needs and no more.
+MAKE_ONE: Final = "`heroku authorizations:create -s read-protected` makes one that may only read."
 
 
 class PgheraldError(Exception):
@@ -84,33 +89,27 @@ class HerokuError(PgheraldError):
 class LoginRequired(HerokuError):
     """There is no token, or Heroku refused it. Polling stops until that changes."""
 
-    default_advice = (
-        "Run `heroku login`, or make a token that may only read with "
-        "`heroku authorizations:create -s read-protected`."
-    )
+    default_advice = f"Run `heroku login`, or put another token there: {MAKE_ONE}"
+
+
+class OtherLogin(HerokuError):
+    """The token is somebody else's than before, and does not show what the former one did."""
 
 
 class Forbidden(HerokuError):
     """The token is known, but may not do this (403)."""
 
-    default_advice = (
-        "Make a token that may read config vars: `heroku authorizations:create -s read-protected`."
-    )
-
 
 class TwoFactorRequired(Forbidden):
     """Heroku asks for a second factor, which a daemon cannot give."""
 
-    default_advice = (
-        "Make a token that needs no second factor: "
-        "`heroku authorizations:create -s read-protected`."
-    )
+    default_advice = f"Use a token that needs no second factor: {MAKE_ONE}"
 
 
 class AccountSuspended(Forbidden):
     """The account or app is suspended, or bills are open (402, 403 suspended)."""
 
-    default_advice = "Look at the account on dashboard.heroku.com."
+    default_advice = "dashboard.heroku.com says why, and what is to be paid."
 
 
 class NotVisible(HerokuError):

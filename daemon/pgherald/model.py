@@ -17,7 +17,6 @@ entry
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,24 +28,18 @@ from pgherald.secret import Secret
 
 #: The account that a configuration without [[accounts]] has.
 DEFAULT_ACCOUNT: Final = "default"
-
-
 #: The order in which changed fields are named to the person.
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
-
 #: libpq's `sslmode` values, the weakest first.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
 #: How a server may ask for the password: libpq's `require_auth`. Neither shows it to the server.
 REQUIRE_AUTH: Final = "scram-sha-256,md5"
 
 
 def strictest(ours: str, *others: str | None) -> str:
-    """The strictest of several `sslmode` values; what is none counts for nothing.
+    """The strictest of several `sslmode` values, of which `ours` holds if nobody asks for more.
 
-    Args:
-        ours: the mode that holds when nobody asks for more.
-        others: modes that stand in clients, as they were read there.
+    The others are as they were read in clients; what is none counts for nothing.
     """
     # libpq takes none in capitals, but whoever wrote one wanted no weaker one.
     said = (mode.strip().lower() for mode in others if mode is not None)
@@ -133,7 +126,7 @@ class DatabaseKey:
         """Read back what `str()` gave.
 
         Raises:
-            ValueError: when the text has not that form.
+            ValueError: it is none.
         """
         account, colon, rest = text.rpartition(":")
         app, slash, attachment = rest.partition("/")
@@ -184,8 +177,7 @@ class Database:
         probe: what an unproven login may do.
         sslmode: libpq's `sslmode` for this database.
         sslrootcert: libpq's `sslrootcert` for this database; None to leave it to the clients.
-        host: where it is reached from here, if not where Heroku says: a tunnel.
-        port: the port there.
+        host, port: where it is reached from here, if not where Heroku says: a tunnel.
         require_auth: libpq's `require_auth` for the probe.
     """
 
@@ -220,7 +212,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """One login replaced by another. Holds no secret, so it may be stored and told.
+    """One login replaced by another. Holds no secret, so it may be stored and shown.
 
     Attributes:
         key: which database.
@@ -237,10 +229,6 @@ class Rotation:
     proven_at: datetime | None = None
     written_at: datetime | None = None
     release: int | None = None
-
-    def written(self, at: datetime) -> Rotation:
-        """The same rotation, now held by every client."""
-        return dataclasses.replace(self, written_at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +265,7 @@ class About(enum.StrEnum):
     """The kind of thing that a `Subject` is."""
 
     ACCOUNT = "account"
+    LOGIN = "login"
     BUDGET = "budget"
     EXPIRY = "expiry"
     DISCOVERY = "discovery"
@@ -294,7 +283,11 @@ class About(enum.StrEnum):
     @property
     def is_account(self) -> bool:
         """Whether its key is the name of a Heroku account."""
-        return self in (About.ACCOUNT, About.BUDGET, About.EXPIRY, About.DISCOVERY)
+        return self in {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
+
+
+#: Kinds of trouble with a database whose titles name it.
+_NAMES_DATABASE: Final = frozenset({"ProbeFailed", "NotYetProven", "ConfigError", "Gone"})
 
 
 class Subject(str):
@@ -333,6 +326,18 @@ class Subject(str):
         about, _, key = text.partition(":")
         return cls(About(about), key)
 
+    def prefix(self, label: str = "", kind: str = "") -> str:
+        """Begins a title with whom it concerns, where titles of that kind do not say so.
+
+        Args:
+            label: what a person calls it; empty when that is not known.
+            kind: the error's kind.
+        """
+        if self.about.is_account:
+            return "" if self.key == DEFAULT_ACCOUNT else f"Heroku account {self.key}: "
+        named = self.about is not About.DATABASE or kind in _NAMES_DATABASE
+        return "" if named or not label else f"{label}: "
+
     @property
     def database(self) -> DatabaseKey | None:
         """The database's key, if it is a database."""
@@ -355,10 +360,10 @@ class News:
         title: for a trouble, its headline.
         advice: for a trouble, what the person can do.
         since: for a recovery, when the trouble began, UTC.
-        reopen: for a rotation, whether the person has to reopen the server in pgAdmin.
-        refresh: for a rotation, whether a server that is open in pgAdmin has to be refreshed
-            before a new query tool is opened on it.
+        reopen: whether the person has to reopen the server in pgAdmin.
+        refresh: for a rotation, whether a server open in pgAdmin has to be refreshed for new tools.
         service: for what was written, the database's section in the service file.
+        error: for a trouble and its end, the stable word for what does not work.
     """
 
     kind: NewsKind
@@ -375,6 +380,7 @@ class News:
     reopen: bool = False
     refresh: bool = False
     service: str = ""
+    error: str = ""
 
 
 class AlertSink(Protocol):
@@ -382,12 +388,12 @@ class AlertSink(Protocol):
 
     def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
         """Something does not work."""
-        ...
+        return
 
     def resolve(self, subject: Subject) -> None:
         """It works."""
-        ...
+        return
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget the alerts about what is no longer kept."""
-        ...
+        return

@@ -229,8 +229,9 @@ async def test_a_server_that_demands_a_certificate(
     """
     async with house(tmp_path) as at_home:
         await sees(at_home, mutual)
-        assert "demands a client certificate" in advice(at_home)
+        assert "wants a client certificate" in advice(at_home)
         assert "~/.postgresql/postgresql.key" in advice(at_home)
+        assert "rotate" not in advice(at_home)
         for wrong, mode in ((certificate(), 0o600), (signed, 0o644)):
             put(postgresql, wrong, mode)
             await sees(at_home, mutual)
@@ -348,7 +349,7 @@ async def test_a_service_row_verifies_by_its_section(cluster: Cluster, login: Lo
     row = Held(service="shop", sslmode="verify-full")
     assert (await tried(strict, section, row)).works
     del os.environ["SSL_CERT_FILE"]
-    problem = (await tried(strict, section, row)).error("Shop")
+    problem = (await tried(strict, section, row)).error(SHOP)
     assert "sslrootcert=system" in problem.advice
 
 
@@ -410,7 +411,7 @@ LIMITS = ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1")
         ("ROLE", LIMITS, Outcome.TOO_MANY_CONNECTIONS),
         ("DATABASE", LIMITS, Outcome.TOO_MANY_CONNECTIONS),
         ("DATABASE", ("ALLOW_CONNECTIONS 0", "ALLOW_CONNECTIONS 1"), Outcome.STARTING_UP),
-        ("ROLE", ("NOLOGIN", "LOGIN"), Outcome.LOGIN_DISABLED),
+        ("ROLE", ("NOLOGIN", "LOGIN"), Outcome.NO_LOGIN),
     ],
 )
 async def test_each_refusal_is_recognised(
@@ -425,7 +426,7 @@ async def test_each_refusal_is_recognised(
         proof = await tried(login)
         wrong = await tried(dataclasses.replace(login, password=Secret("CANARY-wrong")))
     assert (proof.outcome, proof.works) == (outcome, False)
-    assert proof.proves is (outcome is not Outcome.LOGIN_DISABLED)
+    assert proof.proves is (outcome is not Outcome.NO_LOGIN)
     assert (wrong.outcome, wrong.proves) == (Outcome.REFUSED, False)
 
 
@@ -438,7 +439,7 @@ async def test_a_database_that_is_gone_or_closed_to_the_user(
     stranger = dataclasses.replace(await new_login(cluster), dbname=login.dbname)
     await cluster.execute(f'REVOKE CONNECT ON DATABASE "{login.dbname}" FROM public')
     proof = await tried(stranger)
-    assert (proof.outcome, proof.proves) == (Outcome.NOT_PERMITTED, True)
+    assert (proof.outcome, proof.proves) == (Outcome.NOT_GRANTED, True)
 
 
 async def test_a_login_of_a_full_role_is_written_and_told(

@@ -63,11 +63,8 @@ def doctor(desk: Desk, *words: str, runs: bool = True) -> Result:
 def bad(desk: Desk, *words: str, runs: bool = True) -> dict[str, str]:
     """What is bad: title and advice."""
     result = doctor(desk, "--json", *words, runs=runs)
-    found = {
-        item["title"]: item["advice"]
-        for item in result.json["findings"]
-        if item["verdict"] == "bad"
-    }
+    findings = result.json["findings"]
+    found = {item["title"]: item["advice"] for item in findings if item["verdict"] == "bad"}
     assert result.json["ok"] is not bool(found)
     assert result.code == bool(found)
     assert "CANARY" not in result.out + result.err
@@ -82,13 +79,9 @@ def test_all_is_well(desk: Desk) -> None:
     """In a healthy household nothing is bad: exit code 0, one line for each; nothing is written."""
 
     def seen() -> dict[str, tuple[int, int]]:
-        return {
-            str(path): (path.stat().st_mtime_ns, path.stat().st_mode)
-            for path in desk.folder.rglob("*")
-            if path.is_file()
-            and path.parent.name not in ("bin", "locks")
-            and path.suffix != ".lock"
-        }
+        files = [path for path in desk.folder.rglob("*") if path.is_file()]
+        kept = [f for f in files if f.parent.name not in ("bin", "locks") and f.suffix != ".lock"]
+        return {str(f): (f.stat().st_mtime_ns, f.stat().st_mode) for f in kept}
 
     before = seen()
     result = doctor(desk)
@@ -224,13 +217,8 @@ def test_the_environment(desk: Desk) -> None:
 
 def test_pgadmin(desk: Desk) -> None:
     """Servers by hand and deleted ones are notes with the command; a strange database is bad."""
-    login = desk.login()
     pgadmin = Database(desk.folder / "pgadmin4.db")
-    pgadmin.ask(
-        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username)"
-        " VALUES (1, 1, 'By hand', ?, ?, ?, ?)",
-        login.host, login.port, login.dbname, login.user,
-    )  # fmt: skip
+    pgadmin.by_hand(desk.login())
     pgadmin.ask("DELETE FROM server WHERE service IS NOT NULL")
     result = doctor(desk)
     assert result.code == 0
@@ -268,10 +256,7 @@ def test_notices(desk: Desk) -> None:
 def unpacked(path: Path) -> dict[str, str]:
     with tarfile.open(path) as tar:
         assert all((member.uname, member.mode, member.uid) == ("", 0o600, 0) for member in tar)
-        return {
-            Path(member.name).name: tar.extractfile(member).read().decode()  # type: ignore[union-attr]  # only files
-            for member in tar
-        }
+        return {Path(m.name).name: tar.extractfile(m).read().decode() for m in tar}  # type: ignore[union-attr]  # only files
 
 
 def test_the_report(desk: Desk) -> None:

@@ -70,7 +70,7 @@ async def test_told_once_and_once_more_when_renewed(place: Workplace, token: Tok
         await passes(place, DAY)
         assert [title.startswith(TITLE) for title in place.told()] == [True]
         assert [title.startswith(TITLE) for title in place.status()] == [True]
-        assert place.news[0].advice.startswith("Run `heroku login`")
+        assert place.news[0].advice.startswith(f"Put a token into {place.home}")
         token.expires_in = round(365 * DAY)
         await passes(place, 2 * HOUR)
         assert place.told()[1:] == ["Heroku: the new token is in use"]
@@ -110,6 +110,39 @@ async def test_heroku_is_down_meanwhile(place: Workplace, token: Token) -> None:
         await place.sweep()
         assert place.machine.accounts.watched[0].account.stopped is None
         assert len(place.told()) == 1
+
+
+@pytest.mark.parametrize("hours", [8, 23])
+async def test_tokens_of_single_sign_on_are_ordinary(
+    place: Workplace, token: Token, hours: float
+) -> None:
+    """One that never lives for longer than hours is nothing to speak of until Heroku refuses it."""
+    token.expires_in = round(hours * HOUR)
+    with watching(place):
+        await passes(place, 3 * DAY)
+        assert (place.told(), place.status()) == ([], [])
+        token.revoked = True
+        await place.sweep()
+        assert place.told() == ["Heroku does not accept the token"]
+        token.revoked = False
+        await place.clock.advance(DAY)
+        place.machine.accounts.watched[0].account.retry()
+        await place.sweep()
+    assert place.told()[1:] == ["The Heroku token works again"]
+    assert place.status() == []
+
+
+async def test_the_last_day_is_not_taken_for_a_renewal(place: Workplace, token: Token) -> None:
+    """What was told of a token stays until another one takes its place, however short-lived."""
+    with watching(place):
+        for hours in range(30, 18, -1):
+            token.expires_in = round(hours * HOUR)
+            await passes(place, HOUR)
+        assert [title.startswith(TITLE) for title in place.status()] == [True]
+        token.expires_in = round(8 * HOUR)
+        await passes(place, 2 * HOUR)
+        assert place.told()[1:] == ["Heroku: the new token is in use"]
+        assert place.status() == []
 
 
 async def test_it_has_ended(place: Workplace, token: Token) -> None:

@@ -36,7 +36,7 @@ SHOP = DatabaseKey("default", "shop", "DATABASE")
 PSQL = shutil.which("psql")
 
 #: Seconds after which a connection of a test is given up.
-PATIENCE = 10
+PATIENCE = 60
 
 # One file and one listener serve all examples of a test; each example writes the file anew.
 bounded = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.clock import SystemClock
 from pgherald.notify.desktop import Notice, Urgency
-from pgherald.notify.fallback import Terminals
+from pgherald.notify.programs import Terminals
 
 NOTICE = Notice("Heroku rotated Shop", "psql is up to date.\nAll \x1b[31mwell\x07.")
 
@@ -62,7 +61,7 @@ async def test_terminals_are_written_to(tmp_path: Path, terminal: Terminal) -> N
     """Each terminal of the person's shows the notice, with no control character of its text."""
     other = Terminal()
     environ = who(tmp_path, line_of(terminal), line_of(other), ":0", "pts/4711", "../etc/passwd")
-    receipt = await Terminals(SystemClock(), environ=environ).show(NOTICE)
+    receipt = await Terminals(environ=environ).show(NOTICE)
     text = "\r\npgherald: Heroku rotated Shop\r\npsql is up to date.\r\nAll  [31mwell .\r\n"
     assert (receipt.shown, receipt.why) == (True, "")
     assert [terminal.shown(), other.shown()] == [text, text]
@@ -91,7 +90,7 @@ async def test_a_terminal_that_is_left_alone(
     """A terminal that wants no messages, or is another user's, stays as it is; so for trifles."""
     terminal.path.chmod(mode)
     monkeypatch.setattr(os, "getuid", lambda: account)
-    receipt = await Terminals(SystemClock(), environ=who(tmp_path, line_of(terminal))).show(notice)
+    receipt = await Terminals(environ=who(tmp_path, line_of(terminal))).show(notice)
     assert not receipt.shown
     assert terminal.shown() == ""
 
@@ -104,7 +103,7 @@ async def test_a_stopped_terminal_is_not_waited_for(tmp_path: Path, terminal: Te
             pass
         free = Terminal()
         environ = who(tmp_path, line_of(terminal), line_of(free))
-        receipt = await Terminals(SystemClock(), environ=environ).show(NOTICE)
+        receipt = await Terminals(environ=environ).show(NOTICE)
     assert receipt.shown
     assert "Heroku rotated Shop" in free.shown()
     free.close()
@@ -112,10 +111,10 @@ async def test_a_stopped_terminal_is_not_waited_for(tmp_path: Path, terminal: Te
 
 async def test_without_who(tmp_path: Path) -> None:
     """Without `who`, or with one that hangs, the receipt says so in time."""
-    nobody = Terminals(SystemClock(), environ={"PATH": str(tmp_path)})
+    nobody = Terminals(environ={"PATH": str(tmp_path)})
     assert (await nobody.show(NOTICE)).why == "`who` is not there to name the terminals"
     (tmp_path / "who").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "who").chmod(0o755)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    silent = Terminals(SystemClock(), environ=environ, limit=0.4)
+    silent = Terminals(environ=environ, limit=0.4)
     assert (await silent.show(NOTICE)).why == "`who` does not answer"

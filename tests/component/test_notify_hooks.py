@@ -94,7 +94,7 @@ async def running(*hooks: Hook, ears: Ears | None = None) -> AsyncIterator[Hooks
     made = Hooks(hooks, ENVIRON, Path("/etc/pgherald.toml"), ears or Ears())
     try:
         yield made
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await made.finished()
     finally:
         await made.close(0)
@@ -199,7 +199,7 @@ async def test_a_hooks_own_failure_runs_no_hook(tmp_path: Path) -> None:
 
 
 async def until_gone(*pids: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for pid in pids:
             while running_still(pid):  # a process sets no event
                 await asyncio.sleep(0.01)
@@ -223,11 +223,15 @@ def hanging(folder: Path, limit: float) -> Hook:
 
 async def test_a_hook_that_hangs(tmp_path: Path) -> None:
     """After its time limit a hook is killed, and what it has started with it."""
-    ears = Ears()
-    async with running(hanging(tmp_path, 0.5), ears=ears) as hooks:
-        hooks.post(ROTATED)
-    assert ears.heard == [("hook:rotation:hangs", "The hook hangs was killed after 0.5 s")]
-    await until_gone(*map(int, (tmp_path / "pids").read_text().split()))
+    pids = tmp_path / "pids"
+    for limit in (0.5, 5, 50):  # until the machine is fast enough for the hook to begin
+        ears = Ears()
+        async with running(hanging(tmp_path, limit), ears=ears) as hooks:
+            hooks.post(ROTATED)
+        assert ears.heard == [("hook:rotation:hangs", f"The hook hangs was killed after {limit} s")]
+        if pids.exists() and pids.read_text():
+            break
+    await until_gone(*map(int, pids.read_text().split()))
 
 
 async def test_the_daemons_end_is_the_hooks(
@@ -237,10 +241,10 @@ async def test_the_daemons_end_is_the_hooks(
     hooks = Hooks([hanging(tmp_path, 30)], ENVIRON, Path("/c"), Ears())
     hooks.post(ROTATED)
     pids = tmp_path / "pids"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not pids.exists() or not pids.read_text().endswith("\n"):  # a process sets no event
             await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await hooks.close(0.05)
     await until_gone(*map(int, pids.read_text().split()))
     assert "were ended" in caplog.text

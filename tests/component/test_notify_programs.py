@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pgherald.clock import SystemClock
 from pgherald.notify.desktop import Notice, Urgency
 from pgherald.notify.programs import (
     APPLESCRIPT,
@@ -55,7 +54,7 @@ def called(folder: Path) -> dict[str, object]:
 async def test_macos(tmp_path: Path) -> None:
     """Texts reach `osascript` as arguments after the script, unchanged, whatever is in them."""
     environ = stand_in(tmp_path, "osascript")
-    receipt = await MacDesktop(SystemClock(), environ=environ).show(NASTY)
+    receipt = await MacDesktop(environ=environ).show(NASTY)
     assert (receipt.shown, receipt.backend, receipt.why) == (True, "osascript", "")
     call = called(tmp_path)
     assert call["argv"] == ["-", NASTY.title, NASTY.body]
@@ -65,7 +64,7 @@ async def test_macos(tmp_path: Path) -> None:
 async def test_windows(tmp_path: Path) -> None:
     """PowerShell gets one encoded script, and no text of ours outside it."""
     environ = stand_in(tmp_path, "powershell.exe")
-    receipt = await WindowsDesktop(SystemClock(), environ=environ).show(NASTY)
+    receipt = await WindowsDesktop(environ=environ).show(NASTY)
     assert (receipt.shown, receipt.backend) == (True, "powershell")
     argv = called(tmp_path)["argv"]
     assert isinstance(argv, list)
@@ -84,7 +83,7 @@ def test_a_toast_holds_the_text_and_nothing_else() -> None:
 
 async def test_notify_send(tmp_path: Path) -> None:
     """Libnotify's program gets urgency and texts, and no text of ours is taken for an option."""
-    desktop = NotifySend(SystemClock(), environ=stand_in(tmp_path, "notify-send"))
+    desktop = NotifySend(environ=stand_in(tmp_path, "notify-send"))
     assert (await desktop.show(Notice("--x", "-y", Urgency.CRITICAL))).shown
     options = ["--app-name=pgherald", "--urgency=critical", "--"]
     assert called(tmp_path)["argv"] == [*options, "--x", "-y"]
@@ -94,7 +93,7 @@ async def test_notify_send(tmp_path: Path) -> None:
 async def test_programs_get_no_secret(tmp_path: Path) -> None:
     """Of our environment a child sees what it needs, the way to the screen included; no token."""
     environ = stand_in(tmp_path, "osascript") | {"DISPLAY": ":7"}
-    await MacDesktop(SystemClock(), environ=environ).show(Notice("x"))
+    await MacDesktop(environ=environ).show(Notice("x"))
     seen = called(tmp_path)["environ"]
     assert isinstance(seen, dict)
     assert (seen["HOME"], seen["DISPLAY"]) == (str(tmp_path), ":7")
@@ -106,5 +105,5 @@ async def test_a_program_that_hangs(tmp_path: Path) -> None:
     (tmp_path / "osascript").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "osascript").chmod(0o755)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    receipt = await MacDesktop(SystemClock(), environ=environ, limit=0.2).show(Notice("x"))
+    receipt = await MacDesktop(environ=environ, limit=0.2).show(Notice("x"))
     assert (receipt.shown, receipt.why) == (False, "osascript does not answer")

@@ -253,17 +253,51 @@ def test_a_copied_server_is_followed(desk: Desk, daemon: Daemon, command: list[s
 
 
 def test_load_servers_at_the_first_start(desk: Desk, daemon: Daemon) -> None:
-    """Compose: the import of our servers.json makes a server beside ours, and neither goes stale."""
+    """Compose: where the import of our servers.json comes after us, one of the two twins goes: ours."""
     daemon.sweeps()
     (made,) = ours(desk)
-    own_service(
+    imported = own_service(
         desk, name="Shop", servergroup_id=made["servergroup_id"], db_res=made["db_res"],
-        save_password=None, tags="null", connection_params=made["connection_params"],
+        save_password=None, tags="null", tunnel_port="22", use_ssh_tunnel=None,
+        connection_params=made["connection_params"],
     )  # fmt: skip
     daemon.sweeps()
+    assert [each["id"] for each in ours(desk)] == [imported]
     name = desk.rename()
     daemon.sweeps()
-    assert [each["maintenance_db"] for each in ours(desk)] == [name, name]
+    assert [each["maintenance_db"] for each in ours(desk)] == [name]
+    assert desk.run("plan").out.startswith("Nothing to do")
+
+
+@pytest.mark.parametrize(
+    ("columns", "after"),
+    [
+        ({"maintenance_db": "postgres", "db_res": "{}"}, {"maintenance_db": "postgres", "db_res": "{}"}),
+        ({"maintenance_db": "", "db_res": "{}"}, {"maintenance_db": "{}", "db_res": "{}"}),
+        ({"db_res": "{}, postgres"}, {"maintenance_db": "{}", "db_res": "{},postgres"}),
+        ({"port": 5432, "username": "user"}, {"maintenance_db": "{}", "port": None, "username": None}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_row_that_lives_by_our_section_follows(
+    desk: Desk, columns: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Whatever else it connects to or is restricted to, and though it repeats a part of the login."""
+    login = desk.login()
+    columns = {
+        name: {"username": login.user, "port": login.port}.get(name)
+        or str(value).format(login.dbname)
+        for name, value in columns.items()
+    }
+    number = own_service(desk, **columns)
+    assert desk.run("check").code == 0
+    name = desk.rename()
+    assert desk.run("check").code == 0
+    found = row(desk, number)
+    assert {each: found[each] for each in after} == {
+        each: value and value.format(name) for each, value in after.items()
+    }
+    assert desk.run("plan").out.startswith("Nothing to do")
 
 
 def test_an_import_that_came_first_is_enough(desk: Desk) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,81 @@ async def test_a_pgadmin_that_holds_its_lock(
     await house.sees((SHOP, login(2, dbname="d2")))
     assert pgadmin.ask("SELECT maintenance_db FROM server") == [("d2",)]
     assert house.kinds().count(NewsKind.RECOVERED) == 1
+    assert [item.reopen for item in house.news if item.kind is not NewsKind.TROUBLE][-1]
+
+
+@pytest.mark.parametrize("restarted", [True, False, None])
+async def test_what_was_adopted_while_it_was_open(
+    tmp_path: Path, pgadmin: Database, *, restarted: bool | None
+) -> None:
+    """PgAdmin keeps the old login: each notice says to reopen the server, until pgAdmin is restarted.
+
+    Where no process can be seen, for a month.
+    """
+    old = login()
+    pgadmin.insert({
+        "user_id": 1, "servergroup_id": 1, "name": "By hand", "host": old.host, "port": old.port,
+        "username": old.user, "maintenance_db": old.dbname, "connection_params": "{}",
+    })  # fmt: skip
+    started: list[datetime] = []
+    adopting = pgadmin.client(tmp_path / "state", adopt=True)
+    async with household(
+        tmp_path,
+        clients=clients(tmp_path, adopting),
+        pgadmin_runs=lambda at: None if restarted is None else started[0] <= at,
+    ) as house:
+        started.append(house.clock.now())
+        await house.sees((SHOP, old))
+        for number in (2, 3):
+            await house.clock.advance(60)
+            await house.sees((SHOP, login(number)))
+        assert [item.reopen for item in house.news] == [True, True, True]
+        await house.clock.advance(31 * 86_400)
+        started[0] = house.clock.now() if restarted else started[0]
+        await house.sees((SHOP, login(4)))
+        assert house.news[-1].reopen is (restarted is False)
+
+
+async def test_a_login_that_was_typed_into_our_server(house: Household, pgadmin: Database) -> None:
+    """It is cleared; a pgAdmin that was connected by it goes on with it until it is reopened."""
+    await house.sees((SHOP, login()))
+    pgadmin.ask("UPDATE server SET password = 'CANARY-typed', save_password = 1")
+    await house.sees((SHOP, login()))
+    await house.sees((SHOP, login(2)))
+    assert [item.reopen for item in house.news] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE server", "UPDATE version SET value = 2", "DELETE FROM version",
+        "DELETE FROM user", "DELETE FROM keys",
+    ],
+)  # fmt: skip
+async def test_a_pgadmin_that_is_being_made_or_migrated(
+    house: Household, pgadmin: Database, sql: str
+) -> None:
+    """It is waited for until it is quiet: nothing is said, and then it gets its server."""
+    whole = pgadmin.path.read_bytes()
+    pgadmin.ask(sql)
+    just_now = time.time() + 60  # however slow this machine is
+    os.utime(pgadmin.path, (just_now, just_now))
+    house.show((SHOP, login()))
+    await until(lambda: house.clock.sleepers > 0)
+    pgadmin.path.write_bytes(whole)
+    await house.clock.advance(5)
+    await house.reconciler.settled(verifying=False)
+    assert [row["service"] for row in pgadmin.servers().values()] == ["shop"]
+    assert house.kinds() == [NewsKind.ADDED]
+
+
+async def test_one_that_stays_as_it_is_is_named(house: Household, pgadmin: Database) -> None:
+    """What has been quiet, and cannot be kept, is trouble."""
+    pgadmin.ask("UPDATE version SET value = 2")
+    long_ago = time.time() - 60
+    os.utime(pgadmin.path, (long_ago, long_ago))
+    await house.sees((SHOP, login()))
+    assert "older than 6.20" in next(i.title for i in house.news if i.kind is NewsKind.TROUBLE)
 
 
 @pytest.mark.parametrize("lost", ["state.db", "ownership", "both"])

@@ -7,16 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.surroundings import SUBJECT, PgAdminWatch
+from pgherald.daemon import surroundings
+from pgherald.daemon.surroundings import SUBJECT
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
-from pgherald.store import Store
+from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.plan import Client
 from pgherald.watch.pgadmin_process import PROC, Astray, astray, runs
 from support.fake_clock import FakeClock
 
@@ -37,7 +38,7 @@ def pgadmin(folder: Path, name: str = "pgAdmin4.py", **environment: str) -> Iter
         assert process.stdout.readline() == "ready\n"
         yield process.pid
     finally:
-        process.communicate("\n", timeout=10)
+        process.communicate("\n", timeout=60)
 
 
 def variables(found: Sequence[Astray]) -> list[str]:
@@ -51,6 +52,7 @@ def only(pid: int, folder: Path) -> Path:
     (proc / str(pid)).symlink_to(PROC / str(pid))
     (proc / "999999999").symlink_to(PROC / "999999999")  # has just ended
     (proc / "self").mkdir()
+    (proc / "stat").symlink_to(PROC / "stat")
     return proc
 
 
@@ -63,6 +65,8 @@ def only(pid: int, folder: Path) -> Path:
         ({"PGPASSWORD": "CANARY-password"}, [], ["PGPASSWORD"]),
         ({"PGSERVICEFILE": "/elsewhere"}, ["PGSERVICEFILE"], []),
         ({"PGSERVICEFILE": "{ours}", "PGUSER": "x", "PGPORT": "1"}, [], []),
+        ({"SQLITE_PATH": "/elsewhere"}, ["SQLITE_PATH"], ["SQLITE_PATH"]),
+        ({"SQLITE_PATH": "{ours}"}, [], []),
         ({}, [], []),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
@@ -75,11 +79,10 @@ def test_what_leads_pgadmin_astray_is_seen(
     there = {name: value.format(ours=ours) for name, value in environment.items()}
     with pgadmin(tmp_path, **there) as pid:
         proc = only(pid, tmp_path)
-        found = astray([ours], services=True, passfiles=False, proc=proc)
+        found = astray([ours], [ours], services=True, passfiles=False, proc=proc)
         assert variables(found) == services
-        others = astray([ours], services=False, passfiles=True, proc=proc)
+        others = astray([ours], [ours], services=False, passfiles=True, proc=proc)
         assert variables(others) == passfiles
-        assert astray([ours], services=False, passfiles=False, proc=proc) == []
     assert all("CANARY" not in f"{item.title} {item.advice}" for item in found + others)
     assert all(item.advice for item in found + others)
 
@@ -88,7 +91,7 @@ def test_what_leads_pgadmin_astray_is_seen(
 def test_other_programs_do_not_count(tmp_path: Path) -> None:
     """A variable of some other program's is nobody's business."""
     with pgadmin(tmp_path, "other.py", PGHOST="CANARY-host") as pid:
-        assert astray([], services=True, passfiles=True, proc=only(pid, tmp_path)) == []
+        assert astray([], [], services=True, passfiles=True, proc=only(pid, tmp_path)) == []
 
 
 #: Starts a program in a user namespace of its own, as `PrivateUsers=yes` does.
@@ -104,48 +107,40 @@ def test_whether_one_runs_is_seen_from_the_sandbox(tmp_path: Path) -> None:
     ):
         pytest.skip("needs unshare, and user namespaces")
     program = (
-        "import sys; from pathlib import Path\n"
+        "import sys; from datetime import datetime, UTC; from pathlib import Path\n"
         "from pgherald.watch.pgadmin_process import astray, runs\n"
         "proc = Path(sys.argv[1])\n"
-        "print(runs(proc), astray([], services=True, passfiles=True, proc=proc))"
+        "print(runs(datetime.now(UTC), proc), astray([], [], services=True, passfiles=True, proc=proc))"
     )
+    before = datetime.now(UTC) - timedelta(seconds=3)
     with pgadmin(tmp_path, PGHOST="CANARY-host") as pid:
         proc = only(pid, tmp_path)
-        assert runs(proc)
+        assert runs(datetime.now(UTC), proc)
+        assert runs(before, proc) is False, "it was started since"
         told = subprocess.run(
             [*SANDBOX, sys.executable, "-c", program, str(proc)],
             capture_output=True, text=True, timeout=60, check=True,
         ).stdout  # fmt: skip
     assert told == "True []\n"
-    assert runs(proc) is False
-    assert runs(tmp_path / "none") is None
+    assert runs(datetime.now(UTC), proc) is False
+    assert runs(before, tmp_path / "none") is None
 
 
 def test_where_no_process_is_shown_nothing_is_found(tmp_path: Path) -> None:
     """MacOS and Windows show no environment, which is no error."""
-    assert astray([], services=True, passfiles=True, proc=tmp_path / "none") == []
+    assert astray([], [], services=True, passfiles=True, proc=tmp_path / "none") == []
 
 
 async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
     """One notice when pgAdmin runs with such a variable, one when it no longer does."""
-    clock, found = FakeClock(), [Astray("PGHOST", "title", "advice")]
+    found = [Astray("PGHOST", "title", "advice")]
     news: list[News] = []
-    asked: list[Sequence[Client]] = []
-
-    def find(clients: Sequence[Client]) -> list[Astray]:
-        asked.append(clients)
-        return found
-
-    with Store.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
-        watch = PgAdminWatch((), Alerts(store, clock, news.append), clock, find)
-        await watch.look()
-        await watch.look()
-        assert len(asked) == 1, "no more often than needed"
-        await clock.advance(11 * 60)
-        await watch.look()
+    with BackgroundStore.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
+        alerts = Alerts(store, FakeClock(), news.append)
+        for _ in range(2):
+            await surroundings.check((), alerts, lambda _: found)
         found.clear()
-        await clock.advance(11 * 60)
-        await watch.look()
+        await surroundings.check((), alerts, lambda _: found)
     assert [(item.kind, item.subject) for item in news] == [
         (NewsKind.TROUBLE, SUBJECT), (NewsKind.RECOVERED, SUBJECT),
     ]  # fmt: skip

@@ -40,12 +40,13 @@ from support.fake_postgres import (
     refusing,
     trusting,
 )
+from support.household import database
 from support.proxy import Proxy
 
 #: Seconds for a probe that is meant to run into its limit.
 SHORT = 0.3
 #: Seconds that "at once" may take on a busy machine.
-AT_ONCE = 0.5
+AT_ONCE = 5.0
 
 CANARY = Secret("CANARY-probe-password")
 
@@ -79,7 +80,7 @@ async def probe(
     proof = await PostgresProber(SystemClock(), limit).probe(login, options=options)
     assert "CANARY" not in repr(proof)
     if not proof.works:
-        assert "CANARY" not in str(proof.error("Shop"))
+        assert "CANARY" not in str(proof.error(database()))
     return proof
 
 
@@ -103,7 +104,7 @@ async def test_what_the_server_sees(cluster: Cluster, login: Login) -> None:
     (arrived,) = [line for line in said.splitlines() if f"database={login.dbname}" in line]
     assert "application_name=pgherald SSL enabled" in arrived
     assert said.count("SELECT current_user, current_database()") == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while login.dbname in await entered(cluster):
             pass
 
@@ -181,7 +182,7 @@ async def test_only_allowed_methods_get_an_answer(
     assert (b"CANARY" in server.heard) == (question is ASK_PASSWORD and heard)
     if not proof.works:
         assert not proof.transient
-        assert "`require_auth`" in proof.error("Shop").advice
+        assert "`require_auth`" in proof.error(database()).advice
 
 
 async def test_a_libpq_that_cannot_withhold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +423,7 @@ async def test_cancelled_while_asking() -> None:
 
     async with fake_postgres(behave) as port:
         task = asyncio.create_task(probe(somewhere(port)))
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), 60)
         await cancelled_at_once(task)
 
 

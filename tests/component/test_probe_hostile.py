@@ -29,6 +29,7 @@ from support.fake_postgres import (
     message,
     row,
 )
+from support.household import database
 
 #: Bytes that the system keeps for both ends of a connection on loopback, at most.
 SOCKET_BUFFERS = 16 << 20
@@ -79,7 +80,7 @@ async def test_what_comes_without_end_is_cut_off(flood: Callable[[], Flood]) -> 
         sent = behave.sent
     assert sent < LIMIT + SOCKET_BUFFERS
     assert (proof.outcome, proof.transient) == (Outcome.TOO_MUCH, False)
-    assert "64 KiB" in proof.error("Shop").advice
+    assert "64 KiB" in proof.error(database()).advice
 
 
 async def test_what_drips_ends_in_time() -> None:

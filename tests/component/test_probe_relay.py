@@ -115,10 +115,10 @@ async def test_nothing_stays_open(*, cancelled: bool) -> None:
         port = server.sockets[0].getsockname()[1]
         begun = asyncio.get_running_loop().create_future()
         work = asyncio.create_task(use(begun))
-        own = await asyncio.wait_for(begun, 10)
+        own = await asyncio.wait_for(begun, 60)
         if cancelled:
             work.cancel()
-        await asyncio.wait_for(asyncio.gather(work, return_exceptions=True), 10)
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(asyncio.gather(work, return_exceptions=True), 60)
+        await asyncio.wait_for(ended.wait(), 60)
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", own)):
             pass

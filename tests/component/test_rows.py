@@ -224,7 +224,7 @@ def test_only_what_differs_is_written(database: Path) -> None:
 
     class Watching(QuickDisk):
         def sqlite_execute(
-            self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+            self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
         ) -> list[tuple[Any, ...]]:
             statements.append(sql)
             return super().sqlite_execute(connection, sql, values)
@@ -293,7 +293,7 @@ class Meddling(QuickDisk):
         self._at = at
 
     def sqlite_execute(
-        self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
         if sql == "BEGIN IMMEDIATE":
             self._at -= 1
@@ -442,7 +442,7 @@ class Failing(QuickDisk):
         self.count = 0
 
     def sqlite_execute(
-        self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
         if not sql.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
             self.count += 1

@@ -66,9 +66,10 @@ def ctl(*words: str) -> list[str]:
 def test_install(desk: Desk) -> None:
     """The unit is written, private, and systemd takes it over; what it must write is writable."""
     desk.configure('[metrics]\ntextfile = "/srv/metrics/pgherald.prom"\n')
+    (desk.folder / "pgpass").symlink_to("/srv/link/pgpass")
     result = desk.run("install")
     assert (result.code, result.err) == (0, "")
-    assert desk.stand_ins.calls == [
+    assert desk.stand_ins.calls[:4] == [
         ctl("show", "--property=Version"),
         ctl("daemon-reload"),
         ctl("enable", UNIT),
@@ -78,10 +79,28 @@ def test_install(desk: Desk) -> None:
     assert f"--config {desk.config} run" in unit
     assert "Environment=HEROKU_HOST=http://127.0.0.1:5000" in unit
     # The clients' files are not in the home folder here.
-    assert f"ReadWritePaths=%h -/srv/metrics -{desk.folder} -{desk.folder}/state\n" in unit
+    assert (
+        f"ReadWritePaths=%h -/srv/link -/srv/metrics -{desk.folder} -{desk.folder}/state\n" in unit
+    )
     assert desk.unit.stat().st_mode & 0o777 == 0o600
     assert "pgherald runs as a service now (systemd: " in result.out
-    assert "pgherald service install --linger" in result.out
+
+
+@pytest.mark.parametrize(
+    ("lingering", "said"),
+    [("no", "pgherald service install --linger"), ("yes", "whether you are logged in or not"),
+     (None, "It runs while you are logged in.\n")],
+)  # fmt: skip
+def test_lingering_is_advised_where_it_is_off(desk: Desk, lingering: str | None, said: str) -> None:
+    """When it runs is what systemd says; whoever lingers already is not advised to."""
+    if lingering is None:
+        (desk.stand_ins.folder / "loginctl").unlink()
+        desk.patch.setenv("PATH", str(desk.stand_ins.folder))
+    else:
+        desk.stand_ins.put("loginctl", {"show-user": Answer(out=f"Linger={lingering}\n")})
+    result = desk.run("install")
+    assert (result.code, said in result.out) == (0, True), result
+    assert ("--linger" in result.out) is (lingering == "no")
 
 
 def test_a_dry_run(desk: Desk) -> None:
@@ -236,9 +255,6 @@ def test_what_the_service_will_not_see(desk: Desk) -> None:
     assert "CANARY" not in desk.run("install", "--dry-run").out
     desk.configure('[heroku]\ntoken = "env:MY_TOKEN"\n')
     assert "$MY_TOKEN" in desk.run("install").out
-
-
-# --- other platforms ----------------------------------------------------------------------------
 
 
 # --- running programs, and the log of a program without a terminal -------------------------------

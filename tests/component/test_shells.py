@@ -14,7 +14,10 @@ from click.shell_completion import get_completion_class
 from pgherald.cli.completion import VARIABLE
 from pgherald.cli.main import COMMANDS, group
 from support.commands import CLIENTS, SHOP
+from support.stand_ins import Answer, StandIns
 from support.terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
 
 #: Where a command of our name is.
 BIN = Path(sys.executable).parent
@@ -157,3 +160,30 @@ def test_completing_imports_no_command(env: dict[str, str]) -> None:
     assert "plain,check" in ended.stdout
     assert "pgherald.daemon" not in ended.stdout
     assert "pgherald.cli.status" not in ended.stdout
+
+
+def commands_of(page: str, heading: str) -> str:
+    """The first shell commands below a heading of a page."""
+    text = (ROOT / page).read_text().partition(f"\n{heading}\n")[2]
+    return text.partition("```sh\n")[2].partition("```")[0]
+
+
+@BASH
+def test_commands_of_the_documents_work_in_an_empty_home(
+    env: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    """A token's file and a configuration are made as the pages say, for nobody else to read."""
+    heroku = StandIns(tmp_path / "bin")
+    heroku.put("heroku", {"authorizations:create": Answer(out="CANARY-token\n")})
+    del env["PGHERALD_CONFIG"]
+    env |= {"HOME": str(home), "PATH": f"{heroku.folder}:{env['PATH']}"}
+    script = commands_of("docs/security.md", "## The token") + commands_of(
+        "README.md", "### By hand"
+    )
+    argv = ["bash", "-ec", f"{script}\npgherald config check"]
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("is fine.\n")
+    token = home / ".config" / "pgherald" / "token"
+    assert token.read_text() == "CANARY-token\n"
+    assert token.stat().st_mode & 0o777 == 0o600

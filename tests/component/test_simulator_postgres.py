@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import psycopg
 import pytest
-import pytest_asyncio
 
 from pgherald.model import Login
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import seed_world
-from pgherald.simulator.state import Addon, Data, postgres_of
+from pgherald.simulator.state import postgres_of
 from pgherald.simulator.world import World
 from support.fake_clock import FakeClock
 from support.simulator import connect, works
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster.start(tmp_path_factory.mktemp("postgres"))
-    yield made
-    made.stop()
 
 
 @dataclass
@@ -33,17 +25,9 @@ class Shop:
     world: World
     clock: FakeClock
 
-    @property
-    def addon(self) -> Addon:
-        return self.world.addons[0]
-
-    @property
-    def data(self) -> Data:
-        return postgres_of(self.addon).data
-
-    def login(self, name: str = "DATABASE") -> Login:
+    def login(self) -> Login:
         """What the config var shows."""
-        shown = self.world.attachment(self.world.app("shop-production"), name).shown
+        shown = self.world.attachment(self.world.app("shop-production"), "DATABASE").shown
         assert shown is not None
         return shown
 
@@ -51,11 +35,12 @@ class Shop:
         """Let the time pass that everything under way takes."""
         await self.clock.run(self.world.quiet())
 
-    async def rotate(self, name: str = "default", *, manner: Manner | None = None) -> None:
-        await self.world.data.rotate(self.data, name, manner=manner)
+    async def rotate(self, **manner: float) -> None:
+        data, how = postgres_of(self.world.addons[0]).data, Manner(**manner)  # type: ignore[arg-type]  # numbers all
+        await self.world.data.rotate(data, manner=how)
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def shop(cluster: Cluster) -> AsyncIterator[Shop]:
     clock = FakeClock()
     world = await seed_world(cluster, clock=clock, mark="CANARY")
@@ -86,13 +71,9 @@ async def test_tables_survive_a_rotation(shop: Shop) -> None:
         found = await (await after.execute("SELECT id FROM orders")).fetchall()
         await after.execute("ALTER TABLE orders ADD COLUMN total int")
         await after.execute("DROP TABLE orders")
-        owner = await (
-            await after.execute(
-                "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
-            )
-        ).fetchone()
-    assert found == [(1,)]
-    assert owner == (shop.login().user,)
+        owned = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+        owner = await (await after.execute(owned)).fetchone()
+    assert (found, owner) == ([(1,)], (shop.login().user,))
 
 
 async def test_both_logins_work_in_the_overlap(shop: Shop) -> None:
@@ -100,7 +81,7 @@ async def test_both_logins_work_in_the_overlap(shop: Shop) -> None:
     old = shop.login()
     async with await connect(old) as before:
         await before.execute("CREATE TABLE orders (id int)")
-    await shop.rotate(manner=Manner(overlap=30))
+    await shop.rotate(overlap=30)
     assert await works(old)
     async with await connect(shop.login()) as after:
         await after.execute("INSERT INTO orders VALUES (1)")
@@ -111,21 +92,20 @@ async def test_both_logins_work_in_the_overlap(shop: Shop) -> None:
 
 async def test_early_and_late(shop: Shop) -> None:
     """Shown early, the new login is refused for a while; shown late, the old one is."""
-    await shop.rotate(manner=Manner(early=30))
-    assert not await works(shop.login())
-    await shop.end()
-    assert await works(shop.login())
-    await shop.rotate(manner=Manner(late=30))
-    assert not await works(shop.login())
-    await shop.end()
-    assert await works(shop.login())
+    for manner in ("early", "late"):
+        old = shop.login()
+        await shop.rotate(**{manner: 30})
+        assert (shop.login() == old) is (manner == "late")
+        assert not await works(shop.login())
+        await shop.end()
+        assert await works(shop.login())
 
 
 async def test_failover(shop: Shop) -> None:
     """After a failover nobody listens at the old address, and open connections are cut."""
     old = shop.login()
     connection = await connect(old)
-    await shop.world.data.failover(shop.addon, host="localhost", dbname=True, login=True)
+    await shop.world.data.failover(shop.world.addons[0], host="localhost", dbname=True, login=True)
     with pytest.raises(psycopg.OperationalError):
         await connection.execute("SELECT 1")
     await connection.close()

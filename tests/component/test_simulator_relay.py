@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 
@@ -14,31 +15,19 @@ from support.simulator import FakePostgres
 
 @pytest.fixture
 def echo() -> Iterator[FakePostgres]:
-    listener = socket.create_server(("127.0.0.1", 0))
+    class Echo(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while data := self.request.recv(1024):
+                self.request.sendall(data)
 
-    def answer(connection: socket.socket) -> None:
-        with connection:
-            while data := connection.recv(1024):
-                connection.sendall(data)
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    yield FakePostgres(port=listener.getsockname()[1])
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(5)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield FakePostgres(port=server.server_address[1])
+        server.shutdown()
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), 5)
+    return socket.create_connection(("127.0.0.1", port), 60)
 
 
 def test_passes_bytes_both_ways(echo: FakePostgres) -> None:

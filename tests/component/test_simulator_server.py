@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from pgherald.errors import ConfigError, PgheraldError
 from pgherald.secret import Secret
@@ -19,30 +18,34 @@ from pgherald.simulator.faults import Fault
 from pgherald.simulator.seed import seed_world
 from pgherald.simulator.server import Simulator, serve
 from pgherald.simulator.world import World
+from support.household import until
 from support.simulator import ACCEPT, FakeDoor, FakePostgres
 
 EVENTS = {"Accept": "text/event-stream"}
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def world() -> AsyncIterator[World]:
     made = await seed_world(FakePostgres(), open_door=FakeDoor.opener())
     yield made
     await made.close()
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def simulator(world: World) -> AsyncIterator[Simulator]:
     async with Simulator.running(world) as running:
         yield running
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
-    token = simulator.world.tokens[0].value.reveal()
-    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
-    async with httpx.AsyncClient(base_url=simulator.url, headers=headers, timeout=5) as made:
+    headers = identity(simulator.world)
+    async with httpx.AsyncClient(base_url=simulator.url, headers=headers, timeout=60) as made:
         yield made
+
+
+def identity(world: World) -> dict[str, str]:
+    return {"Authorization": f"Bearer {world.tokens[0].value.reveal()}", "Accept": ACCEPT}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104 – the point is that it is refused
@@ -94,9 +97,7 @@ async def test_ended_session_ends_its_tail(simulator: Simulator, client: httpx.A
 @pytest.mark.parametrize("kind", ["never-ending", "tail"])
 async def test_stops_whatever_is_open(world: World, kind: str) -> None:
     """An answer that never ends, or an open tail, does not keep the simulator."""
-    token = world.tokens[0].value.reveal()
-    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
-    async with httpx.AsyncClient(headers=headers) as client:
+    async with httpx.AsyncClient(headers=identity(world), timeout=60) as client:
         async with Simulator.running(world) as simulator:
             url = f"{simulator.url}/apps"
             if kind == "tail":
@@ -104,9 +105,10 @@ async def test_stops_whatever_is_open(world: World, kind: str) -> None:
                 url = opened.json()["logplex_url"]
             else:
                 simulator.app.faults.add(Fault(kind, seconds=60))
+            before = len(simulator.app.front.visits)
             reading = asyncio.create_task(client.get(url))
-            await asyncio.sleep(0.1)
-        await asyncio.wait({reading}, timeout=30)
+            await until(lambda: len(simulator.app.front.visits) > before)
+        await asyncio.wait({reading}, timeout=60)
         assert reading.done()
         reading.exception()
 

@@ -10,17 +10,13 @@ import itertools
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgherald.simulator.postgres import Cluster
 from support.disks import SteppedDisk
-from support.program import SHOP as SHOP_TABLE
-from support.program import House
 from support.workplace import OWN, SHOP, Workplace
 
 CALM = 'poll_interval = "5m"'
@@ -91,17 +87,9 @@ def loose(path: Path) -> None:
 
 
 KEPT = (
-    a_link,
-    a_link_of_a_link,
-    dangling,
-    crlf,
-    bom,
-    no_final_newline,
-    empty,
-    missing,
-    large,
-    loose,
-)
+    a_link, a_link_of_a_link, dangling, crlf, bom, no_final_newline, empty, missing,
+    large, loose,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -307,39 +295,3 @@ async def test_a_disk_that_takes_nothing(tmp_path: Path, fails: dict[str, int], 
         assert len(place.told()) == 3
         assert ROTATED in place.told()
         place.nothing_is_lost()
-
-
-@pytest.fixture(scope="module")
-def own_mounts() -> list[str]:
-    """A program that runs a script with mounts of its own."""
-    prefix = ["unshare", "-m", "sh", "-c"]
-    try:
-        subprocess.run([*prefix, "true"], capture_output=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("a program cannot have mounts of its own here")
-    return prefix
-
-
-async def test_a_home_that_can_only_be_read(
-    own_mounts: list[str], cluster: Cluster, tmp_path: Path
-) -> None:
-    """A home on a read-only mount: exit code 1, the reason in plain words, every file as it was.
-
-    Once the mount can be written again, the next check makes all current.
-    """
-    async with House.standing(cluster, tmp_path) as house:
-        house.configure(SHOP_TABLE)
-        assert (await house.pgherald("check")).code == 0
-        before = {path: path.read_bytes() for path in house.clients}
-        rotated = await house.rotate()
-        script = (
-            f'mount --bind "{house.home}" "{house.home}" && '
-            f'mount -o remount,bind,ro "{house.home}" && cd "{house.home}" && exec "$@"'
-        )
-        done = await house.pgherald("check", prefix=[*own_mounts, script, "sh"])
-        assert done.code == 1, done
-        assert "can only be read" in done.err
-        assert "CANARY" not in done.err + done.out
-        assert {path: path.read_bytes() for path in house.clients} == before
-        assert (await house.pgherald("check")).code == 0
-        assert house.behind(rotated) == []

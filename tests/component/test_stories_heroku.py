@@ -7,16 +7,13 @@ in seconds (see `support.workplace`).
 from __future__ import annotations
 
 import inspect
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pgherald.heroku.network import TIME_LIMIT
 from pgherald.simulator.server import Simulator
-from support.fake_clock import FakeClock
 from support.http_server import answer, serve
 from support.proxy import Proxy
 from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace, write
@@ -61,17 +58,6 @@ async def test_heroku_is_down_for_a_day(place: Workplace) -> None:
     assert place.holds(rotated)
     assert place.is_current()
     place.nothing_is_lost()
-
-
-async def test_a_short_outage_is_not_worth_a_word(place: Workplace) -> None:
-    """Nobody is told of ten minutes without Heroku; `status` knows of them while they last."""
-    place.goes_wrong("503")
-    await place.passes(10 * MINUTE)
-    assert place.status() == ["Heroku has a problem of its own (503)"]
-    place.goes_well()
-    await place.passes(10 * MINUTE)
-    assert place.told() == []
-    assert place.is_current()
 
 
 #: What an answer means: how it goes wrong, what the person is told within the hour, and
@@ -160,7 +146,7 @@ async def test_answers_that_another_token_would_change(place: Workplace, kind: s
     other = place.simulator.world.add_token(place.simulator.world.accounts[0])
     write(place.home / "token", other.value.reveal() + "\n")
     await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
+    assert place.told()[1:] == ["The Heroku token works again", ROTATED]
     assert place.holds(rotated)
     place.nothing_is_lost()
 
@@ -179,30 +165,6 @@ async def test_a_slow_heroku_is_a_healthy_one(tmp_path: Path) -> None:
             await place.sweep()
         assert place.holds(rotated)
         assert place.told() == [ROTATED]
-
-
-async def test_an_answer_that_drips_for_ever(tmp_path: Path) -> None:
-    """A byte now and then is no answer: it is given up in time, and told only if it lasts."""
-    async with Workplace.standing(tmp_path, top=CALM) as place:
-        place.goes_wrong("drip", seconds=0.2)
-        async with place.time_goes_on(0.2):
-            await place.sweep()
-        assert place.status() == ["Heroku does not answer in time"]
-        place.goes_well()
-        await place.passes(15 * MINUTE)
-        assert place.told() == []
-        assert place.is_current()
-
-
-async def test_a_hotels_network(place: Workplace) -> None:
-    """A page to sign in changes nothing in any client, and says what it is."""
-    before = {path: path.read_bytes() for path in place.home.iterdir()}
-    place.goes_wrong("html")
-    await place.passes(HOUR)
-    assert {path: path.read_bytes() for path in place.home.iterdir()} == before
-    (told,) = [n for n in place.news if n.title]
-    assert told.title == "What answers is not Heroku: it sends a page, not data"
-    assert "sign in" in told.advice
 
 
 # --- the way there ---------------------------------------------------------------------------
@@ -235,25 +197,6 @@ async def test_nobody_listens(tmp_path: Path) -> None:
             place.nothing_is_lost()
 
 
-async def test_no_dns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no name is known, the person reads so, and the clients stay as they are."""
-    real, asked = socket.getaddrinfo, []
-
-    def nobody_knows(host: Any, *rest: Any, **more: Any) -> Any:
-        if host not in ("api.heroku.com", b"api.heroku.com"):
-            return real(host, *rest, **more)
-        asked.append(host)
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
-    async with Workplace.standing(tmp_path, top=CALM, env=lambda _: {}) as place:
-        before = {path: path.read_bytes() for path in place.home.iterdir()}
-        await place.passes(HOUR)
-        assert asked
-        assert place.told() == ["Heroku cannot be reached: no network or DNS"]
-        assert {path: path.read_bytes() for path in place.home.iterdir()} == before
-
-
 @pytest.mark.parametrize(
     ("status", "title"),
     [
@@ -278,60 +221,7 @@ async def test_a_company_proxy_that_refuses(
 # --- the token -------------------------------------------------------------------------------
 
 
-async def test_a_token_revoked_and_replaced_while_running(place: Workplace) -> None:
-    """A revoked token is told once; the one that is put in its place works without a restart."""
-    (token,) = place.simulator.world.tokens
-    token.revoked = True
-    await place.passes(HOUR)
-    assert place.told() == [DEAD_TOKEN]
-    rotated = await place.rotate()
-    other = place.simulator.world.add_token(token.account)
-    write(place.home / "token", other.value.reveal() + "\n")
-    await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN, ROTATED]
-    assert place.holds(rotated)
-    place.nothing_is_lost()
-
-
-async def test_a_token_file_that_is_gone_for_a_while(place: Workplace) -> None:
-    """A token file that somebody deletes and brings back costs a notice, and no request."""
-    text = (place.home / "token").read_text()
-    (place.home / "token").unlink()
-    asked = place.requests
-    await place.passes(HOUR)
-    assert place.requests == asked
-    assert len(place.told()) == 1
-    write(place.home / "token", text)
-    await place.passes(5 * MINUTE)
-    assert place.told()[1:] == [WORKS_AGAIN]
-    assert place.is_current()
-
-
 # --- the limit of requests -------------------------------------------------------------------
-
-
-async def test_the_limit_with_a_moment(place: Workplace) -> None:
-    """Told when to come back, pgherald comes back then, and not once before."""
-    place.goes_wrong("429", retry_after=2400)
-    await place.passes(5 * MINUTE)
-    asked = place.requests
-    place.goes_well()
-    await place.passes(35 * MINUTE)
-    assert place.requests == asked
-    await place.passes(5 * MINUTE)
-    assert place.requests > asked
-    assert place.is_current()
-    place.nothing_is_lost()
-
-
-async def test_the_limit_without_a_moment(place: Workplace) -> None:
-    """Told nothing, pgherald asks at ever longer distances, up to a quarter of an hour."""
-    place.goes_wrong("429")
-    await place.passes(HOUR)
-    asked = place.requests
-    await place.passes(HOUR)
-    assert 0 < place.requests - asked <= 3 * 5
-    assert place.told() == [PASSING["429"]]
 
 
 # --- what the person, or a colleague, does at Heroku -----------------------------------------
@@ -341,15 +231,11 @@ def renamed(place: Workplace) -> None:
     place.simulator.world.rename_app(place.app(), "shop-renamed")
 
 
-def transferred(place: Workplace) -> None:
-    place.app().owner = place.simulator.world.add_account("somebody@example.com")
-
-
 def deleted(place: Workplace) -> None:
     place.simulator.world.apps.remove(place.app())
 
 
-@pytest.mark.parametrize("deed", [renamed, transferred, deleted])
+@pytest.mark.parametrize("deed", [renamed, deleted])
 async def test_an_app_that_is_no_longer_there(
     place: Workplace, deed: Callable[[Workplace], None]
 ) -> None:
@@ -385,29 +271,6 @@ async def test_an_attachment_that_leads_to_another_database(place: Workplace) ->
     assert place.told() == [ROTATED]
     assert "dbname" in next(n.changed for n in place.news if n.changed)
     assert place.is_current()
-    place.nothing_is_lost()
-
-
-async def destroyed(place: Workplace) -> None:
-    world = place.simulator.world
-    await world.data.destroy(world.attachment(place.app(), "DATABASE").addon)
-
-
-async def detached(place: Workplace) -> None:
-    world = place.simulator.world
-    world.detach(world.attachment(place.app(), "DATABASE"))
-
-
-@pytest.mark.parametrize("deed", [destroyed, detached])
-async def test_an_add_on_that_is_gone(
-    place: Workplace, deed: Callable[[Workplace], Awaitable[None]]
-) -> None:
-    """A database destroyed or detached is named once; its last login stays in the clients."""
-    before = place.shown()
-    await deed(place)
-    await place.passes(HOUR)
-    assert place.told() == [f"{SHOP} has no DATABASE_URL"]
-    assert place.holds(before)
     place.nothing_is_lost()
 
 
@@ -522,21 +385,6 @@ async def test_a_mended_refusal_is_seen_at_the_next_sweep(place: Workplace, kind
     place.goes_well()
     await place.passes(place.config.poll_interval)
     assert place.is_current()
-
-
-async def test_a_bad_database_is_tried_once_a_sweep(tmp_path: Path) -> None:
-    """After two minutes of trying, a login that Postgres refuses costs one connection a sweep."""
-    clock = FakeClock()
-    async with Workplace.standing(tmp_path, top=CALM, clock=clock) as place:
-        await place.sweep()
-        one_bad_database(place)
-        await place.passes(5 * MINUTE)
-        await clock.advance(3 * MINUTE)
-        await place.done()
-        tried = len(place.probes.tried)
-        await place.passes(HOUR)
-        assert len(place.probes.tried) - tried == 12
-        assert place.told() == ["Postgres refuses the login of Shop-production"]
 
 
 def test_the_document_tells_these_numbers() -> None:

@@ -1,24 +1,14 @@
-"""A laptop's and a desktop's days, told as stories: closed lids, odd clocks, a bus that is gone.
-
-The notices go over a real session bus to a real notification service.
-"""
+"""A laptop's days, told as stories: closed lids and odd clocks."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pgherald.daemon.telling import teller_of
-from pgherald.daemon.wiring import Outside
-from pgherald.notify.linux import LinuxDesktop
-from support.dbus import NotificationServer, notification_server, session_bus
 from support.disks import PLACING, SteppedDisk
 from support.fake_clock import FakeClock
-from support.household import until
 from support.workplace import DAY, HOUR, MINUTE, SHOP, Workplace
 
 CALM = 'poll_interval = "5m"'
@@ -75,18 +65,6 @@ async def test_the_lid_is_closed_in_the_middle_of_a_commit(tmp_path: Path, renam
         place.nothing_is_lost()
 
 
-async def test_the_lid_is_closed_for_a_week(tmp_path: Path) -> None:
-    """After a week away the clients are right before the next poll, without a word of outage."""
-    async with Workplace.standing(tmp_path, top='poll_interval = "1h"', watched=(SHOP,)) as place:
-        await place.sweep()
-        rotated = await place.rotate()
-        place.clock.suspend(7 * DAY)
-        await place.clock.advance(30)
-        await place.done()
-        assert place.holds(rotated)
-        assert place.told() == [ROTATED]
-
-
 async def test_the_lid_is_closed_during_an_outage(tmp_path: Path) -> None:
     """Sleep does not count: an outage of two minutes around a night is not worth a word."""
     async with Workplace.standing(tmp_path, top='poll_interval = "1m"', watched=(SHOP,)) as place:
@@ -141,91 +119,3 @@ async def test_a_limit_does_not_outlast_a_clock_that_is_set_back(tmp_path: Path)
 
 
 # --- the desktop -------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def told_on(
-    place: Workplace, environ: dict[str, str], limit: float = 5.0
-) -> AsyncIterator[None]:
-    """Meanwhile, the place's news goes to a desktop; gathered for half a second of its clock."""
-    outside = Outside(environ, place.home, place.clock)
-    store = place.state.store
-    teller = teller_of(place.config, outside, store, lambda why: store.note("notifications", why))
-    teller._desktop = LinuxDesktop(place.clock, environ=environ, limit=limit)
-    place.listeners.append(teller.post)
-    try:
-        yield
-    finally:
-        place.listeners.remove(teller.post)
-        await teller.close()
-
-
-def hindered(place: Workplace) -> str | None:
-    """What `status` says of the notices."""
-    return place.state.store.notes().get("notifications")
-
-
-async def rotates(place: Workplace) -> None:
-    """A rotation is seen, written and given to the desktop."""
-    rotated = await place.rotate()
-    await place.sweep()
-    assert place.holds(rotated)
-    await place.clock.advance(1)
-
-
-def titles(server: NotificationServer) -> list[str]:
-    return [shown.title for shown in server.shown]
-
-
-async def test_no_session_bus(tmp_path: Path) -> None:
-    """Without a desktop the clients are kept as ever; `status` says why nothing was shown."""
-    async with Workplace.standing(tmp_path / "place", top=CALM, watched=(SHOP,)) as place:
-        await place.sweep()
-        async with told_on(place, {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={tmp_path}/none"}):
-            await rotates(place)
-            await until(lambda: hindered(place) == "no session bus")
-
-
-async def test_the_session_bus_is_restarted(tmp_path: Path) -> None:
-    """After a new login at the desktop, the next rotation is shown there, without a restart."""
-    async with (
-        Workplace.standing(tmp_path / "place", top=CALM, watched=(SHOP,)) as place,
-        session_bus(tmp_path) as bus,
-    ):
-        await place.sweep()
-        async with told_on(place, bus.environ):
-            async with notification_server(bus) as server:
-                await rotates(place)
-                await until(lambda: titles(server) == [ROTATED])
-            await bus.stop()
-            await rotates(place)
-            await until(lambda: bool(hindered(place)))
-            await bus.start()
-            async with notification_server(bus) as server:
-                await rotates(place)
-                await until(lambda: titles(server) == [ROTATED])
-                await until(lambda: not hindered(place))
-
-
-async def test_a_desktop_that_hangs(tmp_path: Path) -> None:
-    """A desktop that answers nothing holds up nothing: each rotation is written at once.
-
-    What happened while it hung is told when it answers again, in one notice.
-    """
-    async with (
-        Workplace.standing(tmp_path / "place", top=CALM, watched=(SHOP,)) as place,
-        session_bus(tmp_path) as bus,
-        notification_server(bus) as server,
-    ):
-        await place.sweep()
-        server.behaviour.hang = True
-        async with told_on(place, bus.environ, limit=0.3):
-            await rotates(place)
-            await rotates(place)
-            await until(lambda: bool(hindered(place)))
-            assert server.shown == []
-            server.behaviour.hang = False
-            await until(lambda: place.clock.sleepers > 1 or bool(server.shown))
-            await place.clock.advance(1)
-            await until(lambda: not hindered(place))
-            assert ROTATED in titles(server)

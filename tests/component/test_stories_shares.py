@@ -10,26 +10,24 @@ import json
 import os
 import sqlite3
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgherald.daemon import surroundings
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.run import Daemon
-from pgherald.daemon.surroundings import PgAdminWatch
 from pgherald.daemon.wiring import Outside
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.expiry import ExpiryWatch
-from pgherald.model import NewsKind
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.reconciler import Reconciler
 from pgherald.watch import wake
+from support.children import LIMIT
 from support.fake_clock import FakeClock
-from support.program import LIMIT, SHOP, House, eventually
+from support.program import SHOP, House, eventually
 from support.workplace import MINUTE, Workplace
 
 STAGING = '[[databases]]\napp = "shop-staging"\n'
@@ -123,22 +121,6 @@ async def test_check_in_a_loop(cluster: Cluster, tmp_path: Path) -> None:
         assert house.requests() <= 45
 
 
-async def test_a_daemon_that_is_killed_over_and_over(cluster: Cluster, tmp_path: Path) -> None:
-    """A crash loop does not get a fresh hour's requests at each start."""
-    async with House.standing(cluster, tmp_path, apps=("shop-production", "shop-staging")) as house:
-        house.configure(SHOP, STAGING)
-        text = house.config.read_text()
-        house.put(house.config, text.replace("[heroku]\n", '[heroku]\nrequest_share = "1%"\n'))
-        began = time.monotonic()
-        for _ in range(5):
-            async with house.daemon() as daemon:
-                await daemon.line("Ready:")
-                await asyncio.sleep(1)  # for a whole sweep, unless there are no requests left
-                await daemon.kill()
-        back = (time.monotonic() - began) * 30 / 3600
-        assert house.requests("* /apps*") <= 15 + back + 1
-
-
 # --- a state file that is held -----------------------------------------------------------------------
 
 _HOLDS = """\
@@ -170,49 +152,6 @@ async def held(state: Path) -> AsyncIterator[None]:
     finally:
         program.stdin.close()
         await program.wait()
-
-
-async def test_the_state_file_is_held_during_a_rotation(tmp_path: Path) -> None:
-    """The clients are right while another program holds it, and the loop goes on turning.
-
-    Afterwards history has exactly one record of each rotation, and each was announced once.
-    """
-    async with Workplace.standing(tmp_path, watched=("shop-production",)) as place:
-        await place.sweep()
-        assert place.state.store.catch_up()
-        loops, threads, over = [0], [0], threading.Event()
-
-        async def turn() -> None:
-            while True:
-                await asyncio.sleep(0.005)
-                loops[0] += 1
-
-        def beside() -> None:
-            while not over.wait(0.005):
-                threads[0] += 1
-
-        async with held(place.config.state_dir / "state.db"):
-            first = await place.rotate()
-            turning = asyncio.create_task(turn())
-            thread = threading.Thread(target=beside)
-            thread.start()
-            await place.sweep()
-            assert place.holds(first)
-            for _ in range(3):
-                await place.passes(place.config.poll_interval)
-            second = await place.rotate()
-            await place.sweep()
-            assert place.holds(second)
-            over.set()
-            thread.join()
-            turning.cancel()
-            assert loops[0] > threads[0] / 10
-        assert await asyncio.to_thread(place.state.store.catch_up, LIMIT)
-        for _ in range(2):
-            await place.sweep()
-        assert len(place.state.store.history()) == 2
-        assert [n.kind for n in place.news if n.kind is NewsKind.ROTATED] == [NewsKind.ROTATED] * 2
-        assert place.is_current()
 
 
 async def test_the_daemon_lives_while_its_state_file_is_held(
@@ -265,7 +204,7 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (Publisher, "_show"),
     (Reconciler, "_compare"),
     (ExpiryWatch, "run"),
-    (PgAdminWatch, "look"),
+    (surroundings, "check"),
     (AppEvents, "run"),
     (wake, "until_beat"),
 )

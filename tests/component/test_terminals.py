@@ -10,11 +10,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from pgherald.cli.main import group
 from pgherald.errors import ProbeFailed
 from support.stored import KEY, StoredDesk
 from support.terminal import Terminal
@@ -26,18 +23,6 @@ DAYS = timedelta(days=3, hours=1)
 
 #: What sets a colour: 30 to 37, 90 to 97 and the longer forms. Bold is no colour.
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|9)[0-8][;\d]*m")
-
-
-def commands() -> list[tuple[str, ...]]:
-    """Every command and sub-command, and the program itself."""
-    found: list[tuple[str, ...]] = [()]
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        found.append((name,))
-        if isinstance(command, click.Group):
-            found.extend((name, sub) for sub in command.list_commands(context))
-    return found
 
 
 @pytest.fixture
@@ -68,22 +53,6 @@ def show(
         assert shown.end() in (0, 1), shown.shown
     assert "Traceback" not in shown.shown
     return shown
-
-
-def too_wide(shown: str, columns: int) -> list[str]:
-    """Lines that such a terminal would break, other than what is to be copied as it stands."""
-    text = shown.partition("Example")[0].partition("Exit codes")[0]
-    return [line for line in text.splitlines() if len(line) > columns and " " in line.strip()]
-
-
-def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 40 columns the words to type stay whole, and all else is wrapped."""
-    monkeypatch.setenv("COLUMNS", str(COLUMNS))
-    for words in commands():
-        shown = CliRunner().invoke(group, [*words, "--help"]).output
-        assert too_wide(shown, COLUMNS) == []
-        assert "Usage:" in shown
-        assert "..." not in shown.replace("[ARGS]...", "")
 
 
 def test_status_on_a_narrow_terminal(desk: StoredDesk) -> None:
@@ -140,3 +109,28 @@ def test_watch_shows_each_change(desk: StoredDesk, way: signal.Signals) -> None:
     assert "\x1b[?1049l" in shown.raw  # the terminal's own screen …
     assert "\x1b[?25h" in shown.raw  # … and its cursor
     assert "Traceback" not in shown.raw
+
+
+def test_the_picker_on_a_narrow_terminal(tmp_path: Path) -> None:
+    """Marks survive the filter and a resize; what is filtered last is taken too; words stay whole."""
+    script = tmp_path / "pick.py"
+    script.write_text(
+        "import os\nfrom pgherald.cli.setup.ask import pick\n"
+        "rows = [f'app-{n}  DATABASE  standard-0' for n in range(10, 50)]\n"
+        "print('PICKED', pick('Which databases shall pgherald keep working?', rows, (), os.environ), '!')\n"
+    )
+    env = {**os.environ, "TERM": "xterm"}
+    with Terminal([sys.executable, str(script)], env=env, columns=COLUMNS) as shown:
+        shown.until("app-20")
+        title = " Which databases shall pgherald keep\nworking?\n"
+        assert title in shown.screen, shown.screen
+        shown.press("app-13")
+        shown.until("/ app-13")
+        shown.press(" ")
+        shown.until("● app-13")
+        shown.resize(60)
+        shown.press("\x7f" * 6 + "app-27")
+        shown.until("/ app-27")
+        shown.press("\r")
+        shown.until("!")
+        assert "PICKED [3, 17] !" in shown.screen

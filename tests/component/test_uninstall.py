@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.refresh import ask
-from pgherald.errors import FileTrouble
+from pgherald.cli.refresh import ask
 from pgherald.files import Files
 from support.commands import CLIENTS, SHOP, Desk
 from support.pgadmin_database import Database
@@ -141,7 +141,7 @@ def test_nobody_is_there_to_be_asked(desk: Desk) -> None:
     """Without a terminal nothing is done unless `--yes` says so."""
     used(desk, 0)
     before = contents(desk)
-    desk.patch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    desk.patch.setattr("sys.stdin", io.StringIO())
     result = desk.run("uninstall")
     assert result.code == 2
     assert "--yes" in result.err
@@ -158,23 +158,6 @@ def test_a_client_that_cannot_be_understood_stops_all(desk: Desk) -> None:
     assert "servers.json:1" in result.err
     assert "Nothing was changed." in result.err
     assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
-
-
-def test_a_failure_on_the_way_takes_all_back(desk: Desk) -> None:
-    """It is one commit: when the last file cannot be written, the first is given back."""
-    used(desk, 0)
-    before, servers = contents(desk), pgadmin(desk).servers()
-    refused = FileTrouble("cannot be written", path=desk.folder / "pg_service.conf")
-
-    def remove(self: Files, snapshot: object) -> None:
-        raise refused
-
-    desk.patch.setattr(Files, "remove", remove)
-    result = desk.run("uninstall", "--yes")
-    assert result.code == 1
-    assert "cannot be written" in result.err
-    assert (contents(desk), pgadmin(desk).servers()) == (before, servers)
-    assert (desk.folder / "state" / "state.db").exists()
 
 
 def test_the_daemon_has_to_be_stopped_first(desk: Desk) -> None:
@@ -208,19 +191,6 @@ def test_the_service_goes_first(desk: Desk, home: Path) -> None:
     assert stand_ins.calls[done:][0][1:] == ["--user", "disable", "--now", "pgherald.service"]
     assert not unit.exists()
     assert contents(desk) == before
-
-
-def test_a_service_that_pgherald_did_not_write(desk: Desk, home: Path) -> None:
-    """A unit of the person's own is not deleted; and since it would start again, nothing is done."""
-    used(desk, 0)
-    before = contents(desk)
-    unit = home / ".config" / "systemd" / "user" / "pgherald.service"
-    unit.parent.mkdir(parents=True)
-    unit.write_text("[Service]\nExecStart=pgherald run\n")
-    result = desk.run("uninstall", "--yes")
-    assert (result.code, result.out) == (1, "")
-    assert "was not written by pgherald" in result.err
-    assert (contents(desk), unit.exists()) == (before, True)
 
 
 def test_metrics_go_too(desk: Desk) -> None:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
-from pgherald.simulator.postgres import Cluster
-from support.dbus import notification_server, session_bus
 from support.program import SHOP, House, Program, eventually
 
 #: Nothing here waits for the next look.
@@ -19,12 +11,6 @@ POLL = "1h"
 
 ANALYTICS = '[[databases]]\napp = "shop-production"\nattachment = "ANALYTICS"\n'
 SESSIONS = "POST /apps/*/log-sessions"
-
-
-@pytest.fixture
-async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
-        yield standing
 
 
 async def begin(house: House, daemon: Program) -> None:
@@ -47,7 +33,7 @@ async def test_the_second_step_is_not_waited_for(house: House) -> None:
     """Without any log, a rotation in two steps is followed to its end by looking again soon."""
     house.configure(ANALYTICS, poll=POLL)
     house.simulator.app.front.faults.add(Fault("403", SESSIONS))
-    house.world.data.manner = Manner(step=5.0)
+    house.world.data.manner, go = Manner(step=5.0), house.later_steps_wait()
     service = "shop-production-analytics"
     async with house.daemon() as daemon:
         old = house.login(attachment="ANALYTICS")
@@ -56,6 +42,7 @@ async def test_the_second_step_is_not_waited_for(house: House) -> None:
         between = house.login(attachment="ANALYTICS")
         house.put(house.token, house.token.read_text())  # makes a sweep
         await eventually(lambda: not house.behind(between, service), log=daemon)
+        go.set()
         await house.world.quiet()
         new = house.login(attachment="ANALYTICS")
         assert new != between
@@ -95,34 +82,3 @@ async def test_a_session_that_ends_costs_nothing(house: House) -> None:
         new = await house.rotate()
         await eventually(lambda: not house.behind(new), log=daemon)
         await eventually(lambda: house.requests(SESSIONS) == 2, log=daemon)
-
-
-async def test_what_rotates_at_once_is_one_commit(cluster: Cluster, tmp_path: Path) -> None:
-    """Twenty apps rotate, their logs tell of it one by one, and it is one commit and one notice.
-
-    On a machine that is very busy it may be a few.
-    """
-    apps = [f"shop-{number}" for number in range(20)]
-    async with (
-        House.standing(cluster, tmp_path, apps=apps) as house,
-        session_bus(tmp_path) as bus,
-        notification_server(bus) as server,
-    ):
-        tables = [f'[[databases]]\napp = "{app}"\n' for app in apps]
-        house.configure(*tables, poll=POLL, desktop=True)
-
-        def behind() -> bool:
-            return any(house.behind(house.login(app), app) for app in apps)
-
-        def titles() -> list[str]:
-            return [shown.title for shown in server.shown if "rotated" in shown.title]
-
-        async with house.daemon(bus.environ) as daemon:
-            await eventually(lambda: not behind(), log=daemon)
-            await eventually(lambda: house.requests("GET /sessions/*") == len(apps), log=daemon)
-            before = house.commits()
-            await asyncio.gather(*(house.rotate(app) for app in apps))
-            await eventually(lambda: not behind(), log=daemon)
-            await eventually(lambda: bool(titles()), log=daemon)
-            assert len(before) < len(house.commits()) <= len(before) + 3, daemon.log
-        assert len(titles()) <= 3, titles()

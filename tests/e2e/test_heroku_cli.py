@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from pgherald.model import Login
 from pgherald.secret import Secret
@@ -18,17 +17,11 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import READER, seed_world
 from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import url_of
-from support.heroku_cli import LIMIT, Done, HerokuCli
+from support.children import LIMIT, Done
+from support.heroku_cli import HerokuCli
 from support.simulator import works
 
 APP = "shop-production"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster.start(tmp_path_factory.mktemp("postgres"))
-    yield made
-    made.stop()
 
 
 @dataclass
@@ -56,7 +49,7 @@ class Desk:
         return self.simulator.world.addons[0].name
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def desk(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Desk]:
     cli = HerokuCli.find()
     world = await seed_world(cluster, mark="CANARY")
@@ -101,9 +94,9 @@ async def test_rotate(desk: Desk) -> None:
     assert desk.login("SHOP", "blog") == new
     assert not await works(old)
     assert await works(new)
-    releases = await desk.heroku("releases", "-a", "blog", "-n", "1")
-    assert "Update SHOP by heroku-postgresql" in releases.out
-    assert "heroku-postgresql@addons.heroku.com" in releases.out
+    releases = (await desk.heroku("releases", "-a", "blog", "-n", "1")).out
+    assert "Update SHOP by heroku-postgresql" in releases
+    assert "heroku-postgresql@addons.heroku.com" in releases
 
 
 async def test_rotate_a_named_credential(desk: Desk) -> None:
@@ -130,7 +123,7 @@ async def test_rotate_all_and_by_force(desk: Desk, flags: list[str]) -> None:
 
 
 async def test_a_credential_of_ones_own(desk: Desk) -> None:
-    """A named credential is made, attached, detached and destroyed."""
+    """A named credential is made, attached, detached and destroyed; another one is promoted."""
     await desk.heroku("pg:credentials:create", "-a", APP, "--name", "report")
     attach = ["addons:attach", desk.addon, "--credential", "report", "--as", "REPORT", "-a", APP]
     await desk.heroku(*attach)
@@ -144,10 +137,7 @@ async def test_a_credential_of_ones_own(desk: Desk) -> None:
     await desk.heroku("addons:detach", "REPORT", "-a", APP)
     await desk.heroku(*destroy)
     assert not await works(login)
-
-
-async def test_promote(desk: Desk) -> None:
-    """`pg:promote` re-points DATABASE and keeps the old database under a color."""
+    # Another app's attachment takes the place of its DATABASE.
     await desk.heroku("pg:promote", "SHOP", "-a", "blog")
     assert desk.login("DATABASE", "blog") == desk.login()
 

@@ -103,15 +103,6 @@ async def test_for_scripts(flat: Flat) -> None:
 # --- the login ----------------------------------------------------------------------------------
 
 
-async def test_no_login(flat: Flat) -> None:
-    """Without a login a script ends, and is told how to get one."""
-    flat.netrc.unlink()
-    done = await flat.house.pgherald("init", *SHOP)
-    assert done.code == 1
-    assert "There is no Heroku login" in done.err
-    assert "heroku authorizations:create -s read-protected" in done.err
-
-
 async def test_a_file_with_the_token(flat: Flat) -> None:
     """Without a login a person may name a file with a token; its place gets into the file."""
     flat.netrc.unlink()

@@ -5,27 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from pgherald.simulator.faults import Fault
-from pgherald.simulator.postgres import Cluster
-from support.program import SHOP, House, Program, eventually
+from support.children import LIMIT
+from support.program import SHOP, House, eventually
 
 #: Far longer than a test runs: whatever is seen in between was asked for.
 LONG = "1h"
-
-
-@pytest.fixture
-async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
-        yield standing
-
-
-async def current(house: House, daemon: Program) -> None:
-    await eventually(lambda: not house.behind(house.login()), log=daemon)
 
 
 def forbidden(house: House) -> None:
@@ -49,11 +35,8 @@ async def test_a_mended_permission_is_seen_at_once(house: House) -> None:
         house.simulator.app.front.faults.clear()
         daemon.signal(signal.SIGHUP)
 
-        async def well() -> bool:
-            return (await house.pgherald("status")).code == 0
-
-        async with asyncio.timeout(20):
-            while not await well():
+        async with asyncio.timeout(LIMIT):
+            while (await house.pgherald("status")).code != 0:
                 await asyncio.sleep(0.1)
 
 
@@ -62,7 +45,7 @@ async def test_several_at_once_are_all_answered(house: House) -> None:
     house.configure(SHOP, poll=LONG, events=False)
     async with house.daemon() as daemon:
         await daemon.line("Ready:")
-        asking = [asyncio.create_task(house.pgherald("refresh", limit=60)) for _ in range(3)]
+        asking = [asyncio.create_task(house.pgherald("refresh")) for _ in range(3)]
         await asyncio.sleep(0.5)
         house.configure(SHOP, poll="2h", events=False)
         daemon.signal(signal.SIGHUP)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from pgherald.simulator.postgres import Cluster
 from support.pgadmin_database import Database
 from support.program import SHOP, House
 
 
 @pytest.fixture
-async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
-        standing.configure(SHOP)
-        yield standing
+def house(house: House) -> House:
+    house.configure(SHOP)
+    return house
 
 
 def texts(house: House) -> list[bytes]:
@@ -47,16 +42,9 @@ async def test_a_rotation_is_taken_back_and_done_again(house: House) -> None:
 
 async def test_an_adoption_is_taken_back(house: House) -> None:
     """A server made by hand gets back every column, the password that pgAdmin had saved included."""
-    house.configure(SHOP, "[clients.pgadmin]\n")
     pgadmin = Database.made(house.home / ".pgadmin" / "pgadmin4.db")
     house.configure(SHOP, "[clients.pgadmin]\n")
-    login = house.login()
-    pgadmin.ask(
-        "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username,"
-        " password, save_password, connection_params) VALUES (1, 1, 'By hand', ?, ?, ?, ?,"
-        " 'CANARY-encrypted', 1, '{\"sslmode\":  \"prefer\"}')",
-        login.host, login.port, login.dbname, login.user,
-    )  # fmt: skip
+    pgadmin.by_hand(house.login())
     before = pgadmin.servers()
     assert (await house.pgherald("check", "--adopt")).code == 0
     assert pgadmin.servers() != before

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from pgherald import process
 from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import APPS
+from support import canaries
 from support.dbus import notification_server, session_bus
 from support.leaks import FORMS, leaks_in, leaks_in_folder, open_to_others, watching
 from support.marks import MARK
@@ -92,8 +97,10 @@ async def _story(house: House, daemon: Program) -> None:
     await house.rotate()
     await _is_current(house, daemon)
     # A login that Postgres refuses at first, and one that it never takes.
-    await house.world.data.rotate(house.data(), manner=Manner(early=1.0))
+    go = house.later_steps_wait()
+    await house.world.data.rotate(house.data(), manner=Manner(early=1))
     await daemon.line("trying again")
+    go.set()
     await _is_current(house, daemon)
     # A config var that is no URL, in two ways.
     attachment = house.world.attachment(house.app(), "DATABASE")
@@ -153,9 +160,28 @@ def test_leaks_are_found() -> None:
     assert len(FORMS) == 8
     for how, form in FORMS.items():
         assert [leak.split(": ")[0] for leak in leaks_in(b"before " + form + b" behind")] == [how]
-    import base64
-
     for before in ("", "a", "ab", "abc"):
         secret = f"{before}{MARK}behind".encode()
         assert leaks_in(base64.b64encode(secret)) != []
     assert leaks_in("can ary", b"\x00\xff") == []
+
+
+async def test_every_way_out_is_watched(tmp_path: Path) -> None:
+    """What fails any test: a secret in a debug record or its traceback, argv, environment, file."""
+    log = logging.getLogger("pgherald.sync")
+    log.debug("%s", MARK.encode().hex())
+    try:
+        raise ValueError(MARK)
+    except ValueError:
+        log.debug("no secret here", exc_info=True)
+    await process.run([sys.executable, "-c", "", MARK], {"TOKEN": MARK})
+    ways = [leak.partition(": ")[0] for leak in canaries.leaks_since()]
+    assert ways == [
+        *["the log of pgherald.sync"] * 2, "a program's command line", "a program's environment",
+    ]  # fmt: skip
+    left = [tmp_path / "state.db", tmp_path / "manifest.json", tmp_path / f"x-{MARK}"]
+    for path in left:
+        path.write_text(MARK)
+    assert len(list(canaries.leaks_left(tmp_path))) == 3
+    for path in left:
+        path.unlink()

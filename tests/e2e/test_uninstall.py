@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-
-from pgherald.simulator.postgres import Cluster
 from support.program import OWN_LINE, SHOP, House
 from support.terminal import Terminal
 
 
-@pytest.fixture
-async def house(cluster: Cluster, tmp_path: Path) -> AsyncIterator[House]:
-    async with House.standing(cluster, tmp_path) as standing:
-        standing.configure(SHOP)
-        assert (await standing.pgherald("check")).code == 0
-        yield standing
-
-
 async def test_uninstall_asks(house: House) -> None:
     """On a terminal a person is asked: a no changes nothing, a yes gives everything back."""
+    house.configure(SHOP)
+    assert (await house.pgherald("check")).code == 0
     argv = [sys.executable, "-m", "pgherald", "uninstall", "--restore"]
     before = house.pgpass.read_text()
 

@@ -4,7 +4,7 @@ Every password, token and config var of a test holds the mark that `support.leak
 Here everything is looked through that the program says or leaves, whatever the test is about:
 
 - each record of the log, at every level, with its traceback;
-- what each command and daemon of `support.program` writes to stdout and stderr;
+- what each command and daemon writes to stdout and stderr, JSON too, but for `password`;
 - each notice that reaches the stand-in for a desktop;
 - the command line and the environment of each program that it starts in this process;
 - each state file, journal and lock below the run's temporary folder, and every file's name.
@@ -35,7 +35,8 @@ _UNDO: Final = (".before", ".expand", ".after")
 _THEIRS: Final = "pgadmin4.db"
 
 #: Files of ours that may not, by the end of their name.
-_OURS: Final = (".db", ".db-wal", ".db-journal", ".db.damaged", "manifest.json", ".lock", ".log")
+_OURS: Final = (".db", ".db-wal", ".db-journal", ".db.damaged", "manifest.json", "status.json", ".prom", ".lock",
+         ".log")  # fmt: skip
 
 
 class _Ear(logging.Handler):
@@ -56,12 +57,7 @@ _heard: list[tuple[str, str | bytes]] = []
 
 
 def hear(where: str, said: str | bytes) -> None:
-    """Note something that the program has said, or handed on.
-
-    Args:
-        where: to whom.
-        said: what.
-    """
+    """Note something that the program has said, or handed on."""
     _heard.append((where, said))
 
 

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.simulator.postgres import Cluster
 
 _numbers = itertools.count(1)
-
-
-@contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster for as long as the block lasts; found as `pgherald demo` would find it."""
-    with Cluster.start(folder) as cluster:
-        yield cluster
 
 
 async def new_login(cluster: Cluster) -> Login:
@@ -51,7 +43,7 @@ async def all_logged(cluster: Cluster) -> AsyncIterator[None]:
     async def log_statements(which: str, *changes: str) -> None:
         for change in (*changes, "SELECT pg_reload_conf()"):
             await cluster.execute(change)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             # Each time over a new connection, which knows what the server knows by then.
             while await cluster.execute("SHOW log_statement") != [(which,)]:
                 pass

@@ -13,7 +13,7 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from pgherald.daemon.wiring import Outside
 from pgherald.model import Login
 from pgherald.simulator.application import Application
 from pgherald.simulator.seed import seed_world
-from pgherald.simulator.state import postgres_of
+from pgherald.simulator.state import Attachment, postgres_of
 from pgherald.simulator.world import World
 from pgherald.sync.probe import Outcome, Proof
+from support.canaries import hear
 from support.simulator import FakeDoor, FakePostgres, browse, dice
 
 #: What every password of the desk's Heroku holds.
@@ -125,28 +126,28 @@ class Desk:
 
     def rotate(self, app: str = "shop-production") -> None:
         """Let Heroku rotate an app's database."""
-        attachment = self.world.attachment(self.world.app(app), "DATABASE")
-
-        async def rotate() -> None:
-            await self.world.data.rotate(postgres_of(attachment.addon).data)
-            await self.world.quiet()
-
-        asyncio.run(rotate())
+        data = postgres_of(self._attachment(app).addon).data
+        self._at_heroku(lambda: self.world.data.rotate(data))
 
     def rename(self, app: str = "shop-production") -> str:
         """Let Heroku give an app's database another name; the name."""
-        attachment = self.world.attachment(self.world.app(app), "DATABASE")
+        addon = self._attachment(app).addon
+        self._at_heroku(lambda: self.world.data.rename_database(addon))
+        return self.login(app).dbname
 
-        async def rename() -> None:
-            await self.world.data.rename_database(attachment.addon)
+    def _attachment(self, app: str) -> Attachment:
+        return self.world.attachment(self.world.app(app), "DATABASE")
+
+    def _at_heroku(self, deed: Callable[[], Awaitable[None]]) -> None:
+        async def done() -> None:
+            await deed()
             await self.world.quiet()
 
-        asyncio.run(rename())
-        return self.login(app).dbname
+        asyncio.run(done())
 
     def login(self, app: str = "shop-production") -> Login:
         """What Heroku shows."""
-        attachment = self.world.attachment(self.world.app(app), "DATABASE")
+        attachment = self._attachment(app)
         return self.world.login(attachment.addon, attachment.namespace)
 
     def read(self, name: str) -> str:
@@ -173,4 +174,6 @@ def run(*args: str, patch: pytest.MonkeyPatch) -> Result:
     log.setLevel(level)  # a command may set it for the rest of its process
     code = ended.value.code
     assert isinstance(code, int)
+    if "password" not in args:  # the command that is there to print one
+        hear(f"what {' '.join(args[-3:])} says", out.getvalue() + err.getvalue())
     return Result(code, out.getvalue(), err.getvalue())

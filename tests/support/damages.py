@@ -23,6 +23,7 @@ from pgherald.model import Database, DatabaseKey, Rotation, Subject
 from pgherald.store import Alert, Store
 from support.commands import CLIENTS, SHOP, Desk, Result
 from support.disks import in_child
+from support.household import login
 from support.pgadmin_database import Database as PgAdminDatabase
 
 OWN_LINE = "localhost:5432:*:me:CANARY-my-own-password\n"
@@ -117,11 +118,8 @@ DEEDS: tuple[Deed, ...] = (
 class Sufferer:
     """Somebody at a desk whose state folder can be put back as it was, and damaged.
 
-    Attributes:
-        desk: the desk.
-        pristine: a copy of all that is on it.
-        wanted: what the clients hold once pgherald has run on the undamaged copy.
-        rotations: how many the history then has.
+    `wanted` is what the clients hold once pgherald has run on an undamaged copy of `pristine`, and
+    `rotations` how many the history then has.
     """
 
     desk: Desk
@@ -140,23 +138,14 @@ class Sufferer:
         desk.configure(_DATABASES + CLIENTS + _PGADMIN)
         (home / "pgpass").write_text(OWN_LINE)
         (home / "servers.json").write_text(_OTHERS)
-        PgAdminDatabase.made(home / "pgadmin4.db").ask(
-            "INSERT INTO server (user_id, servergroup_id, name, host, port, maintenance_db, username)"
-            " VALUES (1, 1, 'By hand', 'h', 5432, 'd', 'me')"
-        )
+        PgAdminDatabase.made(home / "pgadmin4.db").by_hand(login())
         for app in ("shop-production", "shop-staging", "shop-production"):
             assert desk.run("check").code == 0
             desk.rotate(app)
         assert desk.run("check").code == 0
         with Store.open(home / "state" / "state.db", Files(home / "state" / "locks")) as store:
-            about = (
-                Subject.read("account:default"),
-                "default",
-                "Unavailable",
-                "Heroku is down",
-                "Wait.",
-            )
-            store.put_alert(Alert(*about, datetime.now(UTC), told=True))
+            about = (Subject.read("account:default"), "default", "Unavailable", "Heroku is down")
+            store.put_alert(Alert(*about, "Wait.", datetime.now(UTC), told=True))
         desk.rotate("blog")
         with patch.context() as in_the_child:
             in_the_child.setattr(Disk, "exchange", _dies_at_the_service_file)
@@ -207,18 +196,12 @@ class Sufferer:
         """What `pgherald history` gives."""
         result = self.desk.run("history", "--json", "-n", "100")
         assert result.code == 0, result
-        found = result.json
-        assert isinstance(found, list)
-        return found
+        return list(result.json)
 
     def set_aside(self) -> list[str]:
         """What lies beside its successor now, by its path in the state folder."""
-        found = self.state.rglob("*.damaged*")
-        return sorted(
-            str(path.relative_to(self.state))
-            for path in found
-            if not any(parent.name.endswith(".damaged") for parent in path.parents)
-        )
+        found = [path.relative_to(self.state) for path in self.state.rglob("*.damaged*")]
+        return sorted(str(p) for p in found if not any(".damaged" in part for part in p.parts[:-1]))
 
     def outlives(self, damage: str) -> Result:
         """Whatever was done, one run mends it and says so once, and the next one is quiet."""

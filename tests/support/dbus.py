@@ -41,11 +41,7 @@ CONFIG = """\
 
 
 class Bus:
-    """A dbus-daemon of our own, which can be stopped and started again at the same address.
-
-    Args:
-        folder: where its socket and configuration go; must have a short path.
-    """
+    """A dbus-daemon of our own, restarted at the same address; its folder has a short path."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "bus"
@@ -72,7 +68,7 @@ class Bus:
             env={"PATH": "/usr/bin:/bin"},
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 10)
+        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
         assert line.startswith(b"unix:"), line
 
     async def stop(self) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgherald.notify.desktop import Notice, Receipt
+from pgherald.notify.desktop import Backend, Notice, Receipt
 from support.fake_clock import FakeClock
 
 
-class FakeDesktop:
+class FakeDesktop(Backend):
     """Notes what it is asked to show."""
 
     def __init__(self, clock: FakeClock, *, takes: float = 0.0, backend: str = "fake") -> None:
+        super().__init__()
         self.clock = clock
         self.takes = takes
         self.backend = backend
@@ -27,7 +28,10 @@ class FakeDesktop:
         if self.takes:
             await self.clock.sleep(self.takes)
         self.shown.append(notice.title)
-        return Receipt(self.elsewhere or not self.why, self.backend, self.why, self.clock.now())
+        return Receipt(self.elsewhere or not self.why, self.backend, self.why)
 
     async def close(self) -> None:
         self.closed = True
+
+    async def _send(self, notice: Notice) -> None:
+        raise NotImplementedError

@@ -86,16 +86,10 @@ ONE_ROW = columns(2) + row(b"u", b"d") + message(b"C", b"SELECT 1\0") + READY
 
 
 class Flood:
-    """Takes any password, and sends without end at a chosen moment.
+    """Takes any password, and sends `first`, and then a piece again and again without end.
 
-    Args:
-        piece: what is sent again and again.
-        first: what is sent before it.
-        queried: whether to let the client in and wait for its query.
-        pause: seconds between two pieces.
-
-    Attributes:
-        sent: bytes that could be handed to the system so far.
+    That is after the client's first query, if it is to be `queried`, else at once. `sent` counts
+    the bytes that could be handed to the system so far.
     """
 
     def __init__(
@@ -125,9 +119,7 @@ class Flood:
 async def fake_postgres(behave: Behaviour, *, tls: bytes = b"S") -> AsyncIterator[int]:
     """Listen on loopback for as long as the block lasts; the port.
 
-    Args:
-        behave: what to do with a client that has said who it is.
-        tls: the answer to a client that wants TLS; `S` goes on, anything else ends it.
+    An answer to a client that wants TLS other than `S` ends the conversation.
     """
     context = _context()
     tasks: set[asyncio.Task[None]] = set()

@@ -25,13 +25,10 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class FakeTokens(TokenSource):
-    """A token source under the test's control.
+    """A token source under the test's control, which counts its calls.
 
-    Attributes:
-        token: what the world holds now; None is no login at all.
-        gets: how often `get` was called.
-        reads: how often the world was really read.
-        forgotten: how often `forget` was called.
+    `token` is what the world holds now, None for no login at all; `reads` counts how often the
+    world was really read.
     """
 
     name = "the test"
@@ -61,10 +58,8 @@ class FakeTokens(TokenSource):
 class FakeHeroku:
     """Answers by path, and remembers what it was asked.
 
-    Attributes:
-        routes: by path, what is answered: a response, an exception, or a function of the
-            request. An unknown path is Heroku's 404.
-        requests: all requests so far.
+    A route is a response, an exception, or a function of the request. An unknown path is
+    Heroku's 404.
     """
 
     def __init__(self) -> None:
@@ -98,24 +93,22 @@ class FakeHeroku:
         route = self.routes.get(request.url.raw_path.decode(), error(404, "not_found"))
         if isinstance(route, Exception):
             raise route
-        if isinstance(route, httpx.Response):
-            # A response can be read once, so each request gets one of its own.
-            return httpx.Response(
-                route.status_code, headers=route.headers.raw, content=route.content
-            )
-        return route(request)
+        return _again(route) if isinstance(route, httpx.Response) else route(request)
 
 
 def ok(body: Any, **headers: str) -> httpx.Response:
     """A 200 with JSON; `Next_Range="x"` becomes the header `Next-Range`."""
-    fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(200, json=body, headers=fields)
+    return httpx.Response(200, json=body, headers=_fields(headers))
 
 
 def error(status: int, word: str, message: str = "", **headers: str) -> httpx.Response:
     """An error as Heroku words it."""
-    fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(status, json={"id": word, "message": message}, headers=fields)
+    body = {"id": word, "message": message}
+    return httpx.Response(status, json=body, headers=_fields(headers))
+
+
+def _fields(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def tagged(body: Any) -> Handler:
@@ -130,13 +123,14 @@ def tagged(body: Any) -> Handler:
     return handler
 
 
-def for_token(token: str, otherwise: httpx.Response, handler: httpx.Response) -> Handler:
-    """`handler` for requests with that token, `otherwise` for all others."""
+def for_token(token: str, otherwise: httpx.Response, answer: httpx.Response) -> Handler:
+    """`answer` for requests with that token, `otherwise` for all others."""
+    return lambda request: _again(
+        answer if request.headers["Authorization"] == f"Bearer {token}" else otherwise
+    )
 
-    def choose(request: httpx.Request) -> httpx.Response:
-        chosen = handler if request.headers["Authorization"] == f"Bearer {token}" else otherwise
-        return httpx.Response(
-            chosen.status_code, headers=chosen.headers.raw, content=chosen.content
-        )
 
-    return choose
+def _again(response: httpx.Response) -> httpx.Response:
+    """A response can be read once, so each request gets one of its own."""
+    headers, content = response.headers.raw, response.content
+    return httpx.Response(response.status_code, headers=headers, content=content)

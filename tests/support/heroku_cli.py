@@ -24,41 +24,20 @@ from filelock import FileLock
 
 from pgherald.secret import Secret
 from pgherald.simulator.server import Simulator
+from support.children import Done, run_to_its_end, start
 
 REPOSITORY = Path(__file__).parents[2]
 LOCKED = REPOSITORY / "tests" / "heroku-cli"
 CACHE = REPOSITORY / ".cache" / "heroku-cli"
 GUARD = LOCKED / "only-loopback.cjs"
 
-#: Seconds that one command may take; about one on an idle machine.
-LIMIT = 60.0
-
 #: Seconds that npm may take to install it.
 INSTALL_LIMIT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether it succeeded."""
-        return self.code == 0
-
-
-@dataclass(frozen=True, slots=True)
 class HerokuCli:
-    """An installed Heroku CLI.
-
-    Attributes:
-        node: the program that runs it.
-        script: its `bin/run.js`.
-    """
+    """An installed Heroku CLI."""
 
     node: str
     script: Path
@@ -87,44 +66,36 @@ class HerokuCli:
         self, simulator: Simulator, home: Path, *args: str, token: Secret | None = None
     ) -> asyncio.subprocess.Process:
         """Start a command; the caller ends it."""
-        return await asyncio.create_subprocess_exec(
-            self.node,
-            self.script,
-            *args,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self.environment(simulator, home, token),
-            cwd=home,
-        )
+        argv = [self.node, self.script, *args]
+        return await start(argv, self.environment(simulator, home, token), home)
 
     async def run(
         self, simulator: Simulator, home: Path, *args: str, token: Secret | None = None
     ) -> Done:
-        """Run a command to its end, within `LIMIT`."""
-        process = await self.start(simulator, home, *args, token=token)
-        try:
-            async with asyncio.timeout(LIMIT):
-                out, err = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
+        """Run a command to its end."""
+        argv = [self.node, self.script, *args]
+        return await run_to_its_end(argv, self.environment(simulator, home, token), home)
 
 
 def _install() -> Path:
     """Install the locked CLI unless it is there; the folder it is in."""
     CACHE.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE.with_suffix(".lock")):  # another worker may be at it
-        return _installed()
+        if not is_installed():
+            _npm_ci()
+    return CACHE
 
 
-def _installed() -> Path:
+def is_installed() -> bool:
+    """Whether nothing has to be fetched any more."""
     lock = CACHE / "package-lock.json"
-    if lock.exists() and filecmp.cmp(lock, LOCKED / "package-lock.json", shallow=False):
-        return CACHE
+    given = "PGHERALD_HEROKU_CLI" in os.environ
+    return given or (
+        lock.exists() and filecmp.cmp(lock, LOCKED / "package-lock.json", shallow=False)
+    )
+
+
+def _npm_ci() -> None:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("the Heroku CLI needs npm")
@@ -140,5 +111,4 @@ def _installed() -> Path:
     if done.returncode:
         reason = f"npm could not install the Heroku CLI: {done.stderr.strip().splitlines()[-1:]}"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    shutil.copy(LOCKED / "package-lock.json", lock)
-    return CACHE
+    shutil.copy(LOCKED / "package-lock.json", CACHE)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -32,7 +33,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Client
-from pgherald.sync.probe import Outcome, Prober, Proof
+from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
@@ -52,6 +53,17 @@ def login(number: int = 1, **changes: object) -> Login:
     """A login; another number is another rotation's."""
     plain = Login("db.example.com", 5432, "d1", f"u{number}", Secret(f"CANARY-{number}-password"))
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # names are the test's
+
+
+def many(count: int, version: int) -> list[tuple[Database, Login]]:
+    """Databases with their logins; another version is another rotation's."""
+    return [
+        (
+            database(f"app-{number:05}"),
+            login(version, host=f"h{number:05}.example.com", user=f"u{number:05}-{version}"),
+        )
+        for number in range(count)
+    ]
 
 
 class FakeProber:
@@ -108,20 +120,10 @@ class Household:
     clients: tuple[Client, ...]
     news: list[News] = field(default_factory=list)
 
-    @property
-    def service_file(self) -> Path:
-        """The service file."""
-        return self.folder / ".pg_service.conf"
-
-    @property
-    def pgpass(self) -> Path:
-        """The pgpass file."""
-        return self.folder / ".pgpass"
-
-    @property
-    def servers_json(self) -> Path:
-        """The servers.json."""
-        return self.folder / "servers.json"
+    def __post_init__(self) -> None:
+        self.service_file = self.folder / ".pg_service.conf"
+        self.pgpass = self.folder / ".pgpass"
+        self.servers_json = self.folder / "servers.json"
 
     def show(self, *shown: tuple[Database, Login]) -> None:
         """Heroku shows these logins."""
@@ -134,6 +136,11 @@ class Household:
         """Heroku shows these logins, and everything that follows at once has happened."""
         self.show(*shown)
         await self.reconciler.settled(verifying=False)
+
+    async def retried(self) -> None:
+        """All retries of what is being verified are over."""
+        await self.clock.advance(sum(RETRY_PAUSES))
+        await self.reconciler.settled()
 
     def held(self, database: Database) -> set[str]:
         """Users that the clients hold for a database: one when all agree."""
@@ -165,8 +172,8 @@ class Household:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that real threads bring about, five seconds at most."""
-    async with asyncio.timeout(5):
+    """Wait for something that real threads bring about, however slow the machine."""
+    async with asyncio.timeout(60):
         while not condition():  # nobody could set an event
             await asyncio.sleep(0.001)
 
@@ -180,16 +187,13 @@ async def household(
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
     real_prober: Prober | None = None,
+    pgadmin_runs: Callable[[datetime], bool | None] = lambda _: None,
 ) -> AsyncIterator[Household]:
-    """A household whose reconciler runs until the block ends.
+    """A household whose reconciler runs until the block ends; by default with three files.
 
-    Args:
-        tmp_path: home and state lie in it.
-        disk: does everything.
-        clients: the clients; by default three files.
-        real: the machine's own clock, in place of one that stands.
-        real_prober: connects in place of the one that does as told.
-        stillness: asks for it; by default files count as still at once, since the clock stands.
+    `real` is the machine's own clock, in place of one that stands; as long as that stands, files
+    count as still at once. `real_prober` connects, in place of the one that does as told.
+    `pgadmin_runs`: see `Recorder`.
     """
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
@@ -211,7 +215,12 @@ async def household(
     with BackgroundStore.open(tmp_path / "state" / "state.db", files) as store:
         alerts = Alerts(store, clock, news.append)
         recorder = Recorder(
-            clients=made, committer=committer, store=store, clock=clock, tell=news.append
+            clients=made,
+            committer=committer,
+            store=store,
+            clock=clock,
+            tell=news.append,
+            pgadmin_runs=pgadmin_runs,
         )
         applier = Applier(
             clients=made,

@@ -21,13 +21,7 @@ Script = Callable[[asyncio.StreamWriter, str], Awaitable[None]]
 
 @dataclass
 class ScriptedServer:
-    """What the server has seen so far.
-
-    Attributes:
-        port: where it listens.
-        heads: the request heads, as text.
-        connections: how many were opened, silent ones included.
-    """
+    """What the server has seen so far; `connections` counts silent ones, too."""
 
     port: int = 0
     heads: list[str] = field(default_factory=list)
@@ -43,13 +37,7 @@ class ScriptedServer:
 async def serve(
     script: Script, *, tls: ssl.SSLContext | None = None, greeting: bytes = b""
 ) -> AsyncIterator[ScriptedServer]:
-    """Run a server; at the end its connections are cut.
-
-    Args:
-        script: answers each request.
-        tls: speak TLS with it.
-        greeting: sent to whoever connects, before any request.
-    """
+    """Run a server; at the end its connections are cut."""
     server = ScriptedServer()
     tasks: set[asyncio.Task[None]] = set()
 

@@ -58,12 +58,7 @@ def _leaks(text: str | bytes) -> Iterator[str]:
 
 
 def leaks_in_folder(folder: Path, *, but: Callable[[Path], bool] = lambda _: False) -> list[str]:
-    """Each secret in the names and contents of a folder's files, its own name left out.
-
-    Args:
-        folder: where to look.
-        but: files whose content, not their name, may hold secrets.
-    """
+    """Each secret in the names and contents of a folder's files, its own name left out."""
     found = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -86,11 +81,7 @@ def open_to_others(folder: Path) -> list[str]:
 
 @dataclass
 class Seen:
-    """The command lines and environments of a process and whatever it started.
-
-    Attributes:
-        by_command: each environment, by command line.
-    """
+    """The command lines and environments of a process and whatever it started."""
 
     by_command: dict[bytes, bytes] = field(default_factory=dict)
 

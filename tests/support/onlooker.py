@@ -68,7 +68,7 @@ def looking(*folders: Path) -> Iterator[Onlooker]:
             yield found
         finally:
             child.stdin.close()  # it looks at what it has been told of, and ends
-            child.wait(timeout=20)
+            child.wait(timeout=60)
             child.stdout.close()
         notes.seek(0)
         for line in notes.read().decode().splitlines():

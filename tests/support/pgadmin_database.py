@@ -14,6 +14,7 @@ from typing import Any
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.files import Files
 from pgherald.files.rows import Rows
+from pgherald.model import Login
 from pgherald.sync.targets import Ownership, PgAdminTarget
 
 #: The tables as the real one makes them.
@@ -30,11 +31,7 @@ INSERT INTO servergroup VALUES (1, 1, 'Servers');
 
 
 class Database:
-    """One configuration database.
-
-    Attributes:
-        path: the file.
-    """
+    """One configuration database."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,6 +55,17 @@ class Database:
         columns, marks = ", ".join(row), ", ".join("?" * len(row))
         sql = f"INSERT INTO server ({columns}) VALUES ({marks}) RETURNING id"  # the test's names
         return int(self.ask(sql, *row.values())[0][0])
+
+    def by_hand(self, login: Login, name: str = "By hand") -> int:
+        """A server as a person makes it, its password saved; its number."""
+        return self.insert(
+            {
+                "user_id": 1, "servergroup_id": 1, "name": name, "host": login.host,
+                "port": login.port, "maintenance_db": login.dbname, "username": login.user,
+                "password": "CANARY-encrypted", "save_password": 1,
+                "connection_params": '{"sslmode":  "prefer"}',
+            }
+        )  # fmt: skip
 
     def servers(self) -> dict[int, dict[str, Any]]:
         """All rows of `server`, by number."""

@@ -9,7 +9,7 @@
         answer = await tool.press_continue()
 
 Everything is async, so that proxies and simulators of the same test keep running meanwhile.
-Sources: pgAdmin 9.18, `browser/server_groups/servers/__init__.py`, `tools/sqleditor/__init__.py`,
+Sources: pgAdmin 9.18, `utils/ajax.py`, `utils/exception.py`, `browser/server_groups/servers/__init__.py`, `tools/sqleditor/__init__.py`,
 `dashboard/__init__.py`, and what its pages were seen to ask for.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import random
 import re
 import time
@@ -27,7 +28,6 @@ from typing import Any, Final, Self
 import httpx
 
 from pgherald.model import Login
-from support.pgadmin_answer import Answer, Outcome
 from support.pgadmin_run import LOGIN_PASSWORD, Mode, RunningPgAdmin
 
 #: Seconds. pgAdmin waits for a server that does not answer as long as `connect_timeout` says.
@@ -43,15 +43,71 @@ _TOKEN: Final = re.compile(r"pgAdmin\['csrf_token'\] = '([^']+)'")
 _LOGIN_TOKEN: Final = re.compile(r'"csrfToken": ?"([^"]+)"')
 
 
+class Outcome(enum.Enum):
+    """What came of one call, in the words of the person who made it."""
+
+    WORKS = "works"
+    LOST = "the connection to the server has been lost"
+    PROMPT = "it asks for a password"
+    FAILED = "it failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What pgAdmin answered: what it means, the text that is read, and what was asked for."""
+
+    outcome: Outcome
+    text: str = ""
+    data: Any = None
+
+    @property
+    def works(self) -> bool:
+        return self.outcome is Outcome.WORKS
+
+    def must(self) -> Any:
+        """The data of an answer that has to work."""
+        assert self.works, self
+        return self.data
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Self:
+        """Read a response as pgAdmin's pages read it."""
+        try:
+            said = response.json()
+        except ValueError:
+            said = response.text
+        if not isinstance(said, dict) or "success" not in said:
+            # A page, or plain rows: only the status tells.
+            text = "" if response.is_success else str(said)[:500]
+            outcome = Outcome.WORKS if response.is_success else Outcome.FAILED
+            return cls(outcome, text, said)
+        text = str(said.get("errormsg") or said.get("info") or "")
+        wanted = said.get("result")
+        if isinstance(wanted, dict):
+            text = str(wanted.get("errmsg") or text)
+        # Which of the two it is differs from call to call.
+        return cls(_outcome(response, said), text, said.get("data") or wanted)
+
+
+def _outcome(response: httpx.Response, said: dict[str, Any]) -> Outcome:
+    """What an answer in pgAdmin's usual form means."""
+    wanted = said.get("result")
+    if isinstance(wanted, dict) and wanted.get("prompt_password"):
+        return Outcome.PROMPT
+    if said.get("info") == "CRYPTKEY_MISSING":
+        # The page answers with the dialog for the master password.
+        return Outcome.PROMPT
+    if said.get("info") == "CONNECTION_LOST":
+        return Outcome.LOST
+    if response.status_code == httpx.codes.PRECONDITION_REQUIRED:
+        # A page about a server that is not open: it has to be opened again.
+        return Outcome.LOST
+    return Outcome.WORKS if response.is_success and said["success"] else Outcome.FAILED
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server in pgAdmin's tree.
-
-    Attributes:
-        id: its row in the configuration database.
-        group: id of the group it stands in.
-        name: what the tree shows.
-    """
+    """A server in pgAdmin's tree."""
 
     id: int
     group: int
@@ -65,12 +121,7 @@ class Server:
 
 @dataclass
 class Session:
-    """One person at one browser.
-
-    Attributes:
-        pgadmin: the pgAdmin in front of them.
-        http: with the session's cookies and its token.
-    """
+    """One person at one browser."""
 
     pgadmin: RunningPgAdmin
     http: httpx.AsyncClient
@@ -83,16 +134,7 @@ class Session:
     async def of(
         cls, pgadmin: RunningPgAdmin, user: str = "", password: str = LOGIN_PASSWORD
     ) -> AsyncIterator[Self]:
-        """A session for as long as the block lasts; its connections to Postgres end with it.
-
-        Args:
-            pgadmin: has to run.
-            user: who logs in, in server mode.
-            password: theirs, to pgAdmin.
-
-        Raises:
-            AssertionError: pgAdmin does not let them in.
-        """
+        """A session for as long as the block lasts; its connections to Postgres end with it."""
         http = httpx.AsyncClient(base_url=pgadmin.url, timeout=LIMIT, trust_env=False)
         async with http:
             session = cls(pgadmin, http)
@@ -162,11 +204,7 @@ class Session:
     async def register(
         self, login: Login, name: str = "By hand", group: int | None = None
     ) -> Server:
-        """Register a server as guides for Heroku say: host, saved password, ssl, one database.
-
-        Raises:
-            AssertionError: pgAdmin does not connect to it.
-        """
+        """Register a server as guides for Heroku say: host, saved password, ssl, one database."""
         group = group or next(iter((await self.groups()).values()))
         answer = await self.ask(
             "POST",
@@ -261,11 +299,7 @@ class Session:
         return await self.ask("GET", f"/dashboard/activity/{server.id}") if charts.works else charts
 
     async def query_tool(self, server: Server) -> QueryTool:
-        """Open a query tool on a server's database.
-
-        Raises:
-            AssertionError: it does not open; see `try_query_tool`.
-        """
+        """Open a query tool on a server's database."""
         tool, answer = await self.try_query_tool(server)
         assert answer.works, answer
         return tool
@@ -295,12 +329,7 @@ class Session:
 
 @dataclass(eq=False)
 class QueryTool:
-    """An open query tool.
-
-    Attributes:
-        rows: what the last query that worked gave.
-        sql: what stands in its editor.
-    """
+    """An open query tool."""
 
     session: Session
     server: Server

@@ -21,22 +21,14 @@ PREFERENCE = "browser_tree_state_save_interval"
 
 @dataclass
 class Load:
-    """What busy people have done.
-
-    Attributes:
-        writes: preferences that were changed, by all of them.
-    """
+    """What busy people have done."""
 
     writes: int = 0
 
 
 @contextlib.asynccontextmanager
 async def busy(*sessions: Session) -> AsyncIterator[Load]:
-    """Each session changes a preference again and again for as long as the block lasts.
-
-    Raises:
-        AssertionError: pgAdmin refused a change; at the end of the block, in a group.
-    """
+    """Each session changes a preference again and again for as long as the block lasts."""
     load = Load()
     begun = [asyncio.Event() for _ in sessions]
     done = asyncio.Event()

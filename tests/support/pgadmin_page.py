@@ -68,11 +68,7 @@ class NoBrowser(Exception):
 
 
 def chromium() -> Path:
-    """The machine's Chromium.
-
-    Raises:
-        NoBrowser: there is none.
-    """
+    """The machine's Chromium."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return Path(found)
@@ -81,11 +77,7 @@ def chromium() -> Path:
 
 @dataclass
 class PgAdminPage:
-    """pgAdmin's window.
-
-    Attributes:
-        page: playwright's page, for what is missing here.
-    """
+    """pgAdmin's window."""
 
     page: Page
     _asked: set[Request] = field(default_factory=set)
@@ -96,16 +88,7 @@ class PgAdminPage:
     async def open(
         cls, pgadmin: RunningPgAdmin, user: str = "", password: str = LOGIN_PASSWORD
     ) -> AsyncIterator[Self]:
-        """The window for as long as the block lasts, with the tree's groups in it.
-
-        Args:
-            pgadmin: has to run.
-            user: who logs in, in server mode.
-            password: theirs, to pgAdmin.
-
-        Raises:
-            NoBrowser: there is none.
-        """
+        """The window for as long as the block lasts, with the tree's groups in it."""
         program = chromium()
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS])
@@ -137,9 +120,6 @@ class PgAdminPage:
 
         Its pages ask for something every other second, so playwright's "networkidle" takes long,
         and on a busy machine even that moment may not come.
-
-        Raises:
-            TimeoutError: an answer is still missing.
         """
         deadline = time.monotonic() + LIMIT / 1000
         while time.monotonic() < deadline:
@@ -211,10 +191,6 @@ class PgAdminPage:
         """All names that the tree shows."""
         return await self.page.locator(".file-name").all_inner_texts()
 
-    async def show(self, tab: str) -> None:
-        """Click on a tab of the window: `Dashboard`, or a query tool's title."""
-        await self.page.locator(".dock-tab-btn", has_text=tab).first.click()
-
     # Tools
 
     async def open_query_tool(self, database: str) -> QueryToolPage:
@@ -245,11 +221,7 @@ class PgAdminPage:
         return await dialogs[-1].inner_text() if dialogs else ""
 
     async def press(self, label: str) -> None:
-        """Press a button of the open dialog, and wait until the dialog is gone.
-
-        Raises:
-            AssertionError: there is no dialog.
-        """
+        """Press a button of the open dialog, and wait until the dialog is gone."""
         dialogs = await self._dialogs()
         assert dialogs, f"no dialog with {label}"
         await dialogs[-1].locator(f"button[data-label='{label}']").click()
@@ -285,13 +257,7 @@ class PgAdminPage:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a query tool shows after a run.
-
-    Attributes:
-        rows: what it gave, each cell as it is shown; empty when it gave none.
-        message: what the tool says of the run: how long it took, or the error.
-        dialog: the dialog that is open instead, such as "Connection Warning".
-    """
+    """What a query tool shows after a run."""
 
     rows: list[list[str]]
     message: str
@@ -300,12 +266,7 @@ class Ran:
 
 @dataclass
 class QueryToolPage:
-    """A query tool's tab.
-
-    Attributes:
-        window: the window that it is in.
-        frame: its own page.
-    """
+    """A query tool's tab."""
 
     window: PgAdminPage
     frame: FrameLocator

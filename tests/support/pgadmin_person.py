@@ -16,8 +16,7 @@ import asyncio
 import enum
 from collections.abc import Awaitable, Callable
 
-from support.pgadmin_answer import Answer, Outcome
-from support.pgadmin_http import QueryTool, Server, Session
+from support.pgadmin_http import Answer, Outcome, QueryTool, Server, Session
 from support.pgadmin_run import RunningPgAdmin
 
 

@@ -54,10 +54,8 @@ class Mode(enum.Enum):
     SERVER = "server"
 
 
-#: Nothing asks for a master password or the system's keyring, and nothing leaves the machine.
+#: Nothing leaves the machine.
 SETTINGS: Final = {
-    "MASTER_PASSWORD_REQUIRED": False,
-    "USE_OS_SECRET_STORAGE": False,
     "UPGRADE_CHECK_ENABLED": False,
     "SHOW_GRAVATAR_IMAGE": False,
     "CHECK_EMAIL_DELIVERABILITY": False,
@@ -66,26 +64,13 @@ SETTINGS: Final = {
 
 
 def _home(program: Program, folder: Path, mode: Mode) -> PgAdmin:
-    """An empty home with the configuration that keeps pgAdmin inside it."""
-    pgadmin = PgAdmin(program, folder)
-    folder.mkdir(mode=0o700)
-    settings = SETTINGS | {
-        "SERVER_MODE": mode is Mode.SERVER,
-        "DATA_DIR": str(folder),
-        # Server mode would log below /var/log.
-        "LOG_FILE": str(folder / "pgadmin4.log"),
-    }
-    lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
-    (folder / "config.py").write_text("".join(lines))
-    return pgadmin
+    """An empty home; in server mode, pgAdmin would log below /var/log."""
+    log, server = str(folder / "pgadmin4.log"), mode is Mode.SERVER
+    return PgAdmin.laid(program, folder, SETTINGS | {"SERVER_MODE": server, "LOG_FILE": log})
 
 
 def _template(program: Program, mode: Mode) -> Path:
-    """A configuration database that was never used; makes it once for each version.
-
-    Raises:
-        Unavailable: pgAdmin could not make it.
-    """
+    """A configuration database that was never used; makes it once for each version."""
     kept = REPOSITORY / ".cache" / "pgadmin-homes" / f"{program.version}-{mode.value}.db"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock", timeout=START_LIMIT):
@@ -168,11 +153,7 @@ class RunningPgAdmin:
         return folder
 
     def start(self) -> None:
-        """Start it, and wait until it answers.
-
-        Raises:
-            RuntimeError: it ended, or did not answer in time; with the end of its log.
-        """
+        """Start it, and wait until it answers."""
         assert self._process is None, "it runs already"
         # Somebody else may take the port between looking and listening.
         for attempt in (1, 2, 3):
@@ -232,18 +213,8 @@ class RunningPgAdmin:
         self.stop()
         self.start()
 
-    def add_user(self, email: str, password: str = LOGIN_PASSWORD) -> None:
-        """Let another person in, in server mode; takes pgAdmin's command line about four seconds."""
-        said = self.pgadmin.command("add-user", email, password, "--role", "User")
-        assert email in _people(self.pgadmin), said
-
     def insert(self, user: str = "", **columns: object) -> int:
-        """Put a server into the first group of a user by plain SQLite; gives its id.
-
-        Args:
-            user: whose it is; default: the first one of this pgAdmin.
-            columns: of pgAdmin's table `server`; a dict becomes JSON.
-        """
+        """Put a server into a user's first group by plain SQLite; a dict becomes JSON. Its id."""
         values = {
             name: json.dumps(value) if isinstance(value, dict) else value
             for name, value in columns.items()
@@ -289,16 +260,8 @@ def running(
 ) -> Iterator[RunningPgAdmin]:
     """A pgAdmin that runs for as long as the block lasts, without any server yet.
 
-    Args:
-        program: which pgAdmin.
-        folder: where its own folder is made.
-        mode: desktop, or server with the users `ADA` and `BEN`.
-        home: the HOME in which libpq looks for its files; default: pgAdmin's own folder.
-        environment: further variables, such as PGSERVICEFILE.
-
-    Raises:
-        Unavailable: it could not make its configuration database.
-        RuntimeError: it did not start.
+    In server mode it has the users `ADA` and `BEN`. In `home` libpq looks for its files; by
+    default that is pgAdmin's own folder.
     """
     template = _template(program, mode)
     pgadmin = _home(program, folder / f"pgadmin-{mode.value}", mode)

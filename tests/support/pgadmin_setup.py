@@ -51,6 +51,9 @@ USER: Final = "pgadmin4@pgadmin.org"
 
 _PARTS: Final = ("RELEASE", "REVISION")
 
+#: What a virtual environment was made from.
+_STAMP: Final = "pgherald-requirements.sha256"
+
 _ADDED = re.compile(r"Added (\d+) Server Group\(s\) and (\d+) Server\(s\)\.")
 
 
@@ -64,12 +67,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An installed pgAdmin.
-
-    Attributes:
-        python: the interpreter of its virtual environment.
-        setup: its command line, `setup.py`.
-    """
+    """An installed pgAdmin."""
 
     python: Path
     setup: Path
@@ -92,46 +90,58 @@ class Program:
 
 
 def install() -> Program:
-    """Give the newest pgAdmin; install it first where it is missing or another version.
+    """Give the newest pgAdmin; install it first where it is missing or another version."""
+    return _installed(*_newest())
 
-    Raises:
-        Unavailable: it cannot be installed.
-    """
+
+def is_installed() -> bool:
+    """Whether `install` has nothing to fetch any more."""
+    return _is_usable(*_newest())
+
+
+def _newest() -> tuple[Path, Path, bool]:
+    """Where the newest one is, what it is made from, and whether it is used as it is."""
     chosen = os.environ.get("PGHERALD_PGADMIN_VENV")
-    venv = Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv")
-    return _installed(venv, REQUIREMENTS, as_it_is=bool(chosen))
+    return Path(chosen or REPOSITORY / ".cache" / "pgadmin-venv"), REQUIREMENTS, bool(chosen)
 
 
 def oldest() -> Program:
-    """Give the oldest pgAdmin that is supported and can be installed, likewise.
-
-    Raises:
-        Unavailable: it cannot be installed.
-    """
+    """Give the oldest pgAdmin that is supported and can be installed, likewise."""
     if sys.version_info[:2] != (3, 11):
         raise Unavailable("pgAdmin 6.21 runs on Python 3.11 and on nothing newer")
-    program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST)
+    program = _installed(REPOSITORY / ".cache" / "pgadmin-oldest-venv", OLDEST, False)
     program.setup.with_name("config_local.py").write_text(_LOCAL)
     return program
 
 
-def _installed(venv: Path, requirements: Path, *, as_it_is: bool = False) -> Program:
+def _installed(venv: Path, requirements: Path, as_it_is: bool) -> Program:
     """The pgAdmin in a virtual environment, made anew unless it holds just that."""
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = venv / "pgherald-requirements.sha256"
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = _python(venv)
     venv.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{venv}.lock", timeout=INSTALL_LIMIT):
-        current = stamp.is_file() and stamp.read_text() == wanted
-        if not current and not (as_it_is and python.exists()):
+        if not _is_usable(venv, requirements, as_it_is):
             _run([sys.executable, "-m", "venv", "--clear", str(venv)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, "--require-hashes", "--requirement", str(requirements)])
-            stamp.write_text(wanted)
+            (venv / _STAMP).write_text(_digest(requirements))
     where = (
         "import importlib.util as u; print(u.find_spec('pgadmin4').submodule_search_locations[0])"
     )
     return Program(python, Path(_run([str(python), "-c", where]).strip()) / "setup.py")
+
+
+def _python(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _digest(requirements: Path) -> str:
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
+
+
+def _is_usable(venv: Path, requirements: Path, as_it_is: bool) -> bool:
+    stamp = venv / _STAMP
+    current = stamp.is_file() and stamp.read_text() == _digest(requirements)
+    return current or (as_it_is and _python(venv).exists())
 
 
 def _run(command: Sequence[str]) -> str:
@@ -161,18 +171,22 @@ class PgAdmin:
     @classmethod
     def fresh(cls, program: Program, folder: Path) -> PgAdmin:
         """A pgAdmin that was never used, with its configuration database made."""
-        pgadmin = cls(program, folder / "pgadmin")
-        pgadmin.home.mkdir()
-        settings = {
-            "DATA_DIR": str(pgadmin.home),
-            "SERVER_MODE": False,
+        pgadmin = cls.laid(program, folder / "pgadmin", {"SERVER_MODE": False})
+        pgadmin.command(*(("setup-db",) if program.has_commands else ()))
+        return pgadmin
+
+    @classmethod
+    def laid(cls, program: Program, home: Path, settings: Mapping[str, object]) -> PgAdmin:
+        """An empty home whose configuration keeps pgAdmin inside it, with no master password."""
+        home.mkdir(mode=0o700)
+        own = {
+            "DATA_DIR": str(home),
             "MASTER_PASSWORD_REQUIRED": False,
             "USE_OS_SECRET_STORAGE": False,
         }
-        lines = [f"{name} = {value!r}\n" for name, value in settings.items()]
-        (pgadmin.home / "config.py").write_text("".join(lines))
-        pgadmin.command(*(("setup-db",) if program.has_commands else ()))
-        return pgadmin
+        lines = [f"{name} = {value!r}\n" for name, value in {**own, **settings}.items()]
+        (home / "config.py").write_text("".join(lines))
+        return cls(program, home)
 
     @property
     def database(self) -> Path:
@@ -180,11 +194,7 @@ class PgAdmin:
         return self.home / "pgadmin4.db"
 
     def load(self, file: Path, **environment: str) -> tuple[int, int]:
-        """Import a servers.json; gives how many groups and servers pgAdmin said it added.
-
-        Raises:
-            Refused: it said something else. Its exit code may be 0 all the same.
-        """
+        """Import a servers.json; gives how many groups and servers pgAdmin said it added."""
         verb = "load-servers" if self.program.has_commands else "--load-servers"
         said = self.command(verb, str(file), *self._as_user(), environment=environment)
         # After a mistake it says first how many it added, then what was wrong.

@@ -11,25 +11,9 @@ from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 
 #: Columns of `server` that matter here, and some that never do.
-COLUMNS = (
-    "id",
-    "user_id",
-    "servergroup_id",
-    "name",
-    "host",
-    "port",
-    "maintenance_db",
-    "username",
-    "comment",
-    "password",
-    "db_res",
-    "bgcolor",
-    "service",
-    "save_password",
-    "passexec_cmd",
-    "connection_params",
-    "tags",
-    "db_res_type",
+COLUMNS = tuple(
+    "id user_id servergroup_id name host port maintenance_db username comment password db_res bgcolor"
+    " service save_password passexec_cmd connection_params tags db_res_type".split()
 )
 
 GOOD = '{"sslmode": "require", "connect_timeout": 10}'
@@ -102,9 +86,7 @@ class Books:
                 "preferences": {"columns": ["name"], "rows": {}},
                 "sqlite_sequence": {
                     "columns": ["name", "seq"],
-                    "rows": {
-                        "1": {"name": "server", "seq": max((r["id"] for r in servers), default=0)}
-                    },
+                    "rows": {"1": {"name": "server", "seq": max([0, *(r["id"] for r in servers)])}},
                 },
             },
             "known": {},

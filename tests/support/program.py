@@ -15,11 +15,9 @@ environment reaches it, and whatever it started is stopped by its process id.
 from __future__ import annotations
 
 import asyncio
-import configparser
 import contextlib
 import ctypes
 import fnmatch
-import json
 import os
 import shutil
 import sys
@@ -27,8 +25,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from pgherald.clock import SystemClock
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.simulator.postgres import Cluster
@@ -37,11 +36,9 @@ from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import Addon, App, Data, postgres_of
 from pgherald.simulator.world import World
 from support.canaries import hear
+from support.children import LIMIT, Done, run_to_its_end, start
+from support.held import behind
 from support.marks import MARK
-
-#: Seconds that anything may take before a test gives up on it. What a test promises is
-#: far shorter, and measured by what the files and the simulator say.
-LIMIT = 100.0
 
 #: Where coverage leaves its orders for child processes.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -56,29 +53,9 @@ SHOP = '[[databases]]\napp = "shop-production"\nname = "Shop"\n'
 OWN_LINE = "localhost:5432:*:me:CANARY-my-own-password\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, as JSON."""
-        return json.loads(self.out)
-
-
 @dataclass
 class House:
-    """A developer's home, with Heroku and Postgres around it.
-
-    Attributes:
-        home: the home folder.
-        simulator: the simulated Heroku.
-        env: the environment of everything started here, made from nothing.
-    """
+    """A developer's home, with Heroku and Postgres around it."""
 
     home: Path
     simulator: Simulator
@@ -107,40 +84,14 @@ class House:
         """What the simulated Heroku knows."""
         return self.simulator.world
 
-    @property
-    def service_file(self) -> Path:
-        return self.home / ".pg_service.conf"
-
-    @property
-    def pgpass(self) -> Path:
-        return self.home / ".pgpass"
-
-    @property
-    def servers_json(self) -> Path:
-        return self.home / "servers.json"
-
-    @property
-    def clients(self) -> tuple[Path, ...]:
-        """All three clients' files."""
-        return (self.service_file, self.pgpass, self.servers_json)
-
-    @property
-    def config(self) -> Path:
-        return self.home / "config.toml"
-
-    @property
-    def token(self) -> Path:
-        return self.home / "token"
-
-    @property
-    def state(self) -> Path:
-        return self.home / "state"
-
-    def file(self, name: str) -> Path:
-        """One of the files above, by the property's name."""
-        found = getattr(self, name)
-        assert isinstance(found, Path)
-        return found
+    def __post_init__(self) -> None:
+        self.service_file = self.home / ".pg_service.conf"
+        self.pgpass = self.home / ".pgpass"
+        self.servers_json = self.home / "servers.json"
+        self.clients = (self.service_file, self.pgpass, self.servers_json)
+        self.config = self.home / "config.toml"
+        self.token = self.home / "token"
+        self.state = self.home / "state"
 
     def put(self, path: Path, text: str, mode: int = 0o600) -> None:
         """Write a file as an editor does: a new one, moved into the old one's place."""
@@ -186,11 +137,8 @@ terminals = false
     ) -> Done:
         """Run a command of pgherald to its end.
 
-        Args:
-            arguments: the command line.
-            prepare: called in the child before it becomes pgherald; see `like_anybody`.
-            prefix: a program that starts it, with that program's arguments.
-            limit: seconds that it may take.
+        `prepare` is called in the child before it becomes pgherald, see `like_anybody`; `prefix`
+        is a program that starts it, with that program's arguments.
         """
         argv = [*prefix, sys.executable, "-m", "pgherald", *arguments]
         done = await self.run(argv, prepare=prepare, limit=limit)
@@ -205,37 +153,16 @@ terminals = false
         limit: float = LIMIT,
     ) -> Done:
         """Run a program in this house to its end."""
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            env=self.env,
-            cwd=self.home,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=prepare,
-        )
-        try:
-            async with asyncio.timeout(limit):
-                out, err = await child.communicate()
-        except BaseException:
-            child.kill()
-            await child.wait()
-            raise
-        assert child.returncode is not None
+        done = await run_to_its_end(argv, self.env, self.home, prepare=prepare, limit=limit)
         if "password" not in argv:  # the command that is there to print one
-            hear(f"what {' '.join(argv[-3:])} says", out + err)
-        return Done(child.returncode, out.decode(), err.decode())
+            hear(f"what {' '.join(argv[-3:])} says", done.out + done.err)
+        return done
 
     @contextlib.asynccontextmanager
     async def daemon(
         self, more: Mapping[str, str] | None = None, *, prepare: Callable[[], None] | None = None
     ) -> AsyncIterator[Program]:
-        """`pgherald run` until the block ends; it has to end well, and without a traceback.
-
-        Args:
-            more: variables to put into its environment.
-            prepare: as for `pgherald`.
-        """
+        """`pgherald run` until the block ends; it has to end well, and without a traceback."""
         program = await Program.start(self, "run", more=more, prepare=prepare)
         try:
             yield program
@@ -265,11 +192,11 @@ terminals = false
     def app(self, name: str = APPS[0]) -> App:
         return self.world.app(name)
 
-    def addon(self, app: str = APPS[0], attachment: str = "DATABASE") -> Addon:
-        return self.world.attachment(self.app(app), attachment).addon
+    def addon(self, app: str = APPS[0]) -> Addon:
+        return self.world.attachment(self.app(app), "DATABASE").addon
 
-    def data(self, app: str = APPS[0], attachment: str = "DATABASE") -> Data:
-        return postgres_of(self.addon(app, attachment)).data
+    def data(self, app: str = APPS[0]) -> Data:
+        return postgres_of(self.addon(app)).data
 
     def login(self, app: str = APPS[0], attachment: str = "DATABASE") -> Login:
         """The login that the config var shows at this moment."""
@@ -282,6 +209,17 @@ terminals = false
         await self.world.data.rotate(self.data(app))
         return self.login(app)
 
+    def later_steps_wait(self) -> asyncio.Event:
+        """From now on, what a rotation does later waits for this, and for no clock."""
+        go = asyncio.Event()
+
+        class Waiting(SystemClock):
+            async def sleep(self, seconds: float) -> None:
+                await go.wait()
+
+        self.world.clock = Waiting()
+        return go
+
     def requests(self, like: str = "*") -> int:
         """How many requests Heroku has had, or of those that match `METHOD /path`."""
         asked = [f"{visit.method} {visit.path}" for visit in self.simulator.app.front.visits]
@@ -291,47 +229,7 @@ terminals = false
 
     def behind(self, login: Login, service: str = APPS[0]) -> list[str]:
         """The clients that do not hold this login, by their file's name."""
-        holds = {
-            self.service_file: self._service_file_holds,
-            self.pgpass: self._pgpass_holds,
-            self.servers_json: self._servers_json_holds,
-        }
-
-        def reads(asked: Callable[[Login, str], bool]) -> bool:
-            try:
-                return asked(login, service)
-            except (OSError, ValueError, LookupError, TypeError, configparser.Error):
-                # There is no such file, or it is one of another kind.
-                return False
-
-        return [path.name for path, asked in holds.items() if not reads(asked)]
-
-    def _service_file_holds(self, login: Login, service: str) -> bool:
-        found = configparser.RawConfigParser(delimiters="=", strict=False)
-        found.read_string(self.service_file.read_text())
-        return (
-            found.has_section(service)
-            and dict(found[service]).items()
-            >= {
-                "host": login.host,
-                "port": str(login.port),
-                "dbname": login.dbname,
-                "user": login.user,
-                "password": login.password.reveal(),
-            }.items()
-        )
-
-    def _pgpass_holds(self, login: Login, _service: str) -> bool:
-        wanted = [login.host, str(login.port), login.user, login.password.reveal()]
-        rows = [line.split(":") for line in self.pgpass.read_text().splitlines()]
-        return wanted in [row[:2] + row[3:] for row in rows if row[2:3] in (["*"], [login.dbname])]
-
-    def _servers_json_holds(self, login: Login, service: str) -> bool:
-        """It names the service, which is where the login is, and the database."""
-        servers = json.loads(self.servers_json.read_text())["Servers"].values()
-        return (service, login.dbname) in [
-            (server.get("Service"), server["MaintenanceDB"]) for server in servers
-        ]
+        return behind(self.home, login, service)
 
     def changed_at(self) -> float:
         """When the last of the clients was put in its place, in seconds of the wall clock."""
@@ -354,15 +252,10 @@ terminals = false
 
 @dataclass
 class Program:
-    """A running pgherald.
-
-    Attributes:
-        process: the child.
-        lines: what it has said on stderr so far, with the moment of the monotonic clock.
-    """
+    """A running pgherald."""
 
     process: asyncio.subprocess.Process
-    lines: list[tuple[float, str]] = field(default_factory=list)
+    lines: list[tuple[float, str]] = field(default_factory=list)  # of stderr, with their moments
     out: str = ""
     _read: int = 0
     _more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -377,16 +270,8 @@ class Program:
         prepare: Callable[[], None] | None = None,
     ) -> Self:
         """Start pgherald in a house."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pgherald", *arguments),
-            env={**house.env, **(more or {})},
-            cwd=house.home,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=prepare,
-        )
-        program = cls(process)
+        argv = (sys.executable, "-m", "pgherald", *arguments)
+        program = cls(await start(argv, {**house.env, **(more or {})}, house.home, prepare))
         program._pumps = [asyncio.create_task(w) for w in (program._listen(), program._collect())]
         return program
 
@@ -486,9 +371,6 @@ def like_anybody() -> None:
     """In a child that is to be started: let the modes of files count, for root too.
 
     Its program then has root's files and none of root's powers over them.
-
-    Raises:
-        OSError: the system does not let us.
     """
     if os.geteuid() != 0:
         return

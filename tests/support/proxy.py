@@ -19,12 +19,7 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """Passes bytes between a port of its own and a server, until told otherwise.
-
-    Attributes:
-        port: its own port, the same for its whole life.
-        accepted: connections it has accepted so far.
-    """
+    """Passes bytes between a port of its own and a server, until told otherwise."""
 
     def __init__(self, host: str, port: int) -> None:
         self.port = 0
@@ -72,8 +67,8 @@ class Proxy:
             task.cancel()
 
     async def has_accepted(self, count: int) -> None:
-        """Wait until it has accepted that many; at most five seconds."""
-        async with asyncio.timeout(5), self._accepting:
+        """Wait until it has accepted that many; at most a minute."""
+        async with asyncio.timeout(60), self._accepting:
             await self._accepting.wait_for(lambda: self.accepted >= count)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

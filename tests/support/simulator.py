@@ -40,22 +40,13 @@ def dice(seed: int) -> random.Random:
 
 @dataclass
 class FakePostgres:
-    """Roles and databases in memory, in the shape of `simulator.backend.Backend`.
-
-    Attributes:
-        passwords: of each role.
-        locked: roles that may not log in.
-        owners: of each database.
-        ended: roles whose connections were ended, in order.
-        statements: SQL that was run, with the database it was run in.
-    """
+    """Roles and databases in memory, in the shape of `simulator.backend.Backend`."""
 
     host: str = "127.0.0.1"
     port: int = 5432
     passwords: dict[str, Secret] = field(default_factory=dict)
     locked: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
     statements: list[tuple[str, str]] = field(default_factory=list)
 
     def accepts(self, login: Login) -> bool:
@@ -103,8 +94,7 @@ class FakePostgres:
         self.owners[new] = self.owners.pop(old)
 
     async def end_connections(self, role: str) -> None:
-        """Remember that they were ended."""
-        self.ended.append(role)
+        """There are none."""
 
     async def lock_role(self, name: str) -> None:
         """Refuse a role."""
@@ -162,14 +152,7 @@ def browse(world: World, token: Secret | None = None) -> Browser:
 
 @dataclass
 class SimulatedHeroku:
-    """A seeded world without any socket, with clients of it and a clock that a test moves.
-
-    Attributes:
-        world: what there is.
-        postgres: stands in for Postgres.
-        clock: the time of both.
-        browser: the clients.
-    """
+    """A seeded world without any socket, with clients of it and a clock that a test moves."""
 
     world: World
     postgres: FakePostgres
@@ -222,11 +205,7 @@ class SimulatedHeroku:
 
 
 async def connect(login: Login) -> psycopg.AsyncConnection[Any]:
-    """A real connection with a login, over TLS.
-
-    Raises:
-        psycopg.OperationalError: it is refused, or nobody is there.
-    """
+    """A real connection with a login, over TLS."""
     return await psycopg.AsyncConnection.connect(
         host=login.host,
         port=login.port,

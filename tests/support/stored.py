@@ -47,7 +47,7 @@ class StoredDesk:
         at = self.now - before
         with self.store() as store:
             store.looked([PRODUCTION], at)
-            store.current([Entry(PRODUCTION, login())], at, {KEY: at} if proven else {})
+            store.record([Entry(PRODUCTION, login())], at, {KEY: at} if proven else {})
 
     def rotated(self, key: DatabaseKey = KEY, label: str = "Shop", days: int = 1) -> None:
         """A rotation so many days ago."""

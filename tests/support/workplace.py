@@ -14,7 +14,6 @@ the person's own in them. Postgres is `support.simulator.FakePostgres`: the prob
 from __future__ import annotations
 
 import asyncio
-import configparser
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -43,6 +42,7 @@ from pgherald.sync.probe import Prober, Proof
 from pgherald.sync.transaction import Transactions
 from pgherald.watch.wake import tick
 from support.fake_clock import FakeClock
+from support.held import behind
 from support.simulator import FakeDoor, FakePostgres, dice
 
 MINUTE: Final = 60.0
@@ -129,17 +129,8 @@ class Workplace:
     ) -> AsyncIterator[Self]:
         """A place whose machinery runs until the block ends.
 
-        Args:
-            folder: where its home and its state go.
-            apps: what there is at Heroku.
-            watched: the apps whose DATABASE is kept.
-            top: more of the configuration.
-            clock: the clock; a new one by default.
-            disk: does what the one writer of files asks for; the real one by default.
-            prober: proves logins; the stand-in's by default.
-            transport: carries HTTP; the real network by default.
-            env: the environment; one that leads to the simulator by default.
-            own: whether the person has lines of their own in the clients.
+        `apps` are those at Heroku, of which the `watched` ones' DATABASE is kept; `top` is more of the
+        configuration; `own`, whether the person has lines of their own in the clients.
         """
         clock = clock or FakeClock()
         postgres = FakePostgres()
@@ -178,17 +169,9 @@ class Workplace:
                 alerts = Alerts(store, clock, tell)
                 async with machinery(config, state, outside, alerts=alerts, tell=tell) as machine:
                     place = cls(
-                        home,
-                        clock,
-                        simulator,
-                        postgres,
-                        probes,
-                        state,
-                        config,
-                        news,
-                        listeners,
+                        home, clock, simulator, postgres, probes, state, config, news, listeners,
                         machine,
-                    )
+                    )  # fmt: skip
                     for window in (machine.reconciler._window, machine.reconciler._group._window):
                         window._quiet = QUIET
                     machine.applier.restless._stillness._first = 0.0  # its clock stands
@@ -307,17 +290,7 @@ class Workplace:
 
     def behind(self, login: Login, app: str = SHOP, *, but: str = "") -> list[str]:
         """The clients that do not hold a login, by their files' names; `but` is not looked at."""
-        holds = {
-            ".pg_service.conf": _service_file_holds,
-            ".pgpass": _pgpass_holds,
-            "servers.json": _servers_json_holds,
-        }
-        return [
-            name
-            for name, asked in holds.items()
-            if name != but
-            and not (self.file(name).is_file() and asked(_text(self.file(name)), login, app))
-        ]
+        return [name for name in behind(self.home, login, app) if name != but]
 
     def holds(self, login: Login, app: str = SHOP) -> bool:
         """Whether all clients hold a login."""
@@ -334,35 +307,6 @@ class Workplace:
     def is_current(self, app: str = SHOP) -> bool:
         """Whether all clients hold what Heroku shows, and nothing else is wrong."""
         return self.holds(self.shown(app), app) and self.status() == []
-
-
-def _text(path: Path) -> str:
-    """What stands in a file, without a mark at its beginning, and whatever ends its lines."""
-    return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-
-
-def _service_file_holds(text: str, login: Login, app: str) -> bool:
-    services = configparser.RawConfigParser(delimiters="=", strict=False)
-    services.read_string(text)
-    wanted = {
-        "host": login.host,
-        "port": str(login.port),
-        "dbname": login.dbname,
-        "user": login.user,
-        "password": login.password.reveal(),
-    }
-    return services.has_section(app) and dict(services[app]).items() >= wanted.items()
-
-
-def _pgpass_holds(text: str, login: Login, _app: str) -> bool:
-    wanted = [login.host, str(login.port), login.user, login.password.reveal()]
-    rows = [line.split(":") for line in text.splitlines()]
-    return wanted in [row[:2] + row[3:] for row in rows if row[2:3] in (["*"], [login.dbname])]
-
-
-def _servers_json_holds(text: str, login: Login, app: str) -> bool:
-    servers = json.loads(text)["Servers"].values()
-    return (app, login.dbname) in [(s.get("Service"), s["MaintenanceDB"]) for s in servers]
 
 
 def write(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import os
 import threading
@@ -115,19 +116,6 @@ async def test_an_editor_that_never_stops_saving_is_given_up(tmp_path: Path) -> 
         assert pauses[:8] == [0.05 * number for number in range(1, 9)]
 
 
-async def test_what_is_not_wanted_goes_though_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A database is taken out of every client, and forgotten as soon as the state allows it."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)), (BLOG, login(2)))
-        await house.applier.remove([SHOP.key])
-        assert house.held(SHOP) == {"none"}
-        assert [kept.key for kept in house.store.databases()] == [BLOG.key]
-        house.store.close()
-        plan = await house.applier.remove([BLOG.key])
-        assert plan.keys == {BLOG.key}
-        assert house.held(BLOG) == {"none"}
-
-
 async def test_a_commit_that_is_under_way_is_waited_for(tmp_path: Path) -> None:
     """Whoever stops waits for the commit that goes on, but no longer than it was told."""
     gate, inside = threading.Event(), threading.Event()
@@ -192,6 +180,20 @@ async def test_what_is_told_and_kept_of_a_rotation(tmp_path: Path) -> None:
         assert (record.label, record.clients) == ("Shop", ALL)
         (kept,) = house.store.databases()
         assert (kept.current_at, kept.proven_at) == (now, START - timedelta(seconds=3))
+
+
+async def test_what_nobody_was_told_is_told_at_the_next_start(tmp_path: Path) -> None:
+    """Once, with all that history knows of it; and what was told is not told again."""
+    async with household(tmp_path) as house:
+        await house.applier.apply([cleared(1)])
+        told, house.store.told = house.store.told, lambda _: None  # type: ignore[assignment,method-assign]  # killed
+        await house.applier.apply([cleared(2)])
+        house.store.told = told  # type: ignore[method-assign]  # likewise
+        before = house.news[-1]
+        house.news.clear()
+        for _ in range(2):
+            await house.recorder.resume()
+        assert house.news == [dataclasses.replace(before, service="")]
 
 
 async def test_an_entry_that_came_back_is_mended(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ async def test_one_that_hangs_is_named_and_asked_once(
             assert len(asked) == 1
             gate.set()
             await until(lambda: not house.applier._hanging)
-            assert (await house.applier.plan([cleared(1).entry])).failed == ()
+            assert (await house.applier.plan([cleared(1).entry])).failed == []
     finally:
         gate.set()
 
@@ -288,7 +290,22 @@ def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
 async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: bool | None) -> None:
     """After another user has come, unless it is known that none runs."""
     async with household(tmp_path, clients=keeping(tmp_path)) as house:
-        house.recorder._see_pgadmin = lambda: runs
+        house.recorder._see_pgadmin = lambda _: runs
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]
+
+
+async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:
+    """Whose rows are whose is recorded again at the next sweep, though no client is written."""
+    async with household(tmp_path, clients=keeping(tmp_path)) as house:
+        await house.sees((SHOP, login(1)))
+        assert await asyncio.to_thread(house.store.catch_up)
+        (record,) = (tmp_path / "state" / "ownership").iterdir()
+        recorded = record.read_bytes()
+        for damaged in (b"", recorded[:-9]):
+            record.write_bytes(damaged)
+            await house.sees((SHOP, login(1)))
+            assert record.read_bytes() == recorded
+        assert house.kinds() == [NewsKind.ADDED]
+        assert len(house.applier._committer.history()) == 1

@@ -81,7 +81,7 @@ def test_nothing_waits_and_nothing_is_lost_or_recorded_twice(
     with locked(path):
         for number in range(1, 6):
             store.record((), None, {}, [(rotation(number), "Shop")], ("psql",))
-            store.current([Entry(SHOP, login(number))], START, {SHOP.key: START})
+            store.record([Entry(SHOP, login(number))], START, {SHOP.key: START})
             store.looked([SHOP], START + timedelta(seconds=number))
         store.put_alert(trouble("down"))
         store.note("held", "x")
@@ -108,7 +108,7 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
             at = START + timedelta(seconds=number)
             store.looked([BLOG], at)
             store.looked([SHOP, BLOG], at)
-            store.current([Entry(SHOP, login(1))], at, {})
+            store.record([Entry(SHOP, login(1))], at, {})
             store.put_alert(trouble(f"down {number}"))
             store.note("requests:default", str(number))
             if number % 2:
@@ -118,25 +118,6 @@ def test_what_is_superfluous_is_dropped(store: BackgroundStore, path: Path) -> N
     assert store.alerts() == []
     assert {state.looked_at for state in store.databases()} == {START + timedelta(seconds=299)}
     assert store.notes()["requests:default"] == "299"
-
-
-def test_phases_and_clients_are_kept(store: BackgroundStore, path: Path) -> None:
-    """What the daemon knows of a database is in the file; what is not new is not written again."""
-    assert store.catch_up()
-    changes: list[None] = []
-    store.on_change = lambda: changes.append(None)
-    for _ in range(3):
-        store.keep(SHOP.key, "current", {"/a": "current", "/b": "failed"})
-        assert store.catch_up()
-    assert len(changes) == 1
-    store.looked([SHOP], START)
-    store.put_alert(trouble("refused", f"database:{SHOP.key}"))
-    (state,) = store.databases()
-    assert (state.phase, state.label) == ("current", SHOP.name)
-    assert state.clients == {"/a": "current", "/b": "failed"}
-    store.forget(SHOP.key)
-    assert (store.alerts(), store.databases()) == ([], [])
-    assert store.changed(SHOP.key, login(1)) is None
 
 
 def test_a_mistake_stands_in_nobodys_way(
@@ -149,7 +130,7 @@ def test_a_mistake_stands_in_nobodys_way(
 
     store.submit(mistaken)
     store.note("no text", "\udcff")
-    store.current([Entry(dataclasses.replace(SHOP, name=None), login(1))], START, {})  # type: ignore[arg-type]  # refused by the table
+    store.record([Entry(dataclasses.replace(SHOP, name=None), login(1))], START, {})  # type: ignore[arg-type]  # refused by the table
     store.note("x", "1")
     assert store.catch_up()
     assert store.notes() == {"x": "1"}

@@ -57,29 +57,20 @@ def test_check_as_json(desk: Desk) -> None:
     """The JSON has the documented shape, and no secret."""
     desk.configure(SHOP + CLIENTS)
     result = desk.run("check", "--json")
+    clients = {"psql": "pgpass", "service file": "pg_service.conf", "servers.json": "servers.json"}
     assert result.json == {
         "current": True,
-        "databases": [
-            {
-                "key": "shop-production/DATABASE",
-                "name": "Shop",
-                "current": True,
-                "standing": "written",
-                "problem": None,
-            }
-        ],
+        "databases": [{
+            "key": "shop-production/DATABASE", "name": "Shop",
+            "current": True, "standing": "written", "problem": None,
+        }],
         "clients": [
-            {"label": "psql", "path": str(desk.folder / "pgpass"), "problem": None},
-            {
-                "label": "service file",
-                "path": str(desk.folder / "pg_service.conf"),
-                "problem": None,
-            },
-            {"label": "servers.json", "path": str(desk.folder / "servers.json"), "problem": None},
+            {"label": label, "path": str(desk.folder / name), "problem": None}
+            for label, name in clients.items()
         ],
         "problems": [],
         "warnings": [],
-    }
+    }  # fmt: skip
     assert MARK not in result.out
 
 
@@ -171,9 +162,6 @@ def test_an_engine_that_dies_ends_the_check(desk: Desk, monkeypatch: pytest.Monk
     assert result.code == 1
     assert "mistake of its own: RuntimeError" in result.err
     assert "CANARY" not in result.err
-
-
-# --- discovery -----------------------------------------------------------------------------
 
 
 # --- plan ----------------------------------------------------------------------------------

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
+import platformdirs
 import pytest
 
+from pgherald.config import Config
 from pgherald.config.generate import describe
-from support.commands import CLIENTS, Result
+from support.commands import Result
 from support.stored import StoredDesk
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -24,41 +31,31 @@ def test_path_and_check_name_the_file_in_use(desk: StoredDesk) -> None:
     assert desk.run("config", "check") == Result(0, f"{file} is fine.\n", "")
 
 
-def test_show_hides_secrets(desk: StoredDesk) -> None:
-    """A token command's words and chat addresses may be secret, so neither is shown."""
-    desk.configure(
-        '[[accounts]]\nname = "work"\ntoken = "command:fetch --key CANARY-key"\n'
-        '[[databases]]\napp = "shop"\naccount = "work"\n[[discover]]\naccount = "work"\n'
-        f'{CLIENTS}[notifications]\nurls = ["slack://CANARY/token"]\n'
-    )
+def stated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that have a value."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", ["every-key", "smallest"])
+def test_every_setting_in_force_is_shown_and_no_secret(desk: StoredDesk, name: str) -> None:
+    """What a file comes to is all there, what is switched off too; what may be secret is not."""
+    (desk.folder / "config.toml").write_text((GOLDEN / f"{name}.toml").read_text())
     shown, shape = desk.run("config", "show").out, desk.run("config", "show", "--json")
+    state = platformdirs.user_state_path("pgherald", appauthor=False)
+    text = (GOLDEN / f"{name}.json").read_text()
+    for word, path in {"FOLDER": desk.folder, "HOME": Path.home(), "STATE": state}.items():
+        text = text.replace(f"{{{word}}}", str(path))
+    assert json.loads(shape.out, object_hook=stated) == json.loads(text)
     assert "CANARY" not in shown + shape.out
-    assert "command:…" in shown
-    assert "poll_interval = 60\n" in shown
-    assert "desktop_notifications = yes\n" in shown
-    assert "discover: account = work, include = *, attachments = DATABASE\n" in shown
-    assert shape.json["notification_urls"] == 1
-    assert shape.json["accounts"] == [{"name": "work", "token": "command:…"}]
-    assert shape.json["databases"] == [
-        {
-            "key": "work:shop/DATABASE",
-            "name": "shop (DATABASE)",
-            "group": "Heroku",
-            "service": "shop",
-            "probe": "require",
-            "sslmode": "require",
-            "sslrootcert": None,
-            "require_auth": "scram-sha-256,md5",
-            "host": None,
-            "port": None,
-        }
-    ]
-    assert shape.json["clients"][0] == {
-        "kind": "service_file",
-        "path": str(desk.folder / "pg_service.conf"),
-        "rows": None,
-        "passfile": None,
-    }
+    assert set(shape.json) >= {field.name for field in dataclasses.fields(Config)}
+
+
+def test_a_person_reads_settings_line_by_line(desk: StoredDesk) -> None:
+    """Plain settings are equations; of several things each has a line, with all that it has."""
+    (desk.folder / "config.toml").write_text((GOLDEN / "every-key.toml").read_text())
+    told = "desktop = no, level = trouble, quiet = 22:00-07:30, terminals = no, urls = 2"
+    shown = set(desk.run("config", "show").out.splitlines())
+    assert {"poll_interval = 300", f"notifications: {told}"} <= shown
 
 
 @pytest.mark.parametrize("columns", [40, 200])

@@ -83,7 +83,7 @@ def test_an_unknown_database_is_refused(desk: StoredDesk, stored: bool) -> None:
     result = desk.run("history", "shop-productoin")
     assert (result.code, result.out) == (1, "")
     assert "has not looked at any database 'shop-productoin'" in result.err
-    assert ("Did you mean 'shop-production'?" in result.err) is stored
+    assert ('did you mean "shop-production"?' in result.err) is stored
 
 
 # --- the line of time -----------------------------------------------------------------------

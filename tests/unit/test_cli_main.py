@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import pgherald
+from pgherald import __version__
 from pgherald.cli.entry import plain_run
 from pgherald.cli.foreground import set_up
 from pgherald.cli.main import COMMANDS, group, main
@@ -56,6 +57,18 @@ def test_help_shows_an_example_and_the_exit_codes() -> None:
         assert max(map(len, result.output.splitlines())) <= 80
 
 
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 columns the words to type stay whole, and all else is wrapped."""
+    monkeypatch.setenv("COLUMNS", "40")
+    for words in [(), *commands()]:
+        shown = run(*words, "--help", patch=monkeypatch).out
+        assert "Usage:" in shown
+        assert "..." not in shown.replace("[ARGS]...", "")
+        # What is to be copied stays as it stands.
+        text = shown.partition("Example")[0].partition("Exit codes")[0]
+        assert not [line for line in text.splitlines() if len(line) > 40 and " " in line.strip()]
+
+
 def test_the_list_of_commands() -> None:
     """`pgherald --help` says of each command what its own help begins with, cut off nowhere."""
     result = CliRunner().invoke(group, ["--help"])
@@ -67,6 +80,12 @@ def test_the_list_of_commands() -> None:
     listed = CliRunner().invoke(group, ["config", "--help"]).output.partition("Commands:")[2]
     assert "path " in listed
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_version(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """Both usual options say which version it is, on stdout."""
+    assert run(option, patch=monkeypatch) == Result(0, f"pgherald, version {__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -86,18 +105,6 @@ def test_a_misspelt_word_gets_the_nearest(
 
 
 # --- errors --------------------------------------------------------------------------------
-
-
-def test_a_missing_configuration_says_how_to_begin(
-    monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    """Without a configuration a person is told where it was looked for and how to begin."""
-    result = run("status", patch=monkeypatch)
-    assert (result.code, result.out) == (2, "")
-    title, looked, advice = result.err.splitlines()
-    assert title == "pgherald: There is no configuration file"
-    assert str(home) in looked
-    assert "pgherald config example >" in advice
 
 
 def test_a_wrong_configuration_ends_every_command(
@@ -184,19 +191,11 @@ def logged(patch: pytest.MonkeyPatch, level: str, env: Mapping[str, str]) -> lis
 
 
 @pytest.mark.usefixtures("logging_as_before")
-def test_the_log_on_a_terminal_has_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines have time and level; nothing below the chosen level, and no library's talk, is there."""
-    first, *others = logged(monkeypatch, "info", {})
-    assert first.endswith(" INFO    something")
-    assert first[4] == "-"
-    assert len(others) == 2
-    assert others[0].endswith(" ERROR   a title")
-    assert others[1] == "an advice"
-
-
-@pytest.mark.usefixtures("logging_as_before")
-def test_the_log_in_the_journal_has_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal has the time already; each line begins with its priority."""
+def test_each_line_of_the_log_says_how_grave_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal with its time, in the journal as a priority; no library's talk is there."""
+    first, title, advice = logged(monkeypatch, "info", {})
+    assert (first[4], first[19:]) == ("-", " INFO    something")
+    assert (title[19:], advice) == (" ERROR   a title", "an advice")
     lines = logged(monkeypatch, "debug", {"JOURNAL_STREAM": "8:1"})
     assert lines == ["<7>nearly nothing", "<6>something", "<3>a title", "<3>an advice"]
 
@@ -307,20 +306,26 @@ def test_a_service_managers_command_line_starts_the_daemon(argv: list[str], aske
     assert plain_run(argv) == asked
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """`pgherald status | head -0` ends with 0 and without a word on stderr."""
-    file = tmp_path / "config.toml"
-    file.write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
-    program = "from pgherald.cli.entry import main; input(); main()"
-    argv = [sys.executable, "-c", program, "--config", str(file), "status"]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.close()
-        child.stdout = None
-        _, err = child.communicate(b"\n", timeout=120)
-    assert (child.returncode, err) == (0, b"")
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("| (exec <&-)", 0, ""),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        pytest.param("> /dev/full", 1, "The output cannot be written: No space left on device",
+                     marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")),
+    ],
+)  # fmt: skip
+def test_an_output_that_goes_nowhere(tmp_path: Path, redirected: str, code: int, said: str) -> None:
+    """A reader that has seen enough, or a stream that is closed, is no error; a full disk is one."""
+    (tmp_path / "config.toml").write_text(f'state_dir = "state"\n{SHOP}{CLIENTS}')
+    program = f"{sys.executable} -m pgherald --config config.toml status"
+    argv = ["bash", "-c", f"set -o pipefail; {program} {redirected}"]
+    ended = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
+    assert bool(ended.stderr) is bool(said)
 
 
 def test_commands_in_advice_exist() -> None:

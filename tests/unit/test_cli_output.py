@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import threading
@@ -14,11 +13,17 @@ import click
 import pytest
 
 from pgherald.cli import output
-from pgherald.cli.output import ago, emit_json, headline, lasting, progress
-from pgherald.heroku.account import Account
+from pgherald.cli.output import ago, emit_json, error_at, lasting, progress
+from pgherald.errors import (
+    FileTrouble,
+    LoginRequired,
+    NotVisible,
+    PgheraldError,
+    ProbeFailed,
+    Unparsable,
+)
 from pgherald.model import Subject
 from pgherald.secret import Secret
-from support.commands import CLIENTS, SHOP, Desk
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -41,19 +46,26 @@ def test_spans_are_said_in_a_persons_units(span: timedelta, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "label", "title", "told"),
+    ("subject", "label", "error", "told"),
     [
-        ("account:default", "default", "No token", "No token"),
-        ("expiry:work", "work", "The token ends", "Heroku account work: The token ends"),
-        ("database:shop/DATABASE", "Shop", "Shop is gone", "Shop is gone"),
-        ("database:shop/DATABASE", "Shop", "It is gone", "Shop: It is gone"),
-        ("client:/p", "psql", "/p:3: odd", "/p:3: odd"),
-        ("commit", "commit", "No undo could be written", "No undo could be written"),
+        ("account:default", "default", LoginRequired("No token"), "No token"),
+        ("expiry:work", "work", LoginRequired("It ends"), "Heroku account work: It ends"),
+        ("database:shop/DATABASE", "Shop", ProbeFailed("Shop refuses"), "Shop refuses"),
+        ("database:shop/DATABASE", "Shop", NotVisible("Shop has none"), "Shop: Shop has none"),
+        ("client:/p", "psql", Unparsable("odd", path=Path("/p"), line=3), "/p:3: odd"),
+        ("commit", "commit", FileTrouble("No undo"), "No undo"),
     ],
 )
-def test_a_headline_names_its_subject_once(subject: str, label: str, title: str, told: str) -> None:
-    """The subject is put before a title that does not name it."""
-    assert headline(Subject.read(subject), label, title) == told
+def test_a_problem_names_its_subject(
+    subject: str,
+    label: str,
+    error: PgheraldError,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the kinds of subject and error, whatever words happen to stand in a title."""
+    error_at(Subject.read(subject), label, error)
+    assert capsys.readouterr().err.splitlines()[0] == told
 
 
 def test_json_refuses_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,31 +121,3 @@ def test_long_work_is_shown_and_taken_away(monkeypatch: pytest.MonkeyPatch, mist
     assert "[shop]: still being proven" in click.unstyle(text)
     assert text.endswith("\x1b[1A\x1b[2K")  # the line is taken away
     assert "\x1b[?25h" in text  # and the cursor given back
-
-
-@pytest.mark.parametrize("command", ["check", "plan"])
-def test_commands_say_what_they_wait_for(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While Heroku is being asked, check and plan can say so."""
-    said: list[str] = []
-    doing = str
-    ask = Account.read
-
-    async def read(self: Account, databases: object) -> object:
-        await asyncio.sleep(0)
-        said.append(doing())
-        return await ask(self, databases)  # type: ignore[arg-type]  # handed on as it came
-
-    def noting(what: object) -> object:
-        nonlocal doing
-        doing = what  # type: ignore[assignment]  # it takes nothing and gives a text
-        return progress(doing)
-
-    monkeypatch.setattr(f"pgherald.cli.{command}.progress", noting)
-    monkeypatch.setattr(Account, "read", read)
-    desk = Desk.laid(tmp_path, monkeypatch)
-    desk.configure(SHOP + CLIENTS)
-    assert desk.run(command).code == 0
-    assert said == ["Asking Heroku: 1 app to go"]
-    assert doing() == "Comparing the clients"

@@ -24,6 +24,8 @@ from support.commands import CLIENTS, SHOP
 from support.household import login
 from support.stored import KEY, PRODUCTION, StoredDesk
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 #: The clients' files.
 FILES = ("pgpass", "pg_service.conf", "servers.json")
 
@@ -69,7 +71,7 @@ def test_a_database_that_one_client_never_got_is_behind(desk: StoredDesk) -> Non
     error = FileTrouble("belongs to user 0", path=desk.folder / "pgpass")
     with desk.store() as store:
         store.looked([PRODUCTION], at)
-        store.current([Entry(PRODUCTION, login())], None, {KEY: at})
+        store.record([Entry(PRODUCTION, login())], None, {KEY: at})
     desk.trouble(f"client:{error.path}", "psql", error, at)
     result = desk.run("status")
     assert result.code == 1
@@ -112,13 +114,6 @@ def test_a_mark_shows_each_clients_login(
     assert f" {row} " in " ".join(out.split())
     assert told in out
     assert ("there\n" in out or "written\n" in out or "holds" in out) is bool(told)
-
-
-def test_a_client_in_trouble_failed(desk: StoredDesk) -> None:
-    """A client that could not be read since the last comparison is marked as such."""
-    desk.healthy()
-    desk.trouble(f"client:{desk.folder / 'pgpass'}", "psql", FileTrouble("x"))
-    assert " ✗ ✓ ✓ " in " ".join(desk.run("status").out.split())
 
 
 def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
@@ -214,9 +209,9 @@ def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
     desk.healthy()
     with desk.store() as store:
         for account in ("default", "gone"):
-            store.keep_requests(Requests(account, 64, 1125, 4431, desk.now))
+            store.keep_requests(Requests(account, 64, 1125, 4431, desk.now, 18_432))
         store.note("requests:broken", "nonsense")
-    line = "Requests in the last hour: 64 of 1125 allowed; 4431 left to all programs."
+    line = "Requests in the last hour: 64 of 1125 allowed, 19 kB; 4431 left to all programs."
     assert line not in desk.run("status").out
     with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
         result = desk.run("status")
@@ -230,6 +225,7 @@ def test_requests_are_shown_while_the_daemon_runs(desk: StoredDesk) -> None:
         {
             "account": "default",
             "last_hour": 64,
+            "bytes_last_hour": 18_432,
             "allowance": 1125,
             "remaining": 4431,
             "at": desk.now.isoformat(timespec="milliseconds"),
@@ -245,45 +241,14 @@ def test_the_json_has_the_documented_shape(desk: StoredDesk) -> None:
     desk.trouble(f"client:{desk.folder / 'servers.json'}", "servers.json", error)
     result = desk.run("status", "--json")
     assert result.code == 1
-    at = (desk.now - timedelta(minutes=5)).isoformat(timespec="milliseconds")
-    assert result.json == {
-        "ok": False,
-        "running": False,
-        "databases": [
-            {
-                "key": "shop-production/DATABASE",
-                "name": "Shop",
-                "current": True,
-                "looked_at": at,
-                "next_look_at": None,
-                "current_at": at,
-                "proven": True,
-                "proven_at": at,
-                "last_rotation_at": (desk.now - timedelta(days=1)).isoformat(
-                    timespec="milliseconds"
-                ),
-                "clients": {"psql": "current", "service file": "current", "servers.json": "failed"},
-            }
-        ],
-        "clients": [
-            {"kind": "service_file", "path": str(desk.folder / "pg_service.conf"), "ok": True},
-            {"kind": "pgpass", "path": str(desk.folder / "pgpass"), "ok": True},
-            {"kind": "servers_json", "path": str(desk.folder / "servers.json"), "ok": False},
-        ],
-        "troubles": [
-            {
-                "subject": f"client:{desk.folder / 'servers.json'}",
-                "name": "servers.json",
-                "kind": "Unparsable",
-                "title": f"{desk.folder / 'servers.json'}:3: not JSON",
-                "advice": "",
-                "since": desk.now.isoformat(timespec="milliseconds"),
-            }
-        ],
-        "requests": [],
-        "notifications": None,
-        "warnings": [],
-    }
+    text = (GOLDEN / "status.json").read_text().replace("FOLDER", str(desk.folder))
+    for name, before in {
+        "DAY": timedelta(days=1),
+        "MINUTES": timedelta(minutes=5),
+        "NOW": timedelta(),
+    }.items():
+        text = text.replace(name, (desk.now - before).isoformat(timespec="milliseconds"))
+    assert result.json == json.loads(text)
 
 
 def test_a_damaged_state_file_is_named_and_left(desk: StoredDesk) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 from pgherald.config.lines import Lines, Place
 
 
-def places(data: Any, place: Place = ()) -> Iterator[Place]:
-    """Every place in what `tomllib` gives."""
-    yield place
-    if isinstance(data, dict):
-        for key, value in data.items():
+def places(data: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every place in what `tomllib` gives, with what stands there."""
+    yield place, data
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from places(value, (*place, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from places(value, (*place, index))
 
 
 def test_the_nearest_place_stands_in() -> None:
@@ -34,100 +31,68 @@ def test_the_nearest_place_stands_in() -> None:
 
 def test_a_table_between_two_of_one_array() -> None:
     """Tables of one array need not stand together; each keeps its own line."""
-    lines = Lines("[[a]]\nx = 1\n[b]\n[[a]]\nx = 2\n")
-    assert (lines.of(("a", 0, "x")), lines.of(("a", 1, "x"))) == (2, 5)
+    lines = Lines("[[a]]\nx = 1\n[b]\n[[a]]\nx = 2\n[a.c]\ny = [\n[1],\n{z = [\n2]}]\n")
+    assert [lines.of(("a", n, *rest)) for n, rest in ((0, "x"), (1, ()), (1, "x"))] == [2, 4, 5]
+    assert lines.of(("a", 1, "c")) == 6
+    item = ("a", 1, "c", "y", 1)
+    assert [lines.of(place) for place in (item, (*item, "z"), (*item, "z", 0))] == [9, 9, 10]
 
 
-class _Writer:
-    """Writes a random document, and notes the line of everything in it."""
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """A document in which every key, and every text in an array, stands once."""
+    count = itertools.count()
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
-        self.text = ""
-        self.lines: dict[Place, int] = {(): 1}
-        self._names = 0
-        self._arrays: dict[str, int] = {}
-        self._table: Place = ()
-        for _ in range(draw(st.integers(0, 12))):
-            self._statement()
+    def pick(*choices: str) -> str:
+        return draw(st.sampled_from(choices))
 
-    def _pick(self, *choices: str) -> str:
-        return self._draw(st.sampled_from(choices))
+    def name() -> str:
+        plain = f"k{next(count):04}"
+        return pick(plain, f'"{plain} é#[ = ."', f"'{plain} \"'")
 
-    def _note(self, place: Place) -> None:
-        self.lines[place] = self.text.count("\n") + 1
-
-    def _name(self) -> tuple[str, str]:
-        """A new key, and one way to write it."""
-        self._names += 1
-        plain = f"k{self._names}"
-        odd = self._pick("é", "#", "[", " = ", ".", '"') + str(self._names)
-        return self._draw(
-            st.sampled_from(
-                [(plain, plain), (plain, f"'{plain}'"), (odd, json.dumps(odd, ensure_ascii=False))]
-            )
+    def value(depth: int) -> str:
+        form = pick("plain", "plain", "array", "table") if depth < 3 else "plain"
+        if form == "array":
+            gap = pick("", " ", "\n", " # ],\n ")
+            items = (value(depth + 1) for _ in range(draw(st.integers(0, 3))))
+            return "[" + gap + "".join(f"{item}{gap},{gap}" for item in items) + "]"
+        if form == "table":
+            return "{ " + ", ".join(pair(depth + 1) for _ in range(draw(st.integers(0, 3)))) + " }"
+        several = ['"""a\n\n[b] # \\"""\n""c"""""', "'''\n]\\'''''"] if not depth else []
+        return pick(
+            f'"v{next(count):04} # \\" ]"', "-1.5e+3", "1979-05-27T07:32:00.5-07:00", *several
         )
 
-    def _statement(self) -> None:
-        self.text += self._pick("", "", "\n", "# x = [\n", "  \t")
-        form = self._pick("pair", "pair", "table", "array", "again")
-        if form == "pair":
-            self._pair(self._table)
-        elif form == "table":
-            key, written = self._name()
-            self._table = (key,)
-            self._note(self._table)
-            self.text += f"[ {written} ]"
-        else:
-            name = self._pick("m", "n") if form == "again" else self._name()[0]
-            index = self._arrays.get(name, 0)
-            self._arrays[name] = index + 1
-            if index == 0:
-                self._note((name,))
-            self._table = (name, index)
-            self._note(self._table)
-            self.text += f"[[{json.dumps(name, ensure_ascii=False)}]]"
-        self.text += self._pick("\n", " # ]\n")
+    def pair(depth: int) -> str:
+        return pick(".", " . ").join(name() for _ in range(draw(st.integers(1, 3)))) + (
+            pick("=", " = ") + value(depth)
+        )
 
-    def _pair(self, table: Place, depth: int = 0) -> None:
-        place = table
-        parts = []
-        for _ in range(self._draw(st.integers(1, 3))):
-            key, written = self._name()
-            place = (*place, key)
-            self._note(place)
-            parts.append(written)
-        self.text += self._pick(".", " . ").join(parts) + self._pick("=", " = ")
-        self._value(place, depth)
-
-    def _value(self, place: Place, depth: int) -> None:
-        form = self._pick("plain", "plain", "array", "table") if depth < 3 else "plain"
-        if form == "plain":
-            self.text += self._pick(
-                "1", "-1.5e+3", "true", "nan", "1979-05-27T07:32:00.5-07:00", '"# \\" ]"', "'\\'",
-                '"""a\n\n[b] # \\"""\n""c"""""', "'''\n]\\'''''",
-            )  # fmt: skip
-        elif form == "array":
-            gap = self._pick("", " ", "\n", " # ],\n ")
-            self.text += "[" + gap
-            for index in range(self._draw(st.integers(0, 3))):
-                self._note((*place, index))
-                self._value((*place, index), depth + 1)
-                self.text += gap + "," + gap
-            self.text += "]"
-        else:
-            self.text += "{"
-            for index in range(self._draw(st.integers(0, 3))):
-                self.text += ", " if index else " "
-                self._pair(place, depth + 1)
-            self.text += " }"
+    arrays: list[str] = []
+    text = ""
+    for _ in range(draw(st.integers(0, 12))):
+        form = pick("blank", "pair", "table", "array", "again")
+        if form == "array":
+            arrays.append(name())
+        title = pick(*arrays) if arrays and form == "again" else name()
+        opened = f"[[{arrays[-1]}]]" if form == "array" else f"[[{title}]]"
+        text += {
+            "blank": pick("", "  # [x]\n# y = 1"),
+            "pair": pair(0),
+            "table": f"[{title}.{name()}]",
+        }.get(form, opened if arrays else "") + pick("\n", " # [z]\n")
+    return text
 
 
-@given(st.data())
-def test_any_layout(data: st.DataObject) -> None:
-    """In any document, the line reported is the line of the key; nothing else is reported."""
-    writer = data.draw(st.composite(_Writer)())
-    newline = data.draw(st.sampled_from(["\n", "\r\n"]))
-    text = writer.text.replace("\n", newline)
-    assert Lines(text).known == writer.lines
-    assert set(writer.lines) == set(places(tomllib.loads(text)))
+@given(documents(), st.sampled_from(["\n", "\r\n"]))
+def test_any_layout(text: str, newline: str) -> None:
+    """In any document, the line that is found is the one where the key, or the item, is written."""
+    text = text.replace("\n", newline)
+    known = Lines(text).known
+    found = list(places(tomllib.loads(text)))
+    assert set(known) == {place for place, _ in found}
+    for place, held in found:
+        step = place[-1] if place else 0
+        written = step if isinstance(step, str) else held
+        if isinstance(written, str) and written[:1] in {"k", "v"}:
+            assert known[place] == text.count("\n", 0, text.index(written[:5])) + 1

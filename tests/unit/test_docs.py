@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from pgherald.daemon.status import WORDS
-from pgherald.store import status_file
+from pgherald.config import load
+from pgherald.daemon.status import WORDS, Status, as_json
+from pgherald.model import About, DatabaseKey, Subject
+from pgherald.store import Alert, DatabaseState, Requests
+from support.commands import CLIENTS, SHOP
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "pgherald"
@@ -80,21 +84,17 @@ def test_tests_that_are_named_exist(document: Path) -> None:
     assert list(wrong(text_of(document))) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "missing"),
-    [
-        ("`tests/unit/test_docs.py`: `test_tests_that_are_named_exist`", []),
-        ("`test_docs.py`", []),
+def test_what_is_missing_is_found() -> None:
+    """The search finds files and tests that are not there, and a test without its file."""
+    here = "test_tests_that_are_named_exist"
+    for text, missing in (
+        (f"`tests/unit/test_docs.py`: `{here}`", []),
         ("`make test TESTS=tests/unit/test_gone.py`", ["tests/unit/test_gone.py"]),
         ("`unit/test_docs.py`, `test_gone`", ["test_gone"]),
         ("`component/test_docs.py`", ["component/test_docs.py"]),
-        ("`test_docs.py`\n\n`test_tests_that_are_named_exist`",
-         ["test_tests_that_are_named_exist"]),
-    ],
-)  # fmt: skip
-def test_what_is_missing_is_found(text: str, missing: list[str]) -> None:
-    """The search finds files and tests that are not there, and a test without its file."""
-    assert list(wrong(text)) == missing
+        (f"`test_docs.py`\n\n`{here}`", [here]),
+    ):
+        assert list(wrong(text)) == missing
 
 
 def anchors(text: str) -> set[str]:
@@ -118,15 +118,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_commands_of_make_exist(document: Path) -> None:
-    """Each `make …` that a document names is a target."""
+def test_targets_and_modules_that_are_named_exist(document: Path) -> None:
+    """Each `make …`, and each module of the program, `sync/relay.py` say, is there."""
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     assert set(_MAKE.findall(text_of(document))) - targets == set()
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_modules_that_are_named_exist(document: Path) -> None:
-    """Each module of the program that a document names, `sync/relay.py` say, is there."""
     rooms = {path.name for path in PROGRAM.iterdir() if path.is_dir()}
     missing = []
     for name, suffix in _MODULE.findall(text_of(document)):
@@ -151,18 +146,21 @@ def test_every_room_is_on_the_map() -> None:
     assert named == there
 
 
-def test_the_keys_of_status_json_are_described() -> None:
+def test_the_keys_of_status_json_are_described(tmp_path: Path) -> None:
     """docs/operations.md names each key of status.json and no other, and each state of a client."""
     section = text_of(ROOT / "docs" / "operations.md").partition("**status.json**")[2]
     table = section.partition("**Prometheus.**")[0]
     rows = dict(re.findall(r"^\| `(\w+)(?:\[\])?` \|(.*)\|$", table, re.MULTILINE))
-    assert rows.keys() == status_file.Shown.__annotations__.keys()
-    inside = {
-        "databases": status_file.DatabaseShown,
-        "clients": status_file.ClientShown,
-        "troubles": status_file.TroubleShown,
-        "requests": status_file.RequestsShown,
-    }
-    for name, kind in inside.items():
-        keys = {*kind.__annotations__, *(WORDS if name == "databases" else ())}
+    key, now = DatabaseKey("default", "shop", "DATABASE"), datetime.now(UTC)
+    status = Status(
+        [DatabaseState(key, "Shop", None, None, None, proven=False)],
+        alerts=[Alert(Subject(About.STORE), "", "", "", "", now, told=True)],
+        requests=[Requests("default", 1, 2, None, now)],
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(SHOP + CLIENTS)
+    shown = as_json(load(config, {}), status)
+    assert rows.keys() == shown.keys()
+    for name in ("databases", "clients", "troubles", "requests"):
+        keys = {*shown[name][0], *(WORDS if name == "databases" else ())}
         assert set(re.findall(r"`(\w+)`", rows[name])) == keys, name

@@ -14,13 +14,12 @@ import pytest
 from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
-from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good, prefix_of
+from pgherald.doctor.checks import Check, Finding, Verdict, bad, examine, good
 from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import network
 from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.model import Subject
-from pgherald.sync.plan import Plan
+from pgherald.sync.plan import ClientPlan, Plan
 from pgherald.sync.targets import FileTarget
 
 FINE = good("fine")
@@ -187,21 +186,6 @@ def test_every_finding_is_in_the_documents() -> None:
 # --- others --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("subject", "kind", "prefix"),
-    [
-        ("database:shop/DATABASE", "NotVisible", "Shop: "),
-        ("database:shop/DATABASE", "ProbeFailed", ""),
-        ("account:default", "LoginRequired", ""),
-        ("expiry:work", "TokenEndsSoon", "Heroku account work: "),
-        ("commit", "FileTrouble", ""),
-    ],
-)
-def test_whom_a_finding_concerns(subject: str, kind: str, prefix: str) -> None:
-    """A finding begins with whom it concerns, unless errors of its kind say so themselves."""
-    assert prefix_of(Subject.read(subject), "Shop", kind) == prefix
-
-
 def test_a_login_that_a_client_cannot_hold() -> None:
     """A refusal names the client, the database and why."""
     from pgherald.daemon.look import Looked
@@ -210,7 +194,8 @@ def test_a_login_that_a_client_cannot_hold() -> None:
 
     client = FileTarget(ServiceFile(), Path("/p"), "pgAdmin")
     key = DatabaseKey("default", "shop", "DATABASE")
-    plan = Plan(refused=((client, key, Inexpressible("holds a comma", "Enter it by hand.")),))
+    error = Inexpressible("holds a comma", "Enter it by hand.")
+    plan = Plan((ClientPlan(client, refused=((key, error),)),))
     (finding,) = clients.current(plan, Looked([], {}))
     assert finding == bad(
         "pgAdmin cannot hold the login of shop/DATABASE: holds a comma", "Enter it by hand."

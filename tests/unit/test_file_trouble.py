@@ -16,13 +16,7 @@ OURS, THEIRS = 4321, 0
 
 
 class Closed(Disk):
-    """A disk on which some places cannot be written.
-
-    Attributes:
-        closed: those places.
-        read_only: whether that is because of their mount.
-        mounts: files that are mounted by themselves.
-    """
+    """A disk on which some places cannot be written."""
 
     def __init__(self, *closed: Path) -> None:
         self.closed = closed
@@ -43,6 +37,13 @@ class Closed(Disk):
 
     def is_mount(self, path: Path) -> bool:
         return path in self.mounts
+
+
+class Mine(Closed):
+    """Such a disk of the user who runs this test."""
+
+    def euid(self) -> int:
+        return os.geteuid()
 
 
 @pytest.fixture
@@ -83,16 +84,8 @@ def test_somebody_elses_file_comes_with_the_command_that_mends_it(path: Path) ->
     )
 
 
-def test_a_file_that_is_mounted_by_itself(path: Path) -> None:
-    """Its name cannot be given to another file."""
-    disk = Closed()
-    disk.mounts = (path,)
-    assert "is mounted by itself" in refused(disk, path)
-    assert "Mount the folder" in refused(disk, path)
-
-
 def test_the_reason_is_the_systems(path: Path) -> None:
-    """A mount that can only be read, a mark on what is our own, or the rights of others."""
+    """A mount that can only be read, or of the file itself; a mark; or the rights of others."""
     denied, marked = "permission denied", "the system does not allow it"
     folder, me = path.parent, os.geteuid()
     disk = Closed(path)
@@ -106,20 +99,12 @@ def test_the_reason_is_the_systems(path: Path) -> None:
     disk = Closed(folder)
     disk.read_only = True
     assert "the disk can only be read" in refused(disk, path)
-
-
-class Mine(Closed):
-    """Such a disk of the user who runs this test."""
-
-    def euid(self) -> int:
-        return os.geteuid()
-
-
-def test_where_there_are_no_users_nothing_is_known(path: Path) -> None:
-    """As on Windows: it is tried."""
-    disk = Closed(path, path.parent)
-    disk.posix = False
+    disk.posix = False  # as on Windows, where there are no users: it is tried
     assert refused(disk, path, uid=None) == ""
+    disk = Closed()
+    disk.mounts = (path,)
+    assert "is mounted by itself" in refused(disk, path)
+    assert "Mount the folder" in refused(disk, path)
 
 
 def test_a_database_is_changed_where_it_is(path: Path) -> None:
@@ -155,20 +140,14 @@ def test_a_loose_file_of_somebody_elses_is_named_as_that(path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mounted")
-def test_the_real_disk_knows_its_mounts(tmp_path: Path) -> None:
-    """As /proc/self/mountinfo has them."""
+def test_the_real_disk_knows_its_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/self/mountinfo has them; where there is no such file, as on macOS, none is known."""
     disk = Disk()
     assert disk.is_mount(Path("/proc"))
     assert not disk.is_mount(tmp_path / "a client")
     assert not disk.is_read_only(tmp_path)
     assert disk.may_write(tmp_path)
     assert not disk.may_write(tmp_path / "not there")
-
-
-def test_where_mounts_are_not_told_none_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on macOS."""
 
     def gone(_: Path) -> bytes:
         raise FileNotFoundError

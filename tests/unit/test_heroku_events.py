@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -50,6 +49,7 @@ MINUTE = 60.0
         (f"{LINE}\r\n", 1),
         (f"{AT} app[api]: Set X config vars by user e@e.com\n{LINE}\n", 1),
         ("never app[api]: Release v1 created by user e\n", 1),
+        ("2026-01-05T08:00:00 app[api]: Release v1 created by user e\n", 1),
         (LINE, 0),
         (f"{AT} app[web.1]: app[api]: Release v5 created\n", 0),
         (f"{AT} app[api]: Rollback to v46 by user e\n", 0),
@@ -222,7 +222,7 @@ async def test_what_is_not_allowed_is_let_be(kind: type[HerokuError]) -> None:
         await running.says(None)
         await running.logs.clock.advance(1)
         assert running.task.done()
-        assert running.task.result() is None
+        assert running.task.result() == "no"
         assert running.logs.opened == [0.0, 1.0]
 
 
@@ -249,12 +249,34 @@ async def test_a_session_is_opened() -> None:
     url = "https://logs.example.com/sessions/CANARY?srv=1"
     flat = Flat(ok({"logplex_url": url, "created_at": "2026-01-05T09:00:00Z", "id": "x"}))
     session = await flat.account.open_log("shop")
-    (request,) = flat.heroku.requests
-    assert request.method == "POST"
+    about, request = flat.heroku.requests
+    assert (about.method, request.method) == ("GET", "POST")
     assert request.read() == b'{"source":"app","dyno":"api","lines":1,"tail":true}'
     assert session == LogSession(Secret(url), START)
     assert "CANARY" not in repr(session)
-    assert flat.account.api.budget.last_hour() == 1
+    assert flat.account.api.budget.last_hour() == 2
+    await flat.account.open_log("shop")
+    assert flat.account.api.budget.last_hour() == 3
+
+
+async def test_an_app_whose_log_shows_no_releases(caplog: pytest.LogCaptureFixture) -> None:
+    """No session of an app on Fir is opened, and the log says so once, also when it begins anew."""
+    caplog.set_level("INFO")
+    flat = Flat(ok({"logplex_url": "https://logs.example.com/s"}))
+    flat.heroku.routes["/apps/shop"] = ok({"name": "shop", "generation": {"name": "fir"}})
+    poller = FakePoller(SHOP)
+    poller.watched = (Watched(flat.account, [SHOP], events=20),)
+
+    async def keep(_: str, work: Callable[[], Awaitable[None]], *, endless: bool) -> None:
+        await work()
+
+    followers = LogFollowers(poller, lambda: None, keep)  # type: ignore[arg-type]  # a fake
+    for _ in range(2):
+        followers.restart()
+        await settle()
+    assert flat.heroku.paths == ["/apps/shop"] * 2
+    said = "shop: no events (shop runs on fir, where logs show no releases); it is polled."
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("pgherald")] == [said]
 
 
 @pytest.mark.parametrize(
@@ -296,13 +318,6 @@ async def test_no_session_while_heroku_is_spared(why: str) -> None:
     sent = len(flat.heroku.requests)
     assert type(await flat.refused()) is Unavailable
     assert len(flat.heroku.requests) == sent
-
-
-def test_the_moment_of_a_line_may_be_anything() -> None:
-    """A line whose moment cannot be compared counts: one look too many does no harm."""
-    for moment in ("2026-01-05T08:00:00", "yesterday", "\N{SNOWMAN}"):
-        line = f"{moment} app[api]: Release v1 created by user e\n"
-        assert Releases(START + timedelta(days=1)).feed(line.encode()) == 1
 
 
 # --- whose log is followed, and for how long -------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgherald.errors import BadUrl
-from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.heroku.url import parse_postgres_url
 from pgherald.model import Login
 from pgherald.secret import Secret
 
@@ -26,6 +26,9 @@ def parse(text: str) -> tuple[str, int, str, str, str]:
         ("postgres://u:p@h:6543/d", ("h", 6543, "d", "u", "p")),
         ("postgresql://u:p@h/d", ("h", 5432, "d", "u", "p")),
         ("POSTGRES://u:p@H.example/d", ("H.example", 5432, "d", "u", "p")),
+        ("\ufeff 'postgres://u:p@h/d'\r\n", ("h", 5432, "d", "u", "p")),
+        ("postgis://u:p@h/d", ("h", 5432, "d", "u", "p")),
+        ("postgresql+psycopg2://u:p@h/d\t", ("h", 5432, "d", "u", "p")),
         ("postgres://u:p@h:/d", ("h", 5432, "d", "u", "p")),
         ("postgres://u:p@[2001:db8::1]:1/d", ("2001:db8::1", 1, "d", "u", "p")),
         ("postgres://u:p@[fe80::1%25eth0]/d", ("fe80::1%eth0", 5432, "d", "u", "p")),
@@ -37,7 +40,7 @@ def parse(text: str) -> tuple[str, int, str, str, str]:
     ],
 )
 def test_parts(url: str, parts: tuple[str, int, str, str, str]) -> None:
-    """Every part is taken out and decoded; the query is ignored; a plus sign stays."""
+    """Every part is taken out and decoded; the query, and what pasting adds, is ignored."""
     assert parse(url) == parts
 
 
@@ -76,43 +79,53 @@ def test_any_text_gives_a_login_or_bad_url(rest: str) -> None:
         assert 0 < login.port < 2**16
 
 
-BAD = [
-    "", "CANARY", "mysql://u:CANARY@h/d", "postgres://CANARY",
-    "postgres://u:CANARY@h", "postgres://u:CANARY@h/", "postgres://:CANARY@h/d",
-    "postgres://CANARY@h/d", "postgres://CANARY:@h/d", "postgres://u:CANARY@/d",
-    "postgres://u:CANARY@:5432/d", "postgres://u:CANARY@h:0/d", "postgres://u:CANARY@h:65536/d",
-    "postgres://u:CANARY@h:٥٤٣٢/d",
-    "postgres://u:CANARY@h:CANARY/d", "postgres://u:CANARY@h1,h2/d",
-    "postgres://u:CANARY@h h/d", "postgres://u:CANARY@-h/d",
-    "postgres://u:CANARY@höst/d", "postgres://u:CANARY@%2Ftmp/d", "postgres://u:CANARY@[::1/d",
-    "postgres://u:CANARY@[h]/d", "postgres://u:CANARY@[127.0.0.1]/d",
-    "postgres://u:CANARY%zz@h/d", "postgres://u:CANARY%@h/d", "postgres://u:CANARY%ff@h/d",
-    "postgres://u:CANARY%0A@h/d", "postgres://u:CANARY\n@h/d",
-    "postgres://u:CANARY@h/d\n", "postgres://u:CANARY\x85@h/d", "postgres://u:CANARY\ud800@h/d",
-    "postgres://u:p@h/CANARY/d", f"postgres://u:CANARY{'y' * 5000}@h/d",
-]  # fmt: skip
+BAD = {
+    "It is empty.": ["", " "],
+    "does not begin": ["CANARY", "mysql://u:CANARY@h/d"],
+    "not the form": ["postgres://CANARY", "postgres://u:CANARY@h", "postgres://u:CANARY@[::1/d",
+                     "postgres://u:p@h/CANARY/d"],
+    "no user": ["postgres://:CANARY@h/d"],
+    "no password": ["postgres://CANARY@h/d", "postgres://CANARY:@h/d"],
+    "no database name": ["postgres://u:CANARY@h/"],
+    "no host": ["postgres://u:CANARY@/d", "postgres://u:CANARY@:5432/d"],
+    "its port": ["postgres://u:CANARY@h:0/d", "postgres://u:CANARY@h:65536/d",
+                 "postgres://u:CANARY@h:٥٤٣٢/d", "postgres://u:CANARY@h:CANARY/d"],
+    "several hosts": ["postgres://u:CANARY@h1,h2/d", "postgres://u:CANARY@h1:5432,h2:5433/d"],
+    "no host name": ["postgres://u:CANARY@h h/d", "postgres://u:CANARY@-h/d",
+                     "postgres://u:CANARY@höst/d", "postgres://u:CANARY@%2Ftmp/d"],
+    "no IPv6": ["postgres://u:CANARY@[h]/d", "postgres://u:CANARY@[127.0.0.1]/d"],
+    "hexadecimal": ["postgres://u:CANARY%zz@h/d", "postgres://u:CANARY%@h/d"],
+    "not UTF-8": ["postgres://u:CANARY%ff@h/d"],
+    "control character": ["postgres://u:CANARY%0A@h/d", "postgres://u:CANARY\n@h/d",
+                          "postgres://u:CANARY\x85@h/d", "postgres://u:CANARY\ud800@h/d"],
+    "too long": [f"postgres://u:CANARY{'y' * 5000}@h/d"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("url", BAD)
-def test_bad_urls_are_refused_without_quoting_them(url: str) -> None:
-    """No part of a bad URL is in the error, its traceback, or an exception behind it."""
-    with pytest.raises(BadUrl) as caught:
-        parse_postgres_url(Secret(url), name="DATABASE_URL of shop")
-    error = caught.value
-    assert error.title == "DATABASE_URL of shop is not a Postgres URL"
-    assert error.advice
-    assert "CANARY" not in "".join([str(error), repr(error), *traceback.format_exception(error)])
-    assert error.__cause__ is None
-    assert error.__context__ is None
+@pytest.mark.parametrize("why", BAD)
+def test_bad_urls_are_refused_without_quoting_them(why: str) -> None:
+    """Each refusal fits, and names the command that mends it; no part of the URL is in the error."""
+    for url in BAD[why]:
+        with pytest.raises(BadUrl) as caught:
+            parse_postgres_url(Secret(url), var="DATABASE_URL", app="shop")
+        error = caught.value
+        assert error.title == "DATABASE_URL of shop is not a Postgres URL"
+        assert why.lower() in error.advice.lower()
+        assert error.advice.endswith("heroku config:edit DATABASE_URL --app shop")
+        shown = "".join([str(error), repr(error), *traceback.format_exception(error)])
+        assert "CANARY" not in shown
+        assert (error.__cause__, error.__context__) == (None, None)
+        frames = list(traceback.walk_tb(error.__traceback__))[1:]
+        assert "CANARY" not in repr([frame.f_locals for frame, _ in frames])
 
 
-def test_no_frame_of_the_error_holds_the_url() -> None:
-    """A traceback printed with local variables shows no piece of the URL."""
-    with pytest.raises(BadUrl) as caught:
-        parse_postgres_url(Secret("postgres://u:CANARY-pw-1@h:x/d"))
-    frames = list(traceback.walk_tb(caught.value.__traceback__))[1:]
-    assert frames
-    assert "CANARY" not in repr([frame.f_locals for frame, _ in frames])
+@pytest.mark.parametrize("value", [None, "*****", "••••••••"])
+def test_a_masked_var(value: str | None) -> None:
+    """A value that Heroku hides is called so, and is no reason to look for the database."""
+    text = None if value is None else Secret(value)
+    with pytest.raises(BadUrl, match="DATABASE_URL of shop is masked") as caught:
+        parse_postgres_url(text, var="DATABASE_URL", app="shop")
+    assert "dashboard.heroku.com/apps/shop/settings" in caught.value.advice
 
 
 def test_the_sslmode_is_the_databases_own() -> None:
@@ -120,9 +133,3 @@ def test_the_sslmode_is_the_databases_own() -> None:
     url = Secret("postgres://u:p@h/d?sslmode=disable")
     wanted = Login("h", 5432, "d", "u", Secret("p"), "verify-full")
     assert parse_postgres_url(url, "verify-full") == wanted
-
-
-def test_what_looks_like_a_postgres_url() -> None:
-    """Only the beginning decides, so that any of them is named as a suggestion."""
-    assert looks_like_postgres("postgresql://")
-    assert not looks_like_postgres("redis://u:p@h")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import stat
@@ -63,15 +64,8 @@ def test_a_commits_name_is_its_state(journals: Journals) -> None:
 def test_the_number_goes_on_whatever_lies_there(journals: Journals) -> None:
     """The highest that any name has, in whatever state; names that are not ours do not count."""
     journals.folder.mkdir(0o700)
-    for name in (
-        "20200101T000000Z-0041.damaged",
-        "20210101T000000Z-0007",
-        "x",
-        "-0099",
-        "a-b",
-        "a-b-99",
-        "5000",
-    ):
+    ours = ("20200101T000000Z-0041.damaged", "20210101T000000Z-0007")
+    for name in (*ours, "x", "-0099", "a-b", "a-b-99", "5000"):
         (journals.folder / name).mkdir()
     assert begin(journals).record.id.endswith("-0042")
 
@@ -162,12 +156,6 @@ def test_a_damaged_manifest(
 
 def test_an_image_that_is_not_what_was_written(journals: Journals) -> None:
     """It is refused by its name, and an open commit with it is not gone on with."""
-    for name in ("before", "expand", "after"):
-        other = begin(journals)
-        (journals.folder / f"{other.record.id}.open" / f"0.{name}").write_bytes(b"other")
-        with pytest.raises(Damaged):
-            other.check()
-        other.withdraw()
     begun = begin(journals)
     image = journals.folder / f"{ID}.open" / "0.after"
     image.write_bytes(b"other")
@@ -282,3 +270,23 @@ def test_what_is_no_client_is_not_gone_on_with(journals: Journals, tmp_path: Pat
         assert len(list(there.opened())) == found
         if found:
             begun.withdraw()
+
+
+def test_a_done_journal_that_cannot_be_read_now_hides_no_other(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passing fault of the disk sets nothing aside."""
+    first, second = begin(journals), begin(journals)
+    first.finish()
+    second.finish()
+    read = Path.read_bytes
+
+    def faulty(path: Path) -> bytes:
+        if path.parent.name == first.record.id:
+            raise OSError(errno.EIO, "the test's")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", faulty)
+        assert [journal.record.id for journal in journals.done()] == [second.record.id]
+    assert len(journals.done()) == 2

@@ -6,9 +6,13 @@ Work is counted in calls, not in seconds, so that a busy machine changes nothing
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterable
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -21,10 +25,9 @@ from pgherald.heroku.budget import Budget
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.watched import Watched
-from pgherald.model import Database, Entry, Login, NewsKind, Sighting
-from support.counting import calls, counted
+from pgherald.model import Database, Entry, NewsKind, Sighting
 from support.fake_clock import START, FakeClock
-from support.household import database, household, login
+from support.household import household, login, many
 
 FEW, MANY = 40, 400
 
@@ -32,21 +35,27 @@ FEW, MANY = 40, 400
 PROMISE = 12
 
 
-def shown(count: int, version: int) -> list[tuple[Database, Login]]:
-    """Databases with their logins; another version is another rotation's."""
-    return [
-        (
-            database(f"app-{number:04}"),
-            dataclasses.replace(
-                login(version), host=f"h{number:04}.example.com", user=f"u{number:04}-{version}"
-            ),
-        )
-        for number in range(count)
-    ]
+class Count:
+    """How many calls of Python functions there were."""
+
+    calls = 0
+
+    def __call__(self, _frame: FrameType, event: str, _arg: Any) -> None:
+        """Count (sys.setprofile). Each value that a generator gives is a call too."""
+        self.calls += event in {"call", "c_call"}
 
 
-def entries(count: int, version: int) -> list[Entry]:
-    return [Entry(*each) for each in shown(count, version)]
+@contextmanager
+def counted() -> Iterator[Count]:
+    """Meanwhile, count the calls of this thread and of those that it starts."""
+    count, before = Count(), sys.getprofile()
+    threading.setprofile(count)
+    sys.setprofile(count)
+    try:
+        yield count
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +67,15 @@ def test_editors_are_linear(make: Callable[[], TextClient]) -> None:
     """A rotation of ten times as many databases is ten times the work for each editor."""
 
     def work(count: int) -> int:
-        editor, old, new = make(), entries(count, 1), entries(count, 2)
+        old, new = ([Entry(*each) for each in many(count, version)] for version in (1, 2))
+        editor = make()
         text = editor.plan(None, old).new
         leaving = {entry.key: (entry.login,) for entry in old}
         editor.plan(text, new)  # what is compiled and cached once is no part of it
-
-        def once() -> None:
+        with counted() as counter:
             editor.read(text)
             editor.plan(text, new, also=leaving)
-
-        return calls(once)
+        return counter.calls
 
     assert work(MANY) / work(FEW) < PROMISE
 
@@ -79,11 +87,11 @@ async def test_a_mass_rotation_is_linear(tmp_path: Path) -> None:
         folder = tmp_path / str(count)
         folder.mkdir()
         async with household(folder) as home:
-            await home.sees(*shown(count, 1))
+            await home.sees(*many(count, 1))
             await home.reconciler.settled()
             home.news.clear()
             with counted() as counter:
-                home.show(*shown(count, 2))
+                home.show(*many(count, 2))
                 await home.reconciler.settled()
             costs.append(counter.calls)
             assert home.kinds() == [NewsKind.ROTATED] * count
@@ -122,7 +130,7 @@ async def test_a_quiet_sweep_is_linear() -> None:
     costs = []
     for count in (FEW, MANY):
         quiet = Quiet()
-        databases = [each for each, _ in shown(count, 1)]
+        databases = [each for each, _ in many(count, 1)]
         watched = Watched(quiet, databases)  # type: ignore[arg-type]  # a fake
         poller = Poller([watched], quiet, quiet, FakeClock())  # type: ignore[arg-type]  # fakes
         with counted() as counter:

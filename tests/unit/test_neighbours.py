@@ -16,10 +16,20 @@ def test_each_missing_program_is_named_in_one_line() -> None:
     assert list(neighbours.missing(lambda program: f"/usr/bin/{program}")) == []
 
 
-def test_what_cannot_be_got_is_named() -> None:
-    """A neighbour that cannot be installed is one line, and no end of the run."""
+def test_what_is_installed_is_said_before_it_begins() -> None:
+    """All of it with how long it takes; one that cannot be had is a line, and no end of the run."""
+    got: list[str] = []
 
     def refuses() -> None:
         raise Unavailable("no network")
 
-    assert neighbours.get("pgAdmin", "a minute", refuses) == "Missing: pgAdmin. no network"
+    wanted = (
+        neighbours.Neighbour("the CLI", "a minute", lambda: False, lambda: got.append("CLI")),
+        neighbours.Neighbour("a shell", "a second", lambda: True, refuses),
+        neighbours.Neighbour("pgAdmin", "an hour", lambda: False, refuses),
+    )
+    lines = neighbours.get(wanted)
+    first = "To be installed first, once: the CLI (a minute), pgAdmin (an hour)"
+    assert (next(lines), got) == (first, [])
+    assert list(lines)[-2:] == ["Installing pgAdmin …", "Missing: pgAdmin. no network"]
+    assert got == ["CLI"]

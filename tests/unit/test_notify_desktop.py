@@ -16,7 +16,6 @@ from pgherald.notify.desktop import (
     Urgency,
     clean,
 )
-from support.fake_clock import START, FakeClock
 
 
 class Scripted(Backend):
@@ -24,8 +23,10 @@ class Scripted(Backend):
 
     name = "scripted"
 
-    def __init__(self, does: Exception | float | None, *, limit: float = 5.0) -> None:
-        super().__init__(FakeClock(), limit=limit)
+    def __init__(
+        self, does: Exception | float | None, *others: Backend, limit: float = 5.0
+    ) -> None:
+        super().__init__(limit=limit, others=others)
         self._does = does
         self.sent: list[Notice] = []
 
@@ -49,13 +50,23 @@ class Scripted(Backend):
 async def test_the_receipt(does: Exception | None, why: str) -> None:
     """Whatever a back end meets becomes a receipt, without the text of a stranger's exception."""
     receipt = await Scripted(does).show(Notice("x"))
-    assert receipt == Receipt(not why, "scripted", why, START)
+    assert receipt == Receipt(not why, "scripted", why)
 
 
 async def test_never_waits_longer_than_the_limit() -> None:
     """A back end that hangs is given up when the time is up."""
     receipt = await Scripted(3600.0, limit=0.01).show(Notice("x"))
     assert (receipt.shown, receipt.why) == (False, "scripted does not answer")
+
+
+async def test_others_stand_in_for_it() -> None:
+    """The first that shows a notice is enough, and the receipt says why it was not the usual one."""
+    silent, works, idle = Scripted(NotShown("no bus")), Scripted(None), Scripted(None)
+    receipt = await Scripted(NotShown("no server"), silent, works, idle).show(Notice("x\0"))
+    assert receipt == Receipt(True, "scripted", "no server (scripted did)")
+    assert (works.sent, idle.sent) == ([Notice("x ")], [])
+    receipt = await Scripted(NotShown("no server"), silent).show(Notice("x"))
+    assert receipt == Receipt(False, "scripted", "no server")
 
 
 async def test_being_cancelled_is_not_swallowed() -> None:
@@ -78,7 +89,7 @@ async def test_every_back_end_gets_clean_text() -> None:
 
 async def test_no_desktop_says_so() -> None:
     """An unknown platform shows nothing, and the receipt says why."""
-    desktop = desktop_for("plan9", environ={}, clock=FakeClock())
+    desktop = desktop_for("plan9", environ={})
     assert isinstance(desktop, NoDesktop)
     receipt = await desktop.show(Notice("x"))
     await desktop.close()

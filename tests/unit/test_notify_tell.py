@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 
 from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
-from pgherald.model import News, NewsKind, Subject
+from pgherald.files import Files
+from pgherald.model import About, DatabaseKey, News, NewsKind, Subject
 from pgherald.notify.tell import Teller, wanted
+from pgherald.store import Store
 from support.desktops import FakeDesktop
 from support.fake_clock import START, FakeClock
 
@@ -21,7 +24,28 @@ log = logging.getLogger("test.tell")
 
 
 def rotated(name: str) -> News:
-    return News(NewsKind.ROTATED, Subject.read(f"database:{name}"), START, name, clients=("psql",))
+    subject = Subject(About.DATABASE, f"{name}/DATABASE")
+    return News(NewsKind.ROTATED, subject, START, name, clients=("psql",))
+
+
+class State(Store):
+    """A state file that notes which rotations no start has to notify of any more."""
+
+    done: list[str]
+
+    def told(self, keys: Collection[DatabaseKey]) -> None:
+        self.done += [key.app for key in keys]
+
+    @property
+    def hindrance(self) -> str | None:
+        return self.notes().get("notifications")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[State]:
+    with State.open(tmp_path / "state.db", Files(tmp_path / "locks")) as opened:
+        opened.done = []
+        yield opened
 
 
 @pytest.fixture
@@ -39,9 +63,9 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-async def test_forty_become_one(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_forty_become_one(clock: FakeClock, desktop: FakeDesktop, store: State) -> None:
     """News of one moment is gathered, however many pieces it comes in."""
-    teller = Teller(desktop, None, clock, log)
+    teller = Teller([desktop], clock, log, store)
     for n in range(20):
         teller.post(rotated(f"a{n}"))
     await clock.advance(0.4)
@@ -53,11 +77,11 @@ async def test_forty_become_one(clock: FakeClock, desktop: FakeDesktop) -> None:
 
 
 async def test_what_comes_while_showing_is_shown_next(
-    clock: FakeClock, desktop: FakeDesktop
+    clock: FakeClock, desktop: FakeDesktop, store: State
 ) -> None:
     """News that arrives while a notice is being shown is gathered for the next one."""
     desktop.takes = 3.0
-    teller = Teller(desktop, None, clock, log)
+    teller = Teller([desktop], clock, log, store)
     teller.post(rotated("A"))
     await clock.advance(1)
     teller.post(rotated("B"))
@@ -70,10 +94,15 @@ async def test_what_comes_while_showing_is_shown_next(
 
 @pytest.mark.parametrize("shows", [True, False])
 async def test_the_log_has_it_at_once(
-    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture, *, shows: bool
+    clock: FakeClock,
+    desktop: FakeDesktop,
+    store: State,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    shows: bool,
 ) -> None:
     """Each piece of news is in the log before it is shown, if at all; a trouble as a warning."""
-    teller = Teller(desktop if shows else None, None, clock, log)
+    teller = Teller([desktop] if shows else [], clock, log, store)
     teller.post(rotated("A"))
     teller.post(News(NewsKind.TROUBLE, Subject.read("account:x"), START, "x", title="No token"))
     assert desktop.shown == []
@@ -86,10 +115,10 @@ async def test_the_log_has_it_at_once(
 
 
 async def test_complains_once_per_reason(
-    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, desktop: FakeDesktop, store: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A desktop that shows nothing is reported once per reason, and once when it works again."""
-    teller = Teller(desktop, None, clock, log)
+    teller = Teller([desktop], clock, log, store)
     for why in ("no session bus", "no session bus", "no notification server", "", ""):
         desktop.why = why
         teller.post(rotated("A"))
@@ -102,37 +131,39 @@ async def test_complains_once_per_reason(
     ]
 
 
-async def test_status_says_what_hindered_a_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_status_says_what_hindered_a_notice(
+    clock: FakeClock, desktop: FakeDesktop, store: State
+) -> None:
     """Whoever shows the status hears why a place showed nothing, until it shows something."""
     chat = FakeDesktop(clock, backend="chat")
     chat.why = "1 of 2 chat services did not take it"
-    heard: list[str] = []
-    teller = Teller(desktop, chat, clock, log, on_receipt=heard.append)
+    teller = Teller([desktop, chat], clock, log, store)
     teller.post(rotated("A"))
     await clock.advance(1)
+    assert store.hindrance == "1 of 2 chat services did not take it"
     chat.why = ""
     teller.post(rotated("A"))
     await clock.advance(1)
-    assert heard == ["1 of 2 chat services did not take it", ""]
+    assert store.hindrance == ""
     assert chat.shown == desktop.shown == ["Heroku rotated A"] * 2
 
 
-async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_a_passing_notice(clock: FakeClock, desktop: FakeDesktop, store: State) -> None:
     """What is replaced soon goes to desktops that can replace it, and never to a chat."""
     chat = FakeDesktop(clock, backend="chat")
-    teller = Teller(desktop, chat, clock, log)
-    teller.post(News(NewsKind.ROTATING, Subject.read("database:A"), START, "A"))
+    teller = Teller([desktop, chat], clock, log, store)
+    teller.post(News(NewsKind.ROTATING, Subject.read("database:A/X"), START, "A"))
     await clock.advance(1)
     assert (desktop.shown, chat.shown) == (["Heroku is rotating A …"], [])
     desktop.in_place = False
-    teller.post(News(NewsKind.ROTATING, Subject.read("database:B"), START, "B"))
+    teller.post(News(NewsKind.ROTATING, Subject.read("database:B/X"), START, "B"))
     await clock.advance(1)
     assert len(desktop.shown) == 1
     await teller.close()
 
 
 async def test_telling_never_fails(
-    clock: FakeClock, desktop: FakeDesktop, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, desktop: FakeDesktop, store: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A desktop that breaks its promise and raises stops neither the caller nor the next notice."""
 
@@ -141,7 +172,7 @@ async def test_telling_never_fails(
         raise RuntimeError("CANARY-pw-1")
 
     desktop.before = fail
-    teller = Teller(desktop, None, clock, log)
+    teller = Teller([desktop], clock, log, store)
     teller.post(rotated("A"))
     await clock.advance(1)
     assert caplog.records[-1].message == "A notice could not be made (RuntimeError)."
@@ -150,9 +181,11 @@ async def test_telling_never_fails(
     assert desktop.shown == ["Heroku rotated B"]
 
 
-async def test_close_shows_what_is_pending(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_close_shows_what_is_pending(
+    clock: FakeClock, desktop: FakeDesktop, store: State
+) -> None:
     """The last news before the end is shown without waiting for the window."""
-    teller = Teller(desktop, None, clock, log)
+    teller = Teller([desktop], clock, log, store)
     teller.post(rotated("A"))
     await teller.close()
     assert desktop.shown == ["Heroku rotated A"]
@@ -160,42 +193,41 @@ async def test_close_shows_what_is_pending(clock: FakeClock, desktop: FakeDeskto
     assert clock.now() == START
 
 
-async def test_close_is_bounded(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_close_is_bounded(clock: FakeClock, desktop: FakeDesktop, store: State) -> None:
     """A desktop that hangs does not keep the daemon from ending; the next one shows the notice."""
-    heard: list[object] = []
     desktop.takes = 3600
-    teller = Teller(desktop, None, clock, log, on_told=heard.extend)
+    teller = Teller([desktop], clock, log, store)
     teller.post(rotated("A"))
     await clock.advance(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await teller.close(within=0.01)
-    assert heard == desktop.shown == []
+    assert store.done == desktop.shown == []
     assert desktop.closed
     assert clock.sleepers == 0
 
 
-async def test_whoever_records_hears_what_was_told(clock: FakeClock, desktop: FakeDesktop) -> None:
+async def test_whoever_records_hears_what_was_told(
+    clock: FakeClock, desktop: FakeDesktop, store: State
+) -> None:
     """Not when news comes in but once it was shown; what is not wanted needs no showing."""
-    heard: list[str] = []
-    teller = Teller(
-        desktop, None, clock, log, level=Level.TROUBLE,
-        on_told=lambda news: heard.extend(item.label for item in news),
-    )  # fmt: skip
+    teller = Teller([desktop], clock, log, store, level=Level.TROUBLE)
     teller.post(rotated("unwanted"))
-    assert heard == ["unwanted"]
+    assert store.done == ["unwanted"]
     assert clock.sleepers == 0  # nor is it kept for later
     teller.post(dataclasses.replace(rotated("wanted"), behind=(("psql", "locked"),)))
     await clock.advance(0.4)
-    assert heard == ["unwanted"]
+    assert store.done == ["unwanted"]
     await clock.advance(1)
-    assert heard == ["unwanted", "wanted"]
+    assert store.done == ["unwanted", "wanted"]
 
 
 # --- levels and quiet hours --------------------------------------------------------------
 
 
 def news(kind: NewsKind, name: str = "Shop", **fields: object) -> News:
-    plain = News(kind, Subject.read(f"database:{name}"), START, name, title=f"{name} is refused")
+    plain = News(
+        kind, Subject(About.DATABASE, f"{name}/DATABASE"), START, name, title=f"{name} is refused"
+    )
     return dataclasses.replace(plain, **fields)  # type: ignore[arg-type]  # names are the test's
 
 
@@ -234,19 +266,6 @@ def test_quiet_hours(hours: str, moment: str, quiet: bool) -> None:  # a paramet
     assert QuietHours(start, end).covers(time.fromisoformat(moment)) is quiet
 
 
-class Memory:
-    """Keeps what is held back."""
-
-    def __init__(self) -> None:
-        self.news: list[News] = []
-
-    def load(self) -> list[News]:
-        return self.news
-
-    def save(self, news: Sequence[News]) -> None:
-        self.news = list(news)
-
-
 def night_clock() -> FakeClock:
     """A clock that shows 23:00 local time."""
     return FakeClock(datetime(2026, 1, 5, 23, 0).astimezone().astimezone(UTC))
@@ -255,24 +274,24 @@ def night_clock() -> FakeClock:
 NIGHT = QuietHours(time(22), time(7))
 
 
-async def test_a_night_outlives_the_daemon() -> None:
+async def test_a_night_outlives_the_daemon(store: State) -> None:
     """What was held back when the daemon ended is told by the next one."""
-    clock, memory = night_clock(), Memory()
+    clock = night_clock()
     desktop = FakeDesktop(clock)
-    first = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    first = Teller([desktop], clock, log, store, quiet=NIGHT)
     first.post(ROTATED)
     await first.close()
     assert desktop.shown == []
-    second = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    second = Teller([desktop], clock, log, store, quiet=NIGHT)
     second.resume()
     await clock.advance(60)
     second.post(TROUBLE)
     await second.close()
-    assert memory.news == [ROTATED, TROUBLE]
+    assert store.notes()["held"].count('"kind"') == 2
     await clock.advance(9 * 3600)
-    third = Teller(desktop, None, clock, log, quiet=NIGHT, kept=memory)
+    third = Teller([desktop], clock, log, store, quiet=NIGHT)
     third.resume()
     await clock.advance(1)
     assert desktop.shown == ["In your quiet hours: 1 trouble and 1 rotation"]
-    assert memory.news == []
+    assert store.notes()["held"] == ""
     await third.close()

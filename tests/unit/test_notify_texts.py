@@ -83,9 +83,9 @@ REFRESH = "Before you open a new Query Tool in pgAdmin, refresh the server."
          "1 of the new logins could not be tested.\nIn pgAdmin, reopen D.\n"
          "The own name of C changed too: enter it in your tools."), CRITICAL), ([added(str(n)) for n in range(12)], "pgherald now keeps 12 databases",
          "0, 1 and 10 more.\npsql is up to date.", LOW), ([trouble(advice="Rotate it.")], "Heroku does not answer", "Shop: Rotate it.", CRITICAL), ([trouble(f"db {n}", f"Trouble {n}") for n in range(5)], "5 things do not work",
-         "Trouble 0.\nTrouble 1.\nTrouble 2.\nAnd 2 more.\n`pgherald status` tells what to do.",
+         "Trouble 0.\nTrouble 1.\nTrouble 2.\nAnd 2 more.\n`pgherald status` says what to do.",
          CRITICAL), ([trouble("", "No databases", subject="discovery:work", label="work")], "No databases",
-         "Heroku account work", NORMAL), ([recovered()], "Shop works again", "It was down for 2 h 5 min.", NORMAL),
+         "Heroku account work", NORMAL), ([recovered()], "Shop works again", "It had not worked for 2 h 5 min.", NORMAL),
     ],
 )  # fmt: skip
 def test_the_texts(happened: list[News], title: str, body: str, urgency: Urgency) -> None:
@@ -122,7 +122,7 @@ def test_a_night_is_one_notice() -> None:
         "Blog is refused.",
         "Heroku rotated Forum.",
         "Heroku rotated Shop.",
-        "`pgherald status` tells what to do.",
+        "`pgherald status` says what to do.",
     ]
     assert notice.urgency is CRITICAL
     edges = [recovered("a", "1"), recovered("b", "2"), trouble("c", "3"), trouble("d", "4")]

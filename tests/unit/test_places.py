@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pgherald.config.paths import pgadmin_databases as databases
-from pgherald.config.paths import program_version, storage_name
+from pgherald.config.paths import pgadmin_databases, program_version, storage_name
 
 HOME = Path("/home/eve")
 SERVER = Path("/var/lib/pgadmin/pgadmin4.db")
@@ -18,6 +19,11 @@ WINDOWS = {
     "ProgramFiles": "/programs",
     "CommonProgramFiles": "/common",
 }
+
+
+def databases(*arguments: Any, **given: Any) -> list[Path]:
+    """Those that can be kept, or will be."""
+    return [each.path for each in pgadmin_databases(*arguments, **given) if not each.trouble]
 
 
 def reader(files: dict[str, str]) -> Callable[[Path], str | None]:
@@ -74,12 +80,63 @@ def test_an_administrator_may_have_moved_it(files: dict[str, str], place: str) -
     assert found[0] == Path(place)
 
 
-@pytest.mark.parametrize("broken", ["DATA_DIR = (", "\0", "DATA_DIR = os.environ['X']", "x = 1"])
-def test_a_file_that_is_not_understood_moves_nothing(broken: str) -> None:
-    """PgAdmin's configuration is Python; it is read and never run."""
-    files = {"/etc/pgadmin/config_system.py": broken}
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import os\nDATA_DIR = os.path.expanduser('~/.cache/pgadmin')", "DATA_DIR"),
+        ("DATA_DIR = '/a'\nSQLITE_PATH = DATA_DIR + '/x.db'", "SQLITE_PATH"),
+        ("if True:\n    DATA_DIR = '/a'", "DATA_DIR"),
+        ("from site_settings import *", "CONFIG_DATABASE_URI"),
+        ("from site_settings import DATA_DIR", "DATA_DIR"),
+        ("exec(open('/etc/more.py').read())", "CONFIG_DATABASE_URI"),
+        ("DATA_DIR = (", "CONFIG_DATABASE_URI"),
+        ("CONFIG_DATABASE_URI = 'postgresql://pga@db.invalid/pgadmin'", "database outside"),
+    ],
+)
+def test_a_setting_that_cannot_be_followed_is_named(source: str, said: str) -> None:
+    """PgAdmin's configuration is Python, and never run; no other database is taken for its own."""
+    files = {"/etc/pgadmin/config_system.py": source}
+    (found,) = pgadmin_databases(
+        {}, HOME, "linux", is_there=lambda path: path.suffix == ".db" and ".var" not in path.parts,
+        read=reader(files),
+    )  # fmt: skip
+    assert found.path == Path("/etc/pgadmin/config_system.py")
+    assert found.trouble is not None
+    assert said in found.trouble[0]
+    assert "[clients.pgadmin]" in found.trouble[1]
+
+
+@pytest.mark.parametrize(
+    "source", ["x = 1", "CONFIG_DATABASE_URI = ''", "def f():\n    DATA_DIR = '/a'", "import os"]
+)
+def test_what_moves_nothing(source: str) -> None:
+    """A file that sets something else leaves the database where it is."""
+    files = {"/etc/pgadmin/config_system.py": source}
     found = databases({}, HOME, "linux", is_there=lambda _: True, read=reader(files))
     assert found[0] == HOME / ".pgadmin/pgadmin4.db"
+
+
+def test_a_variable_may_have_moved_it() -> None:
+    """PgAdmin reads SQLITE_PATH, and what its configuration says beats that."""
+    env, nowhere = {"SQLITE_PATH": "/nix/p.db"}, {"is_there": lambda _: False}
+    assert databases(env, HOME, "linux", **nowhere, read=reader({})) == [Path("/nix/p.db")]
+    files = {"/etc/pgadmin/config_system.py": "SQLITE_PATH = '/srv/x.db'"}
+    found = databases(env, HOME, "linux", is_there=lambda _: True, read=reader(files))
+    assert found[0] == Path("/srv/x.db")
+
+
+def test_a_pgadmin_in_a_sandbox_is_named(tmp_path: Path) -> None:
+    """It does not see the service file; of a snap's revisions the one that was used last counts."""
+    flatpak = tmp_path / ".var/app/org.pgadmin.pgadmin4/config/pgadmin4.db"
+    snaps = [tmp_path / f"snap/pgadmin4/{revision}/.pgadmin/pgadmin4.db" for revision in (9, 10)]
+    for number, path in enumerate((flatpak, *snaps)):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (number, number))
+    is_there = {"is_there": lambda path: path.is_relative_to(tmp_path) and path.is_file()}
+    found = pgadmin_databases({}, tmp_path, "linux", **is_there, read=reader({}))
+    assert [each.path for each in found] == [flatpak, snaps[1]]
+    assert all(each.trouble and "sandbox" in each.trouble[0] for each in found)
 
 
 def test_windows_has_its_own_folders() -> None:

@@ -46,12 +46,6 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def test_planning_writes_nothing(desk: Desk) -> None:
-    """A plan is made by reading alone."""
-    desk.plan(Entry(SHOP, login()))
-    assert [path for path in desk.folder.iterdir() if path.is_file()] == []
-
-
 def test_a_carried_out_plan_leaves_nothing_to_do(desk: Desk) -> None:
     """Planning again after the writing finds nothing."""
     entries = Entry(SHOP, login(1)), Entry(BLOG, login(2))
@@ -102,16 +96,6 @@ def test_a_loose_mode_is_something_to_do(desk: Desk) -> None:
     assert [file.loose for file in plan.files] == [True, False, False]
     assert not plan.idle
     assert plan.keys == frozenset()
-
-
-def test_a_password_is_seen_to_change_and_is_not_seen(desk: Desk) -> None:
-    """A diff compares the real lines and shows them redacted."""
-    desk.carry_out(desk.plan(Entry(SHOP, login(1))))
-    plan = desk.plan(Entry(SHOP, login(1, password=Secret("CANARY-other"))))
-    lines = list(plan.files[0].diff())
-    assert "-db.example.com:5432:*:u1:••••••" in lines
-    assert "+db.example.com:5432:*:u1:••••••" in lines
-    assert not any("CANARY" in line for line in lines)
 
 
 @pytest.mark.parametrize(

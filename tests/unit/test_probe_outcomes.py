@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pgherald.model import ProbePolicy
+from pgherald.model import Database, DatabaseKey, ProbePolicy
 from pgherald.sync.outcomes import (
     Outcome,
     of_connecting,
@@ -33,13 +33,15 @@ def refusal(text: str, severity: str = "FATAL") -> bytes:
     ("text", "outcome"),
     [
         ('password authentication failed for user "u"', Outcome.REFUSED),
-        ('role "u" does not exist', Outcome.REFUSED),
-        ('role "u" is not permitted to log in', Outcome.LOGIN_DISABLED),
-        ("no such user: u", Outcome.REFUSED),
-        ('permission denied for database "d"\nDETAIL:  …', Outcome.NOT_PERMITTED),
+        ('role "u" does not exist', Outcome.NO_ROLE),
+        ('role "u" is not permitted to log in', Outcome.NO_LOGIN),
+        ("no such user: u", Outcome.NO_ROLE),
+        ("connection requires a valid client certificate", Outcome.CERTIFICATE_WANTED),
+        ('certificate authentication failed for user "u"', Outcome.CERTIFICATE_WANTED),
+        ('permission denied for database "d"\nDETAIL:  …', Outcome.NOT_GRANTED),
         (
             'no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", SSL encryption',
-            Outcome.HOST_NOT_ALLOWED,
+            Outcome.NOT_LET_IN,
         ),
         (
             'no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", no encryption',
@@ -55,7 +57,6 @@ def refusal(text: str, severity: str = "FATAL") -> bytes:
             Outcome.TOO_MANY_CONNECTIONS,
         ),
         ("no more connections allowed (max_client_conn)", Outcome.TOO_MANY_CONNECTIONS),
-        ("connection requires a valid client certificate", Outcome.CERTIFICATE_NEEDED),
         ('database "d" is not currently accepting connections', Outcome.STARTING_UP),
         ("something else entirely", Outcome.FAILED),
     ],
@@ -73,8 +74,8 @@ def test_what_the_server_says(text: str, outcome: Outcome) -> None:
         ("could not receive data from server: Connection reset by peer", Outcome.UNREACHABLE),
         ("server does not support SSL, but SSL was required", Outcome.TLS_REFUSED),
         ("SSL error: certificate verify failed", Outcome.TLS_REFUSED),
-        ("SSL error: tlsv1 alert unknown ca", Outcome.CERTIFICATE_NEEDED),
-        ('private key file "/x" has group or world access; …', Outcome.CERTIFICATE_NEEDED),
+        ("SSL error: tlsv1 alert unknown ca", Outcome.CERTIFICATE_WANTED),
+        ('private key file "/x" has group or world access; …', Outcome.CERTIFICATE_WANTED),
         ('server certificate for "a" does not match host name "b"', Outcome.TLS_REFUSED),
         ('root certificate file "/x" does not exist\nEither …', Outcome.TLS_REFUSED),
         ('could not read root certificate file "/x": no start line', Outcome.TLS_REFUSED),
@@ -134,7 +135,7 @@ def test_no_detail_quotes() -> None:
     ("sqlstate", "outcome"),
     [
         ("28P01", Outcome.REFUSED),
-        ("28000", Outcome.REFUSED),
+        ("28000", Outcome.NOT_LET_IN),
         ("3D000", Outcome.DATABASE_MISSING),
         ("57P03", Outcome.STARTING_UP),
         ("53300", Outcome.TOO_MANY_CONNECTIONS),
@@ -185,6 +186,9 @@ def test_connecting(problem: OSError, outcome: Outcome) -> None:
     assert of_connecting(problem).outcome is outcome
 
 
+SHOP = Database(DatabaseKey("default", "shop", "DATABASE"), "Shop (production)", "Heroku", "shop")
+
+
 def proof(outcome: Outcome, detail: str = "") -> Proof:
     return Proof(outcome, AT, 0.1, detail)
 
@@ -200,8 +204,8 @@ def test_what_is_worth_another_try() -> None:
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.WORKS])
 def test_words_for_a_person(outcome: Outcome) -> None:
     """Each error names the database, fits a headline, and says what happened before what to do."""
-    error = proof(outcome, "the reason (12345)").error("Shop (production)")
-    assert "Shop (production)" in error.title
+    error = proof(outcome, "the reason (12345)").error(SHOP)
+    assert SHOP.name in error.title
     assert len(error.title) <= 60
     assert error.outcome == outcome
     if outcome is Outcome.STARTING_UP:
@@ -209,7 +213,18 @@ def test_words_for_a_person(outcome: Outcome) -> None:
     else:
         assert error.advice.startswith("The reason (12345). ")
         assert error.advice.endswith(".")
-        assert proof(outcome).error("Shop").advice[0].isupper()
+        assert proof(outcome).error(SHOP).advice[0] in "`ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        assert "{" not in error.advice
+
+
+def test_rotating_is_advised_where_the_password_is_wrong_alone() -> None:
+    """And then with the database's place at Heroku, and a word on what it does."""
+    advised = {o: proof(o).error(SHOP).advice for o in Outcome}
+    rotating = [outcome for outcome, advice in advised.items() if "rotate" in advice]
+    assert rotating == [Outcome.REFUSED]
+    said = advised[Outcome.REFUSED]
+    assert "`heroku pg:credentials:rotate DATABASE --app shop`" in said
+    assert "ends open connections" in said
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pgherald.errors import FileTrouble, NotVisible, ProbeFailed
-from pgherald.files import Disk
-from pgherald.model import About, Database, NewsKind, Phase, ProbePolicy, Subject
+from pgherald.model import About, NewsKind, Phase, ProbePolicy, Subject
 from pgherald.secret import Secret
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import Plan
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
 from pgherald.sync.reconciler import SLOW
 from pgherald.sync.verification import Decision, decide
-from support.disks import NoUndo, SteppedDisk, placed
+from support.disks import NoUndo
 from support.household import Household, database, household, login, until
 
 SHOP = database("shop")
@@ -52,57 +47,17 @@ async def test_what_is_right_is_not_written_again(tmp_path: Path) -> None:
         assert len(house.news) == 1
 
 
-async def test_a_rotation_is_proven_written_and_told(tmp_path: Path) -> None:
-    """A changed login is proven before it is written, recorded with what changed, and told."""
+@pytest.mark.parametrize("has_state", [True, False])
+async def test_a_rotation_during_a_day_off_is_found(tmp_path: Path, *, has_state: bool) -> None:
+    """It is called one at the next start; where the state is lost, by what the clients hold."""
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, login(2)))
-        assert house.held(SHOP) == {"u2"}
-        news = house.news[-1]
-        assert (news.kind, news.changed, news.proven) == (
-            NewsKind.ROTATED,
-            ("user", "password"),
-            True,
-        )
-        assert news.clients == ("psql", "service file", "servers.json")
-        (record,) = house.store.history()
-        assert record.rotation.changed == ("user", "password")
-        assert record.rotation.release == 7
-        assert record.rotation.proven_at is not None
-        assert record.rotation.written_at is not None
-
-
-async def test_a_rotation_during_a_day_off_is_found(tmp_path: Path) -> None:
-    """A rotation that happened while nothing ran is found at the next start, and called one."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
+    if not has_state:
+        (tmp_path / "state" / "state.db").unlink()
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(2)))
         assert house.held(SHOP) == {"u2"}
         assert house.kinds() == [NewsKind.ROTATED]
-
-
-async def test_without_state_the_clients_tell_a_rotation(tmp_path: Path) -> None:
-    """When the state folder is lost, what the clients hold still tells a rotation from a first entry."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-    (tmp_path / "state" / "state.db").unlink()
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(2)))
-        assert house.kinds() == [NewsKind.ROTATED]
-        assert set(house.news[0].changed) == {"user", "password"}
-
-
-async def test_an_accident_is_mended(tmp_path: Path) -> None:
-    """A client that lost its entry gets it back, which is no rotation."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.service_file.write_text("[mine]\nhost=localhost\n")
-        await house.sees((SHOP, login(1)))
-        assert house.held(SHOP) == {"u1"}
-        assert house.service_file.read_text().endswith("[mine]\nhost=localhost\n")
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.MENDED]
-        assert house.store.history() == []
 
 
 async def test_nothing_is_written_before_it_is_proven(tmp_path: Path) -> None:
@@ -130,13 +85,12 @@ async def test_an_early_login_is_tried_again(tmp_path: Path) -> None:
 
 
 async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
-    """After two minutes the person is told, once; later sweeps try once each and stay silent."""
+    """Later sweeps try once each and stay silent, until it works: then it is written, and said."""
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
         house.prober.outcomes["u2"] = [Outcome.REFUSED]
         await house.sees((SHOP, login(2)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert len(house.prober.tried) == 1 + 1 + len(RETRY_PAUSES)
         assert house.held(SHOP) == {"u1"}
         assert house.kinds() == [NewsKind.ADDED, NewsKind.ROTATING, NewsKind.TROUBLE]
@@ -150,58 +104,14 @@ async def test_a_login_that_stays_refused_is_told_once(tmp_path: Path) -> None:
         house.show((SHOP, login(2)))
         await until(lambda: len(house.prober.tried) > tries)
         await house.clock.advance(SLOW)
-        house.prober.hanging["u2"].set()
+        house.prober.hanging.pop("u2").set()
         await house.reconciler.settled()
         assert len(house.news) == 3
-
-
-async def test_recovery_is_told_once(tmp_path: Path) -> None:
-    """When a refused login works after all, it is written, and the end of the trouble is told."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.prober.outcomes["u2"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(2)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
         house.prober.outcomes["u2"] = [Outcome.WORKS]
         await house.sees((SHOP, login(2)))
         await house.reconciler.settled()
         assert house.held(SHOP) == {"u2"}
         assert house.kinds()[3:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
-
-
-async def test_a_slow_proof_is_told_once(tmp_path: Path) -> None:
-    """While a rotation takes a while to be proven, that is said once; a first entry is none."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED] * 3 + [Outcome.WORKS]
-        await house.sees((SHOP, login(1)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
-        assert house.kinds() == [NewsKind.ADDED]
-        house.prober.hanging["u2"] = asyncio.Event()
-        house.show((SHOP, login(2)))
-        await until(lambda: len(house.prober.tried) > 4)
-        await house.clock.advance(SLOW - 0.1)
-        assert house.kinds()[1:] == []
-        await house.clock.advance(60)
-        assert house.kinds()[1:] == [NewsKind.ROTATING]
-        house.prober.hanging["u2"].set()
-        await house.reconciler.settled()
-        assert house.kinds()[1:] == [NewsKind.ROTATING, NewsKind.ROTATED]
-        assert house.news[1].subject == house.news[2].subject
-        assert house.clock.sleepers == 0
-
-
-async def test_a_newer_login_overtakes_an_older_one(tmp_path: Path) -> None:
-    """Of two logins in quick succession only the later one is ever written."""
-    async with household(tmp_path) as house:
-        house.prober.outcomes["u1"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(1)))
-        await house.sees((SHOP, login(2)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u2"}
-        assert house.prober.tried.count(login(1)) == 1
 
 
 async def test_a_proof_that_comes_too_late_writes_nothing(tmp_path: Path) -> None:
@@ -240,25 +150,6 @@ async def test_many_rotations_are_one_commit(tmp_path: Path) -> None:
         assert all(house.held(each) == {each.key.app} for each in many)
 
 
-async def test_events_that_come_together_are_one_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rotations that events tell of one by one are written once per client, though each is ready."""
-    for limit in ("EVENTS_LIMIT", "EVENTS_VERIFIED"):  # however slow the machine
-        monkeypatch.setattr(f"pgherald.sync.group_commit.{limit}", 600.0)
-    many = [database(f"app-{number}") for number in range(5)]
-    async with household(tmp_path) as house:
-        house.reconciler._group._gather = 3.0  # far longer than a proof here takes
-        for each in many:
-            wanted = login(1, user=each.key.app)
-            house.reconciler.event()
-            house.show((each, wanted))
-            await until(lambda: wanted in house.prober.tried and not house.reconciler.verifying)  # noqa: B023 – awaited here
-        await house.reconciler.settled()
-        assert len(house.applier._committer.history()) == 1
-        assert all(house.held(each) == {each.key.app} for each in many)
-
-
 @pytest.mark.parametrize(
     ("outcome", "at_once"),
     [(Outcome.UNREACHABLE, True), (Outcome.TLS_REFUSED, True), (Outcome.REFUSED, False)],
@@ -274,16 +165,14 @@ async def test_prefer_writes_what_cannot_be_proven(
         house.prober.outcomes["u1"] = [outcome]
         await house.sees((shop, login(1)))
         assert (house.held(shop) == {"u1"}) is at_once
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert house.held(shop) == {"u1"}
         assert house.news[-1].proven is False
         assert house.store.databases()[0].proven is False
         # Nor is it taken for proven when a client has lost it.
         house.pgpass.write_text("")
         await house.sees((shop, login(1)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert [(news.kind, news.proven) for news in house.news[-1:]] == [(NewsKind.MENDED, False)]
 
 
@@ -336,41 +225,6 @@ async def test_without_an_undo_nothing_is_written(
         assert ("pgherald.sync.reconciler", logging.WARNING, broken) in (caplog.record_tuples)
 
 
-async def test_an_editor_that_saves_meanwhile_loses_nothing(tmp_path: Path) -> None:
-    """A file that changes between plan and commit is planned again, never overwritten."""
-
-    class Editor(Disk):
-        """Saves the pgpass file once, in the moment between plan and commit."""
-
-        saved = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if "commits" in path.parts and not self.saved:
-                self.saved = True
-                pgpass.write_text("localhost:5432:*:me:CANARY-mine\n")
-            super().mkdir(path, mode)
-
-    pgpass = tmp_path / "home" / ".pgpass"
-    async with household(tmp_path, disk=Editor()) as house:
-        house.pgpass.write_text("# mine\n")
-        house.show((SHOP, login(1)))
-        for _ in range(50):
-            await house.clock.advance(1)
-            await asyncio.sleep(0.005)
-        await house.reconciler.settled()
-        assert house.pgpass.read_text().endswith("localhost:5432:*:me:CANARY-mine\n")
-        assert house.held(SHOP) == {"u1"}
-
-
-async def test_a_password_file_is_closed_to_others(tmp_path: Path) -> None:
-    """A file with passwords that others may read is made private, though its text is right."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.pgpass.chmod(0o644)
-        await house.sees((SHOP, login(1)))
-        assert house.pgpass.stat().st_mode & 0o777 == 0o600
-
-
 async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
     """A login that one client cannot hold is named with that client; other databases go on."""
     odd = login(1, password=Secret("CANARY-trailing-blank "))
@@ -382,68 +236,6 @@ async def test_an_inexpressible_login_is_named(tmp_path: Path) -> None:
         titles = [trouble.title for trouble in house.store.alerts()]
         assert any("service file" in title and "shop/DATABASE" in title for title in titles)
         assert not any("CANARY" in title for title in titles)
-
-
-async def test_a_stopped_engine_leaves_no_task(tmp_path: Path) -> None:
-    """Ending the engine ends every proof that was under way."""
-    async with household(tmp_path) as house:
-        house.prober.hanging["u1"] = asyncio.Event()
-        house.show((SHOP, login(1)))
-        await until(lambda: bool(house.prober.tried))
-    await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait(left, timeout=1) if left else None
-    assert not [task for task in left if not task.done()]
-
-
-BLOG = database("blog")
-
-
-class ReadOnly(SteppedDisk):
-    """Refuses to put anything into the place of one file."""
-
-    name: str | None = ".pgpass"
-
-    def step(self, name: str, args: tuple[Any, ...]) -> None:
-        target = placed(name, args)
-        if target is not None and target.name == self.name:
-            raise OSError(30, os.strerror(30), str(target))
-
-
-async def test_what_is_behind_is_not_called_current(tmp_path: Path) -> None:
-    """A rotation that one client missed leaves the database's `current_at` where it was."""
-    disk = ReadOnly()
-    disk.name = None
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        before = house.store.databases()[0].current_at
-        disk.name = ".pgpass"
-        await house.clock.advance(60)
-        await house.sees((SHOP, login(2)))
-        assert house.store.databases()[0].current_at == before
-
-
-async def test_a_full_disk_is_told_though_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A disk that is full for clients and state alike is told, for there is something to do."""
-
-    class Full(Disk):
-        full = False
-
-        def mkdir(self, path: Path, mode: int) -> None:
-            if self.full:
-                raise OSError(28, os.strerror(28), str(path))
-            super().mkdir(path, mode)
-
-    disk = Full()
-    async with household(tmp_path, disk=disk) as house:
-        await house.sees((SHOP, login(1)))
-        disk.full = True
-        house.store.close()
-        await house.sees((SHOP, login(2)))
-        assert house.held(SHOP) == {"u1"}
-        assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE]
-        assert "the disk is full" in house.news[-1].title
 
 
 async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
@@ -463,14 +255,19 @@ async def test_a_commit_that_is_no_longer_needed(tmp_path: Path) -> None:
         assert house.reconciler.broken is None
 
 
-async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> None:
-    """A rotation whose commit outlived its daemon is recorded and told by the next one."""
+async def rotated_unrecorded(tmp_path: Path) -> None:
+    """A rotation is in the clients, and the daemon ended before it could record it."""
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
         assert house.store.catch_up()
         state = (tmp_path / "state" / "state.db").read_bytes()
         await house.sees((SHOP, login(2)))
     (tmp_path / "state" / "state.db").write_bytes(state)
+
+
+async def test_a_rotation_that_was_written_and_not_recorded(tmp_path: Path) -> None:
+    """A rotation whose commit outlived its daemon is recorded and told by the next one."""
+    await rotated_unrecorded(tmp_path)
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(2)))
         assert house.kinds() == [NewsKind.ROTATED]
@@ -488,12 +285,7 @@ async def test_what_was_written_is_recorded_though_another_client_fails(
 
     Where no client holds it, there is none.
     """
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        assert house.store.catch_up()
-        state = (tmp_path / "state" / "state.db").read_bytes()
-        await house.sees((SHOP, login(2)))
-    (tmp_path / "state" / "state.db").write_bytes(state)
+    await rotated_unrecorded(tmp_path)
     async with household(tmp_path) as house:
         for path in (house.pgpass, house.servers_json, house.service_file)[: 3 if absent else 1]:
             path.write_bytes(b"\0")
@@ -512,12 +304,7 @@ async def test_a_late_record_waits_for_the_state_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While nobody can know whether another process has recorded it, it is not recorded twice."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        assert house.store.catch_up()
-        state = (tmp_path / "state" / "state.db").read_bytes()
-        await house.sees((SHOP, login(2)))
-    (tmp_path / "state" / "state.db").write_bytes(state)
+    await rotated_unrecorded(tmp_path)
     async with household(tmp_path) as house:
         with monkeypatch.context() as patched:
             patched.setattr(house.store, "catch_up", lambda _: False)
@@ -543,34 +330,6 @@ async def test_what_another_process_wrote_is_not_recorded_twice(tmp_path: Path) 
         assert len(daemon.store.history()) == 1
 
 
-async def test_a_refusal_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
-    """A login that is still refused when pgherald starts anew is no news."""
-    for start in range(3):
-        async with household(tmp_path) as house:
-            if start == 0:
-                await house.sees((SHOP, login(1)))
-            house.prober.outcomes["u2"] = [Outcome.REFUSED]
-            await house.sees((SHOP, login(2)))
-            await house.clock.advance(sum(RETRY_PAUSES))
-            await house.reconciler.settled()
-            told = [kind for kind in house.kinds() if kind is NewsKind.TROUBLE]
-            assert len(told) == (1 if start == 0 else 0)
-
-
-async def test_an_unreadable_client_is_no_recovery(tmp_path: Path) -> None:
-    """That a file can no longer be read does not mean that the refused login works."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        house.prober.outcomes["u2"] = [Outcome.REFUSED]
-        await house.sees((SHOP, login(2)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
-        for path in (house.pgpass, house.service_file, house.servers_json):
-            path.write_bytes(b"\xff\xfe")
-        await house.sees((SHOP, login(2)))
-        assert NewsKind.RECOVERED not in house.kinds()
-
-
 async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
     """A mistake in the prober ends as an unproven login with a reason, not in silence."""
     async with household(tmp_path) as house:
@@ -580,28 +339,10 @@ async def test_a_prober_that_breaks_is_said(tmp_path: Path) -> None:
 
         house.prober.probe = broken  # type: ignore[assignment,method-assign]  # the mistake
         await house.sees((SHOP, login(1)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert house.phase(SHOP) is Phase.UNVERIFIED
         assert house.kinds() == [NewsKind.TROUBLE]
         assert house.news[0].advice.startswith("ZeroDivisionError. ")
-
-
-async def test_a_file_system_without_modes(tmp_path: Path) -> None:
-    """Where a file stays open to others whatever is done, that is said once and written never."""
-
-    class NoModes(Disk):
-        def fchmod(self, fd: int, mode: int) -> None:
-            """Answers well and does nothing, as vfat does."""
-
-        def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
-            return super().open(path, flags, 0o755 if "home" in path.parts else mode)
-
-    async with household(tmp_path, disk=NoModes()) as house:
-        for _ in range(5):
-            await house.sees((SHOP, login(1)))
-        assert len(house.applier._committer.history()) == 1
-        assert house.phase(SHOP) is Phase.CURRENT
 
 
 async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
@@ -619,20 +360,6 @@ async def test_a_proof_that_nobody_needs_is_given_up(tmp_path: Path) -> None:
         await asyncio.wait([task])
         assert task.cancelled()
         assert house.phase(SHOP) is Phase.CURRENT
-
-
-async def test_an_older_proof_does_not_end_a_newer_one(tmp_path: Path) -> None:
-    """The one that was given up leaves the one that took its place alone."""
-    async with household(tmp_path) as house:
-        for number in (1, 2):
-            house.prober.hanging[f"u{number}"] = asyncio.Event()
-            house.show((SHOP, login(number)))
-            await until(lambda number=number: login(number) in house.prober.tried)  # type: ignore[misc]  # of this turn
-        await asyncio.sleep(0.01)
-        assert house.reconciler.verifying == (SHOP.key,)
-        house.prober.hanging["u2"].set()
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u2"}
 
 
 async def test_what_became_right_by_itself_is_well(tmp_path: Path) -> None:
@@ -669,82 +396,38 @@ async def test_a_current_login_connects_once_a_day(tmp_path: Path) -> None:
         assert house.news == []
 
 
-async def test_equal_logins_share_one_connection(tmp_path: Path) -> None:
-    """A database that is attached to fourteen apps is connected to once, not fourteen times."""
-    many = [database(f"app-{number}") for number in range(14)]
-    async with household(tmp_path) as house:
-        await house.sees(*((each, login(1)) for each in many))
-        assert house.prober.tried == [login(1)]
-        assert all(house.held(each) == {"u1"} for each in many)
-        await house.clock.advance(DAY)
-        await house.sees(*((each, login(1)) for each in many))
-        assert len(house.prober.tried) == 2
-
-
-async def test_a_login_that_dies_is_announced_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", [ProbePolicy.REQUIRE, ProbePolicy.PREFER])
+async def test_a_login_that_dies_is_announced_once(tmp_path: Path, policy: ProbePolicy) -> None:
     """A login that no longer connects, though Heroku shows it, is named once; so is its end.
 
     Heroku is asked at once, since a refused login is the first sign of a rotation; a touched file
     changes nothing about it.
     """
+    shop = database("shop", policy)
     async with household(tmp_path) as house:
         asked: list[str] = []
         house.reconciler.refused = lambda database: asked.append(database.key.app)
-        await house.sees((SHOP, login(1)))
+        await house.sees((shop, login(1)))
         house.prober.outcomes["u1"] = [Outcome.REFUSED]
         await house.clock.advance(DAY)
-        await house.sees((SHOP, login(1)))
+        await house.sees((shop, login(1)))
         assert asked[:1] == ["shop"]
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
-        assert house.phase(SHOP) is Phase.UNVERIFIED
+        await house.retried()
+        assert house.phase(shop) is Phase.UNVERIFIED
         trouble = house.news[-1]
         assert trouble.kind is NewsKind.TROUBLE
         assert trouble.advice.startswith("Heroku still shows this login. ")
         for _ in range(3):
             house.reconciler.again()
             await house.reconciler.settled()
-            await house.sees((SHOP, login(1)))
+            await house.sees((shop, login(1)))
             await house.sees((BLOG, login(9)))
         assert house.kinds() == [NewsKind.ADDED, NewsKind.TROUBLE, NewsKind.ADDED]
         house.prober.outcomes["u1"] = [Outcome.WORKS]
-        await house.sees((SHOP, login(1)))
+        await house.sees((shop, login(1)))
         await house.reconciler.settled()
         assert house.kinds()[3:] == [NewsKind.RECOVERED]
-        assert house.phase(SHOP) is Phase.CURRENT
-
-
-@pytest.mark.parametrize("other", ["restart", "beside"])
-async def test_what_another_pgherald_found_is_not_taken_back(tmp_path: Path, other: str) -> None:
-    """A dead login that a `check` has named stays so until it connects, whoever sweeps next."""
-    async with household(tmp_path) as daemon:
-        await daemon.sees((SHOP, login(1)))
-        async with household(tmp_path) as check:
-            check.reconciler._max_age = timedelta(0)
-            check.prober.outcomes["u1"] = [Outcome.REFUSED]
-            await check.clock.advance(60)
-            await check.sees((SHOP, login(1)))
-            await check.clock.advance(sum(RETRY_PAUSES))
-            await check.reconciler.settled()
-            assert check.kinds() == [NewsKind.TROUBLE]
-            assert check.store.catch_up()
-        if other == "beside":
-            daemon.prober.outcomes["u1"] = [Outcome.REFUSED]
-            daemon.store.note("any", "write")
-            assert daemon.store.catch_up()
-            await daemon.sees((SHOP, login(1)))
-            await daemon.clock.advance(sum(RETRY_PAUSES))
-            await daemon.reconciler.settled()
-            assert NewsKind.RECOVERED not in daemon.kinds()
-    if other == "restart":
-        async with household(tmp_path) as again:
-            again.prober.outcomes["u1"] = [Outcome.REFUSED]
-            await again.clock.advance(120)
-            await again.sees((SHOP, login(1)))
-            await again.clock.advance(sum(RETRY_PAUSES))
-            await again.reconciler.settled()
-            assert again.news == []
-            assert again.phase(SHOP) is Phase.UNVERIFIED
+        assert house.phase(shop) is Phase.CURRENT
 
 
 async def test_a_database_that_heroku_lost_stays_so(tmp_path: Path) -> None:
@@ -784,8 +467,7 @@ async def test_a_touched_client_does_not_end_a_verification(tmp_path: Path) -> N
         await house.reconciler.settled(verifying=False)
         assert house.phase(SHOP) is not Phase.CURRENT or house.error(SHOP) is not None
         assert house.reconciler.verifying == (SHOP.key,)
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert len(house.prober.tried) == tried + len(RETRY_PAUSES)
         assert house.kinds()[1:] == [NewsKind.TROUBLE]
 
@@ -794,8 +476,7 @@ async def test_a_restart_ends_no_refusal(tmp_path: Path) -> None:
     """After a restart a refused login is in trouble until it connects, whatever is touched."""
     async with household(tmp_path) as house:
         await refused_though_held(house)
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
     async with household(tmp_path) as house:
         house.prober.outcomes["u1"] = [Outcome.REFUSED]
         await house.sees((SHOP, login(1)))
@@ -819,8 +500,7 @@ async def test_a_refusal_that_a_check_found_is_verified(tmp_path: Path) -> None:
         check = Alerts(house.store, house.clock, lambda _: None, notifies=False)
         check.fire(Subject(About.DATABASE, SHOP.key), "Shop", ProbeFailed("Refused"))
         await house.sees((SHOP, login(1)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert house.phase(SHOP) is Phase.UNVERIFIED
         assert house.kinds()[1:] == [NewsKind.TROUBLE]
         house.prober.outcomes["u1"] = [Outcome.WORKS]
@@ -933,27 +613,6 @@ async def test_databases_that_heroku_no_longer_shows_are_let_go(tmp_path: Path) 
             assert house.held(BLOG) == {"u2"}
 
 
-@pytest.mark.parametrize("policy", [ProbePolicy.REQUIRE, ProbePolicy.PREFER])
-async def test_a_held_login_that_dies_is_told_once(tmp_path: Path, policy: ProbePolicy) -> None:
-    """Under each policy that connects; Heroku is asked before, and what it shows is said."""
-    shop = database("shop", policy)
-    async with household(tmp_path) as house:
-        asked: list[Database] = []
-        house.reconciler.refused = asked.append
-        await house.sees((shop, login(1)))
-        house.prober.outcomes["u1"] = [Outcome.REFUSED]
-        await house.clock.advance(DAY)
-        for _ in range(3):
-            await house.sees((shop, login(1)))
-            await house.clock.advance(sum(RETRY_PAUSES))
-            await house.reconciler.settled()
-        assert house.kinds()[1:] == [NewsKind.TROUBLE]
-        assert house.news[-1].advice.startswith("Heroku still shows this login.")
-        assert set(asked) == {shop}
-        await house.sees((shop, login(2)))
-        assert house.kinds()[2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
-
-
 async def test_a_network_that_lets_nobody_through_is_no_alarm(tmp_path: Path) -> None:
     """That a held login cannot be tried is shown by status, and notified to nobody."""
     async with household(tmp_path) as house:
@@ -961,8 +620,7 @@ async def test_a_network_that_lets_nobody_through_is_no_alarm(tmp_path: Path) ->
         house.prober.outcomes["u1"] = [Outcome.UNREACHABLE]
         await house.clock.advance(DAY)
         await house.sees((SHOP, login(1)))
-        await house.clock.advance(sum(RETRY_PAUSES))
-        await house.reconciler.settled()
+        await house.retried()
         assert house.phase(SHOP) is Phase.UNVERIFIED
         assert len(house.store.alerts()) == 1
         house.prober.outcomes["u1"] = [Outcome.WORKS]
@@ -977,8 +635,7 @@ async def test_a_lost_entry_ends_no_refusal(tmp_path: Path, given_up: bool) -> N
     async with household(tmp_path) as house:
         await refused_though_held(house)
         if given_up:
-            await house.clock.advance(sum(RETRY_PAUSES))
-            await house.reconciler.settled()
+            await house.retried()
         house.pgpass.write_text("")
         house.reconciler.again()
         await house.reconciler.settled(verifying=False)
@@ -1004,8 +661,7 @@ async def test_equal_logins_end_no_refusal(tmp_path: Path) -> None:
         check.fire(Subject(About.DATABASE, SHOP.key), "Shop", ProbeFailed("Refused"))
         for _ in range(2):
             await house.sees((SHOP, login(1)), (BLOG, login(1)))
-            await house.clock.advance(sum(RETRY_PAUSES))
-            await house.reconciler.settled()
+            await house.retried()
         tried = len(house.prober.tried)
         await house.sees((SHOP, login(1)), (BLOG, login(1)))
         assert len(house.prober.tried) == tried + 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from pgherald.errors import FileTrouble
+from pgherald.sync.transaction import Transactions
 from support.commands import CLIENTS, SHOP, Desk
 
 BLOG = '[[databases]]\napp = "shop-staging"\n'
@@ -49,6 +52,28 @@ def test_an_old_login_is_the_first_thing_that_status_says(desk: Desk) -> None:
     assert desk.run("check").code == 0
     assert desk.run("status").code == 0
     assert "CANARY" not in done.out + status.out + status.err
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_ends_a_rollback_on_its_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    """After a kill `status` knows of it, whatever was written; after a failure there is nothing."""
+
+    def commit(*_: object, **__: object) -> None:
+        if killed:  # what a kill leaves is in the file by then
+            shutil.copy(desk.folder / "state" / "state.db", desk.folder / "kept")
+        raise FileTrouble("may not be written", path=desk.folder / "pgpass")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transactions, "commit", commit)
+        assert desk.run("rollback").code == 1
+    if killed:
+        shutil.copy(desk.folder / "kept", desk.folder / "state" / "state.db")
+    kinds = [each["kind"] for each in desk.run("status", "--json").json["troubles"]]
+    assert kinds == (["RolledBack"] if killed else [])
+    assert desk.run("check").code == 0
+    assert desk.run("status").code == 0
 
 
 def test_one_file_that_was_edited_keeps_all_as_they_are(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.clients.json_text import MAX_SIZE
 from pgherald.clients.servers_json import MARK, ServersJson
 from pgherald.errors import Inexpressible, Unparsable
-from pgherald.model import Database, DatabaseKey, Entry, Login
+from pgherald.model import Database, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 from pgherald.sync.targets.file import diff_lines
 
@@ -598,14 +598,16 @@ def test_a_second_edit_changes_nothing(
 def test_what_was_written_is_read_back(
     old: bytes, client: ServersJson, wanted: list[Entry]
 ) -> None:
-    """Reading gives every wanted entry as it was meant."""
+    """Reading gives every wanted entry as it was meant, with the stricter of two sslmodes."""
+    before = client.read(old)
     held = client.read(client.plan(old, wanted).new)
     for each in wanted:
         login = each.login
+        sslmode = strictest(login.sslmode, before.get(each.key, Held()).sslmode)
         assert held[each.key] == (
-            Held(dbname=login.dbname, sslmode=login.sslmode, service=each.database.service)
+            Held(dbname=login.dbname, sslmode=sslmode, service=each.database.service)
             if client.rows == "service"
-            else Held(login.host, login.port, login.dbname, login.user, None, login.sslmode)
+            else Held(login.host, login.port, login.dbname, login.user, None, sslmode)
         )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,14 +85,3 @@ def test_a_link_to_the_configuration_is_the_same(desk: Desk) -> None:
     link.symlink_to(desk.file)
     result = run("--config", str(link), "status", patch=desk.patch)
     assert "another configuration" not in result.err
-
-
-def test_a_damaged_note_is_nobodys(desk: Desk, other: Callable[..., Result]) -> None:
-    """A state that does not say whose it is hinders nobody."""
-    for value in ("", "[1]", '"\\u0000"', "{"):
-        with closing(sqlite3.connect(desk.folder / "state" / "state.db")) as connection, connection:
-            connection.execute(
-                "UPDATE about SET value = ? WHERE name = 'note:configuration'", (value,)
-            )
-            assert connection.total_changes == 1
-        assert "another configuration" not in other("status").err

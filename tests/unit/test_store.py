@@ -45,7 +45,7 @@ def store(path: Path, tmp_path: Path) -> Iterator[Store]:
 
 def test_the_state_file_holds_no_login(store: Store, path: Path) -> None:
     """Nobody who reads the state file learns a host, a database, a user or a password."""
-    store.current([ENTRY], NOW, {KEY: NOW})
+    store.record([ENTRY], NOW, {KEY: NOW})
     store.close()
     content = path.read_bytes()
     assert b"shop/DATABASE" in content
@@ -59,7 +59,7 @@ def test_each_changed_field_is_noticed(store: Store) -> None:
     assert store.changed(KEY, LOGIN) is None
     (state,) = store.databases()
     assert (state.looked_at, state.current_at, state.written) == (NOW, None, False)
-    store.current([ENTRY], NOW, {})
+    store.record([ENTRY], NOW, {})
     assert store.changed(KEY, LOGIN) == ()
     for field in LOGIN_FIELDS:
         new = Secret("new") if field == "password" else getattr(LOGIN, field) * 2
@@ -78,11 +78,11 @@ def test_fingerprints_of_two_machines_differ(tmp_path: Path) -> None:
 
 def test_a_proof_counts_for_its_own_login_alone(store: Store) -> None:
     """A login that was not proven never inherits the proof of the one before it."""
-    store.current([ENTRY], NOW, {KEY: NOW})
-    store.current([ENTRY], NOW + timedelta(minutes=1), {})
+    store.record([ENTRY], NOW, {KEY: NOW})
+    store.record([ENTRY], NOW + timedelta(minutes=1), {})
     assert store.databases()[0].proven
     other = Entry(SHOP, dataclasses.replace(LOGIN, user="other"))
-    store.current([other], NOW + timedelta(minutes=2), {})
+    store.record([other], NOW + timedelta(minutes=2), {})
     state = store.databases()[0]
     assert not state.proven
     assert state.proven_at == NOW
@@ -132,25 +132,12 @@ def test_a_trouble_is_kept_whole(store: Store) -> None:
 
 def test_a_forgotten_database_keeps_its_history(store: Store) -> None:
     """What happened stays known when a database is no longer wanted."""
-    store.current([ENTRY], NOW, {})
+    store.record([ENTRY], NOW, {})
     store.put_alert(dataclasses.replace(TROUBLE, subject=Subject.read(f"database:{KEY}")))
     store.record((), None, {}, [(rotation(1), "Shop")], ())
     store.forget(KEY)
     assert (store.databases(), store.alerts()) == ([], [])
     assert len(store.history()) == 1
-
-
-def test_state_survives_a_restart(path: Path, tmp_path: Path) -> None:
-    """What one run records the next one reads, the fingerprint key included."""
-    files = Files(tmp_path / "locks")
-    with Store.open(path, files) as first:
-        first.current([ENTRY], NOW, {KEY: NOW})
-    with Store.open(path, files) as second:
-        assert second.changed(KEY, LOGIN) == ()
-    reader = Store.read_only(path)
-    assert reader is not None
-    with reader:
-        assert reader.databases()[0].key == KEY
 
 
 def test_without_a_state_file_there_is_nothing_to_read(path: Path) -> None:
@@ -179,7 +166,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     other = DatabaseKey("default", "blog", "DATABASE")
     broken = dataclasses.replace(SHOP, key=other, name=None)  # type: ignore[arg-type]  # refused by the table
     with pytest.raises(StoreError, match="NOT NULL"):
-        store.current([ENTRY, Entry(broken, LOGIN)], NOW, {})
+        store.record([ENTRY, Entry(broken, LOGIN)], NOW, {})
     assert store.databases() == []
 
 
@@ -189,7 +176,7 @@ def test_an_older_state_file_is_brought_up_to_date(tmp_path: Path, version: int)
     path, files = tmp_path / "state.db", Files(tmp_path / "locks")
     with Store.open(path, files) as store:
         store.note("kept", "yes")
-        store.current([ENTRY], NOW, {})
+        store.record([ENTRY], NOW, {})
         store.keep_rows(Path("/b"), "old")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
@@ -244,7 +231,7 @@ def test_damage_that_comes_later_is_outlived(store: Store, path: Path, table: st
     zeroed(path, table)
     for _ in range(2):
         store.looked([SHOP], NOW)
-        store.current([ENTRY], NOW, {})
+        store.record([ENTRY], NOW, {})
         store.put_alert(TROUBLE)
         store.keep_rows(Path("/a"), "{}")
         store.note("a", "b")
@@ -268,7 +255,7 @@ def test_a_file_that_another_process_has_replaced_is_followed(
     store.on_afresh = said.append
     path.rename(path.with_name("state.db.damaged"))
     with Store.open(path, Files(tmp_path / "locks")) as other:
-        store.current([ENTRY], NOW, {})
+        store.record([ENTRY], NOW, {})
         assert other.changed(KEY, LOGIN) == ()
         assert store.changed(KEY, LOGIN) == ()
     path.unlink()
@@ -294,21 +281,21 @@ def test_what_can_be_read_of_the_history_is_saved(store: Store, path: Path, tmp_
 
 def test_a_fingerprint_of_the_first_version_counts(store: Store) -> None:
     """It has no seal, and neither looks like a rotation nor loses its proof."""
-    store.current([ENTRY], NOW, {KEY: NOW})
+    store.record([ENTRY], NOW, {KEY: NOW})
     old = store._db.prints.of(KEY, LOGIN, sealed=False)
     assert "seal" not in old
     store._db.execute("UPDATE database SET fingerprint = ?", (old,))
     assert store.changed(KEY, LOGIN) == ()
-    store.current([ENTRY], NOW, {})
+    store.record([ENTRY], NOW, {})
     assert store.databases()[0].proven
 
 
 def test_a_damaged_fingerprint_is_no_rotation(store: Store) -> None:
     """Nor is one of another database: who has one letter wrong knows nothing."""
-    store.current([ENTRY], NOW, {})
+    store.record([ENTRY], NOW, {})
     (print_,) = store._db.execute("SELECT fingerprint FROM database").fetchone()
     other = DatabaseKey("default", "blog", "DATABASE")
-    store.current([Entry(dataclasses.replace(SHOP, key=other), LOGIN)], NOW, {})
+    store.record([Entry(dataclasses.replace(SHOP, key=other), LOGIN)], NOW, {})
     for place in range(0, len(print_), 9):
         wrong = print_[:place] + chr(ord(print_[place]) ^ 1) + print_[place + 1 :]
         store._db.execute("UPDATE database SET fingerprint = ?", (wrong,))

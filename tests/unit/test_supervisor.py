@@ -111,13 +111,3 @@ async def test_what_may_end_ends() -> None:
 
     await Supervisor(clock).keep("log", work, endless=False)
     assert starts == 1
-
-
-async def test_after_the_end_nothing_starts() -> None:
-    """A part that is in its pause when the daemon stops stays down."""
-    clock = FakeClock()
-    part = Part(clock, 9)
-    async with Supervisor(clock).running("part", part.run):
-        await clock.advance(0.5)
-    await clock.advance(600)
-    assert part.starts == [0]

@@ -57,15 +57,56 @@ class Clients:
         return record.id
 
     def journals(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir())
+        found = self.folder.iterdir() if self.folder.exists() else []
+        return sorted(path.name for path in found)
 
     def interrupt(self, *steps: Step, after: int, proven: bool = True) -> str:
         """Die in a commit after so many renames of clients; the open journal's name."""
         disk = DyingDisk(self.root, after)
         with pytest.raises(Death):
             self.committer(disk).commit(steps, proven=proven, note="test")
-        (name,) = [name for name in self.journals() if name.endswith(".open")]
+        (name,) = self.opened()
         return name
+
+    def opened(self) -> list[str]:
+        return [name for name in self.journals() if name.endswith(".open")]
+
+    def of_0_1_0(
+        self,
+        number: int,
+        files: Sequence[tuple[Path, bytes, bytes]],
+        *,
+        proven: bool = True,
+    ) -> None:
+        """A journal as pgherald 0.1.0 left it open: (file, before, after) of each client."""
+        folder = self.folder / f"20261124T0259{number:02}Z-{number:04}.open"
+        folder.mkdir(parents=True, mode=0o700)
+        self.folder.chmod(0o700)
+        self.folder.parent.chmod(0o700)
+        rows = []
+        for index, (path, before, after) in enumerate(files):
+            (folder / f"{index}.before").write_bytes(before)
+            (folder / f"{index}.after").write_bytes(after)
+            rows.append(
+                {
+                    "label": path.name,
+                    "path": str(path),
+                    "target": str(path),
+                    "private": True,
+                    "before": digest(before),
+                    "expand": None,
+                    "after": digest(after),
+                    "medium": "file",
+                }
+            )
+        manifest = {
+            "format": 2,
+            "at": f"2026-11-24T02:59:{number:02}+00:00",
+            "note": "update shop/DATABASE (user, password)",
+            "proven": proven,
+            "files": rows,
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
 class Death(BaseException):
@@ -129,23 +170,6 @@ class TestCommitting:
         assert caught.value.path == link
         assert clients.a.read_bytes() == OLD
 
-    def test_an_interruption_takes_all_back(self, clients: Clients) -> None:
-        """Ctrl-C between two clients leaves neither half-way."""
-
-        class InterruptedDisk(SteppedDisk):
-            renames = 0
-
-            def step(self, name: str, args: tuple[Any, ...]) -> None:
-                if placed(name, args) == clients.b:
-                    self.renames += 1
-                    if self.renames == 1:
-                        raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            clients.commit(clients.step(clients.a), clients.step(clients.b), disk=InterruptedDisk())
-        assert clients.a.read_bytes() == clients.b.read_bytes() == OLD
-        assert clients.journals() == []
-
     @pytest.mark.parametrize("cause", [KeyboardInterrupt(), OSError(errno.EIO, "no")])
     def test_an_undo_that_fails_leaves_the_journal_open(
         self, clients: Clients, cause: BaseException
@@ -174,23 +198,6 @@ class TestCommitting:
             clients.commit(clients.step(clients.b))
         assert clients.a.read_bytes() == clients.b.read_bytes() == OLD
         clients.commit(clients.step(clients.a), clients.step(clients.b))
-
-
-class TestJournals:
-    def test_they_are_private_and_their_names_tell_nothing(self, clients: Clients) -> None:
-        """What holds secrets is the owner's alone, and neither names nor notes hold any."""
-        steps = [clients.step(clients.a, expand=BOTH), clients.step(clients.b)]
-        assert "CANARY" not in repr(steps)
-        commit_id = clients.commit(*steps)
-        folder = clients.folder / commit_id
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "0.before",
-            "1.before",
-            "manifest.json",
-        ]
-        assert "CANARY" not in (folder / "manifest.json").read_text()
-        for path in (clients.folder, folder, *folder.iterdir()):
-            assert path.stat().st_mode & 0o077 == 0
 
 
 class TestRecovering:
@@ -352,178 +359,95 @@ class NotOurs(QuickDisk):
         return self._owned(super().lstat(path))
 
 
-class Place:
-    """Two clients, `healthy` and `odd`, and the commits that wrote them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / "state" / "commits"
-        self.healthy, self.odd = root / "healthy", root / "odd"
-        self.clock = FakeClock()
-        for path in (self.healthy, self.odd):
-            path.write_bytes(OLD)
-            path.chmod(0o600)
-
-    def committer(self, disk: Disk | None = None) -> Transactions:
-        files = Files(self.root / "state" / "locks", disk or QuickDisk())
-        return Transactions(files, self.folder, self.clock)
-
-    def steps(self, *paths: Path, new: bytes = NEW) -> list[Step]:
-        files = Files(self.root / "state" / "locks")
-        return [Step(path.name, files.read(path), new, private=True) for path in paths]
-
-    def opened(self) -> list[str]:
-        found = self.folder.iterdir() if self.folder.exists() else []
-        return sorted(path.name for path in found if path.suffix == ".open")
-
-    def of_0_1_0(
-        self,
-        number: int,
-        files: Sequence[tuple[Path, bytes, bytes]],
-        *,
-        proven: bool = True,
-    ) -> None:
-        """A journal as pgherald 0.1.0 left it open: (file, before, after) of each client."""
-        folder = self.folder / f"20261124T0259{number:02}Z-{number:04}.open"
-        folder.mkdir(parents=True, mode=0o700)
-        self.folder.chmod(0o700)
-        self.folder.parent.chmod(0o700)
-        rows = []
-        for index, (path, before, after) in enumerate(files):
-            (folder / f"{index}.before").write_bytes(before)
-            (folder / f"{index}.after").write_bytes(after)
-            rows.append(
-                {
-                    "label": path.name,
-                    "path": str(path),
-                    "target": str(path),
-                    "private": True,
-                    "before": digest(before),
-                    "expand": None,
-                    "after": digest(after),
-                    "medium": "file",
-                }
-            )
-        manifest = {
-            "format": 2,
-            "at": f"2026-11-24T02:59:{number:02}+00:00",
-            "note": "update shop/DATABASE (user, password)",
-            "proven": proven,
-            "files": rows,
-        }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
 @pytest.mark.parametrize("proven", [True, False])
-def test_a_recovery_touches_nothing_that_is_as_it_is_to_be(place: Place, *, proven: bool) -> None:
+def test_a_recovery_touches_nothing_that_is_as_it_is_to_be(
+    clients: Clients, *, proven: bool
+) -> None:
     """A file that holds what it is to hold is done, whoever owns it and whoever may read it."""
     goal = NEW if proven else OLD
-    place.odd.write_bytes(goal)
-    place.odd.chmod(0o644)
-    before = Identity.of(place.odd.stat()), place.odd.stat().st_mode
-    place.of_0_1_0(1, [(place.healthy, OLD, NEW), (place.odd, OLD, NEW)], proven=proven)
-    (settled,) = place.committer(NotOurs(place.odd)).recover()
+    clients.b.write_bytes(goal)
+    clients.b.chmod(0o644)
+    before = Identity.of(clients.b.stat()), clients.b.stat().st_mode
+    clients.of_0_1_0(1, [(clients.a, OLD, NEW), (clients.b, OLD, NEW)], proven=proven)
+    (settled,) = clients.committer(NotOurs(clients.b)).recover()
     assert (settled.failed, settled.left, settled.refused) == ([], [], [])
-    assert (place.healthy.read_bytes(), place.opened()) == (goal, [])
-    assert (Identity.of(place.odd.stat()), place.odd.stat().st_mode) == before
+    assert (clients.a.read_bytes(), clients.opened()) == (goal, [])
+    assert (Identity.of(clients.b.stat()), clients.b.stat().st_mode) == before
 
 
-def piled_up(place: Place) -> None:
+def piled_up(clients: Clients) -> None:
     """What 0.1.0 left of thirty sweeps with two rotations past a file of somebody else's."""
-    place.of_0_1_0(1, [(place.healthy, OLD, NEW), (place.odd, OLD, NEW)])
+    clients.of_0_1_0(1, [(clients.a, OLD, NEW), (clients.b, OLD, NEW)])
     for number in range(2, 16):
-        place.of_0_1_0(number, [(place.odd, OLD, NEW)])
-    place.of_0_1_0(16, [(place.healthy, NEW, NEWER), (place.odd, OLD, NEWER)])
+        clients.of_0_1_0(number, [(clients.b, OLD, NEW)])
+    clients.of_0_1_0(16, [(clients.a, NEW, NEWER), (clients.b, OLD, NEWER)])
     for number in range(17, 31):
-        place.of_0_1_0(number, [(place.odd, OLD, NEWER)])
-    place.healthy.write_bytes(NEWER)
-    place.odd.chmod(0o644)
+        clients.of_0_1_0(number, [(clients.b, OLD, NEWER)])
+    clients.a.write_bytes(NEWER)
+    clients.b.chmod(0o644)
 
 
 def test_journals_that_piled_up_are_settled_at_the_next_start(
-    place: Place, caplog: pytest.LogCaptureFixture
+    clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are closed, few words are lost over it, and what they held is tidied away."""
-    piled_up(place)
-    before = Identity.of(place.odd.stat()), place.odd.stat().st_mode
-    committer = place.committer(NotOurs(place.odd))
+    piled_up(clients)
+    before = Identity.of(clients.b.stat()), clients.b.stat().st_mode
+    committer = clients.committer(NotOurs(clients.b))
     settled = committer.recover()
-    assert [path for one in settled for path, _ in one.refused] == [place.odd]
+    assert [path for one in settled for path, _ in one.refused] == [clients.b]
     assert [one.failed for one in settled if one.failed] == []
-    assert place.opened() == []
-    assert (Identity.of(place.odd.stat()), place.odd.stat().st_mode) == before
-    assert place.healthy.read_bytes() == NEWER
+    assert clients.opened() == []
+    assert (Identity.of(clients.b.stat()), clients.b.stat().st_mode) == before
+    assert clients.a.read_bytes() == NEWER
     assert len(caplog.messages) <= 3
     assert "belongs to user" in caplog.text
     assert "CANARY" not in caplog.text
-    assert list(place.folder.rglob("*.after")) == []
-    assert len(list(place.folder.iterdir())) <= 8
+    assert list(clients.folder.rglob("*.after")) == []
+    assert len(list(clients.folder.iterdir())) <= 8
     caplog.clear()
-    assert place.committer(NotOurs(place.odd)).recover() == []
+    assert clients.committer(NotOurs(clients.b)).recover() == []
     assert caplog.messages == []
-
-
-def test_of_journals_that_piled_up_the_newest_counts(place: Place) -> None:
-    """Where the file can be written by now, it gets the latest login and none before it."""
-    piled_up(place)
-    written: list[bytes] = []
-
-    class Watching(QuickDisk):
-        def replace(self, source: Path, target: Path) -> None:
-            if target.parent == place.root:
-                written.append(source.read_bytes())
-            super().replace(source, target)
-
-    place.committer(Watching()).recover()
-    assert written == [NEWER]
-    assert (place.healthy.read_bytes(), place.odd.read_bytes()) == (NEWER, NEWER)
-    assert place.opened() == []
 
 
 class Stuck(SteppedDisk):
     """The odd file can be staged and not replaced; with `broken`, nothing can be any more."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self.broken = False
         self.heals = False
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
         target = None if self.heals else placed(name, args)
-        if target is None or target.parent != self._place.root:
+        if target is None or target.parent != self._clients.root:
             return
-        if target == self._place.odd or self.broken:
+        if target == self._clients.b or self.broken:
             self.broken = True
             raise OSError(errno.EIO, "no")
 
 
 def test_whatever_goes_wrong_one_journal_is_open(
-    place: Place, caplog: pytest.LogCaptureFixture
+    clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Ten commits that fail and cannot be taken back: one journal, and each word once."""
-    disk = Stuck(place)
-    committer = place.committer(disk)
+    disk = Stuck(clients)
+    committer = clients.committer(disk)
     for turn in range(10):
         disk.broken = False
         new = b"CANARY %d" % turn
-        place.clock.jump(60)
+        clients.clock.jump(60)
+        steps = [clients.step(clients.a, new), clients.step(clients.b, new)]
         with pytest.raises((FileTrouble, ChangedMeanwhile)):
-            committer.commit(
-                place.steps(place.healthy, place.odd, new=new), proven=True, note="test"
-            )
-        assert len(place.opened()) <= 1
-    assert len(place.opened()) == 1
+            committer.commit(steps, proven=True, note="test")
+        assert len(clients.opened()) <= 1
+    assert len(clients.opened()) == 1
     assert len(caplog.messages) == len(set(caplog.messages)) <= 4
-    assert place.odd.read_bytes() == OLD
+    assert clients.b.read_bytes() == OLD
     disk.heals = True
     committer.recover()
-    assert place.opened() == []
-    assert place.healthy.read_bytes() == place.odd.read_bytes()
+    assert clients.opened() == []
+    assert clients.a.read_bytes() == clients.b.read_bytes()
 
 
 class Locked(Files):
@@ -531,27 +455,27 @@ class Locked(Files):
 
     @contextlib.contextmanager
     def lock(self, path: Path, *, limit: float = LOCK_LIMIT) -> Iterator[None]:
-        if path.name == "odd":
+        if path.name == "b":
             raise FileTrouble("is being written by another pgherald", path=path)
         with super().lock(path, limit=limit):
             yield
 
 
-def test_a_client_that_cannot_be_locked_hinders_no_start(place: Place) -> None:
+def test_a_client_that_cannot_be_locked_hinders_no_start(clients: Clients) -> None:
     """Its journal waits; the others are committed, and at most one stays open."""
-    place.of_0_1_0(1, [(place.odd, OLD, NEW)])
-    files = Locked(place.root / "state" / "locks", QuickDisk())
-    committer = Transactions(files, place.folder, place.clock)
+    clients.of_0_1_0(1, [(clients.b, OLD, NEW)])
+    files = Locked(clients.root / "state" / "locks", QuickDisk())
+    committer = Transactions(files, clients.folder, clients.clock)
     (settled,) = committer.recover()
-    assert [path for path, _ in settled.failed] == [place.odd]
+    assert [path for path, _ in settled.failed] == [clients.b]
     assert "by another pgherald" in str(settled)
-    assert committer.commit(place.steps(place.healthy), proven=True, note="test") is not None
+    assert committer.commit([clients.step(clients.a)], proven=True, note="test") is not None
     for _ in range(3):
         with pytest.raises(FileTrouble, match="by another pgherald") as caught:
-            committer.commit(place.steps(place.odd), proven=True, note="test")
-        assert caught.value.path == place.odd
-    assert place.healthy.read_bytes() == NEW
-    assert len(place.opened()) == 1
+            committer.commit([clients.step(clients.b)], proven=True, note="test")
+        assert caught.value.path == clients.b
+    assert clients.a.read_bytes() == NEW
+    assert len(clients.opened()) == 1
 
 
 # --- locks -----------------------------------------------------------------------------------
@@ -600,6 +524,3 @@ def test_locks_are_taken_in_one_order(clients: Clients) -> None:
     committer.recover()
     assert files.taken == ["commits", "a", "b"]
     assert set(files.safe) == {True}
-
-
-# --- words -----------------------------------------------------------------------------------

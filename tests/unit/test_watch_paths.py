@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.watch.folders import OnEvent
+from pgherald.watch.folders import Folders, OnEvent
 from pgherald.watch.paths import PathWatch
 from support.fake_clock import FakeClock, settle
 
 
-class FakeFolders:
+class FakeFolders(Folders):
     """Notes what it shall watch."""
 
     def __init__(self, on_event: OnEvent) -> None:
+        super().__init__(on_event)
         self.on_event = on_event
         self.kept: frozenset[str] = frozenset()
         self.stopped = False

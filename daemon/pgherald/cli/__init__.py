@@ -1,8 +1,9 @@
 """The command line: one module for each command, each import light.
 
-`entry.main` is the program's entry point. It starts the daemon, or runs `main.main`, which turns
-every expected error into a title and an advice on stderr, never a traceback, and into one of these
-exit codes. They are a contract with scripts.
+`entry.main` is the program's entry point. It starts the daemon, or runs `main.main`. A command
+returns whether all is well, or nothing where that goes without saying; what it raises becomes a
+title and an advice on stderr, never a traceback. Both end as one of these exit codes, which are a
+contract with scripts.
 """
 
 from typing import Final

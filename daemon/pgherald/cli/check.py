@@ -32,7 +32,6 @@ from datetime import timedelta
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, fields, problem, progress
 from pgherald.config import Config
@@ -64,7 +63,7 @@ _WORDS = {
 @click.pass_obj
 def command(
     invocation: Invocation, *, prune: bool, adopt: bool, recreate: bool, as_json: bool
-) -> int:
+) -> bool:
     """Bring every client up to date, once, in the foreground.
 
     Asks Heroku for every database's login, proves those that changed by a real connection,
@@ -93,10 +92,10 @@ def command(
     report, news = asyncio.run(reconcile(config, outside, wishes, prune=prune))
     if as_json:
         emit_json(_as_json(report))
+        show_problems(report)
     else:
         show(report, news)
-    show_problems(report)
-    return EXIT_OK if report.current else EXIT_TROUBLE
+    return report.current
 
 
 async def reconcile(
@@ -131,8 +130,8 @@ async def reconcile(
     return report, news
 
 
-def show(report: CheckReport, news: list[News]) -> None:
-    """Show how each database stands."""
+def show(report: CheckReport, news: list[News]) -> bool:
+    """Show how each database stands, and on stderr what is not current; whether all is."""
     told = {item.subject: line_for(item) for item in news if item.clients}
     for database in report.databases:
         line = told.get(Subject(About.DATABASE, database.database.key))
@@ -142,6 +141,8 @@ def show(report: CheckReport, news: list[News]) -> None:
         click.echo(NOTHING_FOUND)
     for warning in report.warnings:
         click.echo(f"Note: {warning}")
+    show_problems(report)
+    return report.current
 
 
 def show_problems(report: CheckReport) -> None:

@@ -10,7 +10,6 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.main import Invocation, group
 from pgherald.config import Config
 from pgherald.errors import PgheraldError
@@ -21,7 +20,7 @@ VARIABLE: Final = "_PGHERALD_COMPLETE"
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def command(shell: str) -> int:
+def command(shell: str) -> None:
     """Print the script that completes commands in your shell.
 
     SHELL is bash (4.4 or newer), zsh or fish. Put the line below where that shell reads it at
@@ -38,7 +37,6 @@ def command(shell: str) -> int:
     found = get_completion_class(shell)
     assert found is not None  # click knows these three
     click.echo(found(group, {}, "pgherald", VARIABLE).source())
-    return EXIT_OK
 
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]

@@ -23,7 +23,6 @@ from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, problem, progress
 from pgherald.cli.service import manager_of
@@ -43,7 +42,7 @@ _UNNAMED: Final = "pgherald-report-%Y%m%d-%H%M%S.tar.gz"
               type=click.Path(), help="Write a redacted archive for a report of a bug.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, offline: bool, into: str | None, as_json: bool) -> int:
+def command(invocation: Invocation, *, offline: bool, into: str | None, as_json: bool) -> bool:
     """Find out what is wrong, and how to mend it.
 
     Looks at the way to Heroku (proxies, DNS, TLS, clock), the token, its scope and its end; lets
@@ -79,7 +78,7 @@ def command(invocation: Invocation, *, offline: bool, into: str | None, as_json:
         _show(examined)
     if into is not None:
         _write(context, examined, Path(into) if into else None, quiet=as_json)
-    return EXIT_OK if well else EXIT_TROUBLE
+    return well
 
 
 def _examined(context: Context) -> list[Examined]:

@@ -44,6 +44,6 @@ def _be_the_daemon(config: Path | None, log_file: Path | None) -> NoReturn:
 
         run(config, log_file, os.environ)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – a person gets a sentence
-        from pgherald.cli.main import ended  # brings click, which may come now
+        from pgherald.cli.output import said  # brings click, which may come now
 
-        ended(exc)
+        sys.exit(said(exc))

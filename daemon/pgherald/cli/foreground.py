@@ -85,9 +85,9 @@ def run(
         loop.run_until_complete(daemon.run())
         starts.clear()
     except PgheraldError as exc:
-        from pgherald.cli.output import fail  # click, in the end
+        from pgherald.cli.output import said  # click, in the end
 
-        code = fail(exc)
+        code = said(exc)
     except Exception as exc:
         log.critical("pgherald ends, by a mistake of its own: %s", safe_text(exc))
         log.debug("all of it:", exc_info=exc)

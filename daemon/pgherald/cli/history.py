@@ -29,16 +29,16 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import ago, can_show, emit_json, fields, table
 from pgherald.config import Config
+from pgherald.config.values import suggestion
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
@@ -81,7 +81,7 @@ def command(
     timeline: bool | None,
     wait: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """List the rotations that were seen, newest first.
 
     DATABASE is a database as `pgherald status` shows it, by its key or its name, or an app
@@ -102,7 +102,7 @@ def command(
         if database is not None:
             raise click.UsageError("--commits is about all databases: name none.")
         _show_commits(config, limit, as_json=as_json)
-        return EXIT_OK
+        return
     records = _records(config, database, limit)
     if as_json:
         emit_json([_as_json(record) for record in records])
@@ -118,7 +118,6 @@ def command(
         click.echo(table(headings, [_row(record) for record in records]))
     if wait:
         click.pause()
-    return EXIT_OK
 
 
 def _records(config: Config, database: str | None, limit: int) -> list[Record]:
@@ -146,12 +145,9 @@ def _key(store: Store, text: str) -> DatabaseKey:
 
 
 def _unknown(text: str, known: Sequence[str] = ()) -> PgheraldError:
-    import difflib  # only a misspelt name needs it
-
-    close = difflib.get_close_matches(text, known, n=1)
     return PgheraldError(
-        f"pgherald has not looked at any database {text!r}",
-        f"Did you mean {close[0]!r}?" if close else "`pgherald status` shows those that it has.",
+        f"pgherald has not looked at any database {text!r}{suggestion(text, known)}",
+        "`pgherald status` shows those that it has.",
     )
 
 
@@ -230,35 +226,31 @@ def timeline_of(
     by_key: dict[str, list[Record]] = {}
     for record in records:
         by_key.setdefault(str(record.rotation.key), []).append(record)
-    mark, between, end = _MARKS if marks else _PLAIN_MARKS
+    drawn = _MARKS if marks else _PLAIN_MARKS
     start = min(record.rotation.seen_at for record in records)
+    span = max(now - start, timedelta(seconds=1))
     longest = max(len(of_key[0].label) for of_key in by_key.values())
     room = min(longest, max(width // 3, _SHORTEST))
     length = min(max(width - room - 2, _SHORTEST), _LONGEST)
     for _, of_key in sorted(by_key.items()):
+        cells: list[list[Record]] = [[] for _ in range(length)]
+        for record in of_key:
+            place = round((record.rotation.seen_at - start) / span * (length - 1))
+            # A clock that was set back may put one into the future.
+            cells[min(place, length - 1)].append(record)
         name = of_key[0].label
-        name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}{end}"
-        cells = [between] * length
-        for place, here in _placed(of_key, start, now, length).items():
-            count = str(len(here)) if len(here) <= _COUNTED else "+"
-            well = all(each.rotation.proven_at and each.rotation.written_at for each in here)
-            text = mark if len(here) == 1 else count
-            cells[place] = click.style(text, fg="green" if well else "yellow")
-        yield f"{name}  {''.join(cells)}"
+        name = name.ljust(room) if len(name) <= room else f"{name[: room - 1]}{drawn[2]}"
+        yield f"{name}  {''.join(_cell(here, drawn) for here in cells)}"
     left, right = ago(start, now), "now"
     if len(left) + 1 + len(right) > length:
         left = ""
     yield f"{'':{room}}  {left}{right.rjust(length - len(left))}"
 
 
-def _placed(
-    records: Sequence[Record], start: datetime, now: datetime, length: int
-) -> dict[int, list[Record]]:
-    """The rotations by their place on a line of that length."""
-    span = max((now - start).total_seconds(), 1.0)
-    places: dict[int, list[Record]] = {}
-    for record in records:
-        passed = (record.rotation.seen_at - start).total_seconds() / span
-        # A clock that was set back may put one into the future.
-        places.setdefault(min(round(passed * (length - 1)), length - 1), []).append(record)
-    return places
+def _cell(here: Sequence[Record], marks: str) -> str:
+    """One place on a line of time, with the rotations there."""
+    if not here:
+        return marks[1]
+    count = str(len(here)) if len(here) <= _COUNTED else "+"
+    well = all(each.rotation.proven_at and each.rotation.written_at for each in here)
+    return click.style(marks[0] if len(here) == 1 else count, fg="green" if well else "yellow")

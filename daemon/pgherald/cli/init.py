@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.plan import ask_heroku, planned, show_obstacles
 from pgherald.cli.plan import show as show_plan
@@ -27,7 +26,7 @@ from pgherald.config import Config, loads, refuse_strangers
 from pgherald.config.edit import Wishes as Edits
 from pgherald.config.edit import edited, fresh
 from pgherald.daemon.look import Looked
-from pgherald.errors import PgheraldError
+from pgherald.errors import Forbidden, PgheraldError
 from pgherald.store.sqlite import shared
 from pgherald.sync.plan import Plan
 from pgherald.sync.targets import Wishes
@@ -94,7 +93,7 @@ def _kinds(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing, for scripts.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.pass_obj
-def command(invocation: Invocation, /, **flags: Any) -> int:
+def command(invocation: Invocation, /, **flags: Any) -> bool:
     """Set pgherald up: which databases, and it keeps them working.
 
     Finds your Heroku login, lists the databases that it shows, and asks which of them to keep
@@ -113,8 +112,8 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     Until you have said yes everything is as it was, and Ctrl-C while it writes takes it all
     back. At the questions that come after, it ends the asking.
 
-    Exit code 0 when every client is current; 1 when something could not be done, each thing
-    named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
+    Exit code 0 when every client is current; 1 when it was not wanted after all, or something
+    could not be done, each thing named on stderr; 2 when the command line or the configuration is wrong; 130 after Ctrl-C.
 
     Example:
         pgherald init
@@ -123,14 +122,14 @@ def command(invocation: Invocation, /, **flags: Any) -> int:
     return _wizard(invocation, _Flags(**flags))
 
 
-def _wizard(invocation: Invocation, flags: _Flags) -> int:
-    """Lead through all of it; the exit code.
+def _wizard(invocation: Invocation, flags: _Flags) -> bool:
+    """Lead through all of it; whether every client is current.
 
     Raises:
         PgheraldError: something hinders it; nothing was written.
         click.Abort: the person would rather not. What was shown as done stays, and nothing else.
     """
-    found = preflight(invocation, flags.account, flags.token, asks=not flags.yes)
+    found = preflight(invocation, flags.account, flags.token, flags.apps, asks=not flags.yes)
     edits = _edits(invocation, found, flags)
     text = fresh(edits) if found.config is None else edited(found.text, edits)
     config = loads(text, found.file, invocation.env)
@@ -150,10 +149,10 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
         click.echo("What is left out stays in the clients until: pgherald check --prune")
     well = show_obstacles(config, plan, looked)
     if flags.dry_run:
-        return EXIT_OK if well else EXIT_TROUBLE
+        return well
     if writes and not flags.yes and not yes("Do it?"):
         click.echo("Nothing was written.")
-        return EXIT_OK
+        return False
     if writes:
         well = apply.write(invocation, found, text, config, wishes)
     try:
@@ -165,14 +164,15 @@ def _wizard(invocation: Invocation, flags: _Flags) -> int:
         click.echo("\nThe databases are kept all the same.")
         raise
     apply.show_next_steps(config)
-    return EXIT_OK if well else EXIT_TROUBLE
+    return well
 
 
 def _edits(invocation: Invocation, found: Preflight, flags: _Flags) -> Edits:
     """The changes of the configuration."""
     new = found.config is None
     # One that is configured and not there is trouble, which nobody wants to begin with.
-    usual = _KINDS if pgadmins(invocation.env) else _KINDS[1:]
+    is_kept = any(place.trouble is None for place in pgadmins(invocation.env))
+    usual = _KINDS if is_kept else _KINDS[1:]
     kinds = flags.clients or (usual if new else ())
     paths = moved_by_environment(kinds, invocation.env, found.file)
     show_found(invocation.env, found, paths)
@@ -191,12 +191,16 @@ def _chosen(
 ) -> list[Offer]:
     """The databases to keep."""
     ruled = found.config is not None and bool(found.config.discover)
+    for app in flags.apps:
+        refused = found.survey.refused.get(app)
+        if isinstance(refused, Forbidden) and all(each.app != app for each in offered):
+            raise refused
     if not offered:
         if ruled:
             return []
         raise PgheraldError(
             "Heroku shows no Postgres database to this login",
-            "Is it the right account? `heroku addons --all` lists what there is.",
+            "Is it the right account? `heroku apps --all` lists what it has.",
         )
     if flags.apps or flags.attachments or flags.every:
         return by_flags(offered, () if flags.every else flags.apps, flags.attachments)
@@ -226,9 +230,12 @@ def _wishes(config: Config, looked: Looked, flags: _Flags) -> tuple[Wishes, Plan
     plain, adopting = Wishes(recreate=True), Wishes(adopt=True, recreate=True)
     adopt = False if flags.adopt is None and flags.yes else flags.adopt
     if adopt is None:
-        changes = [c for file in planned(config, looked, adopting).files for c in file.edit.changes]
+        adopted = planned(config, looked, adopting)
+        changes = [c for file in adopted.files for c in file.edit.changes]
         if names := [c.fields[0] for c in changes if c.action is Action.ADOPT]:
             click.echo(f"Made by hand in pgAdmin, and leading there too: {', '.join(names)}.")
+            for cost in (outcome for file in adopted.files for outcome in file.edit.outcomes):
+                click.echo(cost)
             question = "Keep that working as well? The password that pgAdmin has saved for it goes."
             adopt = yes(question)
     wishes = plain if adopt is False else adopting

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import io
 import os
 import shutil
 import sys
@@ -19,9 +19,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgherald import __version__
-from pgherald.cli import EXIT_INTERRUPTED, EXIT_OK, EXIT_TROUBLE
-from pgherald.cli.output import colour, fail
-from pgherald.errors import PgheraldError, safe_text
+from pgherald.cli import EXIT_OK, EXIT_TROUBLE
+from pgherald.cli.output import colour, problem, said
 
 if TYPE_CHECKING:
     # `--help`, and most commands, do without them.
@@ -80,13 +79,12 @@ class Invocation:
 
         config = load(self.config_path, self.env)
         if writes is not None:
-            from pgherald.cli.output import problem
             from pgherald.store.sqlite import shared
 
             error = shared(config.state_dir / "state.db", config.path)
+            if error is not None and writes:
+                raise error
             if error is not None:
-                if writes:
-                    raise error
                 problem(error.title, error.advice)
         return config
 
@@ -107,9 +105,6 @@ class Invocation:
 
 # --- help that fits the terminal ------------------------------------------------------------
 
-#: Columns. Click itself takes none for narrower than this, and its lines would be broken anywhere.
-_NARROW: Final = 52
-
 #: What `--verbose` does.
 _LOGS: Final = "Log all that is done, to stderr."
 
@@ -119,14 +114,6 @@ _READABLE: Final = 20
 
 class _Formatter(click.HelpFormatter):
     """Puts descriptions below their options where there is no room beside them."""
-
-    def __init__(
-        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
-    ) -> None:
-        columns = shutil.get_terminal_size().columns
-        if width is None and columns < _NARROW:
-            width = max(columns - 2, _READABLE)
-        super().__init__(indent_increment, width, max_width)
 
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
@@ -179,7 +166,10 @@ def _completed(command: click.Command) -> click.Command:
 
 # --- the group ------------------------------------------------------------------------------
 
-CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+#: Columns of help, however wide the terminal.
+_WIDEST: Final = 100
+
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST}
 
 
 class _LazyGroup(click.Group):
@@ -193,7 +183,7 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             nobody_reads()
-            return EXIT_OK
+            return None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of `COMMANDS`."""
@@ -212,18 +202,6 @@ class _LazyGroup(click.Group):
         found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest the nearest command for a misspelt one."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as exc:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if not close:
-                raise
-            raise click.UsageError(f"{exc.message} Did you mean {close[0]!r}?", ctx) from None
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -232,6 +210,8 @@ class _LazyGroup(click.Group):
 
 @click.group(
     cls=_LazyGroup,
+    # Only their names count: click suggests the nearest one for a misspelt command.
+    commands={name: click.Command(name) for name in COMMANDS},
     context_settings=CONTEXT_SETTINGS,
     epilog="\b\nExit codes:\n"
     "    0  all is well\n"
@@ -250,7 +230,7 @@ class _LazyGroup(click.Group):
 )
 @click.option("-v", "--verbose", is_flag=True,
               help=f"{_LOGS} Also after the command.")  # fmt: skip
-@click.version_option(__version__, prog_name="pgherald")
+@click.version_option(__version__, "-V", "--version", prog_name="pgherald")
 @click.pass_context
 def group(ctx: click.Context, config_path: Path | None, *, verbose: bool) -> None:
     """Heroku rotates your Postgres credentials; your pgAdmin never notices."""
@@ -266,27 +246,16 @@ def nobody_reads() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    # A shell may close either (`>&-`); Python has nothing in its place then.
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
     try:
-        code = group(standalone_mode=False, color=colour(os.environ))
+        # Left to itself, click takes no terminal for narrower than 50 columns.
+        width = max(min(shutil.get_terminal_size().columns, _WIDEST) - 2, _READABLE)
+        code = group(
+            prog_name="pgherald", standalone_mode=False, color=colour(os.environ),
+            terminal_width=width,
+        )  # fmt: skip
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 – whatever it is, a person gets a sentence
-        ended(exc)
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
-
-
-def ended(exc: BaseException) -> NoReturn:
-    """Say what the program ended with, and exit with the code for it."""
-    if isinstance(exc, click.ClickException):
-        exc.show()
-        sys.exit(exc.exit_code)
-    if isinstance(exc, click.Abort | KeyboardInterrupt):
-        click.echo("Stopped.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    if isinstance(exc, PgheraldError):
-        sys.exit(fail(exc))
-    # The program itself is at fault; a traceback may quote what it should not.
-    told = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
-    click.secho(told, err=True, fg="red", color=colour(os.environ))
-    click.echo("Please report it; with PGHERALD_TRACEBACK=1 you see all of it.", err=True)
-    if os.environ.get("PGHERALD_TRACEBACK") == "1":
-        raise exc
-    sys.exit(EXIT_TROUBLE)
+        code = said(exc)
+    # A command says whether all is well, or as a program's own code how that program ended.
+    sys.exit(code if type(code) is int else EXIT_TROUBLE if code is False else EXIT_OK)

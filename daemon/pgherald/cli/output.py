@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import shutil
 import sys
 import textwrap
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,15 +18,12 @@ from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
-from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError
-from pgherald.model import DEFAULT_ACCOUNT, About, DatabaseKey, Subject
+from pgherald.cli import EXIT_INTERRUPTED, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
+from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
+from pgherald.model import DatabaseKey, Subject
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
-
-#: Columns of a terminal; a table of six columns needs more.
-_NARROW: Final = 60
 
 #: Cells that are seen better in colour.
 _COLOURS: Final = {
@@ -36,9 +34,6 @@ _COLOURS: Final = {
 
 #: Seconds in which `progress` shows nothing: most of the time all is over by then.
 PATIENCE: Final = 1.0
-
-#: Seconds after which `progress` asks again for what is being done.
-_PAUSE: Final = 0.2
 
 # --- JSON -----------------------------------------------------------------------------------
 
@@ -68,9 +63,7 @@ def fields(item: object, *names: str) -> dict[str, object]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()) -> str:
-    """Rows under headings: fitted to a terminal, plain and whole when piped.
-
-    Where a narrow terminal would leave a column of single letters, each row is a paragraph.
+    """Rows under headings; on a terminal that is too narrow for them, each row is a paragraph.
 
     Args:
         headings: one for each column.
@@ -79,20 +72,24 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequenc
     """
     columns = list(zip(headings, *rows, strict=True))
     width = shutil.get_terminal_size().columns
-    if not sys.stdout.isatty():
-        return "\n".join(_plain(columns))
-    if width < _NARROW:
-        return "\n".join(_paragraphs(headings, rows, width))
+
+    def is_too_wide() -> bool:
+        whole = sum(max(map(len, column)) + 2 for column in columns) - 2
+        return whole > width and sys.stdout.isatty()
+
     for heading in spare:
-        # Two blanks between two columns, and one at each end.
-        if sum(max(map(len, column)) + 2 for column in columns) > width:
+        if is_too_wide():
             columns = [column for column in columns if column[0] != heading]
-    return _drawn(columns).removesuffix("\n")
+    if is_too_wide():
+        return "\n".join(_paragraphs(headings, rows, width))
+    padded = [[_coloured(cell, max(map(len, column))) for cell in column] for column in columns]
+    heads, *others = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+    return "\n".join([click.style(heads, bold=True), *others])
 
 
-def _plain(columns: Sequence[Sequence[str]]) -> Iterator[str]:
-    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
-    return ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+def _coloured(cell: str, width: int) -> str:
+    shown = click.style(cell, fg=_COLOURS[cell]) if cell in _COLOURS else cell
+    return shown + " " * (width - len(cell))
 
 
 def _paragraphs(
@@ -108,24 +105,6 @@ def _paragraphs(
             begin = f"  {heading.lower().ljust(widest)} "
             parts = textwrap.wrap(cell, max(width - len(begin), 1), break_on_hyphens=False)
             yield (begin + f"\n{'':{len(begin)}}".join(parts)).rstrip()
-
-
-def _drawn(columns: Sequence[Sequence[str]]) -> str:
-    from rich.box import SIMPLE_HEAD  # only a terminal needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for heading, *_ in columns:
-        drawn.add_column(heading, overflow="fold")
-    for row in zip(*(cells for _, *cells in columns), strict=True):
-        # Text, not markup: a database's name may hold square brackets.
-        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    console = Console()
-    with console.capture() as shown:
-        console.print(drawn)
-    return shown.get()
 
 
 def can_show(text: str) -> bool:
@@ -163,21 +142,6 @@ def lasting(time: timedelta) -> str:
 # --- what is wrong, and what takes long -----------------------------------------------------
 
 
-def headline(subject: Subject, label: str, title: str) -> str:
-    """A title that names whom it concerns, once.
-
-    Args:
-        subject: as in `pgherald.model.News`.
-        label: what a person calls it.
-        title: what is wrong.
-    """
-    name = subject.key
-    if subject.about.is_account and subject.about is not About.DISCOVERY:
-        return title if name == DEFAULT_ACCOUNT else f"Heroku account {name}: {title}"
-    told = label in title or name in title  # an empty label is in every title
-    return title if told or not name else f"{label}: {title}"
-
-
 def problem(title: str, advice: str = "") -> None:
     """Name something that is not as it should be, on stderr."""
     click.secho(title, err=True, fg="red")
@@ -186,8 +150,8 @@ def problem(title: str, advice: str = "") -> None:
 
 
 def error_at(subject: Subject, label: str, error: PgheraldError) -> None:
-    """Name an error on stderr, with whom it concerns; see `headline`."""
-    problem(headline(subject, label, error.title), error.advice)
+    """Name an error on stderr, with whom it concerns."""
+    problem(subject.prefix(label, error.kind) + error.title, error.advice)
 
 
 def diff_line(line: str) -> None:
@@ -199,8 +163,7 @@ def diff_line(line: str) -> None:
 def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
     """Meanwhile, show on a terminal what is being done, and take it away in the end.
 
-    A thread shows it, so that it turns also while the main thread is busy. A debug log, which
-    shows more, stands for it.
+    A debug log, which shows more, stands for it.
 
     Args:
         doing: says what is being done, in a few words; is called from that thread.
@@ -212,23 +175,21 @@ def progress(doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
         yield lambda line: click.echo(line, err=True)
         return
     from rich.console import Console  # only a terminal needs it
+    from rich.live import Live
+    from rich.spinner import Spinner
 
-    console, over = Console(stderr=True), threading.Event()
+    console, spinner = Console(stderr=True), Spinner("dots")
+    patient = time.monotonic() + PATIENCE
 
-    def turn() -> None:
-        if over.wait(PATIENCE):
-            return
-        with console.status(f"{doing()} …") as shown:
-            while not over.wait(_PAUSE):
-                shown.update(f"{doing()} …")
+    def shown() -> Spinner | str:
+        spinner.update(text=f"{doing()} …")
+        return spinner if time.monotonic() >= patient else ""
 
-    thread = threading.Thread(target=turn, name="progress", daemon=True)
-    thread.start()
-    try:
+    with Live(
+        get_renderable=shown, console=console, transient=True, refresh_per_second=8,
+        redirect_stdout=False, redirect_stderr=False,
+    ):  # fmt: skip
         yield lambda line: console.print(line, markup=False, highlight=False)
-    finally:
-        over.set()
-        thread.join()
 
 
 def colour(env: Mapping[str, str]) -> bool | None:
@@ -239,12 +200,33 @@ def colour(env: Mapping[str, str]) -> bool | None:
     return False if env.get("NO_COLOR") else None
 
 
-def fail(error: PgheraldError) -> int:
-    """Say what went wrong on stderr; return the exit code for it."""
-    title, _, advice = str(error).partition("\n")
-    click.secho(f"pgherald: {title}", err=True, fg="red", color=colour(os.environ))
+#: What stdout fails with where it goes to a full disk, or to a terminal that is gone.
+_OUTPUT_LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def said(exc: BaseException) -> int:
+    """Say on stderr what the program ended with; the exit code for it."""
+    if isinstance(exc, click.ClickException):
+        exc.show()
+        return exc.exit_code
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return EXIT_INTERRUPTED
+    if isinstance(exc, OSError) and exc.errno in _OUTPUT_LOST and exc.filename is None:
+        advice = "Send it to another place, or make room there."
+        exc = PgheraldError(f"The output cannot be written: {exc.strerror}", advice)
+    if isinstance(exc, PgheraldError):
+        title, _, advice = str(exc).partition("\n")
+        title = f"pgherald: {title}"
+    else:
+        # The program itself is at fault; a traceback may quote what it should not.
+        title = f"pgherald stumbled over a mistake of its own: {safe_text(exc)}"
+        advice = "Please report it; with PGHERALD_TRACEBACK=1 you see all of it."
+    click.secho(title, err=True, fg="red", color=colour(os.environ))
     if advice:
         click.echo(advice, err=True)
-    if isinstance(error, ConfigError):
+    if not isinstance(exc, PgheraldError) and os.environ.get("PGHERALD_TRACEBACK") == "1":
+        raise exc
+    if isinstance(exc, ConfigError):
         return EXIT_USAGE
-    return EXIT_RUNNING if isinstance(error, AlreadyRunning) else EXIT_TROUBLE
+    return EXIT_RUNNING if isinstance(exc, AlreadyRunning) else EXIT_TROUBLE

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
 from pgherald.clients import pgpass, service_file
@@ -37,7 +36,7 @@ def command(
     port: int,
     user: str | None,
     dbname: str,
-) -> int:
+) -> None:
     """Print one password, for a script or another tool.
 
     Give either --service, or --host and --user. The password is read from the service file
@@ -61,7 +60,6 @@ def command(
     else:
         found = _by_login(invocation.load(writes=False), host, port, pgpass.unquoted(user), dbname)
     click.echo(found.reveal())
-    return EXIT_OK
 
 
 def _by_service(config: Config, service: str) -> Secret:
@@ -71,7 +69,8 @@ def _by_service(config: Config, service: str) -> Secret:
             if held is None:
                 continue
             if held.password is None:
-                raise ClientError(f"section [{service}] holds no password")
+                advice = "Ask by --host and --user, or let `pgherald check` write the section."
+                raise ClientError(f"section [{service}] holds no password", advice)
             return held.password
     raise PgheraldError(
         f"No service file has a section [{service}]",

@@ -27,7 +27,6 @@ import asyncio
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.check import problems_json
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import (
@@ -53,7 +52,7 @@ from pgherald.sync.targets import Wishes, clients_of
 @click.option("--recreate", is_flag=True, help="As check --recreate would do it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: bool) -> int:
+def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: bool) -> bool:
     """Show what check would write, and write nothing.
 
     Asks Heroku and reads the clients' files. No login is proven, nothing is written, and
@@ -72,7 +71,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
         emit_json(_as_json(plan, looked))
     else:
         show(plan, looked)
-    return EXIT_OK if show_obstacles(config, plan, looked) else EXIT_TROUBLE
+    return show_obstacles(config, plan, looked)
 
 
 def ask_heroku(config: Config, outside: Outside) -> Looked:
@@ -120,6 +119,8 @@ def _show_file(file: FilePlan) -> None:
     click.secho(f"{file.client.label}: {file.client.path}", bold=True)
     for change in file.edit.changes:
         click.echo(f"  {in_words(change)}")
+    for outcome in file.edit.outcomes:
+        click.echo(f"  {outcome}")
     if file.loose:
         click.echo("  make it readable by its owner alone (mode 0600)")
     for line in file.diff():

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
-from pgherald.cli.check import reconcile, show, show_problems
+from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
-from pgherald.daemon.refresh import ask
+from pgherald.daemon.belongings import request_of
 from pgherald.daemon.wiring import files_of
+from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
+from pgherald.store import Store
 from pgherald.sync.targets import Wishes
 
 #: Seconds that the daemon may take: an app that does not answer is given up before that.
 _LIMIT: Final = 120.0
 
+#: Seconds between two readings of the answer.
+_PAUSE: Final = 0.2
+
 
 @click.command("refresh")
 @click.pass_obj
-def command(invocation: Invocation) -> int:
+def command(invocation: Invocation) -> bool:
     """Ask Heroku for everything now, instead of at the next interval.
 
     Use it when something at Heroku was mended, such as a permission or a token. The running
@@ -38,10 +47,8 @@ def command(invocation: Invocation) -> int:
     """
     config = invocation.load(writes=True)
     if not daemon_runs(config.state_dir):
-        report, news = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
-        show(report, news)
-        show_problems(report)
-        return EXIT_OK if report.current else EXIT_TROUBLE
+        done = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
+        return show(*done)
     with progress(lambda: "The daemon asks Heroku"):
         answered = ask(config.state_dir, files_of(config), _LIMIT)
     if not answered:
@@ -50,5 +57,39 @@ def command(invocation: Invocation) -> int:
             "`pgherald service logs` says what holds it up; `pgherald service install` "
             "starts it anew.",
         )
-        return EXIT_TROUBLE
+        return False
     return print_status(config)
+
+
+def ask(
+    state_dir: Path, files: Files, within: float, pause: Callable[[float], None] = time.sleep
+) -> bool:
+    """Have the running daemon ask Heroku for everything now, and wait until it has.
+
+    Args:
+        state_dir: the state folder.
+        files: writes the request.
+        within: seconds to wait.
+        pause: waits.
+
+    Returns:
+        Whether the daemon answered in time.
+
+    Raises:
+        FileTrouble: the request cannot be written.
+        StoreError: the answer cannot be read.
+    """
+    number = secrets.token_hex(8)
+    path = request_of(state_dir)
+    files.private_folder(path.parent)
+    files.write_private(path, number.encode())
+    for _ in range(round(within / _PAUSE)):
+        pause(_PAUSE)
+        store = Store.read_only(state_dir / "state.db")
+        with contextlib.nullcontext() if store is None else store:
+            answered = None if store is None else store.notes().get("refreshed")
+        # Somebody may have asked after us: an answer to that is one to us, too.
+        latest = files.read(path).content
+        if answered == number or (latest and answered == latest.decode("ascii", "replace")):
+            return True
+    return False

@@ -14,12 +14,13 @@ What `--json` prints; scripts may rely on it:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, emit_json, fields, problem
 from pgherald.clock import SystemClock
@@ -40,7 +41,7 @@ from pgherald.sync.transaction import Rollback, Transactions
 @click.option("--dry-run", is_flag=True, help="Show what would be given back, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_json: bool) -> int:
+def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_json: bool) -> bool:
     """Give every client back what it held before a commit.
 
     NUMBER is that of a commit in `pgherald history --commits`; without it the latest is taken
@@ -65,18 +66,22 @@ def command(invocation: Invocation, number: int | None, *, dry_run: bool, as_jso
             "Stop it first: `systemctl --user stop pgherald`, or end it where you started it.",
         )
     committer = committer_of(config)
+    if not dry_run:
+        committer.recover()  # one that was interrupted is the latest, once it is finished
     record = _meant(committer.history(), number)
-    done = committer.rollback(record.id, dry_run=dry_run)
     targets = {client.path.absolute(): client for client in clients_of(config, files_of(config))}
+    if dry_run:
+        done = committer.rollback(record.id, dry_run=True)
+    else:
+        now = invocation.outside().clock.now()
+        done = _roll_back(config, committer, record, targets, now)
     if as_json:
         emit_json(_as_json(record, done, dry_run=dry_run))
     else:
         _show(record, done, targets, dry_run=dry_run)
     for path in done.left:
         problem(f"{path} was changed since, so nothing is given back.")
-    if not dry_run:
-        _alert(invocation, config, record, done, targets)
-    return EXIT_TROUBLE if done.left else EXIT_OK
+    return not done.left
 
 
 def committer_of(config: Config) -> Transactions:
@@ -97,7 +102,9 @@ def commit_json(record: CommitRecord) -> dict[str, object]:
 
 def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
     if not commits:
-        raise PgheraldError("There is no commit to take back")
+        raise PgheraldError(
+            "There is no commit to take back", "`pgherald check` makes one where a client differs."
+        )
     if number is None:
         return commits[0]
     for record in commits:
@@ -109,31 +116,44 @@ def _meant(commits: list[CommitRecord], number: int | None) -> CommitRecord:
     )
 
 
-def _alert(
-    invocation: Invocation,
+def _roll_back(
     config: Config,
+    committer: Transactions,
     record: CommitRecord,
-    done: Rollback,
     targets: Mapping[Path, Target],
-) -> None:
-    """Record which databases have an older login in the clients now; `status` shows it."""
-    held: dict[DatabaseKey, dict[str, str]] = {}
-    for step in done.steps:
-        if (target := targets.get(step.snapshot.path)) is not None:
-            for key in target.databases(step.snapshot.content, step.new):
-                held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
-    if not held:
-        return
+    now: datetime,
+) -> Rollback:
+    """Roll back, and record which databases have an older login in the clients; `status` says it.
+
+    The alerts come first: a kill in between leaves no old login that nobody knows of.
+    """
     error = RolledBack(
         f"The login from before {record.at.astimezone():%Y-%m-%d %H:%M:%S} is back in the clients"
     )
-    now = invocation.outside().clock.now()
-    with Store.open(config.state_dir / "state.db", files_of(config)) as store:
-        names = {state.key: state.label for state in store.databases()}
-        for key in sorted(held):
-            store.keep(key, str(Phase.BEHIND), held[key])
-            words = (names.get(key, str(key)), error.kind, error.title, error.advice)
-            store.put_alert(Alert(Subject(About.DATABASE, key), *words, now, told=False))
+    held: dict[DatabaseKey, dict[str, str]] = {}
+    state = Store.open(config.state_dir / "state.db", files_of(config))
+    with state as store, contextlib.ExitStack() as unless_done:
+
+        def alert(planned: Rollback) -> None:
+            for step in planned.steps:
+                if (target := targets.get(step.snapshot.path)) is not None:
+                    for key in target.databases(step.snapshot.content, step.new):
+                        held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
+            names = {state.key: state.label for state in store.databases()}
+            for key in sorted(held):
+                subject = Subject(About.DATABASE, key)
+                if (before := store.alert(subject)) is not None:
+                    unless_done.callback(store.put_alert, before)
+                else:
+                    unless_done.callback(store.clear_alert, subject)
+                words = (names.get(key, str(key)), error.kind, error.title, error.advice)
+                store.put_alert(Alert(subject, *words, now, told=False))
+
+        done = committer.rollback(record.id, about_to=alert)
+        unless_done.pop_all()
+        for key, clients in held.items():
+            store.keep(key, str(Phase.BEHIND), clients)
+    return done
 
 
 def _show(

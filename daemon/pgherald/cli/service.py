@@ -22,7 +22,7 @@ from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
+from pgherald import service as service_managers
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.config import Config
@@ -49,6 +49,14 @@ _WORDS = {
     Standing.FOREIGN: "there is one that pgherald did not write",
 }
 
+#: When it runs, by whether it lingers; None where there is no such thing.
+_RUNS = {
+    True: "It runs from the machine's start on, whether you are logged in or not.",
+    False: "It runs while you are logged in. To keep it running while you are not, which systemd\n"
+    "calls lingering: pgherald service install --linger",
+    None: "It runs while you are logged in.",
+}
+
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be written and run.")
 
 
@@ -73,7 +81,9 @@ def command() -> None:
 @click.option("--credential", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               metavar="PATH", help="Linux: a file with the token, for systemd to hand over.")  # fmt: skip
 @click.pass_obj
-def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: Path | None) -> int:
+def install(
+    invocation: Invocation, *, dry_run: bool, linger: bool, credential: Path | None
+) -> None:
     """Start the daemon now, and at every login from now on.
 
     The service gets the configuration in use, and from your shell PATH (for the Heroku CLI),
@@ -98,7 +108,6 @@ def install(invocation: Invocation, *, dry_run: bool, linger: bool, credential: 
     if manager.name != "systemd" and (linger or credential):
         raise click.UsageError("--linger and --credential are for systemd, on Linux.")
     set_up(invocation, config, manager, linger=linger, credential=credential, dry_run=dry_run)
-    return EXIT_OK
 
 
 def set_up(
@@ -115,7 +124,7 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     refuse_foreign(manager, manager.standing(programs))
     environment, secret = carried(invocation.env)
     written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
@@ -134,8 +143,7 @@ def set_up(
     else:
         apply(steps, files_of(config), programs)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
-        for remark in manager.remarks(setup):
-            click.echo(remark)
+        click.echo(_RUNS[manager.report(programs).lingering])
     for name in secret:
         click.echo(
             f"${name} holds a password, so the service does not get it: set it in a drop-in.",
@@ -148,7 +156,7 @@ def set_up(
 @command.command("uninstall")
 @_DRY_RUN
 @click.pass_obj
-def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
+def uninstall(invocation: Invocation, *, dry_run: bool) -> None:
     """Stop the daemon and take the service away.
 
     Clients' files, configuration, state and log stay as they are, and so does lingering.
@@ -160,7 +168,7 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
         pgherald service uninstall
     """
     config = invocation.load()
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     steps = removal(manager_of(invocation, config), programs)
     if not steps:
         click.echo("pgherald is not installed as a service.")
@@ -172,7 +180,6 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> int:
     # Without a service, one that runs was started by hand, and is to go on.
     if not dry_run and (steps or not daemon_runs(config.state_dir)):
         expect_no_daemon(config, files_of(config), invocation.outside().clock.now())
-    return EXIT_OK
 
 
 def removal(manager: Manager, programs: Programs) -> list[Step]:
@@ -189,7 +196,7 @@ def removal(manager: Manager, programs: Programs) -> list[Step]:
 @command.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def status(invocation: Invocation, *, as_json: bool) -> int:
+def status(invocation: Invocation, *, as_json: bool) -> bool:
     """Show how the service stands. This is the daemon itself, not the databases.
 
     Exit code 0 when it is installed and runs, 1 when not; 2 when the command line or the
@@ -200,7 +207,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     """
     config = invocation.load()
     manager = manager_of(invocation, config)
-    report = manager.report(programs_of(invocation))
+    report = manager.report(Programs(invocation.env))
     running = daemon_runs(config.state_dir)
     installed = report.standing is not Standing.MISSING
     if as_json:
@@ -217,7 +224,7 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         )
     else:
         _show(manager, report, running=running)
-    return EXIT_OK if installed and running else EXIT_TROUBLE
+    return installed and running
 
 
 @command.command("logs")
@@ -239,28 +246,13 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     argv = manager.logs(number, follow=follow)
     if dry_run:
         click.echo("\n".join(lines([Run(tuple(argv))])))
-        return EXIT_OK
-    return programs_of(invocation).show(argv)
+        return 0
+    return Programs(invocation.env).show(argv)
 
 
 def manager_of(invocation: Invocation, config: Config) -> Manager:
     """This platform's service manager."""
-    if sys.platform == "win32":
-        from pgherald.service.windows import TaskScheduler  # one of the three
-
-        return TaskScheduler(invocation.env, config.state_dir, sys.executable)
-    if sys.platform == "darwin":
-        from pgherald.service.launchd import Launchd
-
-        return Launchd(Path.home())
-    from pgherald.service.systemd import Systemd
-
-    return Systemd(invocation.env, Path.home())
-
-
-def programs_of(invocation: Invocation, *, dry_run: bool = False) -> Programs:
-    """What runs the service manager's programs; nothing does in a dry run."""
-    return Programs(invocation.env, dry_run=dry_run)
+    return service_managers.manager_of(invocation.env, Path.home(), config.state_dir)
 
 
 def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> Iterator[str]:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK
-from pgherald.files import Files
-from pgherald.simulator.postgres import Cluster
+from pgherald.simulator.demo import throwaway
 from pgherald.simulator.seed import APPS
 from pgherald.simulator.server import serve
 
@@ -24,7 +16,7 @@ from pgherald.simulator.server import serve
               help="Where to listen on 127.0.0.1; 0 takes a free port.")  # fmt: skip
 @click.option("--app", "apps", multiple=True, metavar="NAME",
               help="An app to have; may be repeated. Default: three that make a shop.")  # fmt: skip
-def command(port: int, apps: tuple[str, ...]) -> int:
+def command(port: int, apps: tuple[str, ...]) -> None:
     """Run a Heroku on this machine, for trying things out.
 
     A throw-away Postgres with TLS stands behind it, and rotating changes its roles for
@@ -40,25 +32,3 @@ def command(port: int, apps: tuple[str, ...]) -> int:
     click.echo("Starting a Postgres …", err=True)
     with throwaway("simulator") as (_, cluster):
         asyncio.run(serve(cluster, port=port, announce=click.echo, apps=apps or APPS))
-    return EXIT_OK
-
-
-@contextlib.contextmanager
-def throwaway(purpose: str) -> Iterator[tuple[Path, Cluster]]:
-    """A folder and a Postgres of which nothing is left, also after SIGTERM.
-
-    Args:
-        purpose: becomes part of the folder's name.
-
-    Raises:
-        MissingTool: there is no Postgres, or an extra package is missing.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=f"pgherald-{purpose}-")).resolve()
-    # As Ctrl-C does, it unwinds the program instead of ending it on the spot.
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        with Cluster.start(folder / "postgres") as cluster:
-            yield folder, cluster
-    finally:
-        Files(folder / "locks").remove_tree(folder)
-        signal.signal(signal.SIGTERM, before)

@@ -1,23 +1,23 @@
 """`pgherald status`: how every database and client stands.
 
-What `--json` prints, and the daemon keeps in status.json: `pgherald.store.status_file`.
+What `--json` prints, and the daemon keeps in status.json: `pgherald.daemon.status`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import ago, can_show, emit_json, headline, lasting, problem, table
+from pgherald.cli.output import ago, can_show, emit_json, lasting, problem, table
 from pgherald.config import Config
 from pgherald.daemon.status import as_json as json_of
 from pgherald.daemon.status import status_of
@@ -25,7 +25,8 @@ from pgherald.errors import StoreError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import DEFAULT_ACCOUNT, About, Subject
 from pgherald.store import Store
-from pgherald.store.status_file import DatabaseShown, RequestsShown, Shown
+
+Json = Mapping[str, Any]
 
 #: How one client stands with one database, as in `daemon.status.WORDS`: its mark, its mark where
 #: only ASCII can be shown, and the mark's meaning.
@@ -51,7 +52,7 @@ _PAUSE: Final = 1.0
 @click.option("--watch", is_flag=True, help="Stay, and show every change. Ends with Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
+def command(invocation: Invocation, *, watch: bool, as_json: bool) -> bool:
     """Show how every database and client stands.
 
     Reads pgherald's own state: Heroku is not asked, and the daemon need not run. Each client
@@ -72,12 +73,12 @@ def command(invocation: Invocation, *, watch: bool, as_json: bool) -> int:
     config = invocation.load(writes=False)
     if watch:
         _watch(config)
-        return EXIT_OK
+        return True
     return print_status(config, as_json=as_json)
 
 
-def print_status(config: Config, *, as_json: bool = False) -> int:
-    """Print the status; the exit code that goes with it.
+def print_status(config: Config, *, as_json: bool = False) -> bool:
+    """Print the status; whether nothing is wrong.
 
     Raises:
         StoreError: the state cannot be read.
@@ -92,10 +93,10 @@ def print_status(config: Config, *, as_json: bool = False) -> int:
         if shown["troubles"]:
             click.echo("", err=True)
         click.echo("\n".join(_lines(shown, now)))
-    return EXIT_OK if shown["ok"] else EXIT_TROUBLE
+    return bool(shown["ok"])
 
 
-def _read(config: Config) -> Shown:
+def _read(config: Config) -> Json:
     """Read the state file; Heroku is not asked.
 
     Raises:
@@ -142,14 +143,15 @@ def _screen(config: Config) -> Iterator[str]:
     yield "Ctrl-C ends this."
 
 
-def _problems(shown: Shown, now: datetime) -> Iterator[tuple[str, str]]:
+def _problems(shown: Json, now: datetime) -> Iterator[tuple[str, str]]:
     """What is wrong, and the advice."""
     for trouble in shown["troubles"]:
-        title = headline(Subject.read(trouble["subject"]), trouble["name"], trouble["title"])
+        prefix = Subject.read(trouble["subject"]).prefix(trouble["name"], trouble["kind"])
+        title = prefix + trouble["title"]
         yield f"{title} (began {ago(trouble['since'], now)})", trouble["advice"]
 
 
-def _lines(shown: Shown, now: datetime) -> Iterator[str]:
+def _lines(shown: Json, now: datetime) -> Iterator[str]:
     """Everything but the troubles, top to bottom."""
     databases = shown["databases"]
     if all(each["looked_at"] is None for each in databases) and not shown["troubles"]:
@@ -175,7 +177,7 @@ def _lines(shown: Shown, now: datetime) -> Iterator[str]:
     yield from (f"Note: {warning}" for warning in shown["warnings"])
 
 
-def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tuple[str, ...]:
+def _row(shown: Json, database: Json, now: datetime, marks: int) -> tuple[str, ...]:
     """A row of the table; `marks` is the place in `_MARKS`."""
     clients = database["clients"].values()
     # No client holds it yet, as far as is known.
@@ -204,7 +206,7 @@ def _row(shown: Shown, database: DatabaseShown, now: datetime, marks: int) -> tu
     )
 
 
-def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
+def _next(shown: Json, database: Json, now: datetime) -> str:
     if not shown["running"]:
         return "-"
     due = database["next_look_at"]
@@ -213,11 +215,13 @@ def _next(shown: Shown, database: DatabaseShown, now: datetime) -> str:
     return f"in {lasting(due - now)}" if due > now else "now"
 
 
-def _cost(cost: RequestsShown) -> str:
+def _cost(cost: Json) -> str:
     account, remaining = cost["account"], cost["remaining"]
     whose = "" if account == DEFAULT_ACCOUNT else f" ({account})"
     left = "" if remaining is None else f"; {remaining} left to all programs"
+    size = cost.get("bytes_last_hour", 0)  # an older daemon does not count them
+    volume = f", {math.ceil(size / 1000):,} kB" if size else ""
     return (
         f"Requests in the last hour{whose}: {cost['last_hour']} of {cost['allowance']} "
-        f"allowed{left}."
+        f"allowed{volume}{left}."
     )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from pgherald.cli import EXIT_OK, EXIT_TROUBLE
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, error_at, problem
-from pgherald.cli.service import manager_of, programs_of, removal
+from pgherald.cli.service import manager_of, removal
+from pgherald.cli.setup.ask import yes as agreed
 from pgherald.config import Config
 from pgherald.daemon.uninstall import Undoing, foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
-from pgherald.service.steps import Step, apply, lines
+from pgherald.service.steps import Programs, Step, apply, lines
 from pgherald.sync.targets import Fate, Undo
 
 _WORDS = {
@@ -36,7 +35,7 @@ _WORDS = {
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.pass_obj
-def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> int:
+def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) -> bool:
     """Undo all that pgherald did on this machine.
 
     Stops the service and takes it away; takes pgherald's entries out of every client, servers in
@@ -63,7 +62,7 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
     """
     config = invocation.load(writes=True)
     clock = invocation.outside().clock
-    programs = programs_of(invocation, dry_run=dry_run)
+    programs = Programs(invocation.env, dry_run=dry_run)
     # Left behind, the service would write everything again at the next login.
     steps = removal(manager_of(invocation, config), programs)
     if not steps and not dry_run and daemon_runs(config.state_dir):
@@ -80,22 +79,16 @@ def command(invocation: Invocation, *, restore: bool, yes: bool, dry_run: bool) 
             "Nothing was changed.",
             "Mend the file, move it away, or take its section out of the configuration.",
         )
-        return EXIT_TROUBLE
+        return False
     if dry_run:
-        return EXIT_OK
-    if not yes and not _agreed():
+        return True
+    if not yes and not agreed("Do this?", default=False):
         click.echo("Nothing was changed.")
-        return EXIT_TROUBLE
+        return False
     apply(steps, files_of(config), programs)
-    done = uninstall(config, clock, restore=restore)
-    _show_left(config, len(done.clients.changed), done.left)
-    return EXIT_OK
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is nobody to ask: add --yes, or --dry-run to see it first.")
-    return click.confirm("Do this?")
+    done, left = uninstall(config, clock, restore=restore)
+    _show_left(config, len(done.changed), left)
+    return True
 
 
 def _show(config: Config, undoing: Undoing, steps: Sequence[Step], *, with_diff: bool) -> None:

@@ -48,7 +48,8 @@ class Edit:
             `new` equals the old bytes.
         warnings: sentences for the person that ask for no change, such as a section
             of their own that ours hides. They hold no secret.
-        outcomes: sentences on what becomes of each entry that leaves. They hold no secret.
+        outcomes: sentences on what becomes of an entry that leaves, or is adopted. They hold no
+            secret.
     """
 
     new: bytes = field(repr=False)

@@ -16,11 +16,14 @@ the day the row is there. A row that they delete stays deleted.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from pgherald.clients import lines
+from pgherald.clients import pgadmin_ownership as ownership
+from pgherald.clients import pgadmin_row as rows
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
 from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_database import (
@@ -31,25 +34,7 @@ from pgherald.clients.pgadmin_database import (
     Unsupported,
     mark_of,
 )
-from pgherald.clients.pgadmin_ownership import (
-    KEYRING,
-    by_hand,
-    current_records,
-    follows,
-    given_back,
-    is_known,
-    kept_rows,
-    leads_on,
-    left_behind,
-    naming,
-    offer,
-    prints,
-    restored,
-    server,
-    stays,
-    unrecorded,
-)
-from pgherald.clients.pgadmin_row import UNSET, RowForm, check, held, own_way
+from pgherald.clients.pgadmin_row import UNSET, RowForm
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK
 
@@ -62,16 +47,22 @@ class PgAdmin(RowForm):
         user: whose servers; None for the only user there is.
         adopt: whether servers that a person made by hand are adopted.
         recreate: whether servers that a person deleted are made again.
+        auth_source: how the user signs in; None where the name is the only one of its kind.
     """
 
     passfile: str | None = "/.pgpass"
     user: str | None = None
     adopt: bool = False
     recreate: bool = False
+    auth_source: str | None = None
 
     kind: ClassVar[str] = "pgadmin"
     label: ClassVar[str] = "pgAdmin"
     private: ClassVar[bool] = False
+
+    def database(self, current: bytes) -> ConfigDatabase:
+        """The configuration database, to be edited; see there for what it raises."""
+        return ConfigDatabase(current, self.user, self.auth_source)
 
     def plan(
         self,
@@ -94,10 +85,10 @@ class PgAdmin(RowForm):
         """
         entries = by_key(wanted)
         for entry in wanted:
-            check(entry)
+            rows.check(entry)
         if current is None:
             return Edit(b"")
-        database = ConfigDatabase(current, self.user)
+        database = self.database(current)
         if self.rows == "service" and (release := database.broken_for_services):
             raise Unsupported(
                 f"is used by pgAdmin {release}, in which a server cannot name a service",
@@ -117,15 +108,17 @@ class PgAdmin(RowForm):
         """
         if current is None:
             return {}
-        database = ConfigDatabase(current, self.user)
-        kept = kept_rows(self, database).items()
-        return {key: strictest_of([held(database.servers[n]) for n in rows]) for key, rows in kept}
+        database = self.database(current)
+        return {
+            key: strictest_of([rows.held(database.servers[number]) for number in numbers])
+            for key, numbers in ownership.kept_rows(self, database).items()
+        }
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
         if current is None:
             return []
-        rows = ConfigDatabase(current, self.user).servers.values()
+        rows = self.database(current).servers.values()
         return [str(row["service"]) for row in rows if row["service"]]
 
     def redact(self, text: bytes) -> list[str]:
@@ -148,12 +141,16 @@ def without_ours(editor: PgAdmin, current: bytes, original: bytes | None) -> Edi
     """
     whole: dict[str, Any] = json.loads(current)
     whole["first"] = {} if original is None else json.loads(original)
-    recorded = ConfigDatabase(current, editor.user).records.keys()
+    recorded = editor.database(current).records.keys()
     return editor.plan(json.dumps(whole).encode(), [], remove=recorded)
 
 
 #: Names of databases that are kept of each section, as digests: the latest that it led to.
 _LED: Final = 20
+
+
+def _made(records: Iterable[RowRecord]) -> list[RowRecord]:
+    return [each for each in records if each.owner is Owner.MADE and not each.gone]
 
 
 class _Work:
@@ -166,8 +163,14 @@ class _Work:
         self._database = database
         self._servers = database.servers
         self._entries = entries
-        self._records = current_records(editor, database)
+        self._records = ownership.current_records(editor, database)
         self._adopted: list[int] = []
+        self._twins: set[DatabaseKey] = set()
+        self._lost = ""
+        if editor.rows == "service":
+            self._lost = (
+                f"In an adopted server pgAdmin's {database.lost_tools} fail (docs/clients.md)."
+            )
         self._changes: list[Change] = []
         self._warnings: list[str] = []
         self._outcomes: list[str] = []
@@ -178,7 +181,7 @@ class _Work:
             self._note_name(key, entry)
         if self._editor.rows == "service":
             self._follow()
-        hand_made = by_hand(self._database, self._taken(), self._entries)
+        hand_made = ownership.by_hand(self._database, self._taken(), self._entries)
         for key, entry in self._entries.items():
             records, found = self._records.get(key, []), hand_made.get(key, [])
             hindrances = {number: self._hindrance(self._servers[number]) for number in found}
@@ -187,7 +190,8 @@ class _Work:
                 found = [number for number in found if number not in ready]
                 records = self._adopt(entry, ready, records)
             for number in found:
-                self._warnings.append(offer(self._servers[number], key, hindrances[number]))
+                row = self._servers[number]
+                self._warnings.append(ownership.offer(row, key, hindrances[number], self._lost))
             if any(not record.gone for record in records):
                 records = self._put_right(entry, records)
             elif not records or self._editor.recreate:
@@ -196,6 +200,8 @@ class _Work:
             self._records[key] = records
         if self._editor.rows == "service":
             self._warnings += self._others()
+        if self._adopted and self._lost:
+            self._outcomes.append(self._lost)
 
     def remove(self, keys: Collection[DatabaseKey]) -> None:
         """Take databases out: a row that we made goes, all others stay, and are named."""
@@ -203,8 +209,10 @@ class _Work:
         for key in keys:
             records = self._records.pop(key, [])
             changed = [self._let_go(record) for record in records if not record.gone]
-            for row in unrecorded(self._database, records, taken):
-                self._outcomes.append(left_behind(row, leads=leads_on(self._database, key, row)))
+            for row in ownership.unrecorded(self._database, records, taken):
+                self._outcomes.append(
+                    ownership.left_behind(row, leads=ownership.leads_on(self._database, key, row))
+                )
             self._database.led.pop(key, None)
             if any(changed):
                 self._changes.append(Change(key, Action.REMOVE))
@@ -241,12 +249,28 @@ class _Work:
         """Find rows of the person's that live by a section of ours."""
         taken = self._taken()
         for key, entry in self._entries.items():
-            for number in naming(self._database, entry.database.service):
+            records = self._records.get(key, [])
+            for number in list(ownership.naming(self._database, entry.database.service)):
                 row = self._servers[number]
-                leads = self._database.led_to(row["maintenance_db"]) in self._database.led[key]
-                if number not in taken and leads and follows(row):
-                    others = (each for each in self._records.get(key, ()) if each.id != number)
-                    self._records[key] = [*others, self._recorded(entry, number, Owner.FOLLOWED)]
+                leads = any(self._has_led(key, name) for name in rows.databases_of(row))
+                if number in taken or not leads or not ownership.follows(row, entry.login):
+                    continue
+                records = [each for each in records if each.id != number]
+                if any(rows.is_twin(row, self._servers[each.id]) for each in _made(records)):
+                    records = self._drop_made(records)
+                    self._twins.add(key)
+                records.append(self._recorded(entry, number, Owner.FOLLOWED))
+                self._records[key] = records
+
+    def _has_led(self, key: DatabaseKey, name: str) -> bool:
+        return self._database.led_to(name) in self._database.led[key]
+
+    def _drop_made(self, records: Iterable[RowRecord]) -> list[RowRecord]:
+        """Delete what we made and nobody has touched, where another server stands for it."""
+        records = list(records)
+        for each in _made(records):
+            self._database.delete(each.id)
+        return [each for each in records if each not in _made(records)]
 
     def _taken(self) -> set[int]:
         """Rows that are some database's."""
@@ -255,22 +279,21 @@ class _Work:
     def _hindrance(self, row: Row) -> str | None:
         """Why a server that was made by hand cannot be adopted as it is."""
         saved = row["save_password"] not in UNSET and row["password"] in UNSET
-        if saved and self._database.keeps_passwords_elsewhere:
-            return KEYRING
-        return self._editor.obstacle(row)
+        elsewhere = saved and self._database.keeps_passwords_elsewhere
+        return ownership.KEYRING if elsewhere else self._editor.obstacle(row)
 
     def _others(self) -> Iterator[str]:
         """A sentence for each row that names a section of ours, and is left alone all the same."""
         taken = self._taken()
         for key, entry in self._entries.items():
             ours = {record.id for record in self._records[key]}
-            for number in naming(self._database, entry.database.service):
+            for number in ownership.naming(self._database, entry.database.service):
                 row = self._servers[number]
-                way = own_way(row)
+                way = rows.own_way(row)
                 if number not in taken and (way is None or number in ours):
                     why = way or "is not pgherald's"
-                    service = entry.database.service
-                    yield f"{server(row)} names the service {service!r} and {why}: it is left as it is."
+                    names = f"{ownership.server(row)} names the service {row['service']!r}"
+                    yield f"{names} and {why}: it is left as it is."
 
     # --- what is done to a row -----------------------------------------------------------
 
@@ -288,10 +311,7 @@ class _Work:
         self, entry: Entry, numbers: Sequence[int], records: Sequence[RowRecord]
     ) -> list[RowRecord]:
         """Make hand-made servers ours; one that we had made beside them goes, if untouched."""
-        made = {each.id for each in records if each.owner is Owner.MADE and not each.gone}
-        for number in made:
-            self._database.delete(number)
-        kept = [each for each in records if each.id not in {*made, *numbers}]
+        kept = [each for each in self._drop_made(records) if each.id not in numbers]
         for number in numbers:
             row = self._servers[number]
             row |= self._editor.differences(entry, row)
@@ -302,7 +322,7 @@ class _Work:
 
     def _put_right(self, entry: Entry, records: Sequence[RowRecord]) -> list[RowRecord]:
         """Bring rows up to date; one that is wholly ours takes over a name that has changed."""
-        database, fields = entry.database, list[str]()
+        database, fields = entry.database, ["duplicate"] * (entry.key in self._twins)
         for record in records:
             if record.gone:
                 continue
@@ -328,13 +348,12 @@ class _Work:
         """The columns of a row that are to be put right."""
         if record.owner is not Owner.FOLLOWED:
             return self._editor.differences(entry, row)
-        restricts = self._database.led_to(row["db_res"]) in self._database.led[entry.key]
-        return self._editor.followed(entry, row, restricts=restricts)
+        return self._editor.followed(entry, row, partial(self._has_led, entry.key))
 
     def _recorded(self, entry: Entry, number: int, owner: Owner) -> RowRecord:
         """What is to be recorded of a row as it is now."""
         row, database = self._servers[number], entry.database
-        ours, theirs = prints(self._database, row)
+        ours, theirs = ownership.prints(self._database, row)
         mode = entry.login.sslmode
         return RowRecord(
             number, mark_of(row), owner, database.name, database.group, ours, theirs, mode
@@ -343,22 +362,22 @@ class _Work:
     def _let_go(self, record: RowRecord) -> bool:
         """Let go of a row whose database is no longer kept; whether it changes."""
         row, first = self._servers[record.id], self._database.original(record.id)
-        there = first is not None and first["there"]
-        if record.owner is Owner.MADE and not there:
+        was = first["columns"] if first is not None and first["there"] else None
+        if record.owner is Owner.MADE and was is None:
             self._database.delete(record.id)
-            self._outcomes.append(f"{server(row)} is deleted: pgherald made it.")
+            self._outcomes.append(f"{ownership.server(row)} is deleted: pgherald made it.")
             return True
         followed = record.owner is Owner.FOLLOWED
         if (
-            followed
-            or first is None
-            or not there
-            or not is_known(self._editor, row, first["columns"])
+            first is None
+            or was is None
+            or followed
+            or not ownership.is_known(self._editor, row, was)
         ):
-            self._outcomes.append(stays(row, record.owner))
+            self._outcomes.append(ownership.stays(row, record.owner))
             return False
-        back = given_back(self._database, record, row, first["columns"])
-        self._outcomes.append(restored(back, first["columns"], first.get("at")))
+        back = ownership.given_back(self._database, record, row, was)
+        self._outcomes.append(ownership.restored(back, was, first.get("at")))
         changes = back != row
         row |= back
         return changes

@@ -51,6 +51,9 @@ OLDEST_SCHEMA: Final = 35
 #: pgAdmin: the last schema, that of 8.11, whose releases from 7.2 on may use the keyring.
 _LAST_KEYRING_SCHEMA: Final = 40
 
+#: pgAdmin: the schema of 9.12, in which Backup and Restore do without a host (issue 9553).
+_BACKUP_SCHEMA: Final = 49
+
 _NEEDED: Final = frozenset(
     "id user_id servergroup_id name host port maintenance_db username password db_res service "
     "save_password connection_params".split()
@@ -140,13 +143,14 @@ class ConfigDatabase:
     Args:
         current: its bytes.
         user: whose servers, by mail address or name; None for the only one there is.
+        auth_source: how that user signs in; None where the name is the only one of its kind.
 
     Raises:
         Unparsable: it is not pgAdmin's database.
         Unsupported: this pgAdmin cannot be kept working, or serves several people.
     """
 
-    def __init__(self, current: bytes, user: str | None) -> None:
+    def __init__(self, current: bytes, user: str | None, auth_source: str | None = None) -> None:
         self.whole: dict[str, Any] = json.loads(current)
         self.columns = frozenset(self.whole["tables"]["server"]["columns"])
         schemas = [
@@ -155,7 +159,8 @@ class ConfigDatabase:
         if not schemas or not self.columns:
             raise Unparsable(
                 "is not a configuration database of pgAdmin 4",
-                'Name pgAdmin\'s pgadmin4.db, or leave the path to pgherald: path = "auto".',
+                "If it has 0 bytes, as a first start that failed leaves it: delete it, and start "
+                "pgAdmin once. Else name pgAdmin's own pgadmin4.db as `path`.",
             )
         if (
             not isinstance(schemas[0], int)
@@ -167,12 +172,14 @@ class ConfigDatabase:
                 "Update pgAdmin to the newest release; then pgherald sees to the rest.",
             )
         self.schema = schemas[0]
-        self.user = _user(self.rows("user"), user)
+        self.user = _user(self.rows("user"), user, auth_source)
         self.servers = {row["id"]: row for row in self._own("server")}
         self.groups = {row["id"]: str(row["name"]) for row in self._own("servergroup")}
         # The other two of its keys were the same everywhere in databases that began long ago.
         # No digest can be guessed without this one.
         keys = [r.get("value") for r in self.rows("keys") if r.get("name") == "CSRF_SESSION_KEY"]
+        if not keys:
+            raise Unsupported("is not set up yet", "Start pgAdmin once.")
         self._salt, self.identity = str(keys), digest(f"database {keys}")
         record = self.whole.get("known", {})
         if record.get("database") != self.identity:
@@ -300,6 +307,17 @@ class ConfigDatabase:
         return None
 
     @property
+    def lost_tools(self) -> str:
+        """The tools that fail on a service row, since they want host and user in the row."""
+        program = self.whole.get("program") or 0
+        tools = ["Maintenance", "Refresh Materialized View"]
+        if program < 91200 if program else self.schema < _BACKUP_SCHEMA:
+            tools += ["Backup", "Restore"]
+        if program < 70000 if program else self.schema <= OLDEST_SCHEMA:
+            tools.append("Import/Export Data")
+        return f"{', '.join(tools[:-1])} and {tools[-1]}"
+
+    @property
     def keeps_passwords_elsewhere(self) -> bool:
         """Whether it may be a pgAdmin that puts saved passwords into the system's keyring.
 
@@ -347,16 +365,23 @@ def mark_of(row: Row) -> str:
     return digest(f"row {row['service'] or row['maintenance_db']}")
 
 
-def _user(users: Sequence[Row], wanted: str | None) -> int:
+def _user(users: Sequence[Row], wanted: str | None, auth_source: str | None) -> int:
     """The number of the user."""
     found = [row for row in users if row.get("active") not in (0, None, "false")]
     if wanted is not None:
         found = [row for row in found if wanted in (row.get("username"), row.get("email"))]
+        sources = sorted({str(row.get("auth_source")) for row in found})
+        if auth_source is not None:
+            found = [row for row in found if row.get("auth_source") == auth_source]
+        how = "" if auth_source is None else f" who signs in by {auth_source}"
+        choice = f"auth_source = {' or '.join(map(json.dumps, sources))}"
         if not found:
-            raise Unsupported(
-                f"has no user {wanted!r}",
-                "Write `user` in [clients.pgadmin] as you sign in to pgAdmin.",
-            )
+            advice = "Write `user` in [clients.pgadmin] as you sign in to pgAdmin."
+            by = f"Write in [clients.pgadmin] how that user signs in: {choice}"
+            raise Unsupported(f"has no user {wanted!r}{how}", by if sources else advice)
+        if len({row.get("username") for row in found}) < len(found):
+            by = f"Write in [clients.pgadmin] how you sign in: {choice}"
+            raise Unsupported(f"has several users {wanted!r}", by)
     elif len(found) > 1:
         raise Unsupported(
             "serves several people, to all of whom a service row would be open",

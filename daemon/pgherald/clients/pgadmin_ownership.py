@@ -18,6 +18,7 @@ from pgherald.clients.pgadmin_row import (
     OWN_PARAMETERS,
     UNSET,
     RowForm,
+    databases_of,
     likeness,
     mode_for,
     own_way,
@@ -27,7 +28,7 @@ from pgherald.clients.pgadmin_row import (
     shown,
     signs_in,
 )
-from pgherald.model import SSLMODES, DatabaseKey, Entry, strictest
+from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 
 #: Columns that pgherald empties; one that holds something again is the person's.
 _EMPTIED: Final = frozenset({"password", "save_password", "passexec_cmd", "db_res_type"})
@@ -105,9 +106,8 @@ def kept_rows(form: RowForm, database: ConfigDatabase) -> dict[DatabaseKey, list
 
 def leads_on(database: ConfigDatabase, key: DatabaseKey, row: Row) -> bool:
     """Whether a row that is recorded leads where its section does or did; one without, too."""
-    led = database.led.get(key)
-    name = row["maintenance_db"]
-    return led is None or name in UNSET or database.led_to(name) in led
+    led, names = database.led.get(key), databases_of(row)
+    return led is None or not names or any(database.led_to(name) in led for name in names)
 
 
 def naming(database: ConfigDatabase, service: str) -> Iterator[int]:
@@ -117,9 +117,9 @@ def naming(database: ConfigDatabase, service: str) -> Iterator[int]:
             yield number
 
 
-def follows(row: Row) -> bool:
+def follows(row: Row, login: Login | None = None) -> bool:
     """Whether a row that names our service lives by it, and by nothing of its own."""
-    return own_way(row) is None and not signs_in(row)
+    return own_way(row) is None and not signs_in(row, login)
 
 
 def unrecorded(
@@ -130,16 +130,6 @@ def unrecorded(
     for number, row in database.servers.items():
         if number not in taken and row["service"] and mark_of(row) in marks and follows(row):
             yield row
-
-
-def left_alone(form: RowForm, database: ConfigDatabase) -> Iterator[tuple[Row, str]]:
-    """Rows that name a section of ours and are left alone, each with the reason."""
-    records = [each for found in current_records(form, database).values() for each in found]
-    kept, marks = {each.id for each in records if not each.gone}, {each.mark for each in records}
-    if form.rows == "service":
-        for number, row in database.servers.items():
-            if row["service"] and number not in kept and mark_of(row) in marks:
-                yield row, own_way(row) or "is not pgherald's"
 
 
 def by_hand(
@@ -232,13 +222,20 @@ def server(row: Row) -> str:
     return f"Server {shown(row['name'])}"
 
 
-def offer(row: Row, key: DatabaseKey, hindrance: str | None) -> str:
-    """Of a server that was made by hand, and could be adopted, or cannot."""
+def offer(row: Row, key: DatabaseKey, hindrance: str | None, lost: str) -> str:
+    """Of a server that was made by hand, and could be adopted, or cannot.
+
+    Args:
+        row: the server.
+        key: the database that it leads to.
+        hindrance: why it cannot be.
+        lost: what adopting costs, as a sentence.
+    """
     what = f"{server(row)}, made by hand, leads to {key} too"
     if hindrance is None:
-        return f"{what}: `pgherald check --adopt` keeps it working as well."
+        return f"{what}: `pgherald check --adopt` keeps it working as well. {lost}".rstrip()
     if hindrance is KEYRING:
-        return f"{what}: {KEYRING}; then `pgherald check --adopt` keeps it working."
+        return f"{what}: {KEYRING}; then `pgherald check --adopt` keeps it working. {lost}".rstrip()
     return f"{what}, and cannot be adopted: {hindrance}. It is left as it is."
 
 

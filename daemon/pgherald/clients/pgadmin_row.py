@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -30,6 +30,9 @@ OWN_COLUMNS: Final = frozenset(
     "host port username service maintenance_db db_res db_res_type passexec_cmd".split()
 )
 
+#: Columns that pgAdmin hands to libpq, unless they are NULL.
+_TO_LIBPQ: Final = ("host", "port", "username")
+
 #: Columns that say nothing of whose a row is: pgAdmin itself writes a password that is saved.
 _NEITHER: Final = frozenset({"id", "user_id", "password", "save_password"})
 
@@ -41,6 +44,9 @@ _KERBEROS: Final = ("krbsrvname", "gsslib", "gssdelegation")
 
 #: pgAdmin: the cloud_status of a server that it has asked a cloud for, and that is not there yet.
 _DEPLOYING: Final = -1
+
+#: Databases that every Postgres has.
+_EVERYWHERE: Final = ("postgres", "template1")
 
 #: Heroku gives a database such a name, and no second one the same.
 _HEROKU_NAME: Final = re.compile(r"d[0-9a-z]{10,}")
@@ -57,6 +63,8 @@ UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 #: Values by which a column says nothing; False is 0 as well.
 UNSET: Final = (None, "", False, "false", "null")
+
+_NAMES: Final = frozenset(("host", "maintenance_db", "username", "db_res", "service"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +152,22 @@ class RowForm:
         wanted |= {"passexec_cmd": None, "db_res_type": "databases"}
         return _unlike(row, wanted)
 
-    def followed(self, entry: Entry, row: Row, *, restricts: bool) -> Row:
+    def followed(self, entry: Entry, row: Row, leads: Callable[[str], bool]) -> Row:
         """What has to change in a row of the person's that names our section, to keep it working.
 
         Args:
             entry: what its section is for.
             row: all of its columns.
-            restricts: whether its restriction is the name that the database has, or had.
+            leads: whether the database has a name, or had it.
         """
         old = parameters_of(row["connection_params"])
-        wanted: Row = {
-            "service": entry.database.service,
-            "maintenance_db": entry.login.dbname,
-            "password": None,
-            "save_password": 0,
-        }
-        if restricts:
-            wanted["db_res"] = entry.login.dbname
+        wanted: Row = dict.fromkeys((*_TO_LIBPQ, "password"))
+        wanted |= {"service": entry.database.service, "save_password": 0}
+        if row["maintenance_db"] not in _EVERYWHERE:
+            wanted["maintenance_db"] = entry.login.dbname
+        shown = [entry.login.dbname if leads(name) else name for name in restriction(row)]
+        if shown != restriction(row):
+            wanted["db_res"] = ",".join(dict.fromkeys(shown))
         if old.get("sslmode") != (mode := mode_for(entry.login.sslmode, old)):
             wanted["connection_params"] = json.dumps(old | {"sslmode": mode})
         return _unlike(row, wanted)
@@ -214,16 +221,22 @@ def mode_for(ours: str, present: Row) -> str:
 
 
 def _unlike(row: Row, wanted: Row) -> Row:
+    """The columns that differ; an empty text hides from libpq what the service says."""
     return {
         name: value
         for name, value in wanted.items()
         if row.get(name) != value
-        and not (says_nothing(name, value) and says_nothing(name, row.get(name)))
+        and (
+            name in _TO_LIBPQ
+            or not (says_nothing(name, value) and says_nothing(name, row.get(name)))
+        )
     }
 
 
 def says_nothing(column: str, value: object) -> bool:
     """Whether a column's value is as good as none; "databases" is a restriction's default."""
+    if column in _NAMES:  # a user may be called "false"
+        return not value
     return value in UNSET or (column == "db_res_type" and value == "databases")
 
 
@@ -242,15 +255,21 @@ def own_way(row: Row) -> str | None:
     return None
 
 
-def signs_in(row: Row) -> bool:
-    """Whether a row signs in by itself, whatever the service that it names says."""
+def signs_in(row: Row, login: Login | None = None) -> bool:
+    """Whether a row signs in by itself, whatever the service that it names says.
+
+    Args:
+        row: all of its columns.
+        login: what the service says; who says the same goes by it.
+    """
     parameters = parameters_of(row["connection_params"])
     # Not `kerberos_conn`: pgAdmin exports it as on where it never was, and without a host of its
     # own and a Kerberos parameter such a row goes by its service all the same.
-    columns = ("port", "username", "passexec_cmd")
-    return any(row.get(name) not in UNSET for name in columns) or any(
-        parameters.get(name) not in UNSET for name in _HOLDING
-    )
+    same = {} if login is None else {"port": login.port, "username": login.user}
+    return any(
+        row.get(name) not in (*UNSET, same.get(name))
+        for name in ("port", "username", "passexec_cmd")
+    ) or any(parameters.get(name) not in UNSET for name in _HOLDING)
 
 
 def parts(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -302,7 +321,7 @@ def likeness(row: Row, login: Login) -> int:
 
     A server may still have the login of some rotation ago.
     """
-    if row["maintenance_db"] != login.dbname:
+    if login.dbname not in databases_of(row):
         return 0
     host = str(row["host"]).casefold()
     same_host = (host, row["port"] or 5432) == (login.host.casefold(), login.port)
@@ -312,6 +331,34 @@ def likeness(row: Row, login: Login) -> int:
         return 2
     unlike_any = _HEROKU_NAME.fullmatch(login.dbname) and host.endswith(_HEROKU_HOST)
     return 1 if unlike_any else 0
+
+
+def databases_of(row: Row) -> set[str]:
+    """The databases that a server is for: the one that it names, or those that it is restricted to.
+
+    Many servers name one that every Postgres has, to connect to, and say in the restriction which
+    they are for.
+    """
+    if row["maintenance_db"] not in (*UNSET, *_EVERYWHERE):
+        return {row["maintenance_db"]}
+    return set(restriction(row))
+
+
+def restriction(row: Row) -> list[str]:
+    """The databases that a server shows; empty where it shows all."""
+    return [name.strip() for name in str(row["db_res"] or "").split(",") if name.strip()]
+
+
+def is_twin(row: Row, other: Row) -> bool:
+    """Whether two servers differ in nothing: the import has added the one that was there.
+
+    It fills in some of what counts with a tunnel alone.
+    """
+    one, two = (
+        [{name: part[name] for name in part if name[:7] != "tunnel_"} for part in parts(each)]
+        for each in (row, other)
+    )
+    return one == two
 
 
 def parameters_of(present: object) -> dict[str, Any]:

@@ -141,7 +141,8 @@ def held(text: bytes, service: str) -> Held | None:
     for number, row in enumerate(lines.split(text), 1):
         line = row.strip()
         if len(row) >= sections.TOO_LONG:
-            raise Unparsable("the line is longer than libpq can read", line=number)
+            advice = "libpq gives up at 1,023 bytes, also in a comment: shorten it, or take it out."
+            raise Unparsable("the line is longer than libpq can read", advice, line=number)
         if line.startswith(b"["):
             if values is not None:
                 break
@@ -149,7 +150,11 @@ def held(text: bytes, service: str) -> Held | None:
         elif values is not None and sections.counts(row) and not line.startswith(b"ldap"):
             key, equals, value = line.partition(b"=")
             if not equals or not sections.KEYWORD.fullmatch(key):
-                raise Unparsable("the line is none that libpq accepts in a section", line=number)
+                raise Unparsable(
+                    "the line is none that libpq accepts in a section",
+                    "Write it as keyword=value, without blanks around the =, or take it out.",
+                    line=number,
+                )
             values.setdefault(key.decode(), value)
     return None if values is None else _held(begin, values)
 

@@ -12,7 +12,6 @@ from pgherald.config.lines import Place
 from pgherald.config.paths import Surroundings, storage_name
 from pgherald.config.schema import (
     Account,
-    AccountTable,
     ClientSetting,
     ClientsTable,
     Config,
@@ -132,21 +131,21 @@ class Builder:
         return [kind for kind, tables in written.items() if tables != []]
 
     def _accounts(self) -> Iterator[Account]:
+        tables = self._root.accounts
         if not self._data.get("accounts"):
-            yield self._account(DEFAULT_ACCOUNT, self._root.heroku or HerokuTable())
-            return
+            only = self._root.heroku or HerokuTable()
+            settings = {field.name: getattr(only, field.name) for field in dataclasses.fields(only)}
+            tables = (Account(name=DEFAULT_ACCOUNT, **settings),)
         seen: dict[Hashable, Place] = {}
-        for index, table in enumerate(self._root.accounts):
-            if table is not None:
-                message = f'there are two accounts named "{table.name}"'
-                self._once(seen, table.name, ("accounts", index, "name"), message)
-                yield self._account(table.name, table)
-
-    def _account(self, name: str, table: HerokuTable | AccountTable) -> Account:
-        token = table.token
-        if token.kind is TokenKind.FILE and not self._here.is_credential(token.argument):
-            token = dataclasses.replace(token, argument=str(self._here.path(token.argument)))
-        return Account(name, token, table.request_share, table.events_limit if table.events else 0)
+        for index, table in enumerate(tables):
+            if table is None:
+                continue
+            message = f'there are two accounts named "{table.name}"'
+            self._once(seen, table.name, ("accounts", index, "name"), message)
+            token = table.token
+            if token.kind is TokenKind.FILE and not self._here.is_credential(token.argument):
+                token = dataclasses.replace(token, argument=str(self._here.path(token.argument)))
+            yield dataclasses.replace(table, token=token)
 
     def _account_name(self, named: str, place: Place, accounts: tuple[Account, ...]) -> str:
         """The account that a table belongs to; `named` is empty where it does not say."""
@@ -250,12 +249,17 @@ class Builder:
             self._check_service_rows(place, "storage", table.storage)
         elif table.user is None:
             self._wrong(place, 'rows = "host" needs `user`, whose storage folder has the passfile')
-        for database in self._here.pgadmin(table.path):
+        for found in self._here.pgadmin(table.path):
+            if found.trouble is not None:
+                yield ClientSetting("pgadmin", found.path, rows, trouble=found.trouble)
+                continue
             if rows is Rows.HOST and table.user is not None:
-                storage = self._here.path(table.storage or str(database.parent / "storage"))
+                storage = self._here.path(table.storage or str(found.path.parent / "storage"))
                 passfile = storage / storage_name(table.user) / ".pgpass"
                 yield ClientSetting("pgpass", passfile, label=PASSFILE)
-            yield ClientSetting("pgadmin", database, rows, "/.pgpass", table.user)
+            yield ClientSetting(
+                "pgadmin", found.path, rows, "/.pgpass", table.user, auth_source=table.auth_source
+            )
 
     def _check_service_rows(self, place: Place, name: str, value: str | None) -> None:
         """Service rows are of no use without what they point into; one key is not for them."""

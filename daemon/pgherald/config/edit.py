@@ -11,10 +11,11 @@ Pure. Whatever comes out is read again, and has to say exactly what was asked fo
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,14 +50,8 @@ class NewDatabase:
     @property
     def keys(self) -> dict[str, str]:
         """The keys to write: those that differ from the default."""
-        keys = {"app": self.app}
-        if self.attachment != DEFAULT_ATTACHMENT:
-            keys["attachment"] = self.attachment
-        if self.account is not None:
-            keys["account"] = self.account
-        if self.service is not None:
-            keys["service"] = self.service
-        return keys
+        fields = dataclasses.fields(self)
+        return {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +82,17 @@ def fresh(wishes: Wishes) -> str:
 
 def _tables(wishes: Wishes) -> list[str]:
     """What is wished for, as a person would write it into an empty file."""
-    parts = [] if wishes.token is None else [f"[heroku]\ntoken = {_quoted(wishes.token)}\n"]
-    parts += [_block(new) for new in wishes.add]
-    parts.append("".join(_client(kind, path) for kind, path in wishes.clients.items()))
+    parts = [] if wishes.token is None else [_table("[heroku]", {"token": wishes.token})]
+    parts += [_table("[[databases]]", new.keys) for new in wishes.add]
+    paths = {kind: {"path": path} if path else {} for kind, path in wishes.clients.items()}
+    parts.append("".join(_table(f"[clients.{kind}]", keys) for kind, keys in paths.items()))
     if wishes.desktop is not None:
         parts.append(f"[notifications]\ndesktop = {'true' if wishes.desktop else 'false'}\n")
     return parts
+
+
+def _table(heading: str, keys: Mapping[str, str]) -> str:
+    return f"{heading}\n" + "".join(f"{name} = {_quoted(text)}\n" for name, text in keys.items())
 
 
 def edited(text: str, wishes: Wishes) -> str:
@@ -109,45 +109,32 @@ def edited(text: str, wishes: Wishes) -> str:
     line_end = "\r\n" if "\r\n" in text else "\n"
     plain = text.replace("\r\n", "\n")
     before = tomllib.loads(plain)
-    wanted = _applied(before, wishes)
+    wanted = copy.deepcopy(before)
+    _set_databases(wanted, wishes, dict)
+    _set_values(wanted, wishes, lambda _document, _name: {})
     new = plain
-    if before.get("databases", []) != wanted.get("databases", []):
+    if before.get("databases") != wanted.get("databases"):
         new = _with_databases(new, wishes)
     if any(before.get(name) != wanted.get(name) for name in ("heroku", "clients", "notifications")):
         new = _with_values(new, wishes)
-    if _read_again(new) != wanted:
-        lines = "".join(_tables(wishes)).splitlines()
-        raise ConfigError(
-            "The configuration is written in a way that init cannot change",
-            tuple(f"  {line}" for line in lines),
-            "Write these lines into it by hand, then run: pgherald check",
-        )
-    return new.replace("\n", line_end)
-
-
-def _read_again(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _applied(before: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
-    """What the file is to say, as `tomllib` would read it."""
-    wanted = copy.deepcopy(dict(before))
-    if wishes.add or wishes.drop:
-        _set_databases(wanted, wishes, dict)
-    _set_values(wanted, wishes, lambda _document, _name: {})
-    return wanted
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        if tomllib.loads(new) == wanted:
+            return new.replace("\n", line_end)
+    raise ConfigError(
+        "The configuration is written in a way that init cannot change",
+        tuple(f"  {line}" for line in "".join(_tables(wishes)).splitlines()),
+        "Write these lines into it by hand, then run: pgherald check",
+    )
 
 
 def _set_databases(document: Any, wishes: Wishes, table: Callable[[dict[str, str]], Any]) -> None:
     """Change the list of databases in what `tomllib` or tomlkit made of the file."""
+    if not wishes.add and not wishes.drop:
+        return
     databases = document.setdefault("databases", [])
     for index in sorted(wishes.drop, reverse=True):
         del databases[index]
-    for new in wishes.add:
-        databases.append(table(new.keys))
+    databases.extend(table(new.keys) for new in wishes.add)
     if not databases:
         del document["databases"]
 
@@ -200,9 +187,7 @@ def _with_databases(text: str, wishes: Wishes) -> str:
     known = Lines(text).known
     # No value of ours begins a line with a bracket, so these are the headers.
     heads = sorted({at for at in known.values() if lines[at - 1].lstrip().startswith("[")})
-    tables = [
-        known[place] for place in known if len(place) == 2 and place[0] == "databases"
-    ]  # name and number
+    tables = [at for place, at in known.items() if place[:-1] == ("databases",)]
     if not set(tables) <= set(heads):
         return _in_array(text, wishes)
 
@@ -210,14 +195,18 @@ def _with_databases(text: str, wishes: Wishes) -> str:
         """The last line of a table: blank lines, and a comment right above the next, are not its."""
         bound = min((other for other in heads if other > head), default=len(lines) + 1)
         last = bound - 1
-        while last > head and _is_idle(lines[last - 1]):
+        while last > head and lines[last - 1].lstrip()[:1] in {"", "#"}:
             last -= 1
         after = last + 1
         while after < bound and lines[after - 1].strip():
             after += 1
         return last if after == bound <= len(lines) else after - 1
 
-    new = [line for each in wishes.add for line in ("", *_block(each).rstrip("\n").split("\n"))]
+    new = [
+        line
+        for each in wishes.add
+        for line in ("", *_table("[[databases]]", each.keys).splitlines())
+    ]
     at = max(map(end, tables), default=None)
     if at is None:
         at, new = _first_place(lines, known), [*new[1:], ""] if new else []
@@ -254,19 +243,6 @@ def _in_array(text: str, wishes: Wishes) -> str:
     document = tomlkit.parse(text)
     _set_databases(document, wishes, table)
     return tomlkit.dumps(document)
-
-
-def _is_idle(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
-
-
-def _block(new: NewDatabase) -> str:
-    keys: Iterable[str] = (f"{name} = {_quoted(value)}\n" for name, value in new.keys.items())
-    return "[[databases]]\n" + "".join(keys)
-
-
-def _client(kind: str, path: str | None) -> str:
-    return f"[clients.{kind}]\n" + ("" if path is None else f"path = {_quoted(path)}\n")
 
 
 def _quoted(text: str) -> str:

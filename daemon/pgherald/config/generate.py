@@ -50,42 +50,44 @@ class KeyInfo:
 
 def describe() -> list[KeyInfo]:
     """Every key there is, in reading order."""
-    tables = [((), Section(Root, Form.ONE)), *sections(Root)]
-    return [info for path, section in tables for info in _keys(path, section)]
+    return [info for path, section in _tables() for info in _keys(path, section)]
 
 
 def example() -> str:
     """The example configuration, a complete file that loads as it is."""
-    blocks = [
-        reference()["pages"]["example"],
-        *_example_keys((), Section(Root, Form.ONE), live=True),
-    ]
-    for path, section in sections(Root):
-        text = entry(path)
-        live = not text.get("off")
-        title = heading(path, section.form)
-        lines = [f"# ── {title} ".ljust(_WIDTH, "─"), _comment(_about(path))]
-        if section.form is not Form.GROUP:
-            lines.append(f"{'' if live else '#'}{title}")
-        blocks.append("\n".join(lines) + "\n")
-        blocks += _example_keys(path, section, live=live)
+    blocks = [reference()["pages"]["example"]]
+    for path, section in _tables():
+        live = not path or not entry(path).get("off")
+        if path:
+            title = heading(path, section.form)
+            lines = [f"# ── {title} ".ljust(_WIDTH, "─"), _comment(_about(path))]
+            if section.form is not Form.GROUP:
+                lines.append(f"{'' if live else '#'}{title}")
+            blocks.append("\n".join(lines) + "\n")
+        for key in _keys(path, section):
+            off = "" if live and not key.default else "#"
+            about = f"{key.description} {_default_note(key)}".rstrip()
+            blocks.append(f"{_comment(about)}\n{off}{key.name} = {key.example}\n")
     return "\n".join(blocks)
 
 
 def document() -> str:
     """The page `docs/configuration.md`."""
     blocks = [reference()["pages"]["document"]]
-    blocks += [
-        "## Top level\n\nBefore the first `[section]`.\n",
-        _table((), Section(Root, Form.ONE)),
-    ]
-    for path, section in sections(Root):
-        blocks.append(f"## `{heading(path, section.form)}`\n\n{_markdown(_about(path))}\n")
+    for path, section in _tables():
+        title = f"`{heading(path, section.form)}`" if path else "Top level"
+        about = _markdown(_about(path)) if path else "Before the first `[section]`."
+        blocks.append(f"## {title}\n\n{about}\n")
         if section.form is not Form.GROUP:
             blocks.append(_table(path, section))
     rows = [f"| `{name}` | {about} |" for name, about in ENVIRONMENT]
     lines = ["## Environment", "", "| variable | meaning |", "|---|---|", *rows, ""]
     return "\n".join([*blocks, "\n".join(lines)])
+
+
+def _tables() -> list[tuple[tuple[str, ...], Section]]:
+    """Every table with its path, the whole file first."""
+    return [((), Section(Root, Form.ONE)), *sections(Root)]
 
 
 def _about(path: tuple[str, ...]) -> str:
@@ -117,13 +119,6 @@ def _default(key: Key, example: object) -> str:
         return "none"
     same = not key.many and key.kind.read(example) == key.default
     return f"`{toml(example if same else key.default)}`"
-
-
-def _example_keys(path: tuple[str, ...], section: Section, *, live: bool) -> Iterator[str]:
-    for key in _keys(path, section):
-        off = "" if live and not key.default else "#"
-        about = f"{key.description} {_default_note(key)}".rstrip()
-        yield f"{_comment(about)}\n{off}{key.name} = {key.example}\n"
 
 
 def _default_note(key: KeyInfo) -> str:

@@ -45,7 +45,7 @@ def load(path: Path | None, env: Mapping[str, str], *, platform: str = sys.platf
             problem with its line, in the file's order. Or somebody else may change it.
     """
     file = locate(path, env)
-    config = loads(_text(file, _read(file)), file, env, platform=platform)
+    config = loads(_text(file), file, env, platform=platform)
     refuse_strangers(config, env)
     return config
 
@@ -71,36 +71,26 @@ def loads(text: str, file: Path, env: Mapping[str, str], *, platform: str = sys.
     return config
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        folder = "" if file.parent.is_dir() else f'mkdir -p "{file.parent}" && '
-        raise ConfigError(
-            "There is no configuration file",
-            (f"Looked for {file}",),
-            "Run: pgherald init. Or start from the example, and edit it: "
-            f'{folder}pgherald config example > "{file}"',
-        ) from None
-    except OSError as exc:
-        raise ConfigError(
-            "The configuration file cannot be read",
-            (f"{file}: {exc.strerror}",),
-            "It has to be a file that you may read.",
-        ) from None
-
-
-def _text(file: Path, raw: bytes) -> str:
+def _text(file: Path) -> str:
     """The file's text, without a BOM."""
+    raw = b""
     try:
+        raw = file.read_bytes()
         return raw.decode("utf-8-sig")
+    except FileNotFoundError:
+        title, problem = "There is no configuration file", f"Looked for {file}"
+        folder = "" if file.parent.is_dir() else f'mkdir -p "{file.parent}" && '
+        advice = "Run: pgherald init. Or start from the example, and edit it: "
+        advice += f'{folder}pgherald config example > "{file}"'
+    except OSError as exc:
+        title, problem = "The configuration file cannot be read", f"{file}: {exc.strerror}"
+        advice = "It has to be a file that you may read."
     except UnicodeDecodeError as exc:
+        title = "The configuration file cannot be understood"
         line = raw.count(b"\n", 0, exc.start) + 1
-        raise ConfigError(
-            "The configuration file cannot be understood",
-            (f"{file}:{line}: this is not UTF-8 text",),
-            "Save it in the encoding UTF-8.",
-        ) from None
+        problem = f"{file}:{line}: this is not UTF-8 text"
+        advice = "Save it in the encoding UTF-8."
+    raise ConfigError(title, (problem,), advice)
 
 
 def _parse(file: Path, text: str) -> dict[str, Any]:
@@ -187,13 +177,9 @@ def _relied_on(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Pa
         yield from ((name, path) for path in _programs(hook.command[0], env))
     for account in config.accounts:
         if account.token.kind is TokenKind.COMMAND:
-            with contextlib.suppress(ValueError):  # said where the token is asked for
-                program = shlex.split(account.token.argument)[:1]
-                yield from (
-                    ("the token's command", path)
-                    for name in program
-                    for path in _programs(name, env)
-                )
+            with contextlib.suppress(ValueError, IndexError):  # said where the token is asked for
+                program = shlex.split(account.token.argument)[0]
+                yield from (("the token's command", path) for path in _programs(program, env))
 
 
 def _programs(name: str, env: Mapping[str, str]) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import sys
@@ -35,6 +36,23 @@ _SYSTEM: Final[Mapping[str, str]] = {
 
 #: pgAdmin's configuration files beside its program; a later one counts (evaluate_config.py).
 _BESIDE: Final = ("config_distro.py", "config_local.py")
+
+#: pgAdmin: with this one it uses no SQLite at all.
+_EXTERNAL: Final = "CONFIG_DATABASE_URI"
+
+#: Settings that move the database, the one that counts first.
+_MOVING: Final = (_EXTERNAL, "SQLITE_PATH", "DATA_DIR")
+
+_SET_PATH: Final = 'Write where its pgadmin4.db is: [clients.pgadmin] path = "…"'
+_UNREADABLE: Final = "sets pgAdmin's {} in a way that cannot be read without running it"
+_IS_EXTERNAL: Final = (
+    "has pgAdmin keep its servers in a database outside (CONFIG_DATABASE_URI)",
+    "Take [clients.pgadmin] out, and import the servers once: [clients.servers_json].",
+)
+_IS_SANDBOXED: Final = (
+    "belongs to a pgAdmin in a sandbox, which does not see your service file",
+    'See docs/clients.md, "A pgAdmin in a sandbox"; or name another one: [clients.pgadmin] path = "…"',
+)
 
 _VERSION: Final = re.compile(r"^APP_VERSION_INT\s*=\s*(\d+)", re.MULTILINE)
 
@@ -127,10 +145,10 @@ class Surroundings:
             return _appdata(self.env, home(self.env, self.platform)) / table.appdata
         return home(self.env, self.platform) / table.home
 
-    def pgadmin(self, text: str) -> list[Path]:
+    def pgadmin(self, text: str) -> list[Place]:
         """The configuration databases of pgAdmin: the named one, or with `auto` all there are."""
         if text != "auto":
-            return [self.path(text)]
+            return [Place(self.path(text))]
         return pgadmin_databases(self.env, home(self.env, self.platform), self.platform)
 
     @property
@@ -148,15 +166,30 @@ class Surroundings:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pgAdmin has its configuration database.
+
+    Attributes:
+        path: the database; of one that cannot be kept, what says so.
+        trouble: why it cannot be kept as it is, and what to do.
+    """
+
+    path: Path
+    trouble: tuple[str, str] | None = None
+
+
 Read = Callable[[Path], str | None]
 
 
 def read_text(path: Path) -> str | None:
-    """A file's text; None when it cannot be read."""
+    """A file's text; None when there is none. One that cannot be read is no Python either."""
     try:
         return path.read_text("utf-8")
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError):
+        return "\0"
 
 
 def pgadmin_databases(
@@ -166,24 +199,31 @@ def pgadmin_databases(
     *,
     is_there: Callable[[Path], bool] = usable,
     read: Read = read_text,
-) -> list[Path]:
-    """The configuration databases of all pgAdmins that can be kept working.
+) -> list[Place]:
+    """The configuration databases of all pgAdmins that are here.
 
-    Where there is none yet, the place where the desktop's pgAdmin will make it.
+    Where there is none yet, the place where the desktop's pgAdmin will make it. One whose place is
+    set in a way that cannot be followed is named, and none is taken for it.
 
     Args:
         env: the environment's variables.
         home: the person's home folder.
         platform: as in `sys.platform`.
         is_there: tells whether there is such a database, and it can be written.
-        read: gives a file's text; None when it cannot be read.
+        read: gives a file's text; None when there is none.
     """
-    desktop = _desktop(env, home, platform)
-    places = [*_moved(env, platform, read), desktop]
+    moved = list(_moved(env, platform, read))
+    named = env.get("SQLITE_PATH")
+    desktop = Path(named) if named else _desktop(env, home, platform)
+    usual = [desktop, _desktop(env, home, platform)]
     if platform != "win32":
-        places.append(Path("/var/lib/pgadmin") / _NAME)
-    found = [place for place in dict.fromkeys(places) if is_there(place)]
-    return found or [desktop]
+        usual.append(Path("/var/lib/pgadmin") / _NAME)
+    if any(place.trouble for place in moved):
+        usual = []  # stale, if it is there: the program has another one
+    there = [each for each in moved if each.trouble or is_there(each.path)]
+    others = [*map(Place, usual), *_sandboxed(home, platform)]
+    there += [each for each in others if is_there(each.path)]
+    return list(dict.fromkeys(there)) or [Place(desktop)]
 
 
 def program_version(env: Mapping[str, str], platform: str, *, read: Read = read_text) -> int | None:
@@ -210,17 +250,36 @@ def _desktop(env: Mapping[str, str], home: Path, platform: str) -> Path:
     return home / ".pgadmin" / _NAME
 
 
-def _moved(env: Mapping[str, str], platform: str, read: Read) -> Iterator[Path]:
+def _moved(env: Mapping[str, str], platform: str, read: Read) -> Iterator[Place]:
     """Where an administrator has moved the database to, for each installed program."""
     system = _expanded([_SYSTEM.get(platform, "")], env)
     for folder in _expanded(_PROGRAMS.get(platform, ()), env):
-        settings: dict[str, str] = {}
+        #: What each setting is, or None where that cannot be read, and the file that sets it.
+        settings: dict[str, tuple[str | None, Path]] = {}
         for file in (*(folder / name for name in _BESIDE), *system):
-            settings |= _settings(read(file) or "")
-        if named := settings.get("SQLITE_PATH"):
-            yield Path(named)
-        elif data := settings.get("DATA_DIR"):
-            yield Path(data) / _NAME
+            found = _settings(read(file) or "")
+            settings |= {name: (value, file) for name, value in found.items()}
+        for name in _MOVING:
+            value, file = settings.get(name, ("", folder))
+            if value is None:
+                yield Place(file, (_UNREADABLE.format(name), _SET_PATH))
+            elif value and name == _EXTERNAL:
+                yield Place(file, _IS_EXTERNAL)
+            elif value:
+                yield Place(Path(value) if name == "SQLITE_PATH" else Path(value) / _NAME)
+            if value != "":
+                break
+
+
+def _sandboxed(home: Path, platform: str) -> Iterator[Place]:
+    """Databases of a pgAdmin in a sandbox; of a snap's several the one that was used last."""
+    if platform != "linux":
+        return
+    yield Place(home / ".var/app/org.pgadmin.pgadmin4/config" / _NAME, _IS_SANDBOXED)
+    with contextlib.suppress(OSError):
+        found = home.glob(f"snap/pgadmin4/*/.pgadmin/{_NAME}")
+        if latest := max(found, key=lambda path: path.stat().st_mtime, default=None):
+            yield Place(latest, _IS_SANDBOXED)
 
 
 def _expanded(texts: Iterable[str], env: Mapping[str, str]) -> list[Path]:
@@ -234,18 +293,25 @@ def _expanded(texts: Iterable[str], env: Mapping[str, str]) -> list[Path]:
     return found
 
 
-def _settings(source: str) -> dict[str, str]:
-    """The plain texts that a configuration file of pgAdmin's sets; it is not run."""
+def _settings(source: str) -> dict[str, str | None]:
+    """What a configuration file of pgAdmin's sets of `_MOVING`; it is not run.
+
+    None where that is more than a plain text: a file that imports, or computes, may set anything.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return {}
-    return {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+        return dict.fromkeys(_MOVING)
+    found: dict[str, str | None] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        value = getattr(getattr(node, "value", None), "value", None)
+        plain = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(value, str)
+        names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        if isinstance(node, ast.ImportFrom):
+            names = {each.asname or each.name for each in node.names}
+        anything = names & {"*", "exec", "globals", "locals", "vars"}
+        for name in _MOVING if anything else names.intersection(_MOVING):
+            found[name] = value if plain else None
+    return found

@@ -42,16 +42,18 @@ class HerokuTable:
     events: bool = key(values.FLAG, default=True)
     events_limit: int = key(values.COUNT, default=20)
 
+    @property
+    def followed(self) -> int:
+        """Of how many apps the log is followed, at most."""
+        return self.events_limit if self.events else 0
 
-@dataclass(frozen=True, slots=True)
-class AccountTable:
-    """One of `[[accounts]]`."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(HerokuTable):
+    """A Heroku account: one of `[[accounts]]`, or the only one, of which `[heroku]` speaks."""
 
     name: str = key(values.ACCOUNT)
     token: TokenSpec = key(values.TOKEN)
-    request_share: float = key(values.PERCENT, default=0.25)
-    events: bool = key(values.FLAG, default=True)
-    events_limit: int = key(values.COUNT, default=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class PgAdminTable(ClientTable):
 
     path: str = key(values.PATH, default="auto")
     user: str | None = key(values.NAME, default=None)
+    auth_source: str | None = key(values.NAME, default=None)
     rows: Rows | None = key(choice(*Rows, of=Rows), default=None)
     storage: str | None = key(values.PATH, default=None)
 
@@ -231,7 +234,7 @@ class Root:
     state_dir: str | None = key(values.PATH, default=None)
     log_level: str = key(values.LOG_LEVEL, default="info")
     heroku: HerokuTable | None = section(HerokuTable, Form.ONE)
-    accounts: tuple[AccountTable | None, ...] = section(AccountTable, Form.MANY)
+    accounts: tuple[Account | None, ...] = section(Account, Form.MANY)
     databases: tuple[DatabaseTable | None, ...] = section(DatabaseTable, Form.MANY)
     discover: tuple[DiscoverRule | None, ...] = section(DiscoverRule, Form.MANY)
     clients: ClientsTable = section(ClientsTable, Form.GROUP)
@@ -241,23 +244,6 @@ class Root:
 
 
 # --- what comes out -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A Heroku account.
-
-    Attributes:
-        name: its name in the configuration.
-        token: where its token is.
-        request_share: the part of its requests that pgherald may use, above 0 and at most 1.
-        events: of how many apps the log is followed, at most.
-    """
-
-    name: str
-    token: TokenSpec
-    request_share: float = 0.25
-    events: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +257,8 @@ class ClientSetting:
         passfile: what is written as the connection parameter `passfile` with `Rows.HOST`;
             None to write none.
         user: whose servers in `pgadmin`; None for the only user's.
+        auth_source: how that user signs in; None where the name is the only one of its kind.
+        trouble: why a `pgadmin` that was found cannot be kept, and what to do.
         label: what a person calls it, where that is not what the kind is called.
     """
 
@@ -280,6 +268,8 @@ class ClientSetting:
     passfile: str | None = None
     user: str | None = None
     label: str = ""
+    auth_source: str | None = None
+    trouble: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

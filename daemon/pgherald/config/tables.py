@@ -106,10 +106,17 @@ def entry(place: Iterable[str | int]) -> Mapping[str, Any]:
     return found
 
 
+def names(table: type) -> list[str]:
+    """The fields of a table, in the order in which people should read them: its base's come last."""
+    own = list(table.__annotations__)
+    fields = [field.name for field in dataclasses.fields(table)]
+    return sorted(fields, key=lambda name: own.index(name) if name in own else len(own))
+
+
 def parts(table: type) -> dict[str, Key | Section]:
-    """What a table may hold, by name, in the order in which people should read it."""
-    fields = dataclasses.fields(table)
-    return {field.name: field.metadata[_META] for field in fields if field.metadata}
+    """What a table may hold, by name, in the order of `names`."""
+    metadata = {field.name: field.metadata for field in dataclasses.fields(table)}
+    return {name: metadata[name][_META] for name in names(table) if metadata[name]}
 
 
 def sections(table: type, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Section]]:
@@ -194,24 +201,22 @@ class _Reader(Generic[T]):
             if form not in {Form.MANY, Form.EITHER}:
                 raise Wrong(f"comes once: write [{name}], with single brackets")
             return tuple(self._table(table, one, (*place, i)) for i, one in enumerate(value))
-        match form:
-            case Form.MANY:
-                raise Wrong(f"may come several times: write [[{name}]], with double brackets")
-            case Form.EITHER:
-                return (self._table(table, value, place),)
-            case Form.GROUP:
-                # Of several clients, the ones that are right can still be checked.
-                return table(**self.parts(table, value, place))
-            case _:
-                return self._table(table, value, place)
+        if form is Form.MANY:
+            raise Wrong(f"may come several times: write [[{name}]], with double brackets")
+        if form is Form.GROUP:
+            # Of several clients, the ones that are right can still be checked.
+            return table(**self.parts(table, value, place))
+        found = self._table(table, value, place)
+        return (found,) if form is Form.EITHER else found
 
     def _table(self, table: type, value: Any, place: Place) -> Any:
         """The whole table; None when anything in it is wrong."""
         before = len(self.problems)
-        found: dict[str, Any] = {}
         with self._noting(place):
             found = self.parts(table, value, place)
-        return table(**found) if len(self.problems) == before else None
+            if len(self.problems) == before:
+                return table(**found)
+        return None
 
     @contextlib.contextmanager
     def _noting(self, place: Place) -> Iterator[None]:

@@ -89,6 +89,10 @@ class QuietHours:
     start: time
     end: time
 
+    def __str__(self) -> str:
+        """As the configuration has it: `22:00-07:00`."""
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
     def covers(self, moment: time) -> bool:
         """Whether a moment of the day is in it."""
         if self.start <= self.end:
@@ -317,14 +321,13 @@ def up_to(most: float, must: str) -> Kind:
     return Kind(DURATION.word, read)
 
 
-def number(least: int, most: int) -> Kind:
+def number(low: int, high: int) -> Kind:
     """A whole number in that range."""
-    must = f"must be a number from {least} to {most}, without quotes"
 
     def read(value: Any) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise Wrong(f"{must}, not {shown(value)}")
-        return value
+        if type(value) is int and low <= value <= high:
+            return value
+        raise Wrong(f"must be a number from {low} to {high}, without quotes, not {shown(value)}")
 
     return Kind("number", read)
 
@@ -347,8 +350,7 @@ SERVICE: Final = Kind("text without `]`", _service)
 FLAG: Final = Kind("`true` or `false`", _flag)
 DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
 PERCENT: Final = Kind('text such as `"25%"`', _percent)
-#: More connections at the same time would be no comfort to anybody.
-COUNT: Final = number(0, 100)
+COUNT: Final = number(0, 100)  # more at the same time would be no comfort to anybody
 PORT: Final = number(1, 65535)
 APP: Final = Kind(
     "app name",
@@ -361,10 +363,9 @@ APP: Final = Kind(
 ATTACHMENT: Final = Kind(
     "attachment name",
     _spelled(
-        r"[A-Z][A-Z0-9_]*",
-        "an attachment's name (upper-case letters, digits and underscores)",
+        r"[A-Za-z][A-Za-z0-9_.-]*",
+        "the name of an attachment or a config var (letters, digits and underscores)",
         clean=_without_url,
-        near=lambda text: _without_url(text.upper()).replace("-", "_"),
     ),
 )
 APP_PATTERN: Final = Kind(
@@ -377,9 +378,9 @@ APP_PATTERN: Final = Kind(
 ATTACHMENT_PATTERN: Final = Kind(
     "pattern",
     _spelled(
-        r"[A-Z0-9_*?\[\]!]+",
+        r"[A-Za-z0-9_.*?\[\]!-]+",
         'a pattern of attachment names such as "DATABASE" or "*_REPLICA" '
-        "(upper-case letters, digits, underscores, * and ?)",
+        "(letters, digits, underscores, * and ?)",
         clean=_without_url,
     ),
 )

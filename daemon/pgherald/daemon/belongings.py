@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.config import Config
-from pgherald.daemon.refresh import FOLDER as REFRESH
+from pgherald.daemon.status import STATUS_FILE
 from pgherald.errors import ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.files.own import DAMAGED
-from pgherald.store.status_file import STATUS_FILE
 from pgherald.sync.manifest import OWNERSHIP
+
+#: A folder in which nothing else changes, so that watching it costs nothing.
+_REFRESH: Final = "refresh"
 
 #: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.
 _NAMES: Final = (
@@ -24,7 +26,7 @@ _NAMES: Final = (
     STATUS_FILE,
     "commits",
     "locks",
-    REFRESH,
+    _REFRESH,
     DAEMON_LOCK,
     f"{DAEMON_LOCK}.pid",
     "pgherald.log",
@@ -40,6 +42,14 @@ def is_own(name: str) -> bool:
     return any(
         name.startswith(own) and _SUFFIXES.fullmatch(name[len(own) :]) is not None for own in _NAMES
     )
+
+
+def request_of(state_dir: Path) -> Path:
+    """The file by which `pgherald refresh` asks the running daemon: no signal is on all systems.
+
+    The answer is a note in the state.
+    """
+    return state_dir / _REFRESH / "asked"
 
 
 def sweep(config: Config, files: Files) -> None:

@@ -126,7 +126,8 @@ async def _prune(machine: Machinery, say: Callable[[str], None]) -> None:
     plan = await machine.applier.plan(machine.reconciler.wanted)
     strangers = _strangers(machine, plan.held)
     # What is left of those in the state alone goes without a word.
-    if gone := _strangers(machine, {*plan.held, *machine.applier.recorded}):
+    recorded = (state.key for state in machine.store.recalled())
+    if gone := _strangers(machine, {*plan.held, *recorded}):
         done = await machine.applier.remove(gone)
         but = ", ".join(sorted(client.label for client, _ in done.failed))
         for key in strangers:
@@ -181,8 +182,8 @@ def _database(
     phase, error = tracked.phase, tracked.error
     if tracked.absence is not None:
         phase = None  # Heroku did not show it
-        if Subject(About.ACCOUNT, database.key.account) in errors and error is not None:
-            error = None if tracked.is_unanswered else error
+        if tracked.is_unanswered and error in errors.values():
+            error = None  # its account's, which is named for itself
     elif phase is not None and phase.is_current and database.key in plan.keys:
         phase = Phase.BEHIND  # somebody has written a client since
     return DatabaseReport(database, phase, error)

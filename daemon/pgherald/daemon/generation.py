@@ -9,15 +9,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Self
 
+from pgherald.clock import until_beat
 from pgherald.config import Config
-from pgherald.daemon.refresh import request_of
+from pgherald.daemon import surroundings
+from pgherald.daemon.belongings import request_of
 from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.surroundings import PgAdminWatch
-from pgherald.daemon.wiring import (
-    Outside,
-    State,
-    machinery,
-)
+from pgherald.daemon.wiring import Outside, State, machinery
 from pgherald.heroku.backoff import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.events import LogFollowers
 from pgherald.heroku.expiry import ExpiryWatch
@@ -54,7 +51,9 @@ class Generation:
         tells: Teller,
         reload: Callable[[], None],
         supervisor: Supervisor,
+        at_sweep: Callable[[], None],
     ) -> None:
+        self._at_sweep = at_sweep
         self._supervisor = supervisor
         self._config = config
         self._state = state
@@ -63,8 +62,7 @@ class Generation:
         self._reload = reload
         self._stack = contextlib.AsyncExitStack()
         self._asked = asyncio.Event()
-        self._mend = ThrottledCall(self._mend_now, COMPARED)
-        self._renew = ThrottledCall(self._renew_now, RENEWED, config.poll_interval)
+        self._renew = ThrottledCall(self.refresh, RENEWED, config.poll_interval)
         self.alerts = Alerts(state.store, outside.clock, self._tell)
         supervisor.alerts = self.alerts
         self._hooks = Hooks(config.hooks, outside.env, config.path, self.alerts)
@@ -101,8 +99,7 @@ class Generation:
         )
         self._stack.push_async_callback(self._machine.applier.finished, STOP_LIMIT)
         await self._keep("comparison with the clients", self._machine.reconciler.run)
-        pgadmin = PgAdminWatch(self._machine.clients, self.alerts, self._outside.clock)
-        await self._keep("watch of pgAdmin", pgadmin.run)
+        await self._keep("watch of pgAdmin", self._watch_pgadmin)
         expiry = ExpiryWatch(self._machine.accounts.watched, self.alerts, self._outside.clock)
         await self._keep("watch of the tokens", expiry.run)
         self._machine.poller.swept = self._swept
@@ -114,15 +111,17 @@ class Generation:
         )
         self._stack.push_async_callback(self._events.stop)
         self._schedule = Schedule(log)
-        self._stack.push_async_callback(self._schedule.stop)
+        self._stack.callback(self._schedule.stop)
         self._schedule.every(_SWEEP, self._config.poll_interval, self._sweep)
+        # Comparing with what Heroku showed last needs no request.
+        self._mend = ThrottledCall(self._machine.reconciler.again, COMPARED)
         self._stack.callback(self._mend.cancel)
         self._stack.callback(self._renew.cancel)
         self._stack.callback(self._watch.stop)
+        tokens = self._machine.accounts.tokens
         self._watch.watch(self._paths())
-        for source in self._machine.accounts.tokens:
-            for warning in source.warnings:
-                log.warning("%s", warning)
+        for warning in (each for source in tokens for each in source.warnings):
+            log.warning("%s", warning)
         check = self._watch.check_health
         await self._keep(
             "watch of the clock", lambda: tick(self._outside.clock, self._jumped, on_tick=check)
@@ -143,7 +142,8 @@ class Generation:
         clients = _count(len(self._machine.clients), "client")
         return f"watching {watching} for {clients}, every {self._config.poll_interval:g} s"
 
-    async def _sweep(self) -> None:
+    def _sweep(self) -> None:
+        self._at_sweep()
         self._machine.poller.sweep()
         forget_damage(self._state.store, self.alerts, self._outside.clock)
         self._events.keep()
@@ -154,28 +154,38 @@ class Generation:
 
     def refresh(self) -> None:
         """Ask Heroku for everything now, as if nothing were known. Returns at once."""
-        self._renew_now()
+        for watched in self._machine.accounts.watched:
+            watched.account.retry()
+            watched.discovered_at = None
+        self._look_now()
+
+    def _look_now(self) -> None:
+        self._events.restart()
+        self._schedule.now(_SWEEP)
 
     async def _answer_always(self) -> None:
-        """Answer `pgherald refresh`, also one that asked before this generation began."""
+        """Do what `pgherald refresh` asks, also one before this generation, and say when it is done."""
+        store, poller = self._state.store, self._machine.poller
         while True:
             self._asked.clear()
-            await self._answer()
+            path = request_of(self._config.state_dir)
+            number = (await asyncio.to_thread(self._state.files.read, path)).content
+            asked = (number or b"").decode("ascii", "replace")
+            if asked and asked != store.notes().get("refreshed"):
+                await poller.finished()
+                self.refresh()
+                poller.sweep()
+                await poller.finished()
+                await self._machine.reconciler.settled(verifying=False)
+                store.note("refreshed", asked)
             await self._asked.wait()
 
-    async def _answer(self) -> None:
-        """Ask Heroku for everything, as `pgherald refresh` asked, and say when that is done."""
-        path = request_of(self._config.state_dir)
-        number = (await asyncio.to_thread(self._state.files.read, path)).content
-        asked = (number or b"").decode("ascii", "replace")
-        if not asked or asked == self._state.store.notes().get("refreshed"):
-            return
-        await self._machine.poller.finished()
-        self._renew_now()
-        self._machine.poller.sweep()
-        await self._machine.poller.finished()
-        await self._machine.reconciler.settled(verifying=False)
-        self._state.store.note("refreshed", asked)
+    async def _watch_pgadmin(self) -> None:
+        clock = self._outside.clock
+        while True:
+            await surroundings.check(self._machine.clients, self.alerts)
+            # On the beat, so that it costs no wake-up of its own.
+            await clock.sleep(until_beat(clock, surroundings.INTERVAL))
 
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}
@@ -207,22 +217,10 @@ class Generation:
         self._watch.seen(path)
         asyncio.get_running_loop().call_soon(self._machine.reconciler.again)
 
-    def _mend_now(self) -> None:
-        """Compare the clients with what Heroku showed last; that needs no request."""
-        self._machine.reconciler.again()
-
-    def _renew_now(self) -> None:
-        for watched in self._machine.accounts.watched:
-            watched.account.retry()
-            watched.discovered_at = None
-        self._events.restart()
-        self._schedule.now(_SWEEP)
-
     def _jumped(self, _seconds: float) -> None:
         """The machine slept, or its clock was set: look now, and count intervals anew."""
         self._schedule.retime()
-        self._events.restart()
-        self._schedule.now(_SWEEP)
+        self._look_now()
 
 
 def _count(number: int, what: str) -> str:

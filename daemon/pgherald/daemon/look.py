@@ -1,21 +1,35 @@
-"""One sweep that changes nothing: for a plan."""
+"""Asks Heroku once, and changes nothing: for a plan, and before there is a configuration."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Final, TypeVar
 
-from pgherald.config import Config
+from pgherald.config import Config, DiscoverRule, TokenSpec
 from pgherald.daemon.wiring import Outside, accounts_of, files_of
-from pgherald.errors import PgheraldError
+from pgherald.errors import (
+    HerokuError,
+    PgheraldError,
+)
+from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import peek
+from pgherald.heroku.discovery import Discovery, Found
+from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.poller import Poller
-from pgherald.model import About, Database, DatabaseKey, Entry, Sighting, Subject
+from pgherald.heroku.tokens import token_source
+from pgherald.heroku.watched import Sightings
+from pgherald.model import About, AlertSink, Database, Entry, Sighting, Subject
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.names import learn
 from pgherald.sync.targets import clients_of
+
+T = TypeVar("T")
+
+#: Apps whose config vars `survey` reads, beside those that are named in full.
+_MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +45,8 @@ class Looked:
     failures: Mapping[Subject, PgheraldError]
 
 
-class _Gathers:
-    """Takes sightings and troubles, and only keeps the former."""
-
-    #: Nothing is proven for a plan.
-    verifying: Collection[DatabaseKey] = ()
+class _Gathers(Sightings, AlertSink):
+    """Keeps sightings, and why there are none; the poller keeps what concerns an account."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -46,24 +57,6 @@ class _Gathers:
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         self.errors[Subject(About.DATABASE, database.key)] = error
-
-    def unanswered(self, database: Database, error: PgheraldError) -> None:
-        """The poller keeps its account's errors itself."""
-
-    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """A plan removes nothing."""
-
-    def expecting(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def fire(self, subject: Subject, label: str, error: PgheraldError) -> None:
-        """The poller keeps its failures itself."""
-
-    def resolve(self, subject: Subject) -> None:
-        """Likewise."""
-
-    def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
-        """Likewise."""
 
 
 async def look(
@@ -98,6 +91,7 @@ async def look(
             if store is not None and kept is None:
                 for watched in accounts.watched:
                     account = watched.account
+                    account.identity.recall(store.notes())
                     peek(account.name, account.api.budget, store.notes(), outside.clock)
             poller = Poller(accounts.watched, gathered, gathered, outside.clock, names)
             began(poller)
@@ -121,3 +115,76 @@ def _state(config: Config, *, writes: bool) -> Store | None:
         return BackgroundStore.open(path, files_of(config))
     except PgheraldError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a Heroku account has.
+
+    Attributes:
+        source: where the token came from, as a person calls it; never the token.
+        email: whose account it is; empty where the token may not tell.
+        found: its databases, sorted.
+        warnings: sentences about the token's source, and about what was not read.
+        teams: the apps of each team that was asked for.
+        refused: why an app's config vars could not be read, by app.
+    """
+
+    source: str
+    email: str
+    found: tuple[Found, ...]
+    warnings: tuple[str, ...]
+    teams: Mapping[str, frozenset[str]]
+    refused: Mapping[str, HerokuError] = field(default_factory=dict)
+
+
+async def survey(
+    token: TokenSpec,
+    outside: Outside,
+    named: Sequence[str] = (),
+    teams: Collection[str] = (),
+    apps: Sequence[str] = (),
+) -> Survey:
+    """Find the login, and everything that it shows. Reads only.
+
+    Args:
+        token: where the token comes from.
+        outside: the world.
+        named: names of attachments to find beside the usual ones: connection pools are found
+            by their very name alone.
+        teams: teams whose apps are to be told.
+        apps: patterns of apps that are read before others.
+
+    Raises:
+        LoginRequired: there is no token, or Heroku does not accept it.
+        HerokuError: Heroku could not be asked.
+        MissingTool: the source lacks something.
+        ConfigError: there is no such source.
+    """
+    host = HerokuHost.from_env(outside.env)
+    source = token_source(token, host, outside.env, outside.home)
+    api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
+    try:
+        # A token that may only read what is needed may not ask whose account it is.
+        email = await _unless_refused(api.account(), "")
+        includes = (tuple(apps), ("*",))
+        rules = [DiscoverRule(include=each, attachments=("*", *named)) for each in includes]
+        rules = [rule for rule in rules if rule.include]
+        discovery = Discovery(api, lambda _, question: question(), rules, most=_MOST)
+        await discovery.discover()
+        # That a team is not to be seen is said by a sweep.
+        shown = {team: await _unless_refused(api.apps(team), []) for team in teams}
+        names = {team: frozenset(app.name for app in apps) for team, apps in shown.items()}
+        warnings = source.warnings
+        if left := len(discovery.unread - discovery.refused.keys()):
+            warnings += (f"The config vars of {left} apps were not read: name these with --app.",)
+        return Survey(source.name, email, discovery.found, warnings, names, discovery.refused)
+    finally:
+        await api.aclose()
+
+
+async def _unless_refused(question: Awaitable[T], otherwise: T) -> T:
+    try:
+        return await question
+    except HerokuError:  # what concerns more than this question is said by the next one
+        return otherwise

@@ -6,7 +6,7 @@ Prometheus: "Text-based format"; node_exporter: "Textfile Collector", which read
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,15 @@ from pgherald.model import About, Subject
 #: The first line: by it pgherald knows its own file again.
 MARK: Final = "# Written by pgherald."
 
-Sample = tuple[Mapping[str, str], float]
+#: Labels and a figure; what never happened has none.
+Sample = tuple[Mapping[str, str], float | None]
+
+#: What the moments of a database mean.
+_MOMENTS: Final = {
+    "looked_at": "When Heroku last answered for the database.",
+    "current_at": "When every client was last known to hold its login.",
+    "proven_at": "When a connection last proved a login of it.",
+}
 
 
 def text(config: Config, status: Status) -> str:
@@ -29,76 +37,65 @@ def text(config: Config, status: Status) -> str:
         status: how everything stands.
     """
     lines = [MARK]
-    for name, kind, about, samples in _families(config, status):
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{_labels(labels)} {float(value)!r}" for labels, value in samples]
+    for name, about, samples in _families(config, status):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [f"# HELP pgherald_{name} {about}", f"# TYPE pgherald_{name} {kind}"]
+        for labels, value in samples:
+            if value is not None:
+                lines.append(f"pgherald_{name}{_labels(labels)} {float(value)!r}")
     return "\n".join(lines) + "\n"
 
 
-def _families(config: Config, status: Status) -> Iterator[tuple[str, str, str, list[Sample]]]:
-    """Each metric: its name, type, meaning and samples."""
-
-    def gauge(name: str, about: str, samples: list[Sample]) -> tuple[str, str, str, list[Sample]]:
-        return f"pgherald_{name}", "gauge", about, samples
-
-    named = [({"database": str(each.key)}, each) for each in status.databases]
-    moments: dict[str, list[tuple[dict[str, str], datetime | None]]] = {
-        "looked": [(labels, each.looked_at) for labels, each in named],
-        "current": [(labels, each.current_at) for labels, each in named],
-        "proven": [(labels, each.proven_at) for labels, each in named],
-        "last_rotation": [
-            ({"database": str(key)}, record.rotation.seen_at)
-            for key, record in sorted(status.latest.items())
-        ],
-    }
-    yield gauge("build_info", "The version.", [({"version": __version__}, 1)])
-    yield gauge("up", "Whether the daemon runs; what it said last.", [({}, status.running)])
-    yield gauge("troubles", "How many things do not work.", [({}, len(status.alerts))])
-    yield gauge(
+def _families(config: Config, status: Status) -> Iterator[tuple[str, str, Iterable[Sample]]]:
+    """Each metric: its name, meaning and samples."""
+    databases = [({"database": str(each.key)}, each) for each in status.databases]
+    latest = [({"database": str(k)}, each.rotation) for k, each in sorted(status.latest.items())]
+    costs = [({"account": each.account}, each) for each in status.requests]
+    clients = [({"kind": each.kind, "path": str(each.path)}, each) for each in config.clients]
+    alerts = [({"subject": each.subject, "kind": each.kind}, each) for each in status.alerts]
+    yield "build_info", "The version.", [({"version": __version__}, 1)]
+    yield "up", "Whether the daemon runs; what it said last.", [({}, status.running)]
+    yield "troubles", "How many things do not work.", [({}, len(alerts))]
+    yield (
         "trouble_since_timestamp_seconds",
         "Since when something does not work.",
-        [
-            ({"subject": each.subject, "kind": each.kind}, each.since.timestamp())
-            for each in status.alerts
-        ],
+        [(labels, each.since.timestamp()) for labels, each in alerts],
     )
-    yield gauge(
+    yield (
         "database_current",
         "Whether every client was last seen to hold the database's login.",
-        [(labels, status.is_current(each)) for labels, each in named],
+        [(labels, status.is_current(each)) for labels, each in databases],
     )
-    yield gauge(
+    yield (
         "database_proven",
         "Whether a connection proved the login in the clients.",
-        [(labels, each.proven) for labels, each in named],
+        [(labels, each.proven) for labels, each in databases],
     )
-    meant = {
-        "looked": "When Heroku last answered for the database.",
-        "current": "When every client was last known to hold its login.",
-        "proven": "When a connection last proved a login of it.",
-        "last_rotation": "When the latest rotation was seen.",
-    }
-    for name, about in meant.items():
-        yield gauge(f"database_{name}_timestamp_seconds", about, _samples(moments[name]))
-    yield gauge(
+    for name, about in _MOMENTS.items():
+        samples: list[Sample] = [
+            (labels, _seconds(getattr(each, name))) for labels, each in databases
+        ]
+        yield f"database_{name.removesuffix('_at')}_timestamp_seconds", about, samples
+    yield (
+        "database_last_rotation_timestamp_seconds",
+        "When the latest rotation was seen.",
+        [(labels, _seconds(each.seen_at)) for labels, each in latest],
+    )
+    yield (
         "client_ok",
         "Whether nothing is wrong with the client's file.",
-        [
-            (
-                {"kind": client.kind, "path": str(client.path)},
-                not status.in_trouble(Subject(About.CLIENT, client.path)),
-            )
-            for client in config.clients
-        ],
+        [(labels, not status.in_trouble(Subject(About.CLIENT, c.path))) for labels, c in clients],
     )
+    for name, about in (("last_hour", "Requests"), ("bytes_last_hour", "Bytes of answers")):
+        samples = [(labels, getattr(each, name)) for labels, each in costs]
+        yield f"requests_{name}", f"{about} of Heroku's API in the last hour.", samples
     # Numbers are never used twice, so the latest one counts them all, forgotten ones too.
     total = max((record.id for record in status.latest.values()), default=0)
-    yield "pgherald_rotations_total", "counter", "Rotations seen.", [({}, total)]
+    yield "rotations_total", "Rotations seen.", [({}, total)]
 
 
-def _samples(moments: list[tuple[dict[str, str], datetime | None]]) -> list[Sample]:
-    """What never happened has no sample."""
-    return [(labels, at.timestamp()) for labels, at in moments if at is not None]
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -13,19 +13,20 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pgherald.clock import Clock
+from pgherald.aio import first_of, on_loop
+from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
 from pgherald.daemon import metrics
-from pgherald.daemon.status import Heartbeat, Status, as_json, status_of
+from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of, text_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Store
-from pgherald.store.status_file import STATUS_FILE, text_of
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +99,7 @@ class Publisher:
             within: seconds that the last showing may take.
             supervisor: keeps the showing up.
         """
-        loop = asyncio.get_running_loop()
-
-        def changed() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
-                loop.call_soon_threadsafe(self.soon)
-
-        self._store.on_change = changed
+        self._store.on_change = on_loop(self.soon)
         try:
             async with supervisor.running("writing of status.json", self._run):
                 yield
@@ -116,7 +111,9 @@ class Publisher:
 
     async def _run(self) -> None:
         while True:
-            await self._changed.wait()
+            # Also where nothing changes: that a sweep is overdue shows itself by the clock alone.
+            pause = until_beat(self._clock, self._config.poll_interval)
+            await first_of(self._changed.wait(), self._clock.sleep(pause))
             self._changed.clear()
             try:
                 await self._show(running=True)
@@ -138,7 +135,7 @@ class Publisher:
         if running:
             self._tell_manager(status)
         text = text_of(as_json(config, status))
-        await self._write(config.state_dir / STATUS_FILE, text, self._write_status)
+        await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
             text = metrics.text(config, status)
             await self._write(config.metrics_file, text, self._write_metrics)
@@ -154,21 +151,21 @@ class Publisher:
 
         A file that hangs is left to itself until it answers, and hinders no other.
         """
-        if self._written.get(path) == text:
-            return
-        busy = self._writing.get(path)
-        if busy is not None:  # of a showing that was given up, or that hangs
+        if (busy := self._writing.get(path)) is not None:  # it hangs, or a showing was given up
             await asyncio.wait({busy}, timeout=0 if path in self._hindered else _WRITE_LIMIT)
-            if not busy.done():
-                self._hinder(path, f"{path} does not answer")
-                return
-        task = asyncio.create_task(asyncio.to_thread(write, path, text))
-        self._writing[path] = task
-        task.add_done_callback(lambda _: self._writing.pop(path))
-        await asyncio.wait({task}, timeout=_WRITE_LIMIT)
-        if not task.done():
+        elif self._written.get(path) == text:
+            return
+        if path not in self._writing:
+            task = asyncio.create_task(asyncio.to_thread(write, path, text))
+            self._writing[path] = task
+            task.add_done_callback(partial(self._wrote, path, text))
+            await asyncio.wait({task}, timeout=_WRITE_LIMIT)
+        if path in self._writing:
             self._hinder(path, f"{path} does not answer")
-            task.add_done_callback(self._answered)
+
+    def _wrote(self, path: Path, text: str, task: asyncio.Task[None]) -> None:
+        del self._writing[path]
+        if task.cancelled():
             return
         try:
             task.result()
@@ -176,21 +173,13 @@ class Publisher:
             self._hinder(path, exc.title)
         else:
             self._written[path] = text
-            self._hindered.pop(path, None)
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        """A file that did not answer has done so: there may be more to show by now."""
-        if not task.cancelled() and task.exception() is None:
-            self.soon()
+            if self._hindered.pop(path, None) is not None:
+                self.soon()  # there may be more to show by now
 
     def _hinder(self, path: Path, why: str) -> None:
         if self._hindered.get(path) != why:
             log.warning("%s", why)
         self._hindered[path] = why
-
-    def _write_status(self, path: Path, text: str) -> None:
-        self._files.make_way(path)
-        self._files.write_private(path, text.encode())
 
     def _write_metrics(self, path: Path, text: str) -> None:
         found = self._files.read(path).content
@@ -224,8 +213,12 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
     """
     with contextlib.suppress(PgheraldError):
         shown = as_json(config, status_of(config, store, now, running=False))
-        files.make_way(config.state_dir / STATUS_FILE)
-        files.write_private(config.state_dir / STATUS_FILE, text_of(shown).encode())
+        _write(files, config.state_dir / STATUS_FILE, text_of(shown))
+
+
+def _write(files: Files, path: Path, text: str) -> None:
+    files.make_way(path)
+    files.write_private(path, text.encode())
 
 
 def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:

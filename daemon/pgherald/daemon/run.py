@@ -14,9 +14,9 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any, Final
 
+from pgherald.aio import first_of
 from pgherald.clock import until_beat
 from pgherald.config import Config
 from pgherald.daemon.generation import STOP_LIMIT, Generation
@@ -24,17 +24,14 @@ from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.telling import teller_of
-from pgherald.daemon.wiring import (
-    Outside,
-    State,
-    files_of,
-    state_of,
-)
+from pgherald.daemon.wiring import Outside, State, files_of, state_of
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
+from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
+from pgherald.store.damage import identity
 from pgherald.sync.alerts import Alerts
 
 log = logging.getLogger(__name__)
@@ -69,16 +66,13 @@ class Daemon:
         self._manager = Manager(outside.env, outside.clock)
         self._supervisor = Supervisor(outside.clock)
         self._stopping = asyncio.Event()
-        self._by_hand = False
         self._reload = asyncio.Event()
+        #: The lock file that is held, and whether it is no longer there.
+        self._lock: tuple[int, int] | None = None
+        self._lost = asyncio.Event()
 
-    def stop(self, *, by_hand: bool = False) -> None:
-        """End soon, whatever is under way. Called on the loop's thread.
-
-        Args:
-            by_hand: whether somebody ends it at its terminal, and does not expect it to run.
-        """
-        self._by_hand = by_hand
+    def stop(self) -> None:
+        """End soon, whatever is under way. Called on the loop's thread."""
         self._stopping.set()
         asyncio.get_running_loop().call_later(_LAST_RESORT, self._last_resort)
 
@@ -96,36 +90,51 @@ class Daemon:
         """
         asyncio.get_running_loop().set_exception_handler(_unforeseen)
         self._listen_to_signals()
+        while not self._stopping.is_set():
+            await self._hold_state()
+        log.info("Stopped.")
+
+    async def _hold_state(self) -> None:
+        """Hold the state folder, and run, until the daemon stops or somebody removes the folder."""
         files = files_of(self._config)
         lock = self._config.state_dir / DAEMON_LOCK
         with (
             files.exclusive(lock, "pgherald run"),
             state_of(self._config, self._outside.clock) as state,
         ):
+            self._lost.clear()
+            self._lock = identity(lock)
             publisher = Publisher(
                 self._config, state.store, files, self._manager, self._outside.clock
             )
             heartbeat = Heartbeat(self._outside.clock.now())
             state.store.note("daemon", heartbeat.note())
             async with self._alive(), publisher.running(STOP_LIMIT, self._supervisor):
-                while not self._stopping.is_set():
+                while not self._stopping.is_set() and not self._lost.is_set():
                     await self._generation(state, publisher)
+                if not self._stopping.is_set():
+                    return
                 self._manager.stopping()
-                if self._by_hand:  # else a service manager may start it again
+                if not self._is_service():  # so nobody expects it to run any more
                     ended = dataclasses.replace(heartbeat, expected=False)
                     state.store.note("daemon", ended.note())
-        log.info("Stopped.")
+
+    def _look_after_lock(self) -> None:
+        """Begin anew where the lock is gone with its folder: another daemon could start beside us."""
+        folder = self._config.state_dir
+        if identity(folder / DAEMON_LOCK) != self._lock and not self._lost.is_set():
+            log.warning("%s was removed while pgherald ran; it is made anew.", folder)
+            self._lost.set()
+
+    def _is_service(self) -> bool:
+        """Whether a service manager is to keep a daemon running: ours, or whoever started this."""
+        env, home = self._outside.env, self._outside.home
+        return self._manager.listens or manager_of(env, home, self._config.state_dir).file.exists()
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        by_hand = partial(self.stop, by_hand=True)
-        calls: dict[str, Callable[[], None]] = {
-            "SIGTERM": self.stop,
-            "SIGINT": by_hand,
-            "SIGHUP": self.reload,
-            "SIGBREAK": by_hand,
-        }
-        for name, call in calls.items():
+        stops = dict.fromkeys(("SIGTERM", "SIGINT", "SIGBREAK"), self.stop)
+        for name, call in {**stops, "SIGHUP": self.reload}.items():
             number = getattr(signal, name, None)
             if number is None:
                 continue
@@ -156,7 +165,7 @@ class Daemon:
     async def _generation(self, state: State, publisher: Publisher) -> None:
         """Run one configuration until the daemon stops or another one is there."""
         config = self._config
-        tells = self._next_teller or self._teller(config, state)
+        tells = self._next_teller or teller_of(config, self._outside, state.store)
         self._next_teller = None
         tells.resume()
         try:
@@ -167,13 +176,15 @@ class Daemon:
                 tells=tells,
                 reload=self.reload,
                 supervisor=self._supervisor,
+                at_sweep=self._look_after_lock,
             )
             async with generation:
                 self._manager.ready(generation.summary())
                 publisher.follow(config, generation.summary())
                 log.info("Ready: %s.", generation.summary())
-                while not self._stopping.is_set() and self._config is config:
-                    await self._next_event()
+                ends = (self._stopping, self._lost)
+                while self._config is config and not any(event.is_set() for event in ends):
+                    await first_of(*(event.wait() for event in (*ends, self._reload)))
                     if self._reload.is_set():
                         self._reload.clear()
                         self._read_config(generation.alerts, state)
@@ -183,33 +194,13 @@ class Daemon:
             self._supervisor.alerts = None
             await tells.close(within=STOP_LIMIT)
 
-    def _teller(self, config: Config, state: State) -> Teller:
-        """Whoever tells the person; what hinders that is kept for `status`."""
-
-        def note(why: str) -> None:
-            state.store.note("notifications", why)
-
-        wanted = config.notifications
-        if not wanted.desktop and not wanted.urls:
-            note("")  # nothing is shown any more, so nothing can hinder it
-        return teller_of(config, self._outside, state.store, note)
-
-    async def _next_event(self) -> None:
-        """Wait until there is something to do."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, self._reload)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
     def _read_config(self, alerts: Alerts, state: State) -> None:
         """Take over a changed configuration; keep the old one when the new one is wrong."""
         self._manager.reloading()
         try:
             config = self._reread()
             # What the configuration asks for may be missing, such as a package.
-            teller = self._teller(config, state)
+            teller = teller_of(config, self._outside, state.store)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
             alerts.fire(Subject(About.CONFIG), "The configuration", exc)

@@ -1,23 +1,68 @@
-"""How everything stands, read from the state, for all readers.
+"""How everything stands, read from the state, in one shape for all readers: `status`, status.json.
 
-`store.status_file` has the shape. Nothing is decided here from a message's words: a database's
-phase and its clients are those of its record (`sync.tracked`), as the daemon or a check kept them.
+Nothing is decided here from a message's words: a database's phase and its clients are those of its
+record (`sync.tracked`), as the daemon or a check kept them.
+
+Scripts may rely on it. Moments are ISO 8601 in UTC once it is JSON, null for never:
+
+    {
+      "ok": true,                       // no troubles; as the exit code of `status`
+      "running": true,                  // the daemon
+      "databases": [{
+        "key": "shop/DATABASE",         // as in `check` and `history`
+        "name": "Shop (production)",
+        "current": true,                // every client was last seen to hold its login
+        "looked_at": "2026-01-05T09:00:00.000+00:00",
+        "next_look_at": "…",            // null when the daemon does not run, or has to wait
+        "current_at": "…",
+        "proven": true,                 // the login in the clients was proven
+        "proven_at": "…",
+        "last_rotation_at": null,
+        "clients": {"psql": "current"}  // each: current | old | failed | missing | new
+      }],
+      "clients": [{"kind": "pgpass", "path": "/home/me/.pgpass", "ok": true}],
+      "troubles": [{                    // the longest-standing first
+        "subject": "database:shop/DATABASE",    // or account:…, budget:…, client:…, config, …
+        "name": "Shop (production)",
+        "kind": "ProbeFailed",          // a stable word
+        "title": "…", "advice": "…",    // for people; the advice may be empty
+        "since": "…"
+      }],
+      "requests": [{                    // what each account cost, as of the last sweep
+        "account": "default",
+        "last_hour": 64,                // requests that pgherald sent in the hour before
+        "bytes_last_hour": 18432,       // bytes of the answers, as they came over the wire
+        "allowance": 1125,              // what it may send in an hour
+        "remaining": 4431,              // what the account had left, all programs counted
+        "at": "…"
+      }],
+      "notifications": null             // why the latest could not be shown
+    }
+
+No secret is in any of it: the store, where it comes from, holds none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from pgherald.config import Config
 from pgherald.errors import RolledBack
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
 from pgherald.store import Alert, DatabaseState, Record, Requests, Store
-from pgherald.store.status_file import DatabaseShown, Shown
+
+#: The file in the state folder.
+STATUS_FILE: Final = "status.json"
+
+#: What is shown as it is kept.
+_TROUBLE: Final = ("kind", "title", "advice", "since")
+_REQUESTS: Final = ("account", "last_hour", "bytes_last_hour", "allowance", "remaining", "at")
 
 #: What each kind of client is called, as in notices; what people look at all day comes first.
 LABELS: Final = {
@@ -215,7 +260,7 @@ def _with_new_ones(config: Config, seen: list[DatabaseState]) -> list[DatabaseSt
     return sorted([*seen, *new], key=lambda state: state.key)
 
 
-def as_json(config: Config, status: Status) -> Shown:
+def as_json(config: Config, status: Status) -> dict[str, Any]:
     """The shape for all readers; moments are still `datetime`s.
 
     Args:
@@ -235,32 +280,16 @@ def as_json(config: Config, status: Status) -> Shown:
             for client in config.clients
         ],
         "troubles": [
-            {
-                "subject": trouble.subject,
-                "name": trouble.label,
-                "kind": trouble.kind,
-                "title": trouble.title,
-                "advice": trouble.advice,
-                "since": trouble.since,
-            }
-            for trouble in status.alerts
+            {"subject": each.subject, "name": each.label, **fields(each, *_TROUBLE)}
+            for each in status.alerts
         ],
-        "requests": [
-            {
-                "account": cost.account,
-                "last_hour": cost.last_hour,
-                "allowance": cost.allowance,
-                "remaining": cost.remaining,
-                "at": cost.at,
-            }
-            for cost in status.requests
-        ],
+        "requests": [fields(cost, *_REQUESTS) for cost in status.requests],
         "notifications": status.notifications or None,
         "warnings": status.warnings,
     }
 
 
-def _database(config: Config, status: Status, database: DatabaseState) -> DatabaseShown:
+def _database(config: Config, status: Status, database: DatabaseState) -> dict[str, Any]:
     record = status.latest.get(database.key)
     return {
         "key": str(database.key),
@@ -268,9 +297,18 @@ def _database(config: Config, status: Status, database: DatabaseState) -> Databa
         "current": status.is_current(database),
         "looked_at": database.looked_at,
         "next_look_at": status.next_look(config, database),
-        "current_at": database.current_at,
-        "proven": database.proven,
-        "proven_at": database.proven_at,
+        **fields(database, "current_at", "proven", "proven_at"),
         "last_rotation_at": None if record is None else record.rotation.seen_at,
         "clients": status.clients(config, database),
     }
+
+
+def fields(item: object, *names: str) -> dict[str, Any]:
+    """Some attributes of an object, by their names."""
+    return {name: getattr(item, name) for name in names}
+
+
+def text_of(shown: Mapping[str, Any]) -> str:
+    """The same as JSON; a line end comes last."""
+    moments = operator.methodcaller("isoformat", timespec="milliseconds")
+    return json.dumps(shown, indent=2, ensure_ascii=False, default=moments) + "\n"

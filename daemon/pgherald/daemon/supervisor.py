@@ -86,7 +86,12 @@ class Supervisor:
         while True:
             began = self._clock.monotonic()
             try:
-                await self._run(part, work, was_down=failures > 0)
+                recovering = asyncio.create_task(self._recover(part)) if failures else None
+                try:
+                    await work()
+                finally:
+                    if recovering is not None:
+                        recovering.cancel()
                 if not endless:
                     return
                 what = "it ended"
@@ -107,14 +112,6 @@ class Supervisor:
                 self.alerts.fire(_subject(part), part, PartFailed(title))
             pause = _FIRST_PAUSE * 2.0 ** (min(failures, 32) - 1)
             await self._clock.sleep(min(pause, _LONGEST_PAUSE))
-
-    async def _run(self, part: str, work: Callable[[], Awaitable[None]], *, was_down: bool) -> None:
-        recovering = asyncio.create_task(self._recover(part)) if was_down else None
-        try:
-            await work()
-        finally:
-            if recovering is not None:
-                recovering.cancel()
 
     async def _recover(self, part: str) -> None:
         """Say that a part works again, once it has run for a while."""

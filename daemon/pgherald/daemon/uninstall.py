@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,19 +58,6 @@ class Undoing:
         return [step for undo in self.changed for step in undo.steps()]
 
 
-@dataclass(frozen=True, slots=True)
-class Uninstalled:
-    """What was undone.
-
-    Attributes:
-        clients: what became of each client.
-        left: what the state folder still holds: nothing of pgherald's; empty when it is gone.
-    """
-
-    clients: Undoing
-    left: tuple[Path, ...]
-
-
 def foresee(config: Config, clock: Clock, *, restore: bool) -> Undoing:
     """What would become of each client. Writes nothing.
 
@@ -83,13 +71,16 @@ def foresee(config: Config, clock: Clock, *, restore: bool) -> Undoing:
     return _plan(config, files, found, restore=restore)
 
 
-def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
+def uninstall(config: Config, clock: Clock, *, restore: bool) -> tuple[Undoing, tuple[Path, ...]]:
     """Undo it, as one commit; then delete the state folder, and the metrics that the daemon wrote.
 
     Args:
         config: says which clients there are.
         clock: dates the commit.
         restore: whether files become again what they were before pgherald.
+
+    Returns:
+        What became of each client, and what the state folder still holds: nothing of pgherald's.
 
     Raises:
         AlreadyRunning: the daemon runs.
@@ -101,37 +92,32 @@ def uninstall(config: Config, clock: Clock, *, restore: bool) -> Uninstalled:
     with files.exclusive(config.state_dir / DAEMON_LOCK, "pgherald uninstall"):
         committer.recover()
         sweep(config, files)
-        undoing = _undo(config, files, committer, restore=restore)
+        attempts = _ATTEMPTS
+        while True:
+            undoing = _plan(config, files, committer.originals(), restore=restore)
+            for _, error in undoing.failed:
+                raise error
+            try:
+                committer.commit(undoing.steps(), proven=True, note="uninstall")
+                break
+            except ChangedMeanwhile:
+                attempts -= 1
+                if not attempts:
+                    raise
     if config.metrics_file is not None:
         files.remove_own(config.metrics_file)
     # Outside of the lock, whose file goes too: Windows deletes none that is open.
-    return Uninstalled(undoing, _remove_state(files, config.state_dir))
-
-
-def _undo(config: Config, files: Files, committer: Transactions, *, restore: bool) -> Undoing:
-    attempt = 1
-    while True:
-        undoing = _plan(config, files, committer.originals(), restore=restore)
-        for _, error in undoing.failed:
-            raise error
-        try:
-            committer.commit(undoing.steps(), proven=True, note="uninstall")
-        except ChangedMeanwhile:
-            attempt += 1
-            if attempt > _ATTEMPTS:
-                raise
-        else:
-            return undoing
+    return undoing, _remove_state(files, config.state_dir)
 
 
 def _plan(
     config: Config, files: Files, originals: Mapping[Path, Original], *, restore: bool
 ) -> Undoing:
-    clients = clients_of(config, files)
-    undoing = plan_undoing(files, clients, originals, restore=restore)
+    # In one that cannot be kept there is nothing of ours.
+    kept = tuple(setting for setting in config.clients if setting.trouble is None)
+    clients = clients_of(dataclasses.replace(config, clients=kept), files)
     former = _former({client.path for client in clients}, files, originals)
-    more = plan_undoing(files, former, originals, restore=restore)
-    return Undoing((*undoing.files, *more.files), (*undoing.failed, *more.failed))
+    return plan_undoing(files, [*clients, *former], originals, restore=restore)
 
 
 def plan_undoing(

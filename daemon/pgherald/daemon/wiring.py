@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pgherald.aio import on_loop
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.daemon.belongings import sweep
@@ -25,7 +26,7 @@ from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
 from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
-from pgherald.model import About, DatabaseKey, Login, News, Subject
+from pgherald.model import About, DatabaseKey, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore, DatabaseState
 from pgherald.sync.alerts import Alerts, forget_damage
@@ -101,6 +102,7 @@ class Machinery:
     config: Config
     clients: tuple[Target, ...]
     accounts: Accounts
+    store: BackgroundStore
     applier: Applier
     reconciler: Reconciler
     poller: Poller
@@ -167,20 +169,27 @@ async def accounts_of(
                 api,
                 interval=config.poll_interval,
                 full_sweep=config.full_sweep,
-                is_recorded=partial(_is_recorded, store),
+                store=store,
             )
             if store is not None:
                 ledger = Ledger(setting.name, api.budget, store, outside.clock)
                 await ledger.open()
                 stack.callback(ledger.close)
-            discovery = Discovery(account, rules) if rules else None
-            watched.append(Watched(account, named, discovery, events=setting.events))
+            known = _found_before(store, setting.name)
+            discovery = Discovery(api, account.ask, rules, known=known) if rules else None
+            watched.append(Watched(account, named, discovery, events=setting.followed))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))
 
 
-def _is_recorded(store: BackgroundStore | None, key: DatabaseKey, login: Login) -> bool:
-    return store is not None and store.changed(key, login) == ()
+def _found_before(store: BackgroundStore | None, account: str) -> list[tuple[str, str]]:
+    """What was kept of an account when the program ended, for when a rule cannot be applied."""
+    known = store.recalled() if store is not None else ()
+    return [
+        (state.key.app, state.key.attachment)
+        for state in known
+        if state.key.account == account and state.phase != Phase.GONE
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -191,7 +200,7 @@ async def machinery(
     *,
     alerts: Alerts,
     tell: Callable[[News], None],
-    wrote: Callable[[Path], None] | None = None,
+    wrote: Callable[[Path], None] = lambda _: None,
     wishes: Wishes | None = None,
     told_at_once: bool = True,
     max_age: timedelta = MAX_AGE,
@@ -208,15 +217,10 @@ async def machinery(
         clients = clients_of(config, state.files, wishes)
         known = await _forget_strangers(config, clients, state.store, alerts)
         forget_damage(state.store, alerts, outside.clock)
-        loop = asyncio.get_running_loop()
-
-        def begun_anew(damage: StoreError) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: the program is ending
-                loop.call_soon_threadsafe(_begun_anew, alerts, damage)
-
-        state.store.on_afresh = begun_anew
+        begun_anew = partial(_begun_anew, alerts)
+        state.store.on_afresh = on_loop(begun_anew)
         if state.store.afresh is not None:
-            _begun_anew(alerts, state.store.afresh)
+            begun_anew(state.store.afresh)
         recorder = Recorder(
             clients=clients,
             committer=state.committer,
@@ -251,7 +255,7 @@ async def machinery(
         poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
         reconciler.refused = poller.reread
         try:
-            yield Machinery(config, clients, accounts, applier, reconciler, poller)
+            yield Machinery(config, clients, accounts, state.store, applier, reconciler, poller)
         finally:
             state.store.on_afresh = None
             await poller.stop()
@@ -275,7 +279,7 @@ async def _forget_strangers(
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
     for account in config.accounts:
-        kinds = (About.ACCOUNT, About.BUDGET, About.EXPIRY)
+        kinds = (About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY)
         subjects |= {Subject(about, account.name) for about in kinds}
     subjects |= {Subject(About.DISCOVERY, account) for account in searched}
     subjects |= subjects_of(config.hooks)

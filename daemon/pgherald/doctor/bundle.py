@@ -9,6 +9,8 @@ looks like an address, a path or a token goes, known or not.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import enum
 import getpass
 import importlib.metadata
 import io
@@ -26,7 +28,7 @@ from typing import Any, Final
 import pgherald
 from pgherald.config import Config
 from pgherald.config.paths import program_version
-from pgherald.daemon.status import Status, as_json, status_of
+from pgherald.daemon.status import Status, as_json, fields, status_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor.checks import Examined, findings_json
 from pgherald.doctor.clients import version
@@ -38,8 +40,8 @@ from pgherald.model import DatabaseKey
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
 
-#: What a configuration asks of a login.
-_DEMANDS: Final = ("probe", "sslmode", "require_auth")
+#: Keys of the configuration whose texts come from a short list; others may be anything.
+_SHOWN: Final = frozenset({"sslmode", "require_auth", "log_level", "kind"})
 
 #: Rotations, and lines of the log.
 _HISTORY: Final = 100
@@ -122,7 +124,7 @@ def parts(context: Context, examined: Sequence[Examined]) -> list[Part]:
     redactor = Redactor(known, _paths(config), context.outside.home)
     documents: list[tuple[str, str, Any]] = [
         ("about.json", "versions and platform", _about(context)),
-        ("configuration.json", "the configuration, without names", _configuration(config)),
+        ("configuration.json", "the configuration, without names", _outline(config)),
         ("doctor.json", "what pgherald doctor found", findings_json(examined)),
         ("status.json", "what pgherald status says", as_json(config, status)),
         ("history.json", f"the last {_HISTORY} rotations", [_rotation(r) for r in history]),
@@ -153,15 +155,11 @@ def archive(made: Sequence[Part], at: datetime) -> bytes:
 
 def _remembered(config: Config) -> tuple[Status, list[Record]]:
     """Status and history; a state file that cannot be read is among the findings."""
-    try:
-        store = Store.read_only(config.state_dir / "state.db")
-        if store is not None:
+    running, now = daemon_runs(config.state_dir), datetime.now(UTC)
+    with contextlib.suppress(StoreError):
+        if (store := Store.read_only(config.state_dir / "state.db")) is not None:
             with store:
-                return status_of(
-                    config, store, datetime.now(UTC), running=daemon_runs(config.state_dir)
-                ), store.history(_HISTORY)
-    except StoreError:
-        pass
+                return status_of(config, store, now, running=running), store.history(_HISTORY)
     return Status([]), []
 
 
@@ -171,16 +169,16 @@ def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, s
     for database in config.databases:
         yield from _key_words(database.key)
         yield "database", database.name
-        yield from _fields(database, "group", "service").items()
+        yield from fields(database, "group", "service").items()
     for account in config.accounts:
         yield "account", account.name
         yield "source", account.token.argument
     for rule in config.discover:
         yield from (("pattern", text) for text in (*rule.include, *rule.exclude))
         yield from (("attachment", text) for text in rule.attachments)
-        yield from _fields(rule, "team", "group").items()
+        yield from fields(rule, "team", "group").items()
     for setting in config.clients:
-        yield from _fields(setting, "user", "passfile", "label").items()
+        yield from fields(setting, "user", "passfile", "label").items()
     yield "machine", socket.gethostname()
     yield "machine", socket.gethostname().partition(".")[0]
     with contextlib.suppress(OSError, KeyError):  # an account without a name
@@ -191,7 +189,7 @@ def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, s
             for key, entry in client.editor.read(client.read(files).content).items():
                 yield from _key_words(key)
                 yield "account", key.account
-                yield from _fields(entry, "host", "user", "dbname", "service").items()
+                yield from fields(entry, "host", "user", "dbname", "service").items()
 
 
 def _key_words(key: DatabaseKey) -> Iterator[tuple[str, str]]:
@@ -223,50 +221,27 @@ def _about(context: Context) -> dict[str, object]:
     }
 
 
-def _configuration(config: Config) -> dict[str, object]:
-    """The configuration, field by field: what is not named here stays out."""
-    return {
-        **_fields(config, "poll_interval", "log_level"),
-        "accounts": [{"name": a.name, "token": str(a.token.kind)} for a in config.accounts],
-        "databases": [
-            {"key": str(each.key), "service": each.service, **_fields(each, *_DEMANDS)}
-            for each in config.databases
-        ],
-        "discover": [
-            {
-                "include": len(rule.include),
-                "exclude": len(rule.exclude),
-                "team": rule.team is not None,
-                "attachments": len(rule.attachments),
-                **_fields(rule, *_DEMANDS),
-            }
-            for rule in config.discover
-        ],
-        "clients": [
-            {
-                "kind": client.kind,
-                "rows": client.rows,
-                "user": client.user is not None,
-                "passfile": client.passfile is not None,
-            }
-            for client in config.clients
-        ],
-        "notifications": {
-            "desktop": config.notifications.desktop,
-            "urls": len(config.notifications.urls),
-        },
-        "metrics": config.metrics_file is not None,
-    }
+def _outline(value: Any, name: str = "") -> Any:
+    """A configuration without its texts: of those only whether there is one, or how many."""
+    if isinstance(value, enum.Enum | bool | int | float | None) or name in _SHOWN:
+        return value
+    if isinstance(value, DatabaseKey):
+        return str(value)
+    if dataclasses.is_dataclass(value):
+        return {f.name: _outline(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_outline(each) for each in value] if _holds_tables(value) else len(value)
+    return bool(value)
+
+
+def _holds_tables(values: tuple[object, ...]) -> bool:
+    return any(map(dataclasses.is_dataclass, values))
 
 
 def _rotation(record: Record) -> Mapping[str, object]:
     rotation = record.rotation
-    told = _fields(rotation, "changed", "seen_at", "proven_at", "written_at", "release")
+    told = fields(rotation, "changed", "seen_at", "proven_at", "written_at", "release")
     return {"key": str(rotation.key), **told, "clients": record.clients}
-
-
-def _fields(item: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in names}
 
 
 def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]:
@@ -274,13 +249,15 @@ def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]
     listed.append(("state.db", config.state_dir / "state.db"))
     found: list[dict[str, object]] = []
     for kind, path in listed:
-        try:
-            size: int | None = path.stat().st_size
-        except OSError:
-            size = None
-        mode = mode_of(path)
-        shown = None if mode is None else f"{mode:04o}"
-        found.append({"kind": kind, "size": size, "mode": shown, "link": path.is_symlink()})
+        there: dict[str, object] = {
+            "kind": kind,
+            "size": None,
+            "mode": None,
+            "link": path.is_symlink(),
+        }
+        with contextlib.suppress(OSError):
+            there |= {"size": path.stat().st_size, "mode": f"{mode_of(path) or 0:04o}"}
+        found.append(there)
     return found
 
 

@@ -14,14 +14,10 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from pgherald.aio import in_thread
-from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed, safe_text
-from pgherald.model import DEFAULT_ACCOUNT, About, Subject
+from pgherald.errors import PgheraldError, safe_text
 
 #: Seconds that a check may take, unless it says otherwise.
 TIME_LIMIT: Final = 10.0
-
-#: Kinds of errors whose title names the database.
-_NAMES_DATABASE: Final = (ProbeFailed.__name__, NotYetProven.__name__)
 
 
 class Verdict(enum.StrEnum):
@@ -68,21 +64,6 @@ def bad(title: str, advice: str) -> Finding:
 def trouble(error: PgheraldError, prefix: str = "") -> Finding:
     """An error as a finding."""
     return bad(prefix + error.title, error.advice)
-
-
-def prefix_of(subject: Subject, label: str = "", kind: str = "") -> str:
-    """Begins a title with whom it concerns, where the error does not say so by itself.
-
-    Args:
-        subject: as in `pgherald.model.News`.
-        label: what a person calls it.
-        kind: the error's kind.
-    """
-    if subject.about.is_account:
-        return "" if subject.key == DEFAULT_ACCOUNT else f"Heroku account {subject.key}: "
-    about_one = subject.about in (About.DATABASE, About.FORMAT, About.CLIENT)
-    named = not about_one or kind in _NAMES_DATABASE
-    return "" if named or not label else f"{label}: "
 
 
 Found = Iterable[Finding]

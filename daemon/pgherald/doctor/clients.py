@@ -9,8 +9,7 @@ from typing import Final
 from pgherald import libpq
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase
-from pgherald.clients.pgadmin_ownership import current_records, left_alone
-from pgherald.clients.pgadmin_row import shown
+from pgherald.clients.pgadmin_ownership import current_records
 from pgherald.config import ClientSetting
 from pgherald.daemon.look import Looked
 from pgherald.daemon.surroundings import look
@@ -74,7 +73,7 @@ def servers(client: PgAdminTarget, files: Files, program: int | None) -> Iterato
                 f"Start it once. {_CHECK}",
             )
             return
-        database = ConfigDatabase(snapshot.content, client.editor.user)
+        database = client.editor.database(snapshot.content)
     except ClientError as exc:
         yield _unreadable(client, exc)
         return
@@ -103,12 +102,6 @@ def _rows(editor: PgAdmin, database: ConfigDatabase, label: str) -> Iterator[Fin
         yield good(f"{label} has {there} server{'s' * (there != 1)} of pgherald's")
     elif not gone:
         yield bad(f"{label} has no server of pgherald's yet", _CHECK)
-    for row, why in left_alone(editor, database):
-        yield note(
-            f"Server {shown(row['name'])} names the service {row['service']!r} and {why}: "
-            "it is left as it is",
-            "It is yours. To be rid of this note give it another service, or delete it.",
-        )
     for key in gone:
         yield note(
             f"{label}: the server of {key} was deleted, and stays so",

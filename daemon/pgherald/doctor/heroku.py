@@ -14,13 +14,13 @@ from pgherald.config import Config
 from pgherald.config.schema import Account
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note, prefix_of, trouble
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.doctor.clients import current
-from pgherald.errors import PgheraldError
+from pgherald.errors import MAKE_ONE, PgheraldError
 from pgherald.files import Files
 from pgherald.heroku import network
 from pgherald.heroku.api import ENOUGH, HerokuApi, TokenInfo
-from pgherald.heroku.expiry import SOON
+from pgherald.heroku.expiry import ends_soon
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
 from pgherald.libpq import Extra
@@ -34,11 +34,6 @@ _CLOCK: Final = timedelta(minutes=1)
 
 #: Fewer requests left in this hour are too few for somebody.
 _FEW: Final = 200
-
-_GET_ANOTHER: Final = (
-    "Run `heroku authorizations:create -s read-protected` and put the token where the "
-    "configuration looks for it; or `heroku login`."
-)
 
 _SET_CLOCK: Final = {
     "darwin": "Run: sudo sntp -sS time.apple.com",
@@ -73,7 +68,7 @@ def route(outside: Outside) -> Iterator[Finding]:
 
 async def token(account: Account, outside: Outside, platform: str) -> list[Finding]:
     """Whether Heroku answers, and what the token may do, and for how long."""
-    prefix = prefix_of(Subject(About.ACCOUNT, account.name))
+    prefix = Subject(About.ACCOUNT, account.name).prefix()
     host = HerokuHost.from_env(outside.env)
     source = token_source(account.token, host, outside.env, outside.home)
     api = HerokuApi(host, source, clock=outside.clock, transport=outside.transport)
@@ -87,7 +82,7 @@ async def token(account: Account, outside: Outside, platform: str) -> list[Findi
         good(f"Heroku answers, and knows the token from {source.name}"),
         *(bad(warning, "Run: chmod 600 on that file") for warning in source.warnings),
         *scope(found),
-        *expiry(found, outside.clock.now() + SOON),
+        *expiry(found, outside.clock.now(), source.advice),
         *clock(found, platform),
         *requests(found),
     ]
@@ -100,7 +95,10 @@ def scope(found: TokenInfo) -> Iterator[Finding]:
         return
     if not found.scopes & ENOUGH:
         shown = ", ".join(sorted(found.scopes)) or "none"
-        yield bad(f"The Heroku token may not read config vars (scope: {shown})", _GET_ANOTHER)
+        yield bad(
+            f"The Heroku token may not read config vars (scope: {shown})",
+            f"Use another: {MAKE_ONE}",
+        )
     elif found.scopes & {"global", "write-protected"}:
         yield note(
             "The token may do more than pgherald needs, which only reads",
@@ -110,13 +108,12 @@ def scope(found: TokenInfo) -> Iterator[Finding]:
         yield good("The token may read, and no more")
 
 
-def expiry(found: TokenInfo, soon: datetime) -> Iterator[Finding]:
+def expiry(found: TokenInfo, now: datetime, advice: str) -> Iterator[Finding]:
     """Whether the token ends soon."""
     at = found.expires_at
-    if at is None:
-        return
-    shown = f"The Heroku token ends on {at.astimezone():%Y-%m-%d %H:%M}"
-    yield bad(shown, _GET_ANOTHER) if at < soon else good(shown)
+    if at is not None:
+        shown = f"The Heroku token ends on {at.astimezone():%Y-%m-%d %H:%M}"
+        yield bad(shown, advice) if ends_soon(at, now) else good(shown)
 
 
 def clock(found: TokenInfo, platform: str) -> Iterator[Finding]:
@@ -158,7 +155,7 @@ async def logins(
 def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
     names = {Subject(About.DATABASE, d.key): d.name for d in config.databases}
     for subject, error in looked.failures.items():
-        yield trouble(error, prefix_of(subject, names.get(subject, ""), error.kind))
+        yield trouble(error, subject.prefix(names.get(subject, ""), error.kind))
     if not looked.entries and not looked.failures:
         yield note("Heroku shows no database that fits the [[discover]] rules")
 
@@ -173,5 +170,5 @@ async def _connects(
     proof = await verify(prober, needed, str(entry.key), around)
     if proof.works:
         return good(f"{name}: Heroku shows its login, and it connects")
-    error = proof.error(name)
+    error = proof.error(entry.database)
     return bad(error.title, error.advice or "Wait a moment, and run pgherald doctor again.")

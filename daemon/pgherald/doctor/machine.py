@@ -12,7 +12,7 @@ from typing import Final
 
 from pgherald.config import Config
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note, prefix_of
+from pgherald.doctor.checks import Finding, bad, good, note
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
@@ -50,8 +50,7 @@ def state(config: Config) -> Iterator[Finding]:
     loose = [path for path in _secrets(folder) if (mode_of(path) or 0) & OTHERS]
     if loose:
         yield bad(
-            f"Others can read backups of passwords in {folder}",
-            f"Run: chmod -R go= '{folder}'",
+            f"Others can read backups of passwords in {folder}", f"Run: chmod -R go= '{folder}'"
         )
     yield from room(folder)
     yield from _journals(folder)
@@ -135,7 +134,7 @@ def alerts(config: Config) -> Iterator[Finding]:
     with store:
         found = store.alerts()
     for trouble in found:
-        title = prefix_of(trouble.subject, trouble.label, trouble.kind) + trouble.title
+        title = trouble.subject.prefix(trouble.label, trouble.kind) + trouble.title
         since = f"{trouble.since.astimezone():%Y-%m-%d %H:%M}"
         yield bad(f"{title} (since {since})", trouble.advice or "Run: pgherald check")
     if not found:
@@ -152,7 +151,7 @@ async def notifications(config: Config, outside: Outside, platform: str) -> list
         findings.append(bad("A package for [notifications] urls is missing", advice))
     if not config.notifications.desktop:
         return [*findings, note("Desktop notifications are turned off in the configuration")]
-    desktop = desktop_for(platform, environ=outside.env, clock=outside.clock)
+    desktop = desktop_for(platform, environ=outside.env)
     try:
         return [*findings, good(f"Notices are shown by {await desktop.presence()}")]
     except NotShown as exc:

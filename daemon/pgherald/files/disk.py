@@ -234,7 +234,7 @@ class Disk:
         return connection
 
     def sqlite_execute(
-        self, connection: sqlite3.Connection, sql: str, values: Sequence[object]
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
         """Run one statement; its rows.
 

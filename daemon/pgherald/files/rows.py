@@ -22,7 +22,9 @@ import contextlib
 import json
 import sqlite3
 import stat
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +44,7 @@ READ_LIMIT: Final = 3.0
 ROW: Final = "rowid"
 
 _AGAIN: Final = "pgherald tries again by itself."
+_LET: Final = "Let the user who runs pgherald read and write the file and its folder (`ls -ld`)."
 
 #: SQLite's primary result codes: (what is wrong, what to do).
 _WORDS: Final[Mapping[int, tuple[str, str]]] = {
@@ -55,16 +58,13 @@ _WORDS: Final[Mapping[int, tuple[str, str]]] = {
         "cannot be read or written: the disk reports a fault",
         "The system's log says more.",
     ),
-    sqlite3.SQLITE_READONLY: (
-        "cannot be written: permission denied",
-        "Let the user who runs pgherald write the file and its folder (`ls -ld`).",
-    ),
-    sqlite3.SQLITE_PERM: ("cannot be opened: permission denied", "See `ls -ld`."),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot be opened: permission denied, or its folder is gone",
-        "Let the user who runs pgherald read and write the file and its folder (`ls -ld`).",
-    ),
+    sqlite3.SQLITE_READONLY: ("cannot be written: permission denied", _LET),
+    sqlite3.SQLITE_PERM: ("cannot be opened: permission denied", _LET),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened: permission denied, or its folder is gone", _LET),
 }
+
+#: Runs a statement on one connection, its argument.
+_Run = partial[list[tuple[Any, ...]]]
 
 
 class Rows:
@@ -99,6 +99,14 @@ class Rows:
     def place(self, path: Path) -> Snapshot:
         """Where the database is, there or not, without its content."""
         return Snapshot(path.absolute(), self._target(path), None)
+
+    def age(self, path: Path) -> float:
+        """Seconds since the database was last written, or its journal was."""
+        times = [0.0]
+        for each in (path, path.with_name(f"{path.name}-journal")):
+            with contextlib.suppress(OSError):
+                times.append(self._disk.stat(each).st_mtime)
+        return time.time() - max(times)
 
     def again(self, path: Path, image: bytes | None) -> Snapshot:
         """The same rows and columns as in an image, as they are now."""
@@ -199,28 +207,14 @@ class Rows:
         try:
             connection = self._disk.sqlite_open(self._target(path), limit)
             try:
-                yield _Run(self._disk, connection)
+                yield partial(self._disk.sqlite_execute, connection)
             finally:
                 connection.close()
         except sqlite3.Error as exc:
             raise _trouble(path, exc) from exc
         except (UnicodeError, OverflowError) as exc:
-            raise FileTrouble("holds text that cannot be written back", path=path) from exc
-
-
-class _Run:
-    """Runs statements on one connection."""
-
-    def __init__(self, disk: Disk, connection: sqlite3.Connection) -> None:
-        self._disk = disk
-        self._connection = connection
-
-    def __call__(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return self._disk.sqlite_execute(self._connection, sql, values)
-
-    @property
-    def open(self) -> bool:
-        return self._connection.in_transaction
+            advice = "Take out what is not UTF-8 there: pgAdmin's server dialogue shows the text."
+            raise FileTrouble("holds text that cannot be written back", advice, path=path) from exc
 
 
 @contextlib.contextmanager
@@ -240,7 +234,7 @@ def _transaction(run: _Run, *, keep: bool) -> Iterator[None]:
         yield
         run("COMMIT" if keep else "ROLLBACK")
     except BaseException:
-        if run.open:
+        if run.args[0].in_transaction:
             run("ROLLBACK")
         raise
 

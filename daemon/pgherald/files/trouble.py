@@ -22,27 +22,31 @@ from pgherald.files.disk import Disk
 from pgherald.files.snapshot import Snapshot
 
 _AGAIN: Final = "pgherald tries again by itself."
+_CORRECT: Final = "Correct the path in the configuration."
+_OTHER_PATH: Final = "or name another path in the configuration."
+_BUSY: Final = (
+    "If a container was given this one file, give it the folder that the file is in; else close "
+    f"the program that uses it. {_AGAIN}"
+)
 
 #: errno: (what is wrong, what to do). Windows maps its own codes onto these.
 _WORDS: Final[dict[int, tuple[str, str]]] = {
     errno.ENOSPC: ("the disk is full", f"Make room on the disk that holds it; {_AGAIN}"),
     errno.EDQUOT: ("your disk quota is used up", f"Delete what you can spare; {_AGAIN}"),
     errno.EFBIG: ("it would be larger than this disk allows", "Move it to another disk."),
-    errno.EROFS: (
-        "the disk can only be read",
-        "Make the disk writable, or name another path in the configuration.",
-    ),
+    errno.EROFS: ("the disk can only be read", f"Make the disk writable, {_OTHER_PATH}"),
     errno.EACCES: (
         "permission denied",
         "Let the user who runs pgherald read and write the file and its folder (`ls -ld`).",
     ),
     errno.EPERM: (
         "the system does not allow it",
-        "It may be somebody else's or locked: see `ls -l` and `lsattr` (macOS: `ls -lO`).",
+        "Unlock it if `lsattr` shows an i: `sudo chattr -i` (macOS: `ls -lO`, `chflags nouchg`).",
     ),
-    errno.EIO: (
-        "the disk reports a fault",
-        "Save what matters from that disk, then have it checked; the system's log says more.",
+    errno.EIO: ("the disk reports a fault", "Save what matters from that disk, and replace it."),
+    errno.EINVAL: (
+        "the system takes it for invalid",
+        "Under systemd its group may be one that the service has not: `chgrp` it to your own.",
     ),
     errno.ELOOP: (
         "its symbolic links lead nowhere or in a circle",
@@ -50,16 +54,10 @@ _WORDS: Final[dict[int, tuple[str, str]]] = {
     ),
     errno.ENAMETOOLONG: ("its name is too long", "Name a shorter path in the configuration."),
     errno.ENOENT: ("its folder is gone", "Make the folder, or correct the configuration's path."),
-    errno.ENOTDIR: (
-        "a part of its path is a file, not a folder",
-        "Correct the path in the configuration.",
-    ),
+    errno.ENOTDIR: ("a part of its path is a file, not a folder", _CORRECT),
     errno.EISDIR: ("it is a folder, not a file", "Name a file in the configuration."),
-    errno.ENOTEMPTY: (
-        "the folder is not empty",
-        "Look into it, and delete it if it is not needed.",
-    ),
-    errno.EBUSY: ("it is in use", f"Close the program that uses it; {_AGAIN}"),
+    errno.ENOTEMPTY: ("the folder is not empty", "Delete it if nothing in it is needed."),
+    errno.EBUSY: ("it is in use", _BUSY),
     errno.EMFILE: ("too many files are open", f"Close other programs; {_AGAIN}"),
     errno.ENFILE: ("too many files are open on this machine", f"Close other programs; {_AGAIN}"),
     errno.EINTR: ("it was interrupted", f"Nothing is to be done; {_AGAIN}"),
@@ -94,11 +92,7 @@ def reported(path: Path, deed: str) -> Iterator[None]:
         raise FileTrouble(f"cannot be {deed}: {what}", advice, path=path) from exc
     except ValueError as exc:
         # What `os` says of a path that holds a NUL.
-        raise FileTrouble(
-            f"cannot be {deed}: that is no path",
-            "Correct the path in the configuration.",
-            path=path,
-        ) from exc
+        raise FileTrouble(f"cannot be {deed}: that is no path", _CORRECT, path=path) from exc
 
 
 def _unknown(exc: OSError) -> str:

@@ -1,7 +1,7 @@
 """Where logins come from: Heroku, and nowhere else.
 
     host           which Heroku is asked, and the rule where a token, or a log, may go
-    tokens         where the token comes from; token_sources are the kinds of sources
+    tokens         where the token comes from, and how another one gets there
     budget         how many requests an account may cost, and how many it did cost
     network        proxies, certificates, DNS, and what goes wrong on the way
     http           one request, which only reads: time limit, size limit, no redirects
@@ -10,6 +10,7 @@
     api            the questions: config vars, apps, attachments, releases
     backoff        when to ask again: a broken Heroku less often, and what is asked for over and over
     overview       which apps have to be read: one list instead of one question for each
+    identity       whose login the token is, where it does not show the apps
     account        an account's databases: sightings, or why there is none
     discovery      databases nobody had to list
     watched        an account with its databases, and where a poll's results go

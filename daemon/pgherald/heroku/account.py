@@ -20,10 +20,12 @@ from pgherald.errors import (
 from pgherald.heroku.answers import LogSession, VarsSeen
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.backoff import LONGEST, Backoff, Pause
+from pgherald.heroku.identity import Identity
 from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
 from pgherald.heroku.url import parse_postgres_url
-from pgherald.model import Database, DatabaseKey, Login, Sighting
+from pgherald.model import Database, DatabaseKey, Sighting
 from pgherald.secret import Secret
+from pgherald.store import BackgroundStore
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Account:
         name: its name in the configuration.
         api: what is asked.
         interval: seconds between two sweeps.
+        identity: knows whose login the token is.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Account:
         interval: float = 60.0,
         full_sweep: float = FULL_SWEEP,
         jitter: Callable[[], float] = random.random,
-        is_recorded: Callable[[DatabaseKey, Login], bool] = lambda _key, _login: False,
+        store: BackgroundStore | None = None,
     ) -> None:
         """Make an account.
 
@@ -72,16 +75,17 @@ class Account:
             interval: seconds between two sweeps; pauses begin with that.
             full_sweep: seconds in which every app is read, changed or not.
             jitter: gives numbers from 0 to 1, by which pauses are made unequal.
-            is_recorded: whether this very login of a database was recorded before, so that
-                nobody will ask which release it came with.
+            store: knows which logins were recorded before, of which nobody will ask with which
+                release they came, and whose token it was; None where there is no state yet.
         """
         self.name = name
         self.api = api
         self.interval = interval
-        self._is_recorded = is_recorded
+        self._store = store
+        self.identity = Identity(name, api, store)
         self._backoff = Backoff(api.clock, interval, jitter)
         self._recheck: Pause | None = None
-        self._releases: dict[str, tuple[Mapping[str, Secret], int | None]] = {}
+        self._releases: dict[str, tuple[Mapping[str, Secret | None], int | None]] = {}
         self._known: dict[str, tuple[Sequence[Database], list[Sighting | Missing]]] = {}
         self._overview = Overview(
             api.clock,
@@ -110,6 +114,7 @@ class Account:
             HerokuError: as in `read`.
             MissingTool: likewise.
         """
+        self.identity.begin()
         choice = await self._overview.choose(apps)
         for app in choice.read:
             # One that the list does not show is gone, and asking again would say the same.
@@ -156,12 +161,14 @@ class Account:
             if not self._backoff.is_own(app, exc):
                 raise
             self._overview.was_refused(app)
-            return [Missing(database.key, exc) for database in databases]
+            error = await self.identity.why(app, exc)
+            return [Missing(database.key, error) for database in databases]
         found = [_sighting(database, seen) for database in databases]
         if (release := await self._release(app, seen, found)) is not None:
             found = [w if isinstance(w, Missing) else replace(w, release=release) for w in found]
         self._known[app] = (databases, found)
         self._overview.was_read(app, stamp, began)
+        await self.identity.shown(app)
         return found
 
     async def open_log(self, app: str) -> LogSession:
@@ -257,7 +264,9 @@ class Account:
         if logins == seen.logins:
             return release
         sightings = [what for what in found if isinstance(what, Sighting)]
-        known = all(self._is_recorded(sighting.key, sighting.login) for sighting in sightings)
+        known = self._store is not None and all(
+            self._store.changed(sighting.key, sighting.login) == () for sighting in sightings
+        )
         if known or not self.api.budget.is_ample:
             self._releases[app] = (seen.logins, None)
             return None
@@ -272,11 +281,12 @@ class Account:
 
 def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
     key = database.key
-    url = seen.logins.get(key.attachment)
-    if url is None:
-        return Missing(key, _no_such_var(key, seen.names))
+    if key.attachment not in seen.logins:
+        return Missing(key, _no_such_var(key, [var for same in seen.others for var in same]))
+    var = key.attachment if key.attachment in seen.bare else key.var
+    url = seen.logins[key.attachment]
     try:
-        login = parse_postgres_url(url, database.sslmode, name=f"{key.var} of {key.app}")
+        login = parse_postgres_url(url, database.sslmode, var=var, app=key.app)
     except BadUrl as exc:
         return Missing(key, exc)
     # A tunnel stays where it is, whatever the server behind it is called.
@@ -285,8 +295,11 @@ def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
 
 
 def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
+    advice = (
+        f"`heroku addons --app {key.app}` lists what is attached: attach a database, or take this "
+        "one out of the configuration."
+    )
     if others:
-        advice = f"It has {', '.join(others[:_NAMED_AT_MOST])}: was the database replaced?"
-    else:
-        advice = f"Is a database attached? Look with: heroku addons --app {key.app}"
+        names = ", ".join(others[:_NAMED_AT_MOST])
+        advice = f"It has {names}: name one of them, without `_URL`, as the `attachment`."
     return NotVisible(f"{key.app} has no {key.var}", advice)

@@ -7,12 +7,13 @@ something must be right, or its item is refused. A field that only describes it 
 version, a plan) is None where it is odd.
 
 Heroku's errors are JSON: `{"id":"not_found","message":"Couldn't find that app."}`. A 4xx
-with any other body comes from something in between, and is not believed. Heroku's
-message is never shown: something in Heroku's place could put into it what we sent.
+with any other body comes from something in between, and is not believed. Its message is never
+shown: something in Heroku's place could put into it what we sent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +23,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from pgherald.errors import (
+    MAKE_ONE,
     AccountSuspended,
+    BadUrl,
     Forbidden,
     HerokuError,
     LoginRequired,
@@ -33,7 +36,8 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.heroku.http import MOST, Answer, count_of
-from pgherald.heroku.url import looks_like_postgres
+from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.model import Login
 from pgherald.secret import Secret
 
 T = TypeVar("T")
@@ -42,11 +46,10 @@ T = TypeVar("T")
 #: and may be one or two letters, so the size alone would allow for gigabytes.
 _MOST_VALUES: Final = 250_000
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_LONGEST: Final = 1024
-_LONGEST_TIME: Final = 64
+_LONGEST, _LONGEST_TIME = 1024, 64
 #: A log session's address may carry a whole signed token.
 _LONGEST_URL: Final = 8192
-#: Years that are believed. Further ones leave the calendar in another time zone.
+#: Further years leave the calendar in another time zone.
 _YEARS: Final = range(1970, 3000)
 
 #: Heroku refills its pool within the hour; a longer pause is somebody's mistake.
@@ -61,7 +64,10 @@ _BY_STATUS: Final[Mapping[int, tuple[type[HerokuError], str, str]]] = {
     404: (
         NotVisible,
         "{what}: not on Heroku, or not visible",
-        "Look at its name, and whether your Heroku user may see it: `heroku apps --all`.",
+        (
+            "Compare its name with `heroku apps --all`, which lists what your Heroku user may see. If "
+            "it is gone, take it out of the configuration."
+        ),
     ),
     410: (HerokuError, "Heroku no longer answers this pgherald", "Install a newer one."),
 }
@@ -70,8 +76,16 @@ _BY_WORD: Final[Mapping[str, tuple[type[HerokuError], str, str]]] = {
     "suspended": (AccountSuspended, "{what}: suspended by Heroku", ""),
     "two_factor": (TwoFactorRequired, "Heroku asks for a second factor", ""),
 }
-_NO_ENTRY: Final = (Forbidden, "{what}: Heroku does not let this token in", "")
-_TOO_NARROW: Final = (Forbidden, _SCOPE, "")
+_NO_ENTRY: Final = (
+    Forbidden,
+    "{what}: Heroku does not let this token in",
+    (
+        "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
+        "who has which."
+    ),
+)
+_NO_LIST: Final = (*_NO_ENTRY[:2], "Ask for access: its administrator can give it.")
+_TOO_NARROW: Final = (Forbidden, _SCOPE, f"Use another token: {MAKE_ONE}")
 
 
 # --- what is in an answer ------------------------------------------------------------------
@@ -83,14 +97,17 @@ class VarsSeen:
 
     Attributes:
         seen_at: when, UTC.
-        logins: the URLs of the attachments asked for, by attachment; without those that
-            have no config var.
-        names: config vars that were not asked for and hold a Postgres URL, sorted.
+        logins: the URLs of the databases asked for, by name; None where Heroku hides the value.
+            Those that have no config var are not there.
+        bare: those of them whose config var has the very name, without `_URL`.
+        others: config vars that were not asked for and hold a whole Postgres URL, sorted; those
+            with the same login stand together.
     """
 
     seen_at: datetime
-    logins: Mapping[str, Secret]
-    names: tuple[str, ...] = ()
+    logins: Mapping[str, Secret | None]
+    bare: frozenset[str] = frozenset()
+    others: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +115,27 @@ class App:
     """An app.
 
     Attributes:
-        name: may be changed by its owner.
+        name: may be changed by its owner, and be given to another app.
         released_at: when its code or a config var last changed, UTC; the cheap sign of
             a rotation.
+        id: Heroku's own, which stays.
+        generation: of the platform that it runs on: `cedar` or `fir`.
     """
 
     name: str
     released_at: datetime | None
+    id: str | None = None
+    generation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """An add-on attached to an app under a name.
+    """An add-on attached to an app under a name, or a config var that holds a Postgres URL.
 
     Attributes:
         app: the app that it is attached to.
-        name: its config var is `<name>_URL`.
-        addon: name of the add-on.
+        name: its config var is `<name>_URL`, or else the name itself.
+        addon: name of the add-on; of a config var without one, its name.
         namespace: which of the add-on's credentials or pools; None is the default one.
         plan: `service:plan`, such as `heroku-postgresql:standard-0`; None where Heroku
             did not say.
@@ -123,17 +144,21 @@ class Attachment:
     app: str
     name: str
     addon: str
-    namespace: str | None
-    plan: str | None
+    namespace: str | None = None
+    plan: str | None = None
+
+    @property
+    def factors(self) -> frozenset[str]:
+        """What the namespace says, in whatever order: `role:reader|proxy:false|pool:leader`."""
+        return frozenset((self.namespace or "").split("|")) - {"", "proxy:false"}
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it leads to a connection pooler and not to Postgres itself."""
-        if self.namespace is None:
-            return False
-        return self.namespace.startswith(("connection-pooling:", "pool:")) or (
-            "proxy:true" in self.namespace.split("|")
-        )
+        """Whether it leads to a connection pooler and not to Postgres itself.
+
+        Heroku: a `pool` of an Advanced plan is a group of instances, and no pooler.
+        """
+        return any(each.startswith(("connection-pooling:", "proxy:true")) for each in self.factors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,29 +174,31 @@ class LogSession:
     created_at: datetime | None
 
 
-def config_vars(
-    attachments: Collection[str],
-) -> Callable[[Any], tuple[Mapping[str, Secret], tuple[str, ...]]]:
-    """Makes the reader of config vars that keeps these attachments' URLs only; see `VarsSeen`."""
-    wanted = {f"{name}_URL": name for name in attachments}
+def config_vars(body: Any, databases: Collection[str], seen_at: datetime) -> VarsSeen:
+    """Of config vars the URLs of these databases, and the names of those that hold others."""
+    if not isinstance(body, dict):
+        raise _wrong("config vars")
+    vars_of = {name: f"{name}_URL" for name in databases}
+    bare = [n for n, var in vars_of.items() if var not in body and _may_be_url(body.get(n, ""))]
+    vars_of |= {name: name for name in bare}
+    logins = {name: _secret(body[var]) for name, var in vars_of.items() if var in body}
+    if not any(logins.values()) and not all(isinstance(v, str | None) for v in body.values()):
+        raise _wrong("config vars")  # an object, but not of config vars
+    others: dict[Login, list[str]] = {}
+    for var in sorted(body.keys() - vars_of.values()):
+        if _NAME.fullmatch(var) and body[var] is not None and _may_be_url(body[var]):
+            with contextlib.suppress(BadUrl):
+                others.setdefault(parse_postgres_url(_secret(body[var])), []).append(var)
+    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())))
 
-    def read(body: Any) -> tuple[Mapping[str, Secret], tuple[str, ...]]:
-        if not isinstance(body, dict):
-            raise _wrong("config vars")
-        logins = {
-            # An odd value is no URL, and is refused as such for its own database alone.
-            wanted[var]: Secret(value if isinstance(value, str) else "")
-            for var, value in body.items()
-            if var in wanted and value is not None
-        }
-        if not any(logins.values()) and not all(
-            isinstance(value, str | None) for value in body.values()
-        ):
-            raise _wrong("config vars")  # an object, but not of config vars
-        names = (var for var, value in body.items() if var not in wanted and _is_url(var, value))
-        return logins, tuple(sorted(names))
 
-    return read
+def _may_be_url(value: object) -> bool:
+    return value is None or (isinstance(value, str) and looks_like_postgres(value))
+
+
+def _secret(value: object) -> Secret | None:
+    # An odd value is no URL, and is refused as such for its own database alone.
+    return None if value is None else Secret(value if isinstance(value, str) else "")
 
 
 def app(body: Any) -> App:
@@ -180,7 +207,12 @@ def app(body: Any) -> App:
     Raises:
         NotHeroku: it has not the shape of one; likewise below.
     """
-    return App(_name(body, "name"), _time(body, "released_at"))
+    return App(
+        _name(body, "name"),
+        _time(body, "released_at"),
+        _or_none(_text, body, "id"),
+        _or_none(_name, body.get("generation"), "name"),
+    )
 
 
 def attachment(body: Any) -> Attachment:
@@ -193,11 +225,6 @@ def attachment(body: Any) -> Attachment:
         namespace=None if body.get("namespace") is None else _text(body, "namespace"),
         plan=_or_none(_text, addon.get("plan"), "name"),
     )
-
-
-def addon_plan(body: Any) -> tuple[str, str]:
-    """An add-on's name and its plan's."""
-    return _name(body, "name"), _text(_field(body, "plan", dict), "name")
 
 
 def release_version(body: Any) -> int | None:
@@ -236,10 +263,9 @@ def token_end(body: Any, token: Secret, now: datetime) -> datetime | None:
 
 def date_of(text: str) -> datetime | None:
     """The moment that a header holds, UTC; None where it holds none."""
-    try:
+    with contextlib.suppress(ValueError, TypeError, IndexError, OverflowError):
         return _moment(parsedate_to_datetime(text)) if len(text) <= _LONGEST_TIME else None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    return None
 
 
 def _moment(at: datetime) -> datetime | None:
@@ -251,17 +277,10 @@ def _moment(at: datetime) -> datetime | None:
     return utc if utc is not None and utc.year in _YEARS else None
 
 
-def _is_url(var: str, value: object) -> bool:
-    if not var.endswith("_URL") or not _NAME.fullmatch(var):
-        return False
-    return isinstance(value, str) and looks_like_postgres(value)
-
-
 def _or_none(read: Callable[[Any, str], T], body: Any, key: str) -> T | None:
-    try:
+    with contextlib.suppress(NotHeroku):
         return read(body, key)
-    except NotHeroku:
-        return None
+    return None
 
 
 def _field(body: Any, key: str, kind: type[T]) -> T:
@@ -298,13 +317,9 @@ def _count(body: Any, key: str) -> int:
 
 def _time(body: Any, key: str) -> datetime | None:
     """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None for anything else."""
-    text = _or_none(_text, body, key)
-    try:
-        return (
-            _moment(datetime.fromisoformat(text)) if text and len(text) <= _LONGEST_TIME else None
-        )
-    except ValueError:
-        return None
+    with contextlib.suppress(NotHeroku, ValueError):
+        return _moment(datetime.fromisoformat(_text(body, key, _LONGEST_TIME)))
+    return None
 
 
 def _wrong(what: str) -> NotHeroku:
@@ -330,10 +345,8 @@ def decoded(answer: Answer) -> Any:
         raise NotHeroku("What answers is not Heroku: it sends a page, not data")
     if sum(answer.body.count(mark) for mark in b",[{") > _MOST_VALUES:
         raise NotHeroku("What answers is not Heroku: it sends more than anybody asked for")
-    try:
+    with contextlib.suppress(ValueError, RecursionError):  # holds the text, so must not live on
         return json.loads(answer.body)
-    except (ValueError, RecursionError):  # it holds the whole text, so it must not live on
-        pass
     raise NotHeroku("What answers is not Heroku: its data cannot be read")
 
 
@@ -359,23 +372,23 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
         return NotHeroku(f"What answers is not Heroku: an odd status {status}")
     if status == 403:  # HTTP: forbidden
         narrow = "scope" in str(body.get("message"))
-        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else _NO_ENTRY)
+        refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
+        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
     else:
         unknown = (HerokuError, f"{{what}}: Heroku refuses the question ({status})", "")
         found = _BY_STATUS.get(status, unknown)
     kind, title, advice = found
-    return kind(title.format(what=what), advice)
+    return kind(title.format(what=what), advice.format(what=what))
 
 
 def _error_body(answer: Answer) -> Mapping[str, Any] | None:
     """Heroku's error; empty when there is no body; None when it is not Heroku's."""
     if not answer.body.strip():
         return {}
-    try:
+    with contextlib.suppress(NotHeroku):
         body = decoded(answer)
-    except NotHeroku:
-        return None
-    return body if isinstance(body, dict) else None
+        return body if isinstance(body, dict) else None
+    return None
 
 
 def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -3,8 +3,8 @@
     api = HerokuApi(host, tokens, clock=SystemClock())
     seen = await api.config_vars("shop-production", ["DATABASE"])
 
-What was answered is remembered by its ETag, in memory alone and only the part that was
-picked out of it. Nothing changed means an empty 304, and the picked part again.
+Of config vars the part that was picked out is remembered by its ETag, in memory alone. Nothing
+changed means an empty 304, and the picked part again.
 
 Facts: Heroku's Platform API reference; where the paths, headers and variants that only
 the Heroku CLI uses are meant (`version=3.sdk`, `Accept-Inclusion`), its source.
@@ -16,19 +16,19 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from pgherald.clock import Clock
-from pgherald.errors import Forbidden, LoginRequired, NotHeroku
+from pgherald.errors import Forbidden, HerokuError, LoginRequired, NotHeroku, NotVisible
 from pgherald.heroku import answers
 from pgherald.heroku.answers import App, Attachment, LogSession, VarsSeen, decoded, error_of
+from pgherald.heroku.backoff import Pause
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import Answer, HttpClient, segment
@@ -59,6 +59,8 @@ _MOST_PAGES: Final = 100
 _MOST_ITEMS: Final = _MOST_PAGES * _LONGEST_PAGE
 #: Answers remembered; more than the apps of a large company, at under a kilobyte each.
 _MOST_REMEMBERED: Final = 4096
+#: Seconds for which an ETag is believed.
+_TRUSTED: Final = 15 * 60.0
 #: What we are willing to send back in a header: visible ASCII and spaces.
 _ECHOED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _SCOPE: Final = re.compile(r"(?<![^\s,])[a-z-]{1,32}(?![^\s,])")
@@ -82,21 +84,6 @@ class TokenInfo:
     expires_at: datetime | None
     ahead: timedelta | None
     remaining: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    etag: str
-    picked: Any = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page(Generic[T]):
-    """Part of a list: what was understood, how much was not, and the next part's `Range`."""
-
-    items: tuple[T, ...]
-    odd: int
-    following: str
 
 
 class HerokuApi:
@@ -131,41 +118,50 @@ class HerokuApi:
             host, budget=self.budget, transport=transport, trust=trust, time_limit=time_limit
         )
         self._renewing = asyncio.Lock()
-        self._memory: OrderedDict[tuple[str, object], _Remembered] = OrderedDict()
+        #: Apps whose log shows releases.
+        self._logging: set[str] = set()
+        #: The latest config vars, by app and databases, each with its ETag.
+        self._memory: dict[tuple[str, frozenset[str]], tuple[str, VarsSeen, Pause]] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self.http.aclose()
 
-    async def config_vars(self, app: str, attachments: Collection[str]) -> VarsSeen:
-        """The URLs of these attachments; every other value is dropped at once.
+    async def config_vars(self, app: str, databases: Collection[str]) -> VarsSeen:
+        """The URLs of these databases; every other value is dropped at once.
 
         Args:
             app: the app's name.
-            attachments: their names, without `_URL`.
+            databases: names of config vars; a `_URL` at their end may be left out.
         """
-        names = frozenset(attachments)
-        path = f"/apps/{segment(app)}/config-vars"
-        read = answers.config_vars(names)
-        logins, others = await self._cached((path, names), lambda a: read(decoded(a)), app)
-        return VarsSeen(self.clock.now(), logins, others)
+        key = app, frozenset(databases)
+        etag, seen, fresh = self._memory.get(key, ("", None, None))
+        if fresh is not None and fresh.is_over:
+            etag = ""  # nobody has proven that it follows its content
+        get = partial(self.http.get, f"/apps/{segment(app)}/config-vars")
+        answer = await self._ask(get, app, {"If-None-Match": etag} if etag else {})
+        now = self.clock.now()
+        if seen is not None and answer.status == _NOT_MODIFIED:
+            return replace(seen, seen_at=now)
+        seen = answers.config_vars(decoded(answer), key[1], now)
+        self._memory.pop(key, None)
+        etag = answer.headers.get("ETag", "")
+        if _ECHOED.fullmatch(etag):
+            self._memory[key] = etag, seen, Pause(self.clock, _TRUSTED)
+        if len(self._memory) > _MOST_REMEMBERED:
+            del self._memory[next(iter(self._memory))]
+        return seen
 
-    async def apps(self) -> list[App]:
-        """All apps that the token may see, those of teams included."""
-        return await self._list("/apps", answers.app, "The account's apps")
-
-    async def team_apps(self, team: str) -> list[App]:
-        """A team's apps."""
+    async def apps(self, team: str | None = None) -> list[App]:
+        """All apps that the token may see, those of teams included; or one team's."""
+        if team is None:
+            return await self._list("/apps", answers.app, "The account's apps")
         return await self._list(f"/teams/{segment(team)}/apps", answers.app, f"Team {team}")
 
-    async def all_attachments(self) -> list[Attachment]:
+    async def attachments(self) -> list[Attachment]:
         """What is attached to any app that the token may see."""
         what = "The account's attachments"
         return await self._list("/addon-attachments", answers.attachment, what, _WITH_PLAN)
-
-    async def addon_plans(self) -> dict[str, str]:
-        """The plan's name of every add-on that the token may see, by the add-on's name."""
-        return dict(await self._list("/addons", answers.addon_plan, "The account's add-ons"))
 
     async def latest_release(self, app: str) -> int | None:
         """The newest release's version; None when there is none, or it makes no sense."""
@@ -177,14 +173,25 @@ class HerokuApi:
         return max((version for version in versions if version is not None), default=None)
 
     async def open_log(self, app: str) -> LogSession:
-        """Open a log session of an app; the one request that is no GET."""
+        """Open a log session of an app; the one request that is no GET.
+
+        Facts: on Fir, `app[api]` has no lines about releases.
+        """
+        if app not in self._logging:
+            get = partial(self.http.get, f"/apps/{segment(app)}")
+            with contextlib.suppress(Forbidden, NotVisible):  # the session's own answer counts
+                known = answers.app(decoded(await self._ask(get, app, {}, optional=True)))
+                if known.generation not in {None, "cedar"}:
+                    title = f"{app} runs on {known.generation}, where logs show no releases"
+                    raise HerokuError(title, "It is polled as often as any other app.")
+            self._logging.add(app)
         answer = await self._ask(partial(self.http.open_log, app), app, {}, optional=True)
         return answers.log_session(decoded(answer))
 
     async def account(self) -> str:
         """The e-mail address of the account."""
         get = partial(self.http.get, "/account")
-        return answers.email(decoded(await self._ask(get, "The account", {})))
+        return answers.email(decoded(await self._ask(get, "The account", {}, optional=True)))
 
     async def token_ends_at(self) -> datetime | None:
         """When the token ends, UTC; None where it does not, or may not tell.
@@ -194,7 +201,7 @@ class HerokuApi:
         get = partial(self.http.get, "/oauth/authorizations")
         try:
             answer = await self._ask(get, "The token", {"Range": _ALL}, optional=True)
-        except Forbidden:
+        except (Forbidden, NotVisible):
             return None
         return answers.token_end(decoded(answer), await self.tokens.get(), self.clock.now())
 
@@ -206,56 +213,20 @@ class HerokuApi:
 
         Facts: `Oauth-Scope` and `Date`, recorded answers.
         """
-        token = await self.tokens.get()
         before = self.clock.now()
-        account = await self.http.get("/account", token, {"Accept": _ACCEPT})
-        now = self.clock.now()
-        self._check_known(account, token)
-        mine = await self.http.get("/oauth/authorizations", token, {"Accept": _ACCEPT})
-        listed = self._check_known(mine, token)
-        date = answers.date_of(account.headers.get("Date", ""))
-        scopes = account.headers.get("Oauth-Scope")
+        with contextlib.suppress(Forbidden, NotVisible):  # that is an answer, too
+            get = partial(self.http.get, "/account")
+            decoded(await self._ask(get, "The account", {}, optional=True))
+        now, heard = self.clock.now(), self.http.heard
+        ends_at = await self.token_ends_at()
+        date = answers.date_of(heard.get("Date", ""))
+        scopes = heard.get("Oauth-Scope")
         return TokenInfo(
             None if scopes is None else frozenset(_SCOPE.findall(scopes)),
-            answers.token_end(listed, token, now),
+            ends_at,
             None if date is None else before + (now - before) / 2 - date,
-            account.requests_left,
+            self.budget.remaining,
         )
-
-    def _check_known(self, answer: Answer, token: Secret) -> Any:
-        """Let through what Heroku itself answered to a token that it knows; what it says."""
-        if answer.status in _GOOD:
-            return decoded(answer)
-        error = error_of(answer, "The account", self.clock.now())
-        if isinstance(error, LoginRequired):
-            raise self._refuse(token)
-        # What a token without the right to an answer is told; that is an answer, too.
-        if answer.status not in {403, 404} or isinstance(error, NotHeroku):
-            raise error
-        return None
-
-    async def _cached(
-        self,
-        key: tuple[str, object],
-        pick: Callable[[Answer], T],
-        what: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> T:
-        """What `pick` finds in the answer to the path in `key`, or found when it was the same."""
-        remembered = self._memory.get(key)
-        get = partial(self.http.get, key[0])
-        answer = await self._ask(get, what, headers or {}, remembered)
-        if remembered and answer.status == _NOT_MODIFIED:
-            known: T = remembered.picked
-            return known
-        picked = pick(answer)
-        self._memory.pop(key, None)
-        etag = answer.headers.get("ETag", "")
-        if _ECHOED.fullmatch(etag):
-            self._memory[key] = _Remembered(etag, picked)
-        if len(self._memory) > _MOST_REMEMBERED:
-            self._memory.popitem(last=False)
-        return picked
 
     async def _list(
         self,
@@ -264,28 +235,31 @@ class HerokuApi:
         what: str,
         headers: Mapping[str, str] | None = None,
     ) -> list[T]:
-        """All pages of a list, each of which is remembered for itself.
+        """All pages of a list.
 
-        Items that are not understood hide no others: they are passed over, and the log says
-        so once.
+        They are asked for in full: the ETag of a list does not follow its content. Items that
+        are not understood hide no others: they are passed over, and the log says so once.
+
+        Facts: heroku/platform-api#73.
 
         Raises:
             NotHeroku: none of them is understood, or the list has no end.
         """
         found: list[T] = []
         odd = 0
-        following, seen = _ALL, {_ALL}
+        following, seen = _ALL, {""}
         while following:
-            page = await self._page(path, pick, what, {"Range": following, **(headers or {})})
-            found += page.items
-            odd += page.odd
-            following = page.following
             if following in seen or len(seen) > _MOST_PAGES or len(found) > _MOST_ITEMS:
                 raise NotHeroku("What answers is not Heroku: its list has no end")
             seen.add(following)
-        # Pages that begin elsewhere by now would fill the memory.
-        for key in [key for key in self._memory if key[0] == path and key[1] not in seen]:
-            del self._memory[key]
+            get = partial(self.http.get, path)
+            answer = await self._ask(get, what, {"Range": following, **(headers or {})})
+            items, strange = _each(pick, decoded(answer))
+            found, odd = found + items, odd + strange
+            # Heroku: it leads to the next page, and is sent back as it is.
+            following = answer.headers.get("Next-Range", "")
+            if following and not _ECHOED.fullmatch(following):
+                raise NotHeroku("What answers is not Heroku: its list has no end")
         if odd and not found:
             raise _odd_list()
         if odd and path not in self.odd:
@@ -294,31 +268,11 @@ class HerokuApi:
         (self.odd.add if odd else self.odd.discard)(path)
         return found
 
-    async def _page(
-        self, path: str, pick: Callable[[Any], T], what: str, headers: Mapping[str, str]
-    ) -> _Page[T]:
-        """One page. Heroku: `Next-Range` leads to the next one, and is sent back as it is."""
-
-        def read(answer: Answer) -> _Page[T]:
-            following = answer.headers.get("Next-Range", "")
-            if following and not _ECHOED.fullmatch(following):
-                raise NotHeroku("What answers is not Heroku: its list has no end")
-            items, odd = _each(pick, decoded(answer))
-            return _Page(tuple(items), odd, following)
-
-        key = (path, headers["Range"])
-        page = await self._cached(key, read, what, headers)
-        if not page.following and len(page.items) + page.odd >= _LONGEST_PAGE:
-            # It is full: its ETag would not tell that another page has begun behind it.
-            self._memory.pop(key, None)
-        return page
-
     async def _ask(
         self,
         send: Send,
         what: str,
         headers: Mapping[str, str],
-        remembered: _Remembered | None = None,
         *,
         optional: bool = False,
     ) -> Answer:
@@ -327,8 +281,7 @@ class HerokuApi:
         Where it is `optional`, a refusal does not say that the token is not good enough.
         """
         headers = {"Accept": _ACCEPT, **headers}
-        if remembered:
-            headers["If-None-Match"] = remembered.etag
+        good = _GOOD | {_NOT_MODIFIED} if "If-None-Match" in headers else _GOOD
         token = await self.tokens.get()
         answer = await send(token, headers)
         if self._is_refusal(answer, what):
@@ -336,7 +289,7 @@ class HerokuApi:
             answer = await send(token, headers)
             if self._is_refusal(answer, what):
                 raise self._refuse(token)
-        if answer.status not in _GOOD and not (remembered and answer.status == _NOT_MODIFIED):
+        if answer.status not in good:
             error = error_of(answer, what, self.clock.now())
             if answers.needs_other_token(error) and not optional:
                 self.refused = token
@@ -370,7 +323,7 @@ class HerokuApi:
         self.refused = token
         return LoginRequired(
             "Heroku does not accept the token",
-            f"It came from {self.tokens.name}. {LoginRequired.default_advice}",
+            f"It came from {self.tokens.name}. {self.tokens.advice}",
         )
 
 

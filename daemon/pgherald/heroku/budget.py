@@ -33,7 +33,6 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -56,6 +55,12 @@ _AT_ONCE: Final = 1 / 3
 
 #: The part of what an hour allows that events may cost, those of all apps together.
 _EVENTS: Final = 0.25
+
+#: The title and the advice where nothing is left.
+USED_UP: Final = (
+    "pgherald has used up its share of Heroku's requests",
+    "Wait some minutes; a longer `poll_interval` helps, or a larger `request_share`.",
+)
 
 #: Requests that events leave for the list of apps: a page for each thousand of them.
 _FOR_THE_LIST: Final = 8
@@ -80,13 +85,6 @@ class Spending(NamedTuple):
 
     spent: float
     sent: Sent
-
-
-@dataclass(slots=True)
-class _Minute:
-    wall: datetime
-    monotonic: float
-    count: int
 
 
 class Budget:
@@ -116,8 +114,10 @@ class Budget:
         self._clock = clock
         self._left = self.burst
         self._at = clock.monotonic()
-        #: Requests of the last hour, by the minute.
-        self._minutes: deque[_Minute] = deque()
+        #: Requests of the last hour, by when each minute began on the wall clock.
+        self._minutes: dict[float, int] = {}
+        #: Bytes of the answers, by the same.
+        self._bytes: dict[float, int] = {}
 
     @property
     def left(self) -> int:
@@ -139,20 +139,13 @@ class Budget:
         now = self._clock.now()
         if left < 1:
             wait = (1 - left) / self.rate
-            raise RateLimited(
-                "pgherald has used up its own share of Heroku's requests",
-                "It asks less often for a while. A longer `poll_interval` helps, or a larger "
-                "`request_share`.",
-                retry_at=now + timedelta(seconds=wait),
-            )
+            raise RateLimited(*USED_UP, retry_at=now + timedelta(seconds=wait))
         self._left, self._at = left - 1, self._clock.monotonic()
         self.spent += 1
-        self._forget()
-        last = self._minutes[-1] if self._minutes else None
-        if last is not None and self._age(last) < _MINUTE:
-            last.count += 1
-        else:
-            self._minutes.append(_Minute(now, self._at, 1))
+        moment = now.timestamp()
+        last = max(self._minutes, default=-math.inf)
+        minute = last if 0 <= moment - last < _MINUTE else moment
+        self._minutes[minute] = self._minutes.get(minute, 0) + 1
         if self.on_take is not None:
             self.on_take()
 
@@ -166,14 +159,25 @@ class Budget:
 
     def last_hour(self) -> int:
         """How many requests were sent in the last hour, to the minute."""
-        self._forget()
-        return sum(minute.count for minute in self._minutes)
+        return sum(count for _, count in self.spending().sent)
+
+    def received(self, size: int) -> None:
+        """Count bytes of an answer, as they came over the wire."""
+        if self._minutes:
+            minute = max(self._minutes)
+            self._bytes[minute] = self._bytes.get(minute, 0) + size
+
+    def bytes_last_hour(self) -> int:
+        """How many bytes of answers came in the last hour, since the program started."""
+        self.spending()
+        self._bytes = {at: size for at, size in self._bytes.items() if at in self._minutes}
+        return sum(self._bytes.values())
 
     def spending(self) -> Spending:
-        """How it stands."""
-        self._forget()
-        sent = tuple((self._age(minute), minute.count) for minute in self._minutes)
-        return Spending(self.spent, sent)
+        """How it stands. Of a clock that was set, what lies in the future is dropped."""
+        now = self._clock.now().timestamp()
+        self._minutes = {at: n for at, n in self._minutes.items() if 0 <= now - at < HOUR}
+        return Spending(self.spent, tuple((now - at, n) for at, n in self._minutes.items()))
 
     def correct(self, left: float, spent: float) -> None:
         """Take over how many were left, by the count of all processes, at so much `spent`."""
@@ -182,9 +186,9 @@ class Budget:
 
     def remember(self, sent: Iterable[tuple[float, int]]) -> None:
         """Count, for `last_hour`, what an earlier process has sent; see `Spending.sent`."""
-        now, moment = self._clock.now(), self._clock.monotonic()
-        earlier = [_Minute(now - timedelta(seconds=age), moment - age, n) for age, n in sent]
-        self._minutes.extendleft(reversed(earlier))
+        now = self._clock.now().timestamp()
+        for age, count in sent:
+            self._minutes[now - age] = self._minutes.get(now - age, 0) + count
 
     @property
     def rate(self) -> float:
@@ -194,22 +198,6 @@ class Budget:
     def _refilled(self) -> float:
         passed = self._clock.monotonic() - self._at
         return min(self.burst, self._left + passed * self.rate)
-
-    def _age(self, minute: _Minute) -> float:
-        """How long ago a minute began, in seconds, by whichever clock says more.
-
-        The wall clock goes on while the machine sleeps, and the other cannot be set.
-        """
-        wall = (self._clock.now() - minute.wall).total_seconds()
-        return max(wall, self._clock.monotonic() - minute.monotonic)
-
-    def _forget(self) -> None:
-        """Let go of what is more than an hour old, or from before the clock was set back."""
-        now = self._clock.now()
-        while self._minutes and not (
-            self._minutes[0].wall <= now and self._age(self._minutes[0]) < HOUR
-        ):
-            self._minutes.popleft()
 
 
 class Shares:
@@ -343,32 +331,29 @@ def _left(text: str | None, budget: Budget, clock: Clock) -> tuple[float, Sent]:
     if text is None:
         return budget.burst, ()
     try:
-        left, passed, sent = _kept(text, clock)
+        left, at, moment, minutes = json.loads(text)
+        left, passed = float(left), _passed(datetime.fromisoformat(at), float(moment), clock)
+        sent = tuple((float(age), int(count)) for age, count in minutes)
+        counts = [count for _, count in sent]
+        true = abs(left) <= POOL and min(counts, default=1) > 0 and sum(counts) <= POOL
+        if not true or not all(0 <= age < math.inf for age, _ in sent):
+            raise ValueError(text)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return budget.burst * _UNKNOWN, ()
     left = min(budget.burst, left + passed * budget.rate)
     return left, tuple((age + passed, count) for age, count in sent if age + passed < HOUR)
 
 
-def _kept(text: str, clock: Clock) -> tuple[float, float, Sent]:
-    """How many were left, how many seconds have passed since at least, and what had been sent.
+def _passed(at: datetime, moment: float, clock: Clock) -> float:
+    """How many seconds have passed at least since a moment by both clocks.
 
     Raises:
-        ValueError, TypeError: the text says nothing that could be true.
+        ValueError, TypeError: it is none that could be true.
     """
-    left, at, moment, minutes = json.loads(text)
-    left, at, moment = float(left), datetime.fromisoformat(at), float(moment)
-    sent = tuple((float(age), int(count)) for age, count in minutes)
-    if (
-        not all(map(math.isfinite, [left, moment, *(age for age, _ in sent)]))
-        or abs(left) > POOL
-        or at.tzinfo is None
-        or not all(age >= 0 and 0 < count <= POOL for age, count in sent)
-        or sum(count for _, count in sent) > POOL
-    ):
-        raise ValueError(text)
     wall, running = (clock.now() - at).total_seconds(), clock.monotonic()
+    if not math.isfinite(moment):
+        raise ValueError(moment)
     if running < moment:  # the machine was started anew, and has run as long as this
-        return left, max(0.0, min(running, wall)), sent
+        return max(0.0, min(running, wall))
     passed = running - moment
-    return left, min(passed, wall) if wall >= 0 else passed, sent
+    return min(passed, wall) if wall >= 0 else passed

@@ -1,52 +1,63 @@
 """Finds databases by rules.
 
-All attachments that the token may see come in one list, usually as an empty 304. Of it
-stay those
+An attachment of Heroku Postgres is known by its plan, and all of them come in one list. Any other
+config var is known by its value: a URL pasted by hand, a partner's add-on, a plan that Heroku does
+not show. For these the config vars of the apps that a rule includes are read, unless the rule
+names attachments in full and the list has them all; and again where an app had a release since.
 
-- whose add-on is Heroku Postgres,
-- whose app a rule includes and does not exclude, and belongs to the rule's team if it has one,
-- whose name matches the rule's attachment patterns; `DATABASE` alone unless told otherwise.
+Of what there is those stay whose app a rule includes and does not exclude, and belongs to the
+rule's team if it has one, and whose name matches the rule's attachment patterns; `DATABASE` alone
+unless told otherwise. What leads to a connection pooler is left out unless a pattern is its very
+name: a pooler cannot do all that pgAdmin asks of Postgres. Where wildcards match several names
+for the same database and credential in one app, one stays: `DATABASE`, else the first by name.
 
-Attachments of a connection pooler are left out unless a pattern is their very name: a
-pooler cannot do all that pgAdmin asks of Postgres. Where wildcards match several names for
-the same database and credential in one app, one stays: `DATABASE`, else the first by name.
+A rule whose question fails keeps what it had found, and hinders no other.
 
 Patterns are those of `fnmatch`, and upper and lower case differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
-from pgherald.errors import NotVisible
-from pgherald.heroku.account import Account
-from pgherald.heroku.answers import Attachment
+from pgherald.errors import Forbidden, HerokuError, NotVisible
+from pgherald.heroku.answers import App, Attachment
 from pgherald.heroku.api import HerokuApi
 
-_SERVICE: Final = "heroku-postgresql"
-_USUAL: Final = DEFAULT_ATTACHMENT
+_SERVICE: Final = "heroku-postgresql:"
+
+#: Puts a question about a subject, if now is the time for it; as `Account.ask` does.
+Ask = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+#: Apps whose config vars are read at the same time.
+_AT_ONCE: Final = 8
+
+#: A release younger than this may have had another one after it, within the same second.
+_YOUNG: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An attachment that leads to a database.
+    """A name that leads to a database.
 
     Attributes:
         app: the app's name.
-        attachment: the attachment's name.
-        namespace: which of the database's credentials; empty for the default one.
-        plan: such as `heroku-postgresql:standard-0`.
+        attachment: the attachment's name, or the config var's without `_URL`.
+        plan: such as `heroku-postgresql:standard-0`; empty where only the config var is known.
         rule: the first rule that found it; its settings count.
     """
 
     app: str
     attachment: str
-    namespace: str
     plan: str
     rule: DiscoverRule
 
@@ -54,114 +65,224 @@ class Found:
 class Discovery:
     """Applies rules again and again, and does not believe in sudden emptiness.
 
+    The lists are asked for each time, apps where they changed.
+
     Attributes:
-        rules: what to look for.
         found: what was found last, sorted.
+        refused: why an app's config vars could not be read, by app.
+        unread: apps whose config vars should have been read, and never were.
     """
 
-    def __init__(self, account: Account, rules: Sequence[DiscoverRule]) -> None:
-        self.rules = tuple(rules)
-        self.found: tuple[Found, ...] = ()
-        self._account = account
-        self._by_rule: list[list[Found]] = [[] for _ in self.rules]
+    def __init__(
+        self,
+        api: HerokuApi,
+        ask: Ask,
+        rules: Sequence[DiscoverRule],
+        *,
+        known: Iterable[tuple[str, str]] = (),
+        most: int | None = None,
+    ) -> None:
+        """Make one.
 
-    async def discover(self) -> tuple[Found, ...]:
-        """Look again.
+        Args:
+            api: is asked.
+            ask: puts the questions.
+            rules: what to look for.
+            known: apps and attachments that were found before the program started.
+            most: how many apps are read that no rule names in full; None for as many as the
+                budget allows.
+        """
+        self.found: tuple[Found, ...] = ()
+        self.refused: dict[str, HerokuError] = {}
+        self.unread: set[str] = set()
+        self._api = api
+        self._ask = ask
+        self._rules = tuple(rules)
+        self._known = tuple(known)
+        self._most = most
+        self._by_rule: list[list[Found]] | None = None
+        #: The apps in each list that was answered, by team.
+        self._apps: dict[str | None, list[App]] = {}
+        self._read: dict[str, tuple[App, tuple[tuple[str, ...], ...]]] = {}
+
+    async def discover(self) -> None:
+        """Look again; `found` has what there is.
 
         Raises:
-            NotVisible: a rule that had found something now finds nothing. `found` stays;
-                after this the question rests for 15 minutes.
-            HerokuError: Heroku could not be asked; `found` stays.
+            HerokuError: why a rule could not be applied, or finds nothing any more. What it had
+                found is kept, and what the others find now counts.
         """
-        return await self._account.ask(None, self._discover)
-
-    async def _discover(self) -> tuple[Found, ...]:
-        by_rule = await _find(self._account.api, self.rules)
-        if self._account.api.odd:
+        by_rule, errors = await self._find()
+        settled = {(f.app, f.attachment) for f in chain.from_iterable(by_rule)}
+        for i, rule in enumerate(self._rules):
+            if self._by_rule is None:
+                before = [Found(*k, "", rule) for k in self._known if fits(rule, *k)]
+            else:
+                before = self._by_rule[i]
+                if before and not by_rule[i] and not self._are_gone(rule, before):
+                    errors[i] = errors[i] or NotVisible(
+                        f"Heroku shows no more databases for {', '.join(rule.include)}",
+                        "What was found before is kept. Has the token lost access? "
+                        "`heroku apps --all`",
+                    )
             # What is not understood may be one of those that were: none is lost by it.
-            for now, before in zip(by_rule, self._by_rule, strict=True):
-                names = {(each.app, each.attachment) for each in now}
-                now += [each for each in before if (each.app, each.attachment) not in names]
-        emptied = [i for i, now in enumerate(by_rule) if self._by_rule[i] and not now]
-        for i in emptied:
-            by_rule[i] = self._by_rule[i]
+            unsure = bool(errors[i] or self._api.odd)
+            for each in before:
+                name = each.app, each.attachment
+                if name not in settled and (unsure or each.app in self.unread):
+                    settled.add(name)
+                    by_rule[i].append(each)
         self._by_rule = by_rule
-        self.found = _merged(by_rule)
-        if emptied:
-            patterns = ", ".join(self.rules[emptied[0]].include)
-            raise NotVisible(
-                f"Heroku shows no more databases for {patterns}",
-                "What was found before is kept. Has the token lost access? `heroku apps --all`",
-            )
-        return self.found
+        merged: dict[tuple[str, str], Found] = {}
+        for each in chain.from_iterable(by_rule):
+            merged.setdefault((each.app, each.attachment), each)
+        self.found = tuple(merged[name] for name in sorted(merged))
+        if error := next(filter(None, errors), None):
+            raise error
 
-
-async def discover(api: HerokuApi, rules: Sequence[DiscoverRule]) -> list[Found]:
-    """Look once, without memory; for `config` and `init`.
-
-    Raises:
-        HerokuError: Heroku could not be asked.
-    """
-    return list(_merged(await _find(api, rules)))
-
-
-async def _find(api: HerokuApi, rules: Sequence[DiscoverRule]) -> list[list[Found]]:
-    """What each rule finds now."""
-    attachments = await _postgres(api)
-    teams: dict[str, set[str]] = {}
-    for rule in rules:
-        if rule.team is not None and rule.team not in teams:
-            teams[rule.team] = {app.name for app in await api.team_apps(rule.team)}
-    return [
-        [
-            Found(each.app, each.name, each.namespace or "", each.plan or "", rule)
-            for each in _chosen(rule, attachments)
-            if rule.team is None or each.app in teams[rule.team]
+    async def _find(self) -> tuple[list[list[Found]], list[HerokuError | None]]:
+        """What each rule finds, and why it may not be all."""
+        failed: dict[str | None, HerokuError] = {}
+        self._apps.clear()
+        try:
+            attachments = await self._ask("?attachments", self._api.attachments)
+        except HerokuError as exc:
+            return [[] for _ in self._rules], [exc] * len(self._rules)
+        listed = [rule for rule in self._rules if rule.team or any(map(_is_pattern, rule.include))]
+        for team in {rule.team for rule in listed}:
+            try:
+                self._apps[team] = await self._ask(f"?team {team}", partial(self._api.apps, team))
+            except HerokuError as exc:
+                failed[team] = _of_team(team, exc)
+        ours = [a for a in attachments if (a.plan or "").startswith(_SERVICE)]
+        wanted = {app.name: app for rule in self._rules for app in self._unexplained(rule, ours)}
+        await self._read_vars(wanted)
+        self.unread = wanted.keys() - self._read.keys()
+        everything = ours + [a for name in wanted for a in self._by_url(name, ours)]
+        by_rule = [
+            [
+                Found(each.app, each.name, each.plan or "", rule)
+                for each in _chosen(rule, everything)
+                if rule.team is None or each.app in self._names(rule)
+            ]
+            for rule in self._rules
         ]
-        for rule in rules
-    ]
+        return by_rule, [failed.get(r.team) if r in listed else None for r in self._rules]
 
+    def _names(self, rule: DiscoverRule) -> set[str]:
+        """The apps in a rule's list."""
+        return {app.name for app in self._apps.get(rule.team, ())}
 
-async def _postgres(api: HerokuApi) -> list[Attachment]:
-    """All attachments of Heroku Postgres, with their plan.
+    def _are_gone(self, rule: DiscoverRule, before: Iterable[Found]) -> bool:
+        """Whether the apps of what a rule had found are gone from a list that has others.
 
-    The plan is an extra that Heroku's CLI asks for. Where it does not come, the add-ons
-    are asked for it.
-    """
-    attachments = await api.all_attachments()
-    if any(each.plan is None for each in attachments):
-        plans = await api.addon_plans()
-        attachments = [replace(a, plan=a.plan or plans.get(a.addon)) for a in attachments]
-    return [a for a in attachments if (a.plan or "").partition(":")[0] == _SERVICE]
+        A rule that names an app in full expects it to be there.
+        """
+        there = self._names(rule)
+        comes_and_goes = all(map(_is_pattern, rule.include))
+        return bool(there) and comes_and_goes and there.isdisjoint(each.app for each in before)
+
+    def _unexplained(self, rule: DiscoverRule, ours: Iterable[Attachment]) -> list[App]:
+        """The apps in which a rule may find more than the list of attachments has."""
+        apps = list(self._apps.get(rule.team, ()))
+        if not rule.team:
+            unlisted = [name for name in rule.include if name not in self._names(rule)]
+            apps += [App(name, None) for name in unlisted if not _is_pattern(name)]
+        names: dict[str, set[str]] = {}
+        for each in ours:
+            names.setdefault(each.app, set()).add(each.name)
+        return [
+            app
+            for app in apps
+            if includes(rule, app.name)
+            and not names.get(app.name, set()).issuperset(rule.attachments)
+        ]
+
+    async def _read_vars(self, wanted: dict[str, App]) -> None:
+        """Read the config vars of these apps, where they are not known."""
+        self._read = {name: seen for name, seen in self._read.items() if name in wanted}
+        new = [app for name, app in wanted.items() if self._read.get(name, (None,))[0] != app]
+        listed = [app for app in new if app.id is not None]
+        new = [app for app in new if app.id is None] + listed[: self._most]
+        while new and (self._most is not None or self._api.budget.is_ample):
+            some, new = new[:_AT_ONCE], new[_AT_ONCE:]
+            if not all(await asyncio.gather(*map(self._read_app, some))):
+                return  # it is asked again the next time
+
+    async def _read_app(self, app: App) -> bool:
+        """Read one app; whether others may be asked about."""
+        began = self._api.clock.now()
+        try:
+            seen = await self._ask(f"?{app.name}", lambda: self._api.config_vars(app.name, ()))
+        except HerokuError as exc:
+            self.refused[app.name] = exc
+            return isinstance(exc, Forbidden | NotVisible) or type(exc) is HerokuError
+        self.refused.pop(app.name, None)
+        is_old = app.released_at is not None and began - app.released_at > _YOUNG
+        self._read[app.name] = app if is_old else replace(app, id=""), seen.others
+        return True
+
+    def _by_url(self, app: str, ours: Iterable[Attachment]) -> list[Attachment]:
+        """The config vars of an app that hold a Postgres URL; a copy is like its original."""
+        attached = {f"{each.name}_URL": each for each in ours if each.app == app}
+        _, groups = self._read.get(app, (None, ()))
+        every = {var for group in groups for var in group}
+        found = []
+        for group in groups:
+            original = next((attached[var] for var in group if var in attached), None)
+            like = original or Attachment(app, "", group[0])
+            found += [
+                replace(like, name=var.removesuffix("_URL"))
+                for var in group
+                # One that has the name of another without `_URL` cannot be told apart from it.
+                if var not in attached and f"{var}_URL" not in every
+            ]
+        return found
 
 
 def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attachment]:
     """Those of the rule, one for each database and credential of an app."""
     named: list[Attachment] = []
-    matched: dict[tuple[str, str, str | None], Attachment] = {}
-    for each in sorted(attachments, key=lambda a: (a.app, a.name != _USUAL, a.name)):
-        if not matches(each.app, rule.include) or matches(each.app, rule.exclude):
+    matched: dict[tuple[str, str, frozenset[str]], Attachment] = {}
+    for each in sorted(attachments, key=lambda a: (a.app, a.name != DEFAULT_ATTACHMENT, a.name)):
+        if not fits(rule, each.app, each.name):
             continue
         if each.name in rule.attachments:
             named.append(each)
-        elif not each.is_pooled and matches(each.name, rule.attachments):
+        elif not each.is_pooled:
             matched.setdefault(_what(each), each)
     taken = {_what(each) for each in named}
     return named + [each for what, each in matched.items() if what not in taken]
 
 
-def _what(attachment: Attachment) -> tuple[str, str, str | None]:
-    return attachment.app, attachment.addon, attachment.namespace
+def _what(attachment: Attachment) -> tuple[str, str, frozenset[str]]:
+    return attachment.app, attachment.addon, attachment.factors
 
 
-def matches(name: str, patterns: Iterable[str]) -> bool:
+def _of_team(team: str | None, error: HerokuError) -> HerokuError:
+    """The error of a list of apps, with advice that mends it."""
+    if team is None or not isinstance(error, NotVisible):
+        return error
+    return NotVisible(
+        error.title,
+        "Correct `team` of the [[discover]] rule, or take it out: `heroku teams` lists yours.",
+    )
+
+
+def includes(rule: DiscoverRule, app: str) -> bool:
+    """Whether a rule is about an app of that name."""
+    return matches(app, rule.include) and not matches(app, rule.exclude)
+
+
+def fits(rule: DiscoverRule, app: str, attachment: str) -> bool:
+    """Whether a rule takes that name of that app."""
+    return includes(rule, app) and matches(attachment, rule.attachments)
+
+
+def matches(name: str, patterns: Collection[str]) -> bool:
     """Whether a name fits one of these patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _merged(by_rule: Iterable[Iterable[Found]]) -> tuple[Found, ...]:
-    """All of them sorted, each once, by the first rule that found it."""
-    merged: dict[tuple[str, str], Found] = {}
-    for each in chain.from_iterable(by_rule):
-        merged.setdefault((each.app, each.attachment), each)
-    return tuple(merged[key] for key in sorted(merged))
+def _is_pattern(text: str) -> bool:
+    return re.search(r"[*?\[]", text) is not None

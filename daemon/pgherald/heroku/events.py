@@ -19,17 +19,16 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
+from pgherald.aio import first_of
 from pgherald.errors import (
-    AccountSuspended,
     Forbidden,
     HerokuError,
-    LoginRequired,
-    NotVisible,
+    NotHeroku,
     PgheraldError,
-    TwoFactorRequired,
-    UnsafeHost,
+    RateLimited,
+    Unavailable,
 )
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import LogSession
@@ -122,8 +121,8 @@ class AppEvents:
         #: Whether the log is being read at the moment.
         self.connected = False
 
-    async def run(self) -> None:
-        """Follow the log. Returns when Heroku does not allow it, and else never."""
+    async def run(self) -> str:
+        """Follow the log. Returns why there is nothing to be followed, and else never."""
         pause = 0.0
         while True:
             began = self._clock.monotonic()
@@ -132,12 +131,10 @@ class AppEvents:
                 await self._follow()
             except PgheraldError as exc:
                 if _is_final(exc):
-                    log.info(
-                        "%s: no events (%s); it is looked at now and then.", self._app, exc.title
-                    )
-                    return
+                    return exc.title
                 log.debug("%s: no events for now (%s)", self._app, exc.title)
-                least = LONGEST if isinstance(exc, _LASTING) else PAUSE
+                passes = isinstance(exc, Unavailable | NotHeroku | RateLimited)
+                least = PAUSE if passes else LONGEST
             if self._clock.monotonic() - began >= _LASTED:
                 pause = 0.0
             pause = min(max(pause * 2, least), LONGEST)
@@ -148,17 +145,10 @@ class AppEvents:
         async with self._limit:
             session = await self._account.open_log(self._app)
         life = LIFE * (1 - _SPREAD * self._chance())
-        reading = asyncio.ensure_future(self._read(session))
-        ending = asyncio.ensure_future(self._clock.sleep(life))
         try:
-            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
+            await first_of(self._read(session), self._clock.sleep(life))
         finally:
             self.connected = False
-            for task in (reading, ending):
-                task.cancel()
-            await asyncio.gather(reading, ending, return_exceptions=True)
 
     async def _read(self, session: LogSession) -> None:
         releases = Releases(session.created_at)
@@ -172,26 +162,12 @@ class AppEvents:
                     self._on_release()
 
 
-#: Errors that hold for a while.
-_LASTING: Final = (NotVisible, AccountSuspended, LoginRequired, TwoFactorRequired, UnsafeHost)
-
-
 def _is_final(error: PgheraldError) -> bool:
     """Whether there is no use in asking again: not allowed, or not to be had for this app.
 
     Heroku: no log sessions for apps in a Shield Space, nor with Private Space Logging.
     """
     return isinstance(error, Forbidden) or type(error) is HerokuError
-
-
-class Keep(Protocol):
-    """Runs work, and runs it again when it fails."""
-
-    async def __call__(
-        self, part: str, work: Callable[[], Awaitable[None]], *, endless: bool
-    ) -> None:
-        """Run it."""
-        ...
 
 
 class LogFollowers:
@@ -209,7 +185,7 @@ class LogFollowers:
         self,
         poller: Poller,
         on_event: Callable[[], None],
-        keep: Keep,
+        keep: Callable[..., Awaitable[None]],
         make: Callable[..., AppEvents] = AppEvents,
     ) -> None:
         self._poller = poller
@@ -218,6 +194,8 @@ class LogFollowers:
         self._make = make
         #: By account and app. One that has ended stays, since Heroku does not allow it.
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        #: Why there is nothing to be followed, as the log has said once.
+        self._said: dict[tuple[str, str], str] = {}
 
     def keep(self) -> None:
         """Follow the apps that are watched now, and no others. To be called after a sweep."""
@@ -251,7 +229,9 @@ class LogFollowers:
             self._on_event()
             self._poller.read(watched, app)
 
-        def follow() -> Awaitable[None]:
-            return self._make(watched.account, app, on_release, watched.limit).run()
+        async def follow() -> None:
+            why = await self._make(watched.account, app, on_release, watched.limit).run()
+            if self._said.setdefault((watched.account.name, app), why) is why:
+                log.info("%s: no events (%s); it is polled.", app, why)
 
         await self._keep(f"log of {app}", follow, endless=False)

@@ -8,14 +8,22 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import LoginRequired, PgheraldError
+from pgherald.errors import PgheraldError
+from pgherald.heroku.account import Account
 from pgherald.heroku.watched import Watched
 from pgherald.model import About, AlertSink, Subject
 
 log = logging.getLogger(__name__)
 
 #: A token that ends sooner is to be replaced now.
-SOON: Final = timedelta(days=7)
+_SOON: Final = timedelta(days=7)
+
+#: Nothing is said of one that ends sooner still. By then there has been an alert for days, or it
+#: never had longer to live, as those of single sign-on, which nobody can replace in good time.
+_ORDINARY: Final = timedelta(days=1)
+
+#: By how much two answers differ about when the same token ends, at most.
+_SAME: Final = timedelta(hours=1)
 
 #: Seconds before the first check: the first sweep comes first, and a daemon that is started
 #: over and over asks nothing.
@@ -32,7 +40,10 @@ _HOURLY: Final = timedelta(seconds=STEP / 2)
 class TokenEndsSoon(PgheraldError):
     """Everything works, for a few days more."""
 
-    default_advice = LoginRequired.default_advice
+
+def ends_soon(at: datetime | None, now: datetime) -> bool:
+    """Whether a token that ends then should be replaced now."""
+    return at is not None and _ORDINARY < at - now < _SOON
 
 
 class ExpiryWatch:
@@ -51,35 +62,43 @@ class ExpiryWatch:
         self._alerts = alerts
         self._clock = clock
         self._due: dict[str, datetime] = {}
+        #: By account: when the token ends about which there is an alert.
+        self._ends: dict[str, datetime] = {}
 
     async def run(self) -> None:
         """Check until cancelled."""
         await self._clock.sleep(FIRST)
         while True:
             for watched in self._accounts:
-                await self._check(watched)
+                await self._check(watched.account)
             await self._clock.sleep(STEP)
 
-    async def _check(self, watched: Watched) -> None:
-        name, now = watched.account.name, self._clock.now()
-        if watched.account.stopped is not None:
+    async def _check(self, account: Account) -> None:
+        now, subject = self._clock.now(), Subject(About.EXPIRY, account.name)
+        if account.stopped is not None:
             # There is an alert about that already, and the next token is another one.
-            self._due.pop(name, None)
-            self._alerts.keep_only(lambda subject: subject != Subject(About.EXPIRY, name))
+            self._due.pop(account.name, None)
+            self._alerts.keep_only(lambda other: other != subject)
             return
         # A clock that was set far back must not put it off for years.
-        due = self._due.get(name, now)
+        due = self._due.get(account.name, now)
         if now < due <= now + _DAILY:
             return
         try:
-            at = await watched.account.token_ends_at()
+            at = await account.token_ends_at()
         except PgheraldError as exc:  # a sweep finds out by itself what is wrong
-            log.debug("when the token of %s ends: %s", name, exc.title)
+            log.debug("when the token of %s ends: %s", account.name, exc.title)
             return
-        soon = at is not None and at < now + SOON
-        self._due[name] = now + (_HOURLY if soon else _DAILY)
-        if at is not None and soon:
+        self._due[account.name] = now + _DAILY
+        before = self._ends.pop(account.name, None)
+        if at is not None and ends_soon(at, now):
+            self._due[account.name], self._ends[account.name] = now + _HOURLY, at
             title = f"The Heroku token ends on {at.astimezone():%Y-%m-%d}"
-            self._alerts.fire(Subject(About.EXPIRY, name), name, TokenEndsSoon(title))
+            error = TokenEndsSoon(title, account.api.tokens.advice)
+            self._alerts.fire(subject, account.name, error)
+        elif at is not None and before is not None and abs(at - before) < _SAME:
+            self._due[account.name], self._ends[account.name] = now + _HOURLY, before
+        elif at is not None and before is None and at - now < _SOON:
+            self._alerts.keep_only(lambda other: other != subject)
         else:
-            self._alerts.resolve(Subject(About.EXPIRY, name))
+            self._alerts.resolve(subject)

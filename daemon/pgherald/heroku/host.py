@@ -23,6 +23,7 @@ there, nothing is checked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
@@ -238,22 +239,19 @@ class Guard:
             # Otherwise it is a proxy that is connected to.
             self._direct = info["host"] == self._name
             if self._direct:
-                await self._check_name(info["port"])
+                with contextlib.suppress(OSError):  # connecting fails by the same, in its own words
+                    self._check(await self._resolver(self._name, info["port"]))
         elif event == "connection.connect_tcp.complete" and self._direct:
-            await self._check_socket(info["return_value"])
+            stream = info["return_value"]
+            address = stream.get_extra_info("server_addr")
+            try:
+                self._check([str(address[0]) if address else ""])
+            except UnsafeHost:
+                await stream.aclose()
+                raise
 
-    async def _check_name(self, port: int) -> None:
-        try:
-            addresses = await self._resolver(self._name, port)
-        except OSError:
-            return  # the connection is about to fail by the same, in words of its own
-        if not all(self._host.allows_log_from(address) for address in addresses):
-            raise refusal()
-
-    async def _check_socket(self, stream: Any) -> None:
-        address = stream.get_extra_info("server_addr")
-        if not address or not self._host.allows_log_from(str(address[0])):
-            await stream.aclose()
+    def _check(self, addresses: Sequence[str]) -> None:
+        if not all(map(self._host.allows_log_from, addresses)):
             raise refusal()
 
 

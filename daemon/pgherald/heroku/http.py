@@ -78,11 +78,6 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
-    @property
-    def requests_left(self) -> int | None:
-        """How many requests the account has left; None where Heroku says nothing plain."""
-        return count_of(self.headers.get("RateLimit-Remaining", ""))
-
 
 class HttpClient:
     """Sends requests with a token to one Heroku, and follows logs without it.
@@ -90,6 +85,7 @@ class HttpClient:
     Attributes:
         host: where they go.
         requests: how many have been sent.
+        heard: the headers of the latest answer, by name, in any case.
     """
 
     def __init__(
@@ -105,6 +101,7 @@ class HttpClient:
     ) -> None:
         self.host = host
         self.requests = 0
+        self.heard: Mapping[str, str] = {}
         self._budget = budget
         self._transport = transport
         self._trust = trust
@@ -128,9 +125,8 @@ class HttpClient:
             NotHeroku: a redirect, a flood, or something that is not HTTP.
             MissingTool: the proxy needs a package that is not installed.
         """
-        client = self._opened()
-        request = client.build_request("GET", self.host.url + path, headers=headers)
-        return await self._send(client, request, token)
+        request = self._opened().build_request("GET", self.host.url + path, headers=headers)
+        return await self._send(request, token)
 
     async def open_log(self, app: str, token: Secret, headers: Mapping[str, str]) -> Answer:
         """Open a log session of an app, to read what it is about to say of its releases.
@@ -143,11 +139,11 @@ class HttpClient:
         Raises:
             HerokuError, MissingTool: as `get`.
         """
-        client, path = self._opened(), f"/apps/{segment(app)}/log-sessions"
-        request = client.build_request(
+        path = f"/apps/{segment(app)}/log-sessions"
+        request = self._opened().build_request(
             "POST", self.host.url + path, headers=headers, json=_LOG_SESSION
         )
-        return await self._send(client, request, token)
+        return await self._send(request, token)
 
     @contextlib.asynccontextmanager
     async def follow(self, url: Secret) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -164,14 +160,13 @@ class HttpClient:
             Unavailable: the session is over, or cannot be reached, or broke off.
             NotHeroku: what answers is no log.
         """
-        client = self._opened()
-        request, guard = self._log_request(client, url)
+        request, guard = self._log_request(url)
         problem: HerokuError
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._time_limit):
-                response = await client.send(request, stream=True)
-            try:
+                response = await self._opened().send(request, stream=True)
+            async with contextlib.aclosing(response):
                 # Its address is the key to it, so no part of that is logged.
                 taken = (time.monotonic() - began) * 1000
                 log.debug("GET of a log session: %d in %d ms", response.status_code, taken)
@@ -181,8 +176,6 @@ class HttpClient:
                 _check_log(response)
                 yield self._log_pieces(response)
                 return
-            finally:
-                await response.aclose()
         except BROKEN as exc:
             log.debug("GET of a log session: %s", type(exc).__name__)
             problem = in_plain_words(exc)
@@ -191,7 +184,7 @@ class HttpClient:
     async def _log_pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         problem: HerokuError
         try:
-            async for piece in _unpacked(response, self._size_limit, gzip=False):
+            async for piece in self._unpacked(response, gzip=False):
                 yield piece
         except httpx.HTTPError as exc:
             problem = in_plain_words(exc)
@@ -199,7 +192,7 @@ class HttpClient:
             return
         raise problem
 
-    def _log_request(self, client: httpx.AsyncClient, url: Secret) -> tuple[httpx.Request, Guard]:
+    def _log_request(self, url: Secret) -> tuple[httpx.Request, Guard]:
         """The request for a log, and what watches over its connection."""
         address = None
         with contextlib.suppress(httpx.InvalidURL, UnicodeError):
@@ -209,7 +202,7 @@ class HttpClient:
         if address is None:
             raise refusal()
         guard = Guard(self.host, address.raw_host.decode("ascii"), self._resolver)
-        request = client.build_request(
+        request = self._opened().build_request(
             "GET",
             address,
             headers={
@@ -232,9 +225,7 @@ class HttpClient:
         self._client = self._client or open_client(self.host, self._transport, self._trust)
         return self._client
 
-    async def _send(
-        self, client: httpx.AsyncClient, request: httpx.Request, token: Secret
-    ) -> Answer:
+    async def _send(self, request: httpx.Request, token: Secret) -> Answer:
         if not self.host.allows(str(request.url)):
             raise UnsafeHost(
                 f"Refused: a request would leave {self.host.name}",
@@ -248,7 +239,7 @@ class HttpClient:
         problem: HerokuError
         try:
             async with asyncio.timeout(self._time_limit):
-                answer = await self._answer(client, request)
+                answer = await self._answer(request)
             outcome = str(answer.status)
         except BROKEN as exc:
             problem, outcome = in_plain_words(exc), type(exc).__name__
@@ -258,29 +249,64 @@ class HttpClient:
         else:
             return answer
         finally:
-            self._log(request, outcome, time.monotonic() - began)
+            # The path is quoted still, and without its query.
+            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+            left = "" if self._budget is None else f", {self._budget.left} requests left"
+            taken = (time.monotonic() - began) * 1000
+            log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, taken, left)
         raise problem
 
-    async def _answer(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
-        response = await client.send(request, stream=True)
-        try:
+    async def _answer(self, request: httpx.Request) -> Answer:
+        response = await self._opened().send(request, stream=True)
+        async with contextlib.aclosing(response):
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
                 raise redirected()
             body = bytearray()
-            async for piece in _unpacked(response, self._size_limit, gzip=True):
+            async for piece in self._unpacked(response, gzip=True):
                 body += piece
-        finally:
-            await response.aclose()
-        answer = Answer(response.status_code, response.headers, bytes(body))
-        if self._budget is not None and answer.requests_left is not None:
-            self._budget.saw(answer.requests_left)
-        return answer
+        self.heard = response.headers
+        left = count_of(self.heard.get("RateLimit-Remaining", ""))
+        if self._budget is not None and left is not None:
+            self._budget.saw(left)
+        return Answer(response.status_code, self.heard, bytes(body))
 
-    def _log(self, request: httpx.Request, outcome: str, seconds: float) -> None:
-        """One line for each request. The path is quoted still, and without its query."""
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-        left = "" if self._budget is None else f", {self._budget.left} requests left"
-        log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, seconds * 1000, left)
+    async def _unpacked(self, response: httpx.Response, *, gzip: bool) -> AsyncIterator[bytes]:
+        """The body as it comes in, unpacked, and counted before it is kept.
+
+        Args:
+            response: what is being received.
+            gzip: whether gzip was asked for.
+
+        Raises:
+            NotHeroku: it is longer than the limit, damaged, or packed in another way.
+        """
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        is_packed = gzip and encoding in _GZIP
+        if not is_packed and encoding not in {"", "identity"}:
+            raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
+        unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
+        taken, given, broken = 0, 0, False
+        # Not `aiter_bytes`, which unpacks without a limit.
+        async for raw in cast("AsyncIterable[bytes]", response.stream):
+            taken += len(raw)
+            if self._budget is not None:
+                self._budget.received(len(raw))
+            # One byte more than there is room for shows that there is more.
+            piece, room = raw, self._size_limit - given + 1
+            if unpacker is not None:
+                try:
+                    piece = unpacker.decompress(raw, room)
+                except zlib.error:
+                    broken = True
+                if broken or unpacker.unused_data:
+                    raise damaged()
+            given += len(piece)
+            if max(taken, given) > self._size_limit:
+                raise NotHeroku("What answers is not Heroku: it does not stop sending")
+            if piece:
+                yield piece
+        if unpacker is not None and taken and not unpacker.eof:
+            raise damaged()
 
 
 def segment(name: str) -> str:
@@ -308,45 +334,3 @@ def _check_log(response: httpx.Response) -> None:
         for option in ("TCP_KEEPIDLE", "TCP_KEEPALIVE"):  # Linux; macOS
             if hasattr(socket, option):
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _SILENCE)
-
-
-async def _unpacked(response: httpx.Response, limit: int, *, gzip: bool) -> AsyncIterator[bytes]:
-    """The body as it comes in, unpacked, and counted before it is kept.
-
-    Args:
-        response: what is being received.
-        limit: the most bytes to take in, and to give out.
-        gzip: whether gzip was asked for.
-
-    Raises:
-        NotHeroku: it is longer, damaged, or packed in another way.
-    """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    is_packed = gzip and encoding in _GZIP
-    if not is_packed and encoding not in {"", "identity"}:
-        raise NotHeroku("What answers is not Heroku: it packs its data as nobody asked for")
-    unpacker = zlib.decompressobj(_GZIP_WINDOW) if is_packed else None
-    taken = given = 0
-    # Not `aiter_bytes`, which unpacks without a limit.
-    async for raw in cast("AsyncIterable[bytes]", response.stream):
-        taken += len(raw)
-        # One byte more than there is room for shows that there is more.
-        piece = raw if unpacker is None else _decompressed(unpacker, raw, limit - given + 1)
-        given += len(piece)
-        if max(taken, given) > limit:
-            raise NotHeroku("What answers is not Heroku: it does not stop sending")
-        if piece:
-            yield piece
-    if unpacker is not None and taken and not unpacker.eof:
-        raise damaged()
-
-
-def _decompressed(unpacker: zlib._Decompress, raw: bytes, most: int) -> bytes:
-    try:
-        piece = unpacker.decompress(raw, most)
-    except zlib.error:
-        pass
-    else:
-        if not unpacker.unused_data:
-            return piece
-    raise damaged()

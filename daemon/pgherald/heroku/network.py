@@ -7,6 +7,7 @@ Windows the system's) are used for Heroku, and never for this machine. `SSL_CERT
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.cookiejar
 import importlib.util
@@ -15,7 +16,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -33,10 +33,9 @@ USER_AGENT: Final = f"pgherald/{pgherald.__version__} (+https://github.com/pgher
 #: Whatever httpx raises; the last two where a redirect leads to no address, followed or not.
 BROKEN: Final = (httpx.HTTPError, TimeoutError, httpx.InvalidURL, UnicodeError)
 
-_PROXY_ADVICE: Final = "Look at the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
+_PROXY_ADVICE: Final = "Correct the proxy in HTTPS_PROXY, ALL_PROXY or the system's settings."
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _CERTIFICATES: Final = {"SSL_CERT_FILE": os.path.isfile, "SSL_CERT_DIR": os.path.isdir}
-_SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
 
 #: Why no connection comes about, by what lies behind it.
 _UNCONNECTED: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
@@ -85,7 +84,8 @@ def open_client(
         problem = _no_socks("The proxy")
     except OSError:
         problem = Unavailable(
-            "The certificates to trust cannot be read", "Look at SSL_CERT_FILE and SSL_CERT_DIR."
+            "The certificates to trust cannot be read",
+            "Correct SSL_CERT_FILE and SSL_CERT_DIR, or `unset` them.",
         )
     except (ValueError, httpx.InvalidURL):
         problem = Unavailable("The proxy's address cannot be understood", _PROXY_ADVICE)
@@ -154,14 +154,14 @@ def check_proxies(env: Mapping[str, str]) -> None:
         MissingTool: one speaks SOCKS, for which a package is missing.
     """
     for name in proxies(env):
-        scheme = _scheme(env[name])
-        if scheme not in _SCHEMES:
-            raise Unavailable(
-                f"{name} is no address of a proxy",
-                f"Write it as http://HOST:PORT, or `unset {name}`.",
-            )
-        if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
-            raise _no_socks(f"The proxy in {name}")
+        with contextlib.suppress(ValueError, httpx.InvalidURL):
+            url = httpx.Proxy(env[name] if "://" in env[name] else f"http://{env[name]}").url
+            if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+                raise _no_socks(f"The proxy in {name}")
+            if url.host and url.port != 0:
+                continue
+        advice = f"Write it as http://HOST:PORT, or `unset {name}`."
+        raise Unavailable(f"{name} is no address of a proxy", advice)
 
 
 def _no_socks(proxy: str) -> MissingTool:
@@ -169,16 +169,6 @@ def _no_socks(proxy: str) -> MissingTool:
         f"{proxy} speaks SOCKS, for which a package is missing",
         "Run: pip install 'httpx[socks]', or set HTTPS_PROXY to an HTTP proxy.",
     )
-
-
-def _scheme(proxy: str) -> str:
-    """The scheme of a proxy's address; empty where it is no address."""
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return ""
-    return parts.scheme if usable else ""
 
 
 def check_certificates(env: Mapping[str, str]) -> None:

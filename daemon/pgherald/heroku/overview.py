@@ -4,8 +4,8 @@ The list of an account's apps tells of each when it had its last release, and ev
 of a config var is a release (Heroku: `released_at` moves with each, `updated_at` with much
 else). So an app is read
 
-- when the list shows another `released_at` than before its last reading, or does not show
-  the app at all: then the app itself says why;
+- when the list shows another `released_at` than before its last reading, or another app by
+  that name, or does not show the app at all: then the app itself says why;
 - once more some seconds after that, since Heroku's stamps have whole seconds, and two
   releases may share one;
 - in its turn, whatever the list says: nobody has proven that `released_at` moves with every
@@ -14,6 +14,8 @@ else). So an app is read
   a fifth of the budget and no more.
 
 A list is not worthwhile where it has as many pages as apps are wanted; then each app is read.
+Bytes are a cost, too: where few of very many apps are wanted, and the budget is nearly full, each
+of them is read as well, for an empty 304 in most cases.
 A sweep uses at most half of what the budget has left: the other half is for the next list, and
 for events. What that does not allow is put off to the next sweep; the app that was read longest
 ago comes first, so that one that changes all the time keeps no other waiting.
@@ -21,16 +23,14 @@ ago comes first, so that one that changes all the time keeps no other waiting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import Forbidden, HerokuError, NotVisible
 from pgherald.heroku.answers import App
-from pgherald.heroku.backoff import LONGEST, Pause
 from pgherald.heroku.budget import Budget
 
 #: Seconds between two readings of the same config var, where no list says that it changed.
@@ -41,6 +41,12 @@ LIST: Final = "*"
 
 #: Apps on one page of the list.
 _PAGE: Final = 1000
+
+#: Apps in the list that cost as many bytes as are worth a request: some 30 KB, not compressed.
+_WORTH: Final = 40
+
+#: The part of a burst that must be left for saving bytes by further requests.
+_NEARLY_FULL: Final = 0.75
 
 #: A release younger than this is read once more. Heroku's clock and ours may differ.
 _YOUNG: Final = timedelta(minutes=5)
@@ -72,16 +78,14 @@ class _Reading:
     """The last reading of an app.
 
     Attributes:
-        stamp: `released_at` as the list had shown it before.
+        stamp: the app as the list had shown it before.
         first: when the first reading with that stamp began, on the monotonic clock.
         settled: whether it need not be read once more.
-        at: number of the reading, counting up.
     """
 
-    stamp: datetime | None
+    stamp: App | None
     first: float
     settled: bool
-    at: int
 
 
 class Overview:
@@ -109,13 +113,12 @@ class Overview:
         self._ask = ask
         self._is_own = is_own
         self._full_sweep = full_sweep
-        #: What the list said: by app, when it had its last release.
-        self._stamps: Mapping[str, datetime | None] = {}
+        #: What the list said of each app.
+        self._stamps: Mapping[str, App] = {}
         self._listed = False
+        #: By app, the one that was read longest ago first.
         self._readings: dict[str, _Reading] = {}
-        self._count = 0
-        self._pages = 1
-        self._list_pause: Pause | None = None
+        self._length = 1
         self._turns = 0.0
         self._turned_at = (clock.now(), clock.monotonic())
 
@@ -127,28 +130,27 @@ class Overview:
             PgheraldError: what the token source raises.
         """
         wanted = set(apps)
-        self._readings = {app: self._readings[app] for app in wanted & self._readings.keys()}
+        self._readings = {app: last for app, last in self._readings.items() if app in wanted}
         self._listed = False
         if self._budget.left <= 1:  # a list of which nothing could be read is no use
             return Choice((), frozenset(wanted), listed=False)
-        others: AbstractSet[str] = frozenset()
+        others: Collection[str] = frozenset()
         if self._is_worthwhile(len(wanted)) and await self._poll_list(wanted):
             due = [app for app in apps if self._is_due(app)]
             others = wanted.difference(due)
         else:
             due = list(apps)
-        # What was read longest ago comes first; never is longer still.
-        due.sort(key=self._read_at)
+        due = self._longest_ago(due)
         affordable = (self._budget.left + 1) // 2
         read = due[:affordable]
         read += self._in_turn(others, affordable - len(read) if self._budget.is_ample else 0)
         return Choice(tuple(read), frozenset(due[affordable:]), self._listed)
 
-    def stamp(self, app: str) -> datetime | None:
+    def stamp(self, app: str) -> App | None:
         """What is to be handed to `was_read`; to be asked for before the reading."""
         return self._stamps.get(app)
 
-    def was_read(self, app: str, stamp: datetime | None, began: float) -> None:
+    def was_read(self, app: str, stamp: App | None, began: float) -> None:
         """The app has been read.
 
         Args:
@@ -156,30 +158,29 @@ class Overview:
             stamp: what `stamp` said when the reading began.
             began: when that was, on the monotonic clock.
         """
-        before = self._readings.get(app)
+        before = self._readings.pop(app, None)
         again = before is not None and before.stamp == stamp
         first = before.first if again and before is not None else began
-        old = stamp is not None and self._clock.now() - stamp > _YOUNG
+        released_at = stamp.released_at if stamp is not None else None
+        old = released_at is not None and self._clock.now() - released_at > _YOUNG
         settled = old or (again and began - first >= _NEXT_STAMP)
-        self._count += 1
-        self._readings[app] = _Reading(stamp, first, settled, self._count)
+        self._readings[app] = _Reading(stamp, first, settled)
 
     def was_refused(self, app: str) -> None:
         """The app could not be read: it is due at the next sweep, after all that waits longer."""
-        self._count += 1
-        self._readings[app] = _Reading(None, 0.0, settled=False, at=self._count)
+        self._readings.pop(app, None)
+        self._readings[app] = _Reading(None, 0.0, settled=False)
 
     def forget(self) -> None:
         """Read everything again: another token may show something else."""
         self._readings.clear()
-        self._list_pause = None
 
     def _is_worthwhile(self, apps: int) -> bool:
-        if apps <= self._pages:
-            return False
-        return self._list_pause is None or self._list_pause.is_over
+        if self._budget.left > self._budget.burst * _NEARLY_FULL:
+            return apps > max(1, self._length // _WORTH)
+        return apps > -(-self._length // _PAGE)
 
-    async def _poll_list(self, wanted: AbstractSet[str]) -> bool:
+    async def _poll_list(self, wanted: Collection[str]) -> bool:
         """Poll the list; whether it can be relied on.
 
         A list that is forbidden hinders nobody: each app is read, as far as the budget goes.
@@ -192,19 +193,17 @@ class Overview:
                 raise
             return not isinstance(exc, Forbidden | NotVisible)
         self._listed = True
-        self._stamps = {app.name: app.released_at for app in found if app.name in wanted}
-        self._pages = max(1, -(-len(found) // _PAGE))
-        is_useless = len(self._stamps) <= self._pages
-        self._list_pause = Pause(self._clock, LONGEST) if is_useless else None
+        self._stamps = {app.name: app for app in found if app.name in wanted}
+        self._length = max(1, len(found))
         return True
 
     def _is_due(self, app: str) -> bool:
         reading, stamp = self._readings.get(app), self._stamps.get(app)
         if reading is None or not reading.settled:
             return True
-        return stamp is None or stamp != reading.stamp
+        return stamp is None or stamp.released_at is None or stamp != reading.stamp
 
-    def _in_turn(self, apps: AbstractSet[str], most: int) -> list[str]:
+    def _in_turn(self, apps: Collection[str], most: int) -> list[str]:
         """The apps that are read though nothing seems to have changed; `most` at most."""
         now, before = (self._clock.now(), self._clock.monotonic()), self._turned_at
         # The monotonic clock stands still while the machine sleeps; the other may be set back.
@@ -216,8 +215,9 @@ class Overview:
         # Turns that the budget did not allow for a while are made up for little by little.
         number = min(int(self._turns), most, 1 + int(2 * passed * pace))
         self._turns -= number
-        return sorted(apps, key=self._read_at)[:number]
+        return self._longest_ago(sorted(apps))[:number]
 
-    def _read_at(self, app: str) -> int:
-        reading = self._readings.get(app)
-        return reading.at if reading else 0
+    def _longest_ago(self, apps: Iterable[str]) -> list[str]:
+        """What was read longest ago comes first; never is longer still."""
+        places = {app: place for place, app in enumerate(self._readings)}
+        return sorted(apps, key=lambda app: places.get(app, -1))

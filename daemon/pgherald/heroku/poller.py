@@ -9,20 +9,27 @@ other, not even in the next sweep, which leaves out what is still under way.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final
 
 from pgherald.clock import Clock
-from pgherald.config import database_for
-from pgherald.errors import NotVisible, PgheraldError, RateLimited, safe_text
+from pgherald.errors import (
+    Forbidden,
+    HerokuError,
+    NotVisible,
+    OtherLogin,
+    PgheraldError,
+    RateLimited,
+    safe_text,
+)
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
-from pgherald.heroku.budget import Shares
-from pgherald.heroku.watched import Sightings, TakenNames, Watched, by_app, clash
+from pgherald.heroku.budget import USED_UP, Shares
+from pgherald.heroku.watched import Sightings, TakenNames, Watched, by_app
 from pgherald.model import About, AlertSink, Database, DatabaseKey, Login, Sighting, Subject
 
 log = logging.getLogger(__name__)
@@ -42,11 +49,7 @@ _FIRST_PAUSE: Final = 1.0
 #: temporary login first; and Heroku may show a login before Postgres takes it, or take it back.
 _FOLLOW_UPS: Final = (1.0, 2.0, 7.0, 20.0)
 
-_PUT_OFF: Final = RateLimited(
-    "pgherald has used up its share of Heroku's requests",
-    "Wait some minutes: they come back bit by bit. A longer `poll_interval` helps, or a larger "
-    "`request_share`.",
-)
+_PUT_OFF: Final = RateLimited(*USED_UP)
 
 
 @dataclass(eq=False)
@@ -56,14 +59,12 @@ class _App:
     Attributes:
         events: limits the readings that its events cause.
         changes: limits the follow-ups of its changes, which may come again and again.
-        again: whether it is read once more after the reading under way.
-        later: waits for a reading that its events caused too early.
+        later: waits for a reading that its events caused too early, or during another one.
         following: runs the follow-ups of the last change.
     """
 
     events: Throttle
     changes: Throttle
-    again: bool = False
     later: asyncio.Task[None] | None = None
     following: asyncio.Task[None] | None = None
 
@@ -98,20 +99,22 @@ class Poller:
         self._clock = clock
         self.swept: Callable[[], None] | None = None
         self.errors: dict[Subject, PgheraldError] = {}
-        self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._apps: dict[tuple[str, str], _App] = {}  # by account and app, as above
-        #: By account: how much of its budget the events of each app may use.
-        self._shares = {w.account.name: Shares(clock, w.account.api.budget) for w in self.watched}
+        self._under_way: dict[tuple[Watched, str], asyncio.Task[None]] = {}
+        self._apps: dict[tuple[Watched, str], _App] = {}
+        #: Found databases that Heroku did not show, until discovery has asked about them.
+        self._doubted: set[DatabaseKey] = set()
+        #: How much of an account's budget the events of each app may use.
+        self._shares = {each: Shares(clock, each.account.api.budget) for each in self.watched}
 
     @property
     def databases(self) -> tuple[Database, ...]:
         """All databases of all accounts."""
-        return tuple(itertools.chain.from_iterable(w.databases for w in self.watched))
+        return tuple(chain.from_iterable(w.databases for w in self.watched))
 
     def sweep(self) -> None:
         """Start a sweep of every account. Returns at once."""
         for watched in self.watched:
-            self._start((watched.account.name, _SWEEP), self._sweep_account, watched)
+            self._start(watched, _SWEEP, self._sweep_account(watched))
 
     def reread(self, database: Database) -> None:
         """Read a database's app soon: something is wrong with its login. Returns at once."""
@@ -130,27 +133,23 @@ class Poller:
             app: its name.
             follow_up: whether an earlier reading asked for this, at its own times.
         """
-        name, state = (watched.account.name, app), self._app(watched, app)
-        if state.later is not None:
-            return  # that reading sees this change, too
-        if name in self._under_way:
-            state.again = True
-            return
+        state = self._app(watched, app)
         databases = by_app(watched.databases).get(app)
-        if databases is None:
-            return
+        if databases is None or state.later is not None:
+            return  # that reading sees this change, too
         now = self._clock.monotonic()
-        if not follow_up and (wait := state.events.wait(now)):
+        wait = 0.0 if follow_up else state.events.wait(now)
+        if wait or (watched, app) in self._under_way:
             state.later = asyncio.create_task(self._read_later(state, watched, app, wait))
-        elif self._shares[name[0]].take(app):
+        elif self._shares[watched].take(app):
             if not follow_up:
                 state.events.called(now)
-            self._start(name, self._read, watched, databases)
+            self._start(watched, app, self._read(watched, databases))
 
     def _app(self, watched: Watched, app: str) -> _App:
         longest = min(watched.account.interval, LONGEST)
         new = _App(Throttle(_FIRST_PAUSE, longest), Throttle(_FOLLOW_UPS[0], longest))
-        return self._apps.setdefault((watched.account.name, app), new)
+        return self._apps.setdefault((watched, app), new)
 
     async def finished(self) -> None:
         """Wait until everything that was started has ended, but for later readings."""
@@ -170,41 +169,29 @@ class Poller:
         """Cancel what is under way."""
         tasks = list(self._under_way.values())
         for app in self._apps.values():
-            app.again = False
             tasks += [task for task in (app.later, app.following) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(
-        self,
-        name: tuple[str, str],
-        work: Callable[..., Coroutine[Any, Any, None]],
-        watched: Watched,
-        *args: object,
-    ) -> None:
-        if name in self._under_way:
+    def _start(self, watched: Watched, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Begin something about an app, or about the account, that is not under way already."""
+        if (watched, name) in self._under_way:
+            work.close()
             return
-        task = asyncio.create_task(work(watched, *args))
-        self._under_way[name] = task
+        task = self._under_way[watched, name] = asyncio.create_task(work)
         task.add_done_callback(lambda ended: self._ended(watched, name, ended))
 
-    def _ended(self, watched: Watched, name: tuple[str, str], task: asyncio.Task[None]) -> None:
-        del self._under_way[name]
-        state = self._apps.get(name)
-        if state is not None and state.again:
-            state.again = False
-            if not task.cancelled():
-                self.read(watched, name[1])
+    def _ended(self, watched: Watched, name: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[watched, name]
         if not task.cancelled() and (exc := task.exception()) is not None:
-            account, app = name
             # Somebody else's words may hold a URL, so they are not repeated.
             error = PgheraldError(
                 f"pgherald stumbled over a mistake of its own: {safe_text(exc)}",
                 "Please report it.",
             )
-            log.error("%s, asking about %s", error.title, app or account)
-            self._failed(Subject(About.ACCOUNT, account), account, error)
+            log.error("%s, asking about %s", error.title, name or watched.account.name)
+            self._failed(watched.subject, watched, error)
         if not self._under_way and self.swept is not None:
             self.swept()
 
@@ -212,35 +199,27 @@ class Poller:
         if apps := by_app(watched.databases):
             with self._sightings.expecting():
                 await self._sweep_apps(watched, apps)
-        if self._discovery_due(watched):
+        # A clock that was set back must not put discovery off for the time it was set back.
+        since = watched.discovered_at
+        if since is None or abs(self._clock.now() - since) >= DISCOVERY_INTERVAL:
             # For itself, so that a long list keeps no database waiting that is known already.
-            self._start((watched.account.name, _DISCOVERY), self._discover, watched)
+            self._start(watched, _DISCOVERY, self._discover(watched))
 
     async def _sweep_apps(self, watched: Watched, apps: dict[str, tuple[Database, ...]]) -> None:
         try:
             choice = await watched.account.choose(list(apps))
         except PgheraldError as exc:
             self._unanswered(watched.databases, exc)
-            self._failed(watched.subject, watched.account.name, exc)
+            self._failed(watched.subject, watched, exc)
             return
         if choice.listed:
             self._worked(watched.subject)
         for app in choice.read:
-            self._start((watched.account.name, app), self._read, watched, apps.pop(app))
-        self._put_off(watched, {app: apps.pop(app) for app in choice.put_off})
-        self._hand_on(watched, apps)
-
-    def _put_off(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
-        """Fire an alert where the budget does not allow to read what should be read."""
-        subject = Subject(About.BUDGET, watched.account.name)
-        if not apps:
-            self._worked(subject)
-            return
-        self._unanswered(itertools.chain.from_iterable(apps.values()), _PUT_OFF)
-        self._failed(subject, watched.account.name, _PUT_OFF)
-
-    def _hand_on(self, watched: Watched, apps: Mapping[str, Sequence[Database]]) -> None:
-        """Take for seen again what was seen of apps that need not be read."""
+            self._start(watched, app, self._read(watched, apps.pop(app)))
+        subject = Subject(About.BUDGET, watched.name)
+        self._unanswered(chain.from_iterable(map(apps.pop, choice.put_off)), _PUT_OFF)
+        self._stands(subject, watched, _PUT_OFF if choice.put_off else None)
+        # What need not be read counts as seen again.
         databases: list[Database] = []
         seen: list[Sighting | Missing] = []
         for app, group in apps.items():
@@ -249,8 +228,8 @@ class Poller:
                 databases += group
                 seen += known
             else:  # it has another database now
-                self._start((watched.account.name, app), self._read, watched, group)
-        self._answered(databases, seen)
+                self._start(watched, app, self._read(watched, group))
+        self._answered(watched, databases, seen)
 
     # --- one app -------------------------------------------------------------------------
 
@@ -263,18 +242,23 @@ class Poller:
                     seen = await watched.account.read(databases)
             except PgheraldError as exc:
                 self._unanswered(databases, exc)
-                self._failed(watched.subject, watched.account.name, exc)
+                self._failed(watched.subject, watched, exc)
                 return
             self._worked(watched.subject)
-            self._answered(databases, seen)
+            self._stands(
+                Subject(About.LOGIN, watched.name), watched, watched.account.identity.error
+            )
+            self._answered(watched, databases, seen)
         if before is None or _logins(before) != _logins(seen):
-            self._shares[watched.account.name].charge(databases[0].key.app)  # for the release
+            self._shares[watched].charge(databases[0].key.app)  # for the release
             self._follow_up(watched, databases, changed=before is not None)
 
     async def _read_later(self, state: _App, watched: Watched, app: str, wait: float) -> None:
         """Read an app whose event came too soon after the one before."""
         try:
             await self._clock.sleep(wait)
+            if (task := self._under_way.get((watched, app))) is not None:
+                await asyncio.wait({task})
         finally:
             state.later = None
         self.read(watched, app)
@@ -304,24 +288,47 @@ class Poller:
                 return
             self.read(watched, databases[0].key.app, follow_up=True)
 
-    def _answered(self, databases: Sequence[Database], seen: Sequence[Sighting | Missing]) -> None:
+    def _answered(
+        self, watched: Watched, databases: Sequence[Database], seen: Sequence[Sighting | Missing]
+    ) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
         sightings: list[tuple[Database, Sighting]] = []
         for database, what in zip(databases, seen, strict=True):
             self.errors.pop(Subject(About.DATABASE, database.key), None)
-            if isinstance(what, Missing):
-                self._sightings.absent(database, what.error)
-            else:
+            if not isinstance(what, Missing):
+                self._doubted.discard(database.key)
                 sightings.append((database, what))
+            elif isinstance(what.error, OtherLogin):  # which is its account's trouble
+                self._sightings.unanswered(database, what.error)
+            elif self._is_doubtful(watched, database, what.error):
+                self._doubted.add(database.key)
+                self._sightings.unanswered(database, what.error)
+                self._start(watched, _DISCOVERY, self._discover(watched))
+            else:
+                self._sightings.absent(database, what.error)
         self._sightings.sighted(sightings)
+
+    def _is_doubtful(self, watched: Watched, database: Database, error: PgheraldError) -> bool:
+        """Whether discovery is to say first that a database is still there.
+
+        Review apps come and go, and nobody wants to hear of each that has gone.
+        """
+        is_found = isinstance(error, NotVisible) and database in watched.found
+        return is_found and database.key not in self._doubted
 
     def _unanswered(self, databases: Iterable[Database], error: PgheraldError) -> None:
         for database in databases:
             self._sightings.unanswered(database, error)
 
-    def _failed(self, subject: Subject, label: str, error: PgheraldError) -> None:
+    def _stands(self, subject: Subject, whose: Watched, error: PgheraldError | None) -> None:
+        if error is None:
+            self._worked(subject)
+        else:
+            self._failed(subject, whose, error)
+
+    def _failed(self, subject: Subject, whose: Watched | Database, error: PgheraldError) -> None:
         self.errors[subject] = error
-        self._alerts.fire(subject, label, error)
+        self._alerts.fire(subject, whose.name, error)
 
     def _worked(self, subject: Subject) -> None:
         self.errors.pop(subject, None)
@@ -329,69 +336,44 @@ class Poller:
 
     # --- discovery -----------------------------------------------------------------------
 
-    def _discovery_due(self, watched: Watched) -> bool:
-        if watched.discovery is None:
-            return False
-        # A clock that was set back must not put discovery off for the time it was set back.
-        since = watched.discovered_at
-        return since is None or abs(self._clock.now() - since) >= DISCOVERY_INTERVAL
-
     async def _discover(self, watched: Watched) -> None:
         """Find databases by the rules. What was found before stays when Heroku is silent."""
-        assert watched.discovery is not None  # asked by the caller
+        if watched.discovery is None or watched.account.identity.error is not None:
+            return  # somebody else's databases are none to be kept
         # Not the account's own subject: an app that answers would end discovery's trouble.
-        subject = Subject(About.DISCOVERY, watched.account.name)
+        subject = Subject(About.DISCOVERY, watched.name)
         names = None
         try:
             names = None if self._names is None else await self._names()
             with self._sightings.expecting():
-                found = await watched.discovery.discover()
-        except NotVisible as exc:
-            # One rule finds nothing any more; the others' finds count all the same.
-            self._failed(subject, watched.account.name, exc)
-            found = watched.discovery.found
+                await watched.discovery.discover()
         except PgheraldError as exc:
-            self._failed(subject, watched.account.name, exc)
-            return
+            self._failed(subject, watched, exc)
+            if not isinstance(exc, HerokuError):
+                return
+            passes = not isinstance(exc, Forbidden | NotVisible)
         else:
             self._worked(subject)
-        watched.discovered_at = self._clock.now()
-        before = {database.key for database in watched.found}
-        keys = {database.key for database in watched.named}
-        clashing: set[DatabaseKey] = set()
-        others = (w.databases for w in self.watched if w is not watched)
-        services = {d.service: d.key for d in itertools.chain(watched.named, *others)}
-        databases: list[Database] = []
-        for item in found:
-            database = database_for(item.rule, watched.account.name, item.app, item.attachment)
-            if database.key in keys:
-                continue
-            refusal = None if names is None else names.refusal(database)
-            if refusal is None:
-                other = services.setdefault(database.service, database.key)
-                refusal = None if other == database.key else clash(database, other)
-            if refusal is not None:
-                self._failed(Subject(About.DATABASE, database.key), database.name, refusal)
-                clashing.add(database.key)
-                continue
-            keys.add(database.key)
-            databases.append(database)
-        watched.found = tuple(databases)
-        for app, group in by_app(each for each in databases if each.key not in before).items():
-            self._start((watched.account.name, app), self._read, watched, group)
-        self._keep_only(watched.account.name, keys | clashing)
-
-    def _keep_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """What of an account is no longer found cannot be in trouble either."""
+            passes = False
+        # What passes by itself is asked again at the next sweep.
+        watched.discovered_at = watched.discovered_at if passes else self._clock.now()
+        before = {database.key for database in watched.found} - self._doubted
+        others = chain.from_iterable(w.databases for w in self.watched if w is not watched)
+        refused = watched.keep_found(names, others)
+        for database, error in refused.items():
+            self._failed(Subject(About.DATABASE, database.key), database, error)
+        for app, group in by_app(d for d in watched.found if d.key not in before).items():
+            self._start(watched, app, self._read(watched, group))
+        # What is no longer found cannot be in trouble either.
+        keys = {database.key for database in (*watched.databases, *refused)}
 
         def concerns(subject: Subject) -> bool:
             key = subject.database
-            return key is None or key.account != account or key in keys
+            return key is None or key.account != watched.name or key in keys
 
-        for subject in [subject for subject in self.errors if not concerns(subject)]:
-            del self.errors[subject]
+        self.errors = {each: error for each, error in self.errors.items() if concerns(each)}
         self._alerts.keep_only(concerns)
-        self._sightings.found_only(account, keys)
+        self._sightings.found_only(watched.name, keys)
 
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:

@@ -4,7 +4,8 @@
 
 What is accepted, beyond the plain form:
 
-- `postgres` and `postgresql`, in any case.
+- White space and quotes around it, as they come of pasting.
+- `postgres`, `postgresql` and `postgis`, in any case, also with a driver: `postgresql+psycopg`.
 - Percent-encoding in every part, UTF-8 inside; `+` stays `+`. A `%` without two
   hexadecimal digits is refused, as libpq does.
 - No more than 4,096 characters: Heroku's have 200, and all config vars of an app 65,536.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 import unicodedata
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -33,13 +35,15 @@ from pgherald.secret import Secret
 DEFAULT_PORT: Final = 5432
 _LONGEST: Final = 4096
 
-_SCHEME: Final = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"postg(?:res(?:ql)?|is)(?:\+\w+)?://", re.IGNORECASE)
 _PLACE: Final = re.compile(
     r"(?P<host>\[[^\]@/?#]*\]|[^@/?#:\[\]]*)(?P<port>:[^@/?#]*)?/(?P<dbname>[^@/?#]*)(?:[?#].*)?",
     re.DOTALL,
 )
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+#: White space, a byte order mark, a space of no width, and quotes.
+_AROUND: Final = f"{string.whitespace}\xa0\ufeff\u200b\"'"
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: Control characters, and half surrogates, which no encoding can hold.
 _UNWRITABLE: Final = frozenset({"Cc", "Cs"})
@@ -47,51 +51,76 @@ _UNWRITABLE: Final = frozenset({"Cc", "Cs"})
 
 def looks_like_postgres(text: str) -> bool:
     """Whether it begins as a Postgres URL does."""
-    return _SCHEME.match(text) is not None
+    return _SCHEME.match(_trimmed(text)) is not None
 
 
 def parse_postgres_url(
-    text: Secret, sslmode: str = "require", *, name: str = "The config var"
+    text: Secret | None,
+    sslmode: str = "require",
+    *,
+    var: str = "The config var",
+    app: str = "",
 ) -> Login:
     """Take a URL apart.
 
     Args:
-        text: the URL.
+        text: the URL; None where Heroku hides it.
         sslmode: libpq's `sslmode` that the login gets.
-        name: what the URL is called in the error's title.
+        var: the config var's name, for the error.
+        app: whose it is, likewise.
 
     Raises:
         BadUrl: it is not a whole Postgres URL. Holds no part of it.
     """
+    value = None if text is None else _trimmed(text.reveal())
+    name = f"{var} of {app}" if app else var
+    if value is None or (value and not value.strip("*\u2022")):
+        raise BadUrl(
+            f"{name} is masked",
+            "Heroku does not show its value to this login. Whoever manages the app can unmask it: "
+            f"https://dashboard.heroku.com/apps/{app}/settings",
+        )
     try:
-        return _read(text.reveal(), sslmode)
+        return _read(value, sslmode)
     except _Refused as exc:
-        why = str(exc)
+        why, remedy = exc.args
+        del value
     # Raised here, so that no frame with a piece of the URL lives on in the error.
-    raise BadUrl(
-        f"{name} is not a Postgres URL",
-        f"{why} Compare it with the one on the database's page at data.heroku.com.",
-    )
+    raise BadUrl(f"{name} is not a Postgres URL", f"{why} {remedy} {var} --app {app}")
 
 
 class _Refused(Exception):
-    """A sentence that says what is wrong, without any part of the URL."""
+    """What is wrong, without any part of the URL, and the command that mends it."""
+
+    def __init__(self, why: str, remedy: str = "Correct it: heroku config:edit") -> None:
+        super().__init__(why, remedy)
+
+
+def _trimmed(text: str) -> str:
+    return text.strip(_AROUND)
 
 
 def _read(value: str, sslmode: str) -> Login:
+    if not value:
+        raise _Refused("It is empty.")
     if len(value) > _LONGEST:
         raise _Refused("It is far too long.")
     scheme = _SCHEME.match(value)
     if not scheme:
         raise _Refused("It does not begin with postgres://.")
     userinfo, place = _split(_writable(value[scheme.end() :]))
+    if "," in place["host"] or "," in (place["port"] or ""):
+        raise _Refused(
+            "It names several hosts, and pgherald keeps a database at one.",
+            "Leave one, or set another config var to one and keep that: heroku config:edit",
+        )
     user, _, password = userinfo.partition(":")
     return Login(
         host=_host(place["host"]),
         port=_port(place["port"]),
-        dbname=_present(place["dbname"], "database name"),
-        user=_present(user, "user"),
-        password=Secret(_present(password, "password")),
+        dbname=_decoded(place["dbname"], "database name"),
+        user=_decoded(user, "user"),
+        password=Secret(_decoded(password, "password")),
         sslmode=sslmode,
     )
 
@@ -107,12 +136,12 @@ def _split(rest: str) -> tuple[str, re.Match[str]]:
 def _host(raw: str) -> str:
     """Host name or address; an IPv6 address without its brackets."""
     if not raw.startswith("["):
-        host = _present(raw, "host")
+        host = _decoded(raw, "host")
         if _HOST.fullmatch(host):
             return host
-        raise _Refused("Its host is not one host name or address.")
+        raise _Refused("Its host is no host name or address.")
     try:
-        return str(ipaddress.IPv6Address(_decode(raw[1:-1])))
+        return str(ipaddress.IPv6Address(_decoded(raw[1:-1], "host")))
     except ValueError:
         raise _Refused("Its host is in brackets, but is no IPv6 address.") from None
 
@@ -126,17 +155,13 @@ def _port(raw: str | None) -> int:
     return port
 
 
-def _present(raw: str, what: str) -> str:
+def _decoded(raw: str, what: str) -> str:
     if not raw:
         raise _Refused(f"It has no {what}.")
-    return _decode(raw)
-
-
-def _decode(part: str) -> str:
-    if _BAD_ESCAPE.search(part):
+    if _BAD_ESCAPE.search(raw):
         raise _Refused("A % in it is not followed by two hexadecimal digits.")
     try:
-        return _writable(unquote_to_bytes(part).decode("utf-8"))
+        return _writable(unquote_to_bytes(raw).decode("utf-8"))
     except UnicodeDecodeError:
         raise _Refused("What is percent-encoded in it is not UTF-8 text.") from None
 

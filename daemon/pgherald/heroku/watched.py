@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Final, Protocol
 
 from pgherald.clock import Clock
+from pgherald.config import database_for
 from pgherald.errors import ConfigError, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.discovery import Discovery
@@ -44,14 +46,51 @@ class Watched:
     limit: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     @property
+    def name(self) -> str:
+        """The account's name."""
+        return self.account.name
+
+    @property
     def subject(self) -> Subject:
         """The subject of this account's alerts."""
-        return Subject(About.ACCOUNT, self.account.name)
+        return Subject(About.ACCOUNT, self.name)
 
     @property
     def databases(self) -> tuple[Database, ...]:
         """All of the account's databases, named ones first."""
         return (*self.named, *self.found)
+
+    def keep_found(
+        self, names: TakenNames | None, others: Iterable[Database]
+    ) -> dict[Database, PgheraldError]:
+        """Take over what discovery has found, but for what cannot be kept.
+
+        Args:
+            names: the service names that are the person's own.
+            others: the databases of other accounts.
+
+        Returns:
+            Why some of it cannot be kept.
+        """
+        assert self.discovery is not None  # it is what was asked
+        services = {database.service: database.key for database in chain(self.named, others)}
+        named = {database.key for database in self.named}
+        refused: dict[Database, PgheraldError] = {}
+        found = []
+        for item in self.discovery.found:
+            database = database_for(item.rule, self.name, item.app, item.attachment)
+            if database.key in named:
+                continue
+            error = names.refusal(database) if names is not None else None
+            if error is None:
+                other = services.setdefault(database.service, database.key)
+                error = None if other == database.key else clash(database, other)
+            if error is None:
+                found.append(database)
+            else:
+                refused[database] = error
+        self.found = tuple(found)
+        return refused
 
 
 class Sightings(Protocol):
@@ -59,28 +98,28 @@ class Sightings(Protocol):
 
     def sighted(self, sightings: Iterable[tuple[Database, Sighting]]) -> None:
         """Take sightings; returns at once."""
-        ...
+        return
 
     def absent(self, database: Database, error: PgheraldError) -> None:
         """Heroku answered, and did not show the database's login."""
-        ...
+        return
 
     def unanswered(self, database: Database, error: PgheraldError) -> None:
         """Heroku did not answer, which is its account's trouble."""
-        ...
+        return
 
     def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
         """Of an account's databases these are the only ones that Heroku shows."""
-        ...
+        return
 
     def expecting(self) -> AbstractContextManager[None]:
         """While this is open, more may come."""
-        ...
+        return contextlib.nullcontext()
 
     @property
     def verifying(self) -> Collection[DatabaseKey]:
         """Databases whose login is being verified."""
-        ...
+        return ()
 
 
 class TakenNames(Protocol):
@@ -117,9 +156,9 @@ def keeps_requests(
         for watched in accounts:
             name, budget = watched.account.name, watched.account.api.budget
             now = clock.now()
-            cost = Requests(name, budget.last_hour(), budget.allowance, budget.remaining, now)
-            before = kept.get(name)
-            if before is None or dataclasses.replace(before, at=now) != cost:
+            sent, size = budget.last_hour(), budget.bytes_last_hour()
+            cost = Requests(name, sent, budget.allowance, budget.remaining, now, size)
+            if kept.get(name) != cost:
                 kept[name] = cost
                 store.keep_requests(cost)
 

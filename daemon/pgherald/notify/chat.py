@@ -10,10 +10,10 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from pgherald.aio import in_thread
-from pgherald.clock import Clock
 from pgherald.errors import MissingTool
 from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency
 from pgherald.secret import Secret
@@ -30,7 +30,6 @@ class Chat(Backend):
 
     Args:
         urls: apprise's URLs.
-        clock: stamps the receipts.
         limit: seconds that one notice may take, all services together.
 
     Raises:
@@ -39,8 +38,8 @@ class Chat(Backend):
 
     name = "chat"
 
-    def __init__(self, urls: Sequence[Secret], clock: Clock, *, limit: float = TIME_LIMIT) -> None:
-        super().__init__(clock, limit=None)
+    def __init__(self, urls: Sequence[Secret], *, limit: float = TIME_LIMIT) -> None:
+        super().__init__(limit=None)
         self._urls = tuple(urls)
         self._each = limit
         if self._urls:
@@ -49,7 +48,7 @@ class Chat(Backend):
             if importlib.util.find_spec("apprise") is None:
                 raise MissingTool(
                     "`[notifications] urls` needs the package apprise",
-                    "Install pgherald with the extra `chat`, from a clone: pipx install '.[chat]'",
+                    "Install pgherald with the extra `chat`, from a clone: pipx install --force '.[chat]'",
                 )
 
     async def _send(self, notice: Notice) -> None:
@@ -57,15 +56,14 @@ class Chat(Backend):
 
         Those that did not take it are counted, not named, since their names are secret.
         """
-        posts = (self._post(url, notice) for url in self._urls)
+        posts = [
+            asyncio.wait_for(in_thread(partial(_post, url, notice)), self._each)
+            for url in self._urls
+        ]
         # A stranger's exception may hold the URL: only the failure counts.
         taken = await asyncio.gather(*posts, return_exceptions=True)
         if failed := sum(result is not True for result in taken):
             raise NotShown(f"{failed} of {len(taken)} chat services did not take it")
-
-    async def _post(self, url: Secret, notice: Notice) -> bool:
-        async with asyncio.timeout(self._each):
-            return await in_thread(lambda: _post(url, notice))
 
 
 def _post(url: Secret, notice: Notice) -> bool:

@@ -13,11 +13,9 @@ import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from pgherald import process
-from pgherald.clock import Clock
 
 #: Seconds that one notice may take. A person waits for no notification.
 TIME_LIMIT: Final = 5.0
@@ -70,51 +68,35 @@ class Receipt:
         shown: whether the desktop confirmed it, or another place had to do.
         backend: who was asked first: `dbus`, `osascript`, `powershell`, `none`.
         why: why that one did not show it, in plain words; empty when it did.
-        at: when this was known, UTC.
     """
 
     shown: bool
     backend: str
     why: str
-    at: datetime
 
 
 class NotShown(Exception):
     """Raised inside a back end: the notice was not shown; `str()` says why."""
 
 
-class Desktop(Protocol):
-    """A place where notices are shown.
-
-    Attributes:
-        in_place: whether a later notice can take an earlier one's place.
-    """
-
-    in_place: bool
-
-    async def show(self, notice: Notice) -> Receipt:
-        """Show one notice. Never raises; takes at most its time limit."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of what is open. Never raises."""
-        ...
-
-
 class Backend(abc.ABC):
     """A place where notices are shown, with the time limit, the clean text and the receipt.
 
     Args:
-        clock: stamps the receipts.
         limit: seconds that one notice may take; None where the back end has its own.
+        others: places to try in turn where this one does not show a notice.
+
+    Attributes:
+        name: who is asked, for the receipt.
+        in_place: whether a later notice can take an earlier one's place.
     """
 
     name: str
     in_place: bool = False
 
-    def __init__(self, clock: Clock, *, limit: float | None = TIME_LIMIT) -> None:
-        self._clock = clock
+    def __init__(self, *, limit: float | None = TIME_LIMIT, others: Sequence[Backend] = ()) -> None:
         self._limit = limit
+        self._others = others
 
     @property
     def silent(self) -> str:
@@ -122,19 +104,28 @@ class Backend(abc.ABC):
         return f"{self.name} does not answer"
 
     async def show(self, notice: Notice) -> Receipt:
-        """Show one notice. Never raises; takes at most the time limit."""
-        why = ""
+        """Show one notice. Never raises; takes at most the time limits of all."""
+        notice = clean(notice)
+        shown = not (why := await self.attempt(notice))
+        for other in self._others if why else ():
+            if not await other.attempt(notice):
+                shown, why = True, f"{why} ({other.name} did)"
+                break
+        return Receipt(shown, self.name, why)
+
+    async def attempt(self, notice: Notice) -> str:
+        """Try this place alone; why the notice could not be shown, empty where it was."""
         try:
             async with asyncio.timeout(self._limit):
-                await self._send(clean(notice))
+                await self._send(notice)
         except NotShown as problem:
-            why = str(problem)
+            return str(problem)
         except TimeoutError:
-            why = self.silent
+            return self.silent
         except Exception as problem:  # noqa: BLE001 – the desktop is no reason to fail
             # Only the type: the text of a stranger's exception may hold anything.
-            why = f"unexpected trouble ({type(problem).__name__})"
-        return Receipt(not why, self.name, why, self._clock.now())
+            return f"unexpected trouble ({type(problem).__name__})"
+        return ""
 
     async def presence(self) -> str:
         """The name of whatever shows notices here, found out without showing one.
@@ -200,10 +191,11 @@ def clean(notice: Notice) -> Notice:
     D-Bus hangs up on a client that sends a NUL or text that is not UTF-8, and a label may
     come from a file name, which can hold both.
     """
-    title = _clean(notice.title).replace("\n", " ")
-    return dataclasses.replace(notice, title=title, body=_clean(notice.body))
+    title = clean_text(notice.title).replace("\n", " ")
+    return dataclasses.replace(notice, title=title, body=clean_text(notice.body))
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
+    """The same text without what cannot be shown."""
     text = text.encode("utf-8", "replace").decode()
     return "".join(c if c == "\n" or c.isprintable() else " " for c in text)

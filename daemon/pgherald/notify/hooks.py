@@ -18,7 +18,7 @@ from pgherald import process
 from pgherald.config.schema import Hook, HookEvent
 from pgherald.errors import PgheraldError, safe_text
 from pgherald.model import About, AlertSink, News, NewsKind, Subject
-from pgherald.notify.desktop import NotShown, run
+from pgherald.notify.desktop import NotShown, clean_text, run
 from pgherald.notify.texts import line_for
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Hooks:
             "PGHERALD_NAME": news.label,
             "PGHERALD_TEXT": facts["text"],
         }
-        environ = self._environ | {name: _clean(value) for name, value in given.items()}
+        environ = self._environ | {name: clean_text(value) for name, value in given.items()}
         text = json.dumps(facts) + "\n"
         why = ""
         async with self._turns[hook]:
@@ -117,15 +117,14 @@ class Hooks:
             except NotShown as problem:
                 why = str(problem).removeprefix(f"{hook.command[0]} ")
         if why:
-            error = HookFailed(f"The hook {name_of(hook)} {why}", f"It is run on each {hook.on}.")
+            advice = (
+                f"It is run on each {hook.on}, and has to end with exit code 0 within its "
+                f"`time_limit`, {hook.time_limit:g} s. Run it in a terminal to see why it does not."
+            )
+            error = HookFailed(f"The hook {name_of(hook)} {why}", advice)
             self._alerts.fire(_subject_of(hook), name_of(hook), error)
         else:
             self._alerts.resolve(_subject_of(hook))
-
-
-def _clean(text: str) -> str:
-    """The same text as a variable can hold it: a file's name may have a NUL, or half a letter."""
-    return text.encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def name_of(hook: Hook) -> str:

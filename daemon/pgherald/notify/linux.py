@@ -22,18 +22,13 @@ from jeepney import (
     Message,
     new_method_call,
 )
-from jeepney.auth import (
-    BEGIN,
-    AuthenticationError,
-    Authenticator,
-)
+from jeepney.auth import BEGIN, AuthenticationError, Authenticator
 from jeepney.bus import get_connectable_addresses
 from jeepney.bus_messages import message_bus
 from jeepney.io.asyncio import DBusConnection, DBusRouter
 from jeepney.io.common import RouterClosed
 from jeepney.wrappers import unwrap_msg
 
-from pgherald.clock import Clock
 from pgherald.notify.desktop import TIME_LIMIT, Action, Backend, Notice, NotShown, Urgency
 from pgherald.notify.opening import LABELS, Opener
 
@@ -72,11 +67,10 @@ class LinuxDesktop(Backend):
     """The notification server of the person's session.
 
     Args:
-        clock: stamps the receipts.
         environ: `DBUS_SESSION_BUS_ADDRESS` names the bus; without it,
             `XDG_RUNTIME_DIR` leads to the one that systemd starts.
         opener: does what a button promises; None for no buttons.
-        limit: seconds that one notice may take.
+        more: as for every back end.
     """
 
     name = "dbus"
@@ -84,14 +78,9 @@ class LinuxDesktop(Backend):
     silent = _SILENT
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        environ: Mapping[str, str],
-        opener: Opener | None = None,
-        limit: float = TIME_LIMIT,
+        self, *, environ: Mapping[str, str], opener: Opener | None = None, **more: Any
     ) -> None:
-        super().__init__(clock, limit=limit)
+        super().__init__(**more)
         self._environ = environ
         self._opener = opener
         self._connection: _Connection | None = None
@@ -112,42 +101,38 @@ class LinuxDesktop(Backend):
         """As in `Backend`: the notification server's own name."""
         try:
             async with asyncio.timeout(self._limit):
-                _, (name, *_) = await self._call("GetServerInformation", None, ())
+                _, (name, *_) = await self._call("GetServerInformation")
         except TimeoutError:
             raise NotShown(self.silent) from None
-        except (OSError, EOFError):
-            raise NotShown("the session bus hung up") from None
         return str(name)
 
     async def _send(self, notice: Notice) -> None:
         async with self._turn:
-            for _ in range(2):
-                try:
-                    return await self._notify(notice)
-                except (OSError, EOFError):
-                    # A kept connection dies with its bus; the bus may be back already.
-                    await self.close()
-            raise NotShown("the session bus hung up")
+            try:
+                await self._notify(notice)
+            except _HungUp:
+                # A kept connection dies with its bus; the bus may be back already.
+                await self.close()
+                await self._notify(notice)
 
     async def _notify(self, notice: Notice) -> None:
         # Asked every time: the answer also tells which server is there now.
-        server, (capabilities,) = await self._call("GetCapabilities", None, ())
+        server, (capabilities,) = await self._call("GetCapabilities")
         title, body = await self._texts(notice)
         body = escape(body) if "body-markup" in capabilities else body
-        actions = self._actions(notice) if "actions" in capabilities else []
+        opener = self._opener if "actions" in capabilities else None
+        actions = [each for each in notice.actions if opener and opener.knows(each)]
+        hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
+        if notice.passing:
+            hints["transient"] = ("b", True)
         server, (number,) = await self._call(
             "Notify",
             "susssasa{sv}i",
-            (
-                "pgherald",
-                self._number_to_replace(notice.replaces, server),
-                "",  # no icon of our own
-                title,
-                body,
-                [text for action in actions for text in (action.value, LABELS[action])],
-                _hints(notice),
-                SERVERS_CHOICE,
-            ),
+            *("pgherald", self._number_to_replace(notice.replaces, server)),
+            *("", title, body),  # no icon of our own
+            [text for action in actions for text in (action.value, LABELS[action])],
+            hints,
+            SERVERS_CHOICE,
         )
         if notice.replaces is not None:
             _remember(self._shown, notice.replaces, (server, number))
@@ -157,23 +142,19 @@ class LinuxDesktop(Backend):
         """Title and body; a title that would lose its end goes into the body."""
         longest = None
         with contextlib.suppress(NotShown):  # an old server may not know the question
-            _, (server, *_) = await self._call("GetServerInformation", None, ())
+            _, (server, *_) = await self._call("GetServerInformation")
             longest = CUTS_TITLES.get(server)
         if longest is None or len(notice.title) <= longest:
             return notice.title, notice.body
         sentence = notice.title if notice.title.endswith("…") else f"{notice.title}."
         return "pgherald", "\n".join(part for part in (sentence, notice.body) if part)
 
-    def _actions(self, notice: Notice) -> list[Action]:
-        """The buttons of a notice that would lead somewhere."""
-        return [a for a in notice.actions if self._opener is not None and self._opener.knows(a)]
-
     def _number_to_replace(self, key: str | None, server: str) -> int:
         """0 for "a new one". Another server's number could name somebody else's notice."""
         shown_by, number = self._shown.get(key or "", ("", 0))
         return number if shown_by == server else 0
 
-    async def _call(self, method: str, signature: str | None, body: tuple[Any, ...]) -> Any:
+    async def _call(self, method: str, signature: str | None = None, *body: Any) -> Any:
         """Call the notification server: (its unique name, what it returned)."""
         if self._connection is None:
             # A new bus gives out the same names as the old one, so its server would look like
@@ -210,6 +191,11 @@ class LinuxDesktop(Backend):
         opening.add_done_callback(self._opening.discard)
 
 
+class _HungUp(NotShown):
+    def __init__(self) -> None:
+        super().__init__("the session bus hung up")
+
+
 class _Connection:
     """A connection to the session bus.
 
@@ -234,14 +220,13 @@ class _Connection:
         """Send a call and wait for its answer: (who answered, what).
 
         Raises:
-            NotShown: the answer is an error.
-            OSError, EOFError: the connection died.
+            NotShown: the answer is an error, or the connection died.
         """
         try:
             reply = await self._router.send_and_get_reply(call)
             return reply.header.fields.get(HeaderFields.sender, ""), unwrap_msg(reply)
-        except (RouterClosed, KeyError):  # jeepney 0.9: it forgets such a call twice
-            raise EOFError from None
+        except (RouterClosed, KeyError, OSError, EOFError):  # jeepney 0.9 forgets a call twice
+            raise _HungUp from None
         except DBusErrorResponse as error:
             name = str(error.name or "").removeprefix(_ERROR)
         if name.startswith(_NO_SERVER):
@@ -262,7 +247,9 @@ class _Connection:
 async def _connect(
     environ: Mapping[str, str], heard: Callable[[Message], None], *, limit: float
 ) -> _Connection:
-    """Open a connection to the session bus.
+    """Open a connection to the session bus, and say hello, which it wants to hear first.
+
+    jeepney's own way of connecting leaves the socket open when the bus does not answer.
 
     Args:
         environ: see `LinuxDesktop`.
@@ -278,15 +265,18 @@ async def _connect(
         except OSError:
             continue
         try:
-            async with asyncio.timeout(limit):
-                return await _greet(reader, writer, heard)
-        except BaseException as problem:
-            writer.transport.abort()
-            if isinstance(problem, TimeoutError):
-                raise NotShown("the session bus does not answer") from None
-            if isinstance(problem, EOFError | OSError):
-                raise NotShown("the session bus hung up") from None
-            raise
+            async with asyncio.timeout(limit), contextlib.AsyncExitStack() as stack:
+                stack.callback(writer.transport.abort)
+                await _authenticate(reader, writer)
+                connection = _Connection(reader, writer, heard)
+                stack.push_async_callback(connection.close)
+                await connection.ask(message_bus.Hello())
+                stack.pop_all()
+                return connection
+        except TimeoutError:
+            raise NotShown("the session bus does not answer") from None
+        except (OSError, EOFError):
+            raise _HungUp from None
     raise NotShown("no session bus")
 
 
@@ -301,15 +291,7 @@ def _places(environ: Mapping[str, str]) -> Iterator[str]:
         yield from get_connectable_addresses(address or "")
 
 
-async def _greet(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    heard: Callable[[Message], None],
-) -> _Connection:
-    """Authenticate and say hello, which the bus wants to hear first.
-
-    jeepney's own way of connecting leaves the socket open when the bus does not answer.
-    """
+async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     steps = Authenticator()
     for line in steps:
         writer.write(line)
@@ -321,18 +303,6 @@ async def _greet(
         except AuthenticationError:
             raise NotShown("the session bus refuses this user") from None
     writer.write(BEGIN)
-    connection = _Connection(reader, writer, heard)
-    try:
-        await connection.ask(message_bus.Hello())
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
-
-
-def _hints(notice: Notice) -> dict[str, tuple[str, Any]]:
-    hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}
-    return hints | ({"transient": ("b", True)} if notice.passing else {})
 
 
 def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:

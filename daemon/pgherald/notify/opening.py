@@ -124,10 +124,8 @@ class Opener:
 
     def _data_folders(self) -> Iterator[Path]:
         """Where desktop files are (freedesktop.org: XDG base directories), and Flatpak's."""
-        own = self._environ.get("XDG_DATA_HOME")
-        own_folder = Path(own) if own else self._home / ".local" / "share"
-        yield own_folder
-        yield own_folder / "flatpak" / "exports" / "share"
+        own = Path(self._environ.get("XDG_DATA_HOME") or self._home / ".local" / "share")
+        yield from (own, own / "flatpak" / "exports" / "share")
         shared = self._environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
         for folder in (*shared.split(":"), "/var/lib/flatpak/exports/share"):
             if folder.startswith("/"):

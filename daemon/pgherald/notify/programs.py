@@ -1,18 +1,23 @@
-"""Desktops that a program shows notices on: osascript, PowerShell, notify-send."""
+"""Where a program shows notices, or finds the place: osascript, PowerShell, notify-send, `who`."""
 
 from __future__ import annotations
 
 import abc
 import base64
 import hashlib
+import os
 import shutil
+import stat
 from collections.abc import Mapping
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from pgherald import process
-from pgherald.clock import Clock
-from pgherald.notify.desktop import TIME_LIMIT, Backend, Notice, NotShown, Urgency, run
+from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency, run
+
+#: Where terminals are.
+_DEVICES: Final = Path("/dev")
 
 #: macOS: the texts come in as arguments, so nothing in them is ever taken for AppleScript.
 APPLESCRIPT: Final = """\
@@ -46,17 +51,14 @@ class ProgramDesktop(Backend):
     """Runs a program for each notice.
 
     Args:
-        clock: stamps the receipts.
         environ: our environment, of which the program sees a part.
-        limit: seconds that one notice may take.
+        more: as for every back end.
     """
 
     program: str
 
-    def __init__(
-        self, clock: Clock, *, environ: Mapping[str, str], limit: float = TIME_LIMIT
-    ) -> None:
-        super().__init__(clock, limit=limit)
+    def __init__(self, *, environ: Mapping[str, str], **more: Any) -> None:
+        super().__init__(**more)
         self._environ = process.environment(environ, process.SESSION)
 
     async def presence(self) -> str:
@@ -134,3 +136,66 @@ def toast_for(notice: Notice) -> str:
         f"<text>{escape(notice.title)}</text><text>{escape(notice.body)}</text>"
         f"</binding></visual>{silent}</toast>"
     )
+
+
+class Terminals(Backend):
+    """The terminals on which this user is logged in, as `write` and `wall` find them.
+
+    One is written to only if it is the user's own and lets others write (`mesg y`), and never
+    waited for. A notice that is of little weight does not disturb anybody's work there.
+
+    Args:
+        environ: our environment; its PATH leads to `who`.
+        more: as for every back end.
+    """
+
+    name = "terminals"
+    silent = "`who` does not answer"
+
+    def __init__(self, *, environ: Mapping[str, str], **more: Any) -> None:
+        super().__init__(**more)
+        self._environ = process.environment(environ)
+
+    async def _send(self, notice: Notice) -> None:
+        if notice.passing or notice.urgency is Urgency.LOW:
+            raise NotShown("a terminal is not disturbed for it")
+        text = "\n".join(["", f"pgherald: {notice.title}", *notice.body.splitlines(), ""])
+        # A terminal in raw mode wants both.
+        data = text.replace("\n", "\r\n").encode()
+        if not sum([_write(terminal, data) for terminal in await self._ours()]):
+            raise NotShown("no terminal to write to")
+
+    async def _ours(self) -> list[Path]:
+        """The terminals that `who` names, and that are ours."""
+        try:
+            asked = await process.run(["who"], self._environ | {"LC_ALL": "C"}, out=True)
+        except OSError as exc:
+            if isinstance(exc, TimeoutError):
+                raise
+            raise NotShown("`who` is not there to name the terminals") from None
+        rows = [line.split() for line in asked.out.splitlines()]
+        places = [_DEVICES / name for name in sorted({row[1] for row in rows if len(row) > 1})]
+        return [place for place in places if ".." not in place.parts and _may_write(place)]
+
+
+def _may_write(terminal: Path) -> bool:
+    try:
+        found = terminal.stat()
+    except (OSError, ValueError):  # such as the display's own line, `:0`
+        return False
+    ours = found.st_uid == os.getuid()
+    return ours and stat.S_ISCHR(found.st_mode) and bool(found.st_mode & stat.S_IWGRP)
+
+
+def _write(terminal: Path, data: bytes) -> bool:
+    """Whether it was written. One that was stopped with Ctrl-S is not waited for."""
+    try:
+        descriptor = os.open(terminal, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.write(descriptor, data) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

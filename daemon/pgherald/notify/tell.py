@@ -9,86 +9,73 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pgherald.aio import first_of
 from pgherald.clock import Clock
 from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
-from pgherald.model import News, NewsKind
-from pgherald.notify.desktop import Desktop, Notice, Receipt
+from pgherald.model import News, NewsKind, Subject
+from pgherald.notify.desktop import Backend, Notice, Receipt
 from pgherald.notify.texts import is_warning, line_for, needs_hand, notice_for, summary_of
+from pgherald.store import Store
 
 #: Seconds that news is gathered for before it is shown.
 WINDOW: Final = 0.5
 
-#: Seconds between two looks at the wall clock while news is held back.
-_QUIET_LOOK: Final = 60.0
+#: Seconds between two readings of the wall clock while news is held back.
+_QUIET_STEP: Final = 60.0
 
 _NOT_SHOWN: Final = "The notice could not be shown: %s."
 #: Nothing is lost then, but buttons may be.
 _ELSEWHERE: Final = "The notice was shown in another way than usual: %s."
 
 
-class Kept(Protocol):
-    """Remembers what is held back."""
-
-    def load(self) -> Sequence[News]:
-        """What was saved last."""
-        ...
-
-    def save(self, news: Sequence[News]) -> None:
-        """Remember this instead."""
-        ...
+#: Notes of the state file: what is held back, and why the latest notice could not be shown.
+_HELD: Final = "held"
+_HINDRANCE: Final = "notifications"
 
 
 class Teller:
     """Where news goes. Used on the loop's own thread.
 
     Args:
-        desktop: shows notices; None when the person wants none.
-        chat: sends them to chat services; None when there are none.
+        places: show notices: the desktop, chat services; none when the person wants none.
         clock: times the gathering.
-        log: gets one line for each piece of news, whatever is told.
-        level: how much is told.
-        quiet: when nothing is told, in local time; None for never.
-        kept: remembers across restarts what is held back; None to forget it.
-        on_receipt: hears after each notice why it was not shown, for `status`; an empty text
-            when it was.
-        on_told: hears of which news nothing is left to do: it was shown, or is not wanted, or
-            is remembered in `kept`.
+        log: gets one line for each piece of news, whatever is shown.
+        store: remembers across restarts what is held back; which rotations no start has to notify
+            of any more, since they were shown, are not wanted or are held back; and, for
+            `status`, why a notice was not shown.
+        level: how much is shown.
+        quiet: when nothing is shown, in local time; None for never.
     """
 
     def __init__(
         self,
-        desktop: Desktop | None,
-        chat: Desktop | None,
+        places: Sequence[Backend],
         clock: Clock,
         log: logging.Logger,
+        store: Store,
         *,
         level: Level = Level.ALL,
         quiet: QuietHours | None = None,
-        kept: Kept | None = None,
-        on_receipt: Callable[[str], None] | None = None,
-        on_told: Callable[[Sequence[News]], None] = lambda _: None,
     ) -> None:
-        self._desktop = desktop
-        self._chat = chat
+        self._places = places
         self._clock = clock
         self._log = log
+        self._store = store
         self._level = level
         self._quiet = quiet
-        self._kept = kept
-        self._on_receipt = on_receipt
-        self._on_told = on_told
         self._pending: list[News] = []
         self._gathering: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._held = False
         self._complaints: dict[str, str] = {}  # backend -> why it showed nothing
+        if not places:
+            store.note(_HINDRANCE, "")  # from before, and nothing hinders what is not wanted
 
     def post(self, news: News) -> None:
         """Log the news now and show it in a moment. Never raises, never waits."""
@@ -96,14 +83,13 @@ class Teller:
         if wanted(news, self._level):
             self._take([news])
         else:
-            self._on_told([news])
+            self._told([news])
 
     def resume(self) -> None:
         """Take up what an earlier teller held back and never told."""
-        if self._kept is not None:
-            kept = self._kept.load()
-            self._held = self._held or bool(kept)
-            self._take(kept)
+        kept = _from_text(self._store.notes().get(_HELD, ""))
+        self._held = self._held or bool(kept)
+        self._take(kept)
 
     def _take(self, news: Sequence[News]) -> None:
         self._pending.extend(news)
@@ -124,8 +110,8 @@ class Teller:
         if self._gathering is not None:
             self._gathering.cancel()
             await asyncio.wait({self._gathering})
-        if self._desktop is not None:
-            await self._desktop.close()
+        for place in self._places:
+            await place.close()
 
     async def _gather(self) -> None:
         try:
@@ -139,7 +125,7 @@ class Teller:
                 notices = summary_of(news) if self._held else notice_for(news)
                 for notice in notices:
                     await self._show(notice)
-                self._on_told(news)
+                self._told(news)
                 self._let_go()
         except Exception as exc:  # noqa: BLE001 – telling is never a reason for the daemon to fail
             # No traceback: it could hold more than it should.
@@ -157,12 +143,16 @@ class Teller:
         self._save()
         while self._is_quiet() and not self._hurry.is_set():
             # Not until the very end: the clock may be set, or the machine sleep.
-            await self._pause(_QUIET_LOOK)
+            await self._pause(_QUIET_STEP)
 
     def _save(self) -> None:
-        if self._kept is not None:
-            self._kept.save(self._pending)
-            self._on_told(self._pending)
+        self._store.note(_HELD, _to_text(self._pending))
+        self._told(self._pending)
+
+    def _told(self, news: Sequence[News]) -> None:
+        keys = [item.subject.database for item in news if item.kind is NewsKind.ROTATED]
+        if keys:
+            self._store.told([key for key in keys if key is not None])
 
     def _let_go(self) -> None:
         """What was held back has been told."""
@@ -176,15 +166,11 @@ class Teller:
 
     async def _show(self, notice: Notice) -> None:
         # Where nothing is replaced, a notice that something else replaces soon is noise.
-        places = [
-            place
-            for place in (self._desktop, self._chat)
-            if place is not None and (place.in_place or not notice.passing)
-        ]
+        places = [each for each in self._places if each.in_place or not notice.passing]
         for receipt in await asyncio.gather(*(place.show(notice) for place in places)):
             self._note(receipt)
-        if places and self._on_receipt is not None:
-            self._on_receipt("; ".join(self._complaints.values()))
+        if places:
+            self._store.note(_HINDRANCE, "; ".join(self._complaints.values()))
 
     def _note(self, receipt: Receipt) -> None:
         """Complain once about each reason, and say when it is over."""
@@ -207,7 +193,7 @@ def wanted(news: News, level: Level) -> bool:
     return needs_hand(news)
 
 
-def to_text(news: Sequence[News]) -> str:
+def _to_text(news: Sequence[News]) -> str:
     """News as text that can be kept across a restart; it holds no secret, as news never does."""
     return json.dumps([_plain(asdict(n)) for n in news]) if news else ""
 
@@ -216,8 +202,8 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
 
 
-def from_text(text: str) -> list[News]:
-    """The way back from `to_text`; nothing from what is not understood."""
+def _from_text(text: str) -> list[News]:
+    """The way back from `_to_text`; nothing from what is not understood."""
     try:
         return [_news(fields) for fields in json.loads(text or "[]")]
     except (ValueError, TypeError, KeyError):
@@ -228,6 +214,10 @@ def _news(fields: dict[str, Any]) -> News:
     moments = {
         k: datetime.fromisoformat(fields[k]) for k in ("at", "since") if fields[k] is not None
     }
-    lists = {k: tuple(fields[k]) for k in ("changed", "clients")}
-    behind = tuple((label, why) for label, why in fields["behind"])
-    return News(**fields | moments | lists | {"behind": behind, "kind": NewsKind(fields["kind"])})
+    return News(
+        **fields
+        | moments
+        | {k: tuple(fields[k]) for k in ("changed", "clients")}
+        | {"behind": tuple((label, why) for label, why in fields["behind"])}
+        | {"kind": NewsKind(fields["kind"]), "subject": Subject.read(fields["subject"])}
+    )

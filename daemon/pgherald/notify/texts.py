@@ -8,7 +8,7 @@ What is shown, and how loudly:
     added       one quiet line: the person has just asked for it
     mended      not at all: the client is right again and there is nothing to do, and
                 an editor or a restore from backup would cause it day after day. The
-                log and `pgherald history` have it
+                log and `pgherald history` have it. Unless a server is to be reopened
     trouble     always; troubles with the same headline become one
     recovered   always; likewise
 
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
+from pgherald.errors import Forbidden, LoginRequired, OtherLogin, TwoFactorRequired
 from pgherald.model import DEFAULT_ACCOUNT, About, News, NewsKind
 from pgherald.notify.desktop import Action, Notice, Urgency
 
@@ -52,6 +53,11 @@ _COUNTED: Final = {
     NewsKind.ADDED: ("new database", "new databases"),
     NewsKind.MENDED: ("repair", "repairs"),
 }
+
+#: Errors of an account that are its token's.
+_OF_THE_TOKEN: Final = frozenset(
+    kind.__name__ for kind in (LoginRequired, OtherLogin, Forbidden, TwoFactorRequired)
+)
 
 #: Kinds of subjects that a notice of trouble names; others say by their title what they are.
 _NAMED: Final = frozenset({About.DATABASE, About.FORMAT, About.CLIENT})
@@ -131,7 +137,7 @@ def _worth_showing(news: Sequence[News]) -> list[News]:
         if n.kind in _EDGES:
             first, last = edges[n.subject][0], edges[n.subject][-1]
             return n is last and (first.kind, last.kind) != _EDGES
-        return n.kind is not NewsKind.MENDED or bool(n.behind)
+        return n.kind is not NewsKind.MENDED or bool(n.behind) or needs_hand(n)
 
     return [n for n in news if worth(n)]
 
@@ -155,7 +161,7 @@ def _listed(titles: Sequence[str], *, advise: bool) -> str:
     lines = [_sentence(title) for title in titles[:MANY]]
     if (rest := len(titles) - MANY) > 0:
         lines.append(f"And {rest} more.")
-    return "\n".join([*lines, *(["`pgherald status` tells what to do."] if advise else [])])
+    return "\n".join([*lines, *(["`pgherald status` says what to do."] if advise else [])])
 
 
 # Rotating, rotated, added, mended
@@ -163,20 +169,13 @@ def _listed(titles: Sequence[str], *, advise: bool) -> str:
 
 def _rotating(news: Sequence[News]) -> list[Notice]:
     if len(news) >= MANY:
-        title, body = (
-            f"Heroku is rotating {len(news)} databases …",
-            "The new logins are being proven.",
-        )
-        return [Notice(title, body, replaces=_MANY_ROTATED, passing=True)]
-    return [
-        Notice(
-            f"Heroku is rotating {_label(n)} …",
-            "The new login is being proven.",
-            replaces=f"{NewsKind.ROTATED}:{n.subject}",
-            passing=True,
-        )
-        for n in news
-    ]
+        return [_beginning(f"{len(news)} databases", "logins are", _MANY_ROTATED)]
+    return [_beginning(_label(n), "login is", f"{NewsKind.ROTATED}:{n.subject}") for n in news]
+
+
+def _beginning(what: str, logins: str, replaces: str) -> Notice:
+    title = f"Heroku is rotating {what} …"
+    return Notice(title, f"The new {logins} being proven.", replaces=replaces, passing=True)
 
 
 #: Of a summary, whatever is in it, so that it takes the place of "is rotating 40 databases".
@@ -193,8 +192,7 @@ def _written(news: News) -> Notice:
         lines.append(news.advice)
     if not news.proven:
         lines.append("The new login could not be tested.")
-    if news.kind is NewsKind.ROTATED:
-        lines += _by_hand(news)
+    lines += _by_hand(news)
     title = one.format(_label(news))
     return Notice(title, "\n".join(lines), _urgency([news]), _key([news]), _buttons([news]))
 
@@ -227,14 +225,14 @@ def _summary(news: Sequence[News]) -> Notice:
 
 def needs_hand(news: News) -> bool:
     """Whether there is something that only the person can do: the files are right already."""
-    return news.kind is NewsKind.ROTATED and (news.reopen or "dbname" in news.changed)
+    return news.reopen or (news.kind is NewsKind.ROTATED and "dbname" in news.changed)
 
 
 def _by_hand(news: News) -> list[str]:
-    if "dbname" not in news.changed:
-        if news.reopen:
-            return ["In pgAdmin, reopen the server."]
+    if not needs_hand(news):
         return [_REFRESH] if news.refresh else []
+    if news.kind is not NewsKind.ROTATED or "dbname" not in news.changed:
+        return ["In pgAdmin, reopen the server: disconnect from it, and connect again."]
     then = "in pgAdmin, reopen the server" if news.reopen else "enter it in your tools"
     return [f"The database's own name changed too: {then}."]
 
@@ -306,7 +304,7 @@ def _recovered(news: Sequence[News]) -> list[Notice]:
 def _recovery(group: Sequence[News]) -> Notice:
     title = f"{joined([_label(n) for n in group])} {'works' if len(group) == 1 else 'work'} again"
     spans = [n.at - n.since for n in group if n.since is not None]
-    body = f"It was down for {duration(max(spans))}." if spans else ""
+    body = f"It had not worked for {duration(max(spans))}." if spans else ""
     return Notice(title, body, Urgency.NORMAL, _key(group))
 
 
@@ -338,6 +336,8 @@ def _label(news: News) -> str:
     label = news.label
     if news.subject.about.is_account:
         label = "Heroku" if _is_only_account(news) else f"Heroku account {label}"
+        if news.kind is NewsKind.RECOVERED and news.error in _OF_THE_TOKEN:
+            label = f"The {label} token"
     return label if len(label) <= LABEL else f"{label[: LABEL - 1].rstrip()}…"
 
 

@@ -104,6 +104,10 @@ class Manager(abc.ABC):
     name: str
     file: Path
 
+    def answers(self, programs: Programs) -> bool:
+        """Whether there is such a manager at all."""
+        return True
+
     def standing(self, programs: Programs) -> Standing:
         """Whose the service is that it has under our name."""
         try:
@@ -126,10 +130,6 @@ class Manager(abc.ABC):
     @abc.abstractmethod
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """The command that shows the last lines of the log."""
-
-    def remarks(self, setup: Setup) -> list[str]:
-        """What a person should know after an installation."""
-        return ["It runs while you are logged in."]
 
 
 def marked(text: str, *, line: int = 0, begin: str = "# ", end: str = "") -> str:

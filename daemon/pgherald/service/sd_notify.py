@@ -64,7 +64,7 @@ class Manager:
 
     def ready(self, status: str = "") -> bool:
         """The service is up, or has finished reloading. Keeps the status if none is given."""
-        return self._send("READY=1", _status(status)) if status else self._send("READY=1")
+        return self._send("READY=1", *([_status(status)] if status else []))
 
     def status(self, text: str) -> bool:
         """One line for `systemctl status`, empty for none. Every user can read it."""

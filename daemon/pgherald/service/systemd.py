@@ -7,13 +7,14 @@ take it as it is: an unknown line would be a warning at every load.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
+from pgherald.errors import MissingTool, PgheraldError
 from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
 from pgherald.service.steps import Programs, Remove, Run, Step, Write
 
@@ -31,6 +32,9 @@ CREDENTIAL: Final = "heroku-token"
 PGADMIN_FOLDERS: Final = ("/var/lib/pgadmin", "/var/www", "/usr/share/httpd", "/home/%i")
 
 _TEMPLATE: Final = Path(__file__).with_name("unit.template")
+
+#: The program alone.
+_PLAIN: Final = Setup(program=())
 
 _NO_MANAGER: Final = (
     "`systemctl --user status` must work: log in as yourself, not by su or sudo. Where "
@@ -64,19 +68,19 @@ class Systemd(Manager):
         self._sandbox = namespaces_allowed() if sandbox is None else sandbox
         self._account = str(os.getuid() if account is None else account)
 
+    def answers(self, programs: Programs) -> bool:
+        """As in `Manager`. Only systemd may be missing."""
+        try:
+            return programs.run(_VERSION).code == 0
+        except PgheraldError:
+            return False
+
     def install(self, setup: Setup) -> list[Step]:
         """As in `Manager`."""
-        unit = user_unit(
-            " ".join(map(quoted, setup.program)),
-            sandbox=self._sandbox,
-            writable=setup.writable,
-            token=setup.token,
-            config=setup.config,
-            environment=setup.environment,
-        )
+        unit = user_unit(" ".join(map(quoted, setup.program)), setup, sandbox=self._sandbox)
         return [
             # Is there such a manager at all? Asked before anything is written.
-            Run(_ctl("show", "--property=Version"), advice=_NO_MANAGER),
+            Run(_VERSION, advice=_NO_MANAGER),
             Write(self.file, marked(unit)),
             Run(_ctl("daemon-reload"), advice=_NO_MANAGER),
             Run(_ctl("enable", UNIT), advice=_NO_MANAGER),
@@ -104,71 +108,55 @@ class Systemd(Manager):
             if text := found.get("StatusText"):
                 state += f": {text}"
         unit = found.get("UnitFileState")
-        # Of a user who is neither logged in nor lingers, loginctl knows nothing: exit code 1.
-        lingers = programs.run(("loginctl", "show-user", self._account, "--property=Linger"))
-        return Report(
-            self.standing(programs),
-            None if unit is None else unit.startswith("enabled"),
-            state,
-            lingers.out.strip() == "Linger=yes",
-        )
+        lingers: bool | None = None
+        with contextlib.suppress(MissingTool):
+            # Of a user who is neither logged in nor lingers, loginctl knows nothing: exit code 1.
+            asked = programs.run(("loginctl", "show-user", self._account, "--property=Linger"))
+            lingers = asked.out.strip() == "Linger=yes"
+        enabled = None if unit is None else unit.startswith("enabled")
+        return Report(self.standing(programs), enabled, state, lingers)
 
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """As in `Manager`."""
         command = ["journalctl", "--user", f"--unit={UNIT}", f"--lines={number}"]
         return [*command, "--follow"] if follow else [*command, "--no-pager"]
 
-    def remarks(self, setup: Setup) -> list[str]:
-        """As in `Manager`."""
-        if setup.linger:
-            return ["It runs from the machine's start on, whether you are logged in or not."]
-        return [
-            "It runs while you are logged in. To keep it running while you are not, which systemd",
-            "calls lingering: pgherald service install --linger",
-        ]
-
 
 def _ctl(*words: str) -> tuple[str, ...]:
     return ("systemctl", "--user", *words)
 
 
-def user_unit(
-    program: str = PROGRAM,
-    *,
-    sandbox: bool = True,
-    writable: Sequence[Path] = (),
-    token: Path | None = None,
-    config: Path | None = None,
-    environment: Mapping[str, str] = MappingProxyType({}),
-) -> str:
+#: Answered by any user manager.
+_VERSION: Final = _ctl("show", "--property=Version")
+
+
+def user_unit(program: str = PROGRAM, setup: Setup = _PLAIN, *, sandbox: bool = True) -> str:
     """The text of `pgherald.service` for a user manager.
 
     Args:
         program: pgherald in the unit's own notation: `%h` is the home folder. A path comes
             through `quoted`.
+        setup: everything but the program.
         sandbox: whether to add what needs user namespaces; see `namespaces_allowed`.
-        writable: folders outside the home folder that hold clients' files.
-        token: a file with the Heroku token, to be handed over as the credential `CREDENTIAL`.
-        config: the configuration, where it is not the default one.
-        environment: variables to set.
     """
+    config, variables = setup.config, setup.environment.items()
     return _rendered(
         {
             "user",
-            "no-credential" if token is None else "credential",
+            "no-credential" if setup.token is None else "credential",
             *(("sandbox", "user-sandbox") if sandbox else ()),
-            *(("environment",) if environment else ()),
+            *(("environment",) if variables else ()),
         },
         whose="",
         program=program,
         # "$" would begin a variable here, unlike elsewhere.
         arguments="" if config is None else f"--config {quoted(config).replace('$', '$$')} ",
         runtime="pgherald",
-        environment="\n".join(f"Environment={quoted(f'{n}={v}')}" for n, v in environment.items()),
+        environment="\n".join(f"Environment={quoted(f'{n}={v}')}" for n, v in variables),
         # This line knows no quotes: the path is its rest, blanks included.
-        credential=str(token).replace("%", "%%"),
+        credential=str(setup.token).replace("%", "%%"),
         # "-": a folder that is missing is no reason not to start.
-        writable=" ".join(["%h", *(quoted(f"-{folder}") for folder in writable)]),
+        writable=" ".join(["%h", *(quoted(f"-{folder}") for folder in setup.writable)]),
         target="default.target",
     )
 

@@ -80,10 +80,6 @@ class TaskScheduler(Manager):
         script = f"Get-Content -Encoding UTF8 -LiteralPath '{path}' -Tail {number}{wait}"
         return ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", script]
 
-    def remarks(self, setup: Setup) -> list[str]:
-        """As in `Manager`."""
-        return ["It runs while you are logged on."]
-
 
 def task(user: str, command: str, arguments: tuple[str, ...]) -> str:
     r"""The task's description.

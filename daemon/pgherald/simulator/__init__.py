@@ -10,6 +10,7 @@ control        the routes by which a test or a person makes things happen
 application, server
                all of it as one application, behind one port on loopback
 backend        what is needed of a Postgres; postgres a throw-away one with TLS
+demo           what `pgherald demo` plays
 
 Nothing here is imported by the daemon, and what needs the extra `demo` is imported
 when a simulator starts.

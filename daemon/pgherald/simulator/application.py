@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,7 +46,9 @@ def build(world: World, control_token: Secret) -> Application:
         *data_api.routes(world),
     ]
     inner = Starlette(
-        routes=routes, exception_handlers={404: _no_route, 405: _no_route, 500: _broken}
+        routes=routes,
+        exception_handlers={404: _no_route, 405: _no_route, 500: _broken},
+        middleware=[Middleware(GZipMiddleware)],
     )
     inner.router.redirect_slashes = False
     front = Front(inner, world, faults)

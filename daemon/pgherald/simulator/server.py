@@ -233,7 +233,7 @@ def _extra_demo() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingTool(
             f"The simulator needs the package {error.name}",
-            "Install pgherald with the extra `demo`, from a clone: pipx install '.[demo]'",
+            "Install pgherald with the extra `demo`, from a clone: pipx install --force '.[demo]'",
         ) from None
 
 

@@ -97,7 +97,7 @@ def app(that: App) -> Json:
         "build_stack": named("heroku-24"),
         "buildpack_provided_description": "Ruby/Rack",
         "created_at": stamp(that.created_at),
-        "generation": named("cedar"),
+        "generation": named(that.generation),
         "git_url": f"https://git.heroku.com/{that.name}.git",
         "id": that.id,
         "internal_routing": None,

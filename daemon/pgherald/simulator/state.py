@@ -214,6 +214,7 @@ class App:
     vars: dict[str, str] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
     log: LogBook = field(default_factory=LogBook)
+    generation: str = "cedar"
 
     def seen_by(self, account: Account) -> bool:
         """Whether an account may know of this app."""

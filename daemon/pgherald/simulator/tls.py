@@ -48,7 +48,7 @@ def make_certificate(now: datetime, name: str = "pgherald throw-away Postgres") 
     except ModuleNotFoundError:
         raise MissingTool(
             "The throw-away Postgres needs the package cryptography",
-            "Install pgherald with the extra `demo`, from a clone: pipx install '.[demo]'",
+            "Install pgherald with the extra `demo`, from a clone: pipx install --force '.[demo]'",
         ) from None
 
     key = ec.generate_private_key(ec.SECP256R1())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -9,9 +10,9 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
+from pgherald import plain
 from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation, Subject
 from pgherald.secret import Secret
 
@@ -53,16 +54,14 @@ class DatabaseState:
             ValueError: it is damaged.
             TypeError: likewise; so for all that read rows.
         """
-        return cls(
-            DatabaseKey.parse(_text(row, "key")),
-            _text(row, "label"),
-            _moment(row, "looked_at"),
-            _moment(row, "current_at"),
-            _moment(row, "proven_at"),
-            bool(row["proven"]),
-            row["fingerprint"] is not None,
-            *phase_and_clients(row),
-        )
+        phase, clients = phase_and_clients(row)
+        fields = dict(row) | {
+            "phase": phase,
+            "written": row["fingerprint"] is not None,
+            "proven": bool(row["proven"]),
+        }
+        fields.pop("clients", None)
+        return dataclasses.replace(plain.read(cls, fields), clients=clients)
 
 
 def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
@@ -70,7 +69,7 @@ def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
     try:
         clients = json.loads(row["clients"])
         if isinstance(clients, dict) and all(isinstance(word, str) for word in clients.values()):
-            return _text(row, "phase"), clients
+            return str(row["phase"]), clients
     except (IndexError, ValueError, TypeError, RecursionError):
         pass
     return "", {}
@@ -101,15 +100,7 @@ class Alert:
     @classmethod
     def read(cls, row: sqlite3.Row) -> Alert:
         """Read a row of `trouble`."""
-        return cls(
-            Subject.read(_text(row, "subject")),
-            _text(row, "label"),
-            _text(row, "kind"),
-            _text(row, "title"),
-            _text(row, "advice"),
-            _surely(_moment(row, "since")),
-            bool(row["told"]),
-        )
+        return plain.read(cls, dict(row) | {"told": bool(row["told"])})
 
     def row(self) -> tuple[object, ...]:
         """The way back from `read`."""
@@ -135,18 +126,7 @@ class Record:
     @classmethod
     def read(cls, row: sqlite3.Row) -> Record:
         """Read a row of `rotation`."""
-        release = row["release"]
-        if not isinstance(release, int | None):
-            raise TypeError("a release is a number")
-        rotation = Rotation(
-            DatabaseKey.parse(_text(row, "key")),
-            _texts(row, "changed"),
-            _surely(_moment(row, "seen_at")),
-            _moment(row, "proven_at"),
-            _moment(row, "written_at"),
-            release,
-        )
-        return cls(int(row["id"]), _text(row, "label"), rotation, _texts(row, "clients"))
+        return plain.read(cls, dict(row) | {"rotation": dict(row)})
 
 
 def rotation_row(new: Rotation, label: str, clients: tuple[str, ...]) -> tuple[object, ...]:
@@ -165,23 +145,28 @@ class Requests:
         allowance: how many it may send in an hour.
         remaining: how many the account had left, all programs counted; None when unknown.
         at: when this was so, UTC.
+        bytes_last_hour: how many bytes the answers had, as they came over the wire.
     """
 
     account: str
     last_hour: int
     allowance: int
     remaining: int | None
-    at: datetime
+    at: datetime = field(compare=False)
+    bytes_last_hour: int = 0
 
     def note(self) -> str:
         """All but the account, as a note of the daemon."""
-        return json.dumps([self.last_hour, self.allowance, self.remaining, _column(self.at)])
+        moment = _column(self.at)
+        return json.dumps(
+            [self.last_hour, self.allowance, self.remaining, moment, self.bytes_last_hour]
+        )
 
     @classmethod
     def read(cls, account: str, note: str) -> Requests:
         """The way back from `note`."""
-        last_hour, allowance, remaining, at = json.loads(note)
-        return cls(account, last_hour, allowance, remaining, datetime.fromisoformat(at))
+        last_hour, allowance, remaining, at, *size = json.loads(note)
+        return cls(account, last_hour, allowance, remaining, datetime.fromisoformat(at), *size)
 
 
 class Fingerprints:
@@ -232,11 +217,6 @@ class Fingerprints:
         return hmac.new(self._key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
 
 
-def known_rows(row: sqlite3.Row) -> tuple[Path, str]:
-    """Read a row of `pgadmin`."""
-    return Path(_text(row, "path")), _text(row, "known")
-
-
 def row_of(*values: object) -> tuple[object, ...]:
     """Values as a row: moments and keys as text, lists as JSON."""
     return tuple(map(_column, values))
@@ -257,32 +237,3 @@ def _column(value: object) -> object:
 def text(raw: bytes) -> str:
     """What SQLite keeps as text; a damaged file's need not be any."""
     return raw.decode("utf-8", "replace")
-
-
-def _text(row: sqlite3.Row, name: str) -> str:
-    value = row[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is a text")
-    return value
-
-
-def _texts(row: sqlite3.Row, name: str) -> tuple[str, ...]:
-    found = json.loads(_text(row, name))
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise TypeError(f"{name} is a list of texts")
-    return tuple(found)
-
-
-def _moment(row: sqlite3.Row, name: str) -> datetime | None:
-    if row[name] is None:
-        return None
-    found = datetime.fromisoformat(row[name])
-    if found.tzinfo is None:
-        raise ValueError(f"{name} has no time zone")
-    return found
-
-
-def _surely(found: datetime | None) -> datetime:
-    if found is None:
-        raise ValueError("there is no moment")
-    return found

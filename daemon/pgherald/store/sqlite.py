@@ -65,15 +65,6 @@ class Store(StateFile):
             ("looked", *(row[0] for row in rows)),
         )
 
-    def current(
-        self,
-        entries: Iterable[Entry],
-        at: datetime | None,
-        proven: Mapping[DatabaseKey, datetime | None],
-    ) -> None:
-        """Every client holds these logins; see `record`."""
-        self.record(entries, at, proven)
-
     def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
         """Keep a database's phase, and one word for each client's path, where that is new."""
         new, sql = (phase, dict(clients)), "SELECT * FROM database WHERE key = ?"
@@ -198,7 +189,8 @@ class Store(StateFile):
         """Per configuration database of pgAdmin's what is recorded of its rows; a copy of it."""
         if not self._known("SELECT 1 FROM sqlite_master WHERE name = 'pgadmin'", tuple):
             return {}  # only read, and by a newer pgherald than wrote it
-        return dict(self._known("SELECT * FROM pgadmin", records.known_rows))
+        rows = self._known("SELECT * FROM pgadmin", lambda row: (str(row[0]), str(row[1])))
+        return {Path(path): known for path, known in rows}
 
     def keep_rows(self, path: Path, known: str) -> None:
         """Keep a copy of what is recorded of the rows of one configuration database."""

@@ -7,7 +7,6 @@ themselves (a dropped network, Heroku catching its breath) are told only when th
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,14 +20,11 @@ from pgherald.errors import (
     NotYetProven,
     PgheraldError,
     RateLimited,
-    StoreError,
     Unavailable,
 )
 from pgherald.files.own import DAMAGED
 from pgherald.model import About, News, NewsKind, Subject
-from pgherald.store import Alert, BackgroundStore, Store
-
-log = logging.getLogger(__name__)
+from pgherald.store import Alert, BackgroundStore
 
 _QUARTER: Final = 15 * 60.0
 
@@ -57,17 +53,19 @@ class Alerts:
     """What does not work, and who was told.
 
     Args:
-        store: remembers across restarts.
+        store: remembers across restarts, whatever becomes of its file.
         clock: tells how long a trouble has lasted.
         tell: takes news for the person; must not block.
         notifies: whether `tell` notifies; a `check` only prints, so the daemon is still to.
-
-    Raises:
-        StoreError: the store cannot be read; afterwards, that is only logged.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, tell: Callable[[News], None], *, notifies: bool = True
+        self,
+        store: BackgroundStore,
+        clock: Clock,
+        tell: Callable[[News], None],
+        *,
+        notifies: bool = True,
     ) -> None:
         self._store = store
         self._notifies = notifies
@@ -97,38 +95,35 @@ class Alerts:
         # Another pgherald, such as a `check`, may have found that it works, and be wrong by now.
         if trouble != old or self.kept(subject) is None:
             self._known[subject] = trouble
-            self._keep(trouble)
+            self._store.put_alert(trouble)
         if tells or not news:
             self._told[subject] = trouble
         if tells:
-            self._tell(
-                News(
-                    NewsKind.TROUBLE,
-                    subject,
-                    now,
-                    label,
-                    title=error.title,
-                    advice=error.advice,
-                )
-            )
+            self._tell(self._news(NewsKind.TROUBLE, trouble))
 
     def resolve(self, subject: Subject) -> None:
         """It works. Tells so if the trouble had been told, and not by another pgherald."""
+        if (trouble := self._forget(subject)) is not None:
+            self._tell(self._news(NewsKind.RECOVERED, trouble))
+
+    def _forget(self, subject: Subject) -> Alert | None:
+        """Let go of a subject; what the person heard of it last."""
         self._known.pop(subject, None)
         self._first.pop(subject, None)
-        self._clear(subject)
-        trouble = self._told.pop(subject, None)
-        if trouble is None:
-            return
-        self._tell(
-            News(
-                NewsKind.RECOVERED,
-                subject,
-                self._clock.now(),
-                trouble.label,
-                title=trouble.title,
-                since=trouble.since,
-            )
+        self._store.clear_alert(subject)
+        return self._told.pop(subject, None)
+
+    def _news(self, kind: NewsKind, alert: Alert) -> News:
+        ended = kind is NewsKind.RECOVERED
+        return News(
+            kind,
+            alert.subject,
+            self._clock.now(),
+            alert.label,
+            title=alert.title,
+            advice="" if ended else alert.advice,
+            since=alert.since if ended else None,
+            error=alert.kind,
         )
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
@@ -141,35 +136,16 @@ class Alerts:
         """
         for subject in list(self._known):
             if not concerns(subject):
-                del self._known[subject]
-                self._told.pop(subject, None)
-                self._first.pop(subject, None)
-                self._clear(subject)
+                self._forget(subject)
 
     def keep_anew(self) -> None:
         """Keep all that is known once more: the store has begun anew."""
         for trouble in self._known.values():
-            self._keep(trouble)
-
-    def _keep(self, trouble: Alert) -> None:
-        try:
             self._store.put_alert(trouble)
-        except StoreError as exc:
-            log.error("%s", exc)
 
     def kept(self, subject: Subject) -> Alert | None:
         """What the store keeps of a subject, whichever pgherald found it."""
-        try:
-            return self._store.alert(subject)
-        except StoreError as exc:
-            log.debug("%s", exc)
-            return self._known.get(subject)
-
-    def _clear(self, subject: Subject) -> None:
-        try:
-            self._store.clear_alert(subject)
-        except StoreError as exc:
-            log.error("%s", exc)
+        return self._store.alert(subject)
 
 
 def forget_damage(store: BackgroundStore, alerts: Alerts, clock: Clock) -> None:

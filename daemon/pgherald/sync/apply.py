@@ -13,14 +13,10 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, ClientMissing, FileTrouble
 from pgherald.files import Files, Stillness
-from pgherald.model import (
-    DatabaseKey,
-    Entry,
-)
+from pgherald.model import DatabaseKey, Entry
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.manifest import CommitRecord
-from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, join_plans, plan_client
+from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, plan_client
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
@@ -67,7 +63,7 @@ class Applier:
         store: BackgroundStore,
         clock: Clock,
         alerts: Alerts,
-        wrote: Callable[[Path], None] | None = None,
+        wrote: Callable[[Path], None] = lambda _: None,
         stillness: Stillness | None = None,
     ) -> None:
         self._clients = tuple(clients)
@@ -80,7 +76,7 @@ class Applier:
         self._wrote = wrote
         #: Which clients are left alone for the moment.
         self.restless = Restless(files, clock, stillness or Stillness(clock))
-        self._committing: asyncio.Task[CommitRecord | None] | None = None
+        self._committing: asyncio.Task[None] | None = None
         self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
         self._stubborn: set[tuple[Path, int | None]] = set()
@@ -101,8 +97,7 @@ class Applier:
         """
         clients = [client for client in self._clients if client not in without]
         parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
-        plan = join_plans(parts)
-        return dataclasses.replace(plan, files=tuple(map(self._unless_stubborn, plan.files)))
+        return Plan(tuple(parts))
 
     async def _plan_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
@@ -110,7 +105,7 @@ class Applier:
         while True:
             part = await self._read_one(client, wanted, remove)
             if (settled := await self.restless.settle(part)) is not None:
-                return settled
+                return self._unless_stubborn(settled)
 
     async def _read_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
@@ -127,9 +122,11 @@ class Applier:
         done, _ = await asyncio.wait({task}, timeout=_READ_LIMIT)
         return task.result() if done else ClientPlan(client, error=silent)
 
-    def _unless_stubborn(self, file: FilePlan) -> FilePlan:
-        known = (file.snapshot.target, file.snapshot.mode) in self._stubborn
-        return dataclasses.replace(file, loose=False) if known else file
+    def _unless_stubborn(self, part: ClientPlan) -> ClientPlan:
+        file = part.file
+        if file is None or (file.snapshot.target, file.snapshot.mode) not in self._stubborn:
+            return part
+        return dataclasses.replace(part, file=dataclasses.replace(file, loose=False))
 
     async def apply(
         self, verified: Sequence[VerifiedLogin], *, remove: Collection[DatabaseKey] = ()
@@ -169,20 +166,16 @@ class Applier:
             if file.edit.changes:
                 self._well(file.client)
                 self.restless.wrote(file.client.path, file.edit.new)
-                if self._wrote is not None:
-                    self._wrote(file.client.path)
-        plan = dataclasses.replace(plan, failed=(*plan.failed, *broken.items()))
-        self._note_failed(plan)
+                self._wrote(file.client.path)
+        left_out = (ClientPlan(client, error=error) for client, error in broken.items())
+        plan = Plan((*plan.parts, *left_out), written=True)
+        for client, error in plan.failed:
+            self._fail(client, error)
         # What nothing had to be written for is no news: a client that stays broken makes the
         # others be looked at again and again.
         changed = plan.keys
         await self._recorder.record([item for item in verified if item.key in changed], plan)
         return plan
-
-    @property
-    def recorded(self) -> list[DatabaseKey]:
-        """Databases of which the state knows how they stand."""
-        return [state.key for state in self._store.recalled()]
 
     async def remove(self, keys: Collection[DatabaseKey]) -> Plan:
         """Take databases out of every client, since the person no longer wants them kept."""
@@ -202,35 +195,31 @@ class Applier:
             try:
                 after = await asyncio.to_thread(self._files.tighten, file.snapshot)
             except ClientError as exc:
-                self.broken[file.client] = exc
-                self._alerts.fire(file.client.subject, file.client.label, exc)
+                self._fail(file.client, exc)
                 continue
             if after.loose:
                 self._stubborn.add((after.target, after.mode))
                 log.warning("%s can be read by others: its file system has no modes", after.path)
-            elif self._wrote is not None:
+            else:
                 self._wrote(file.client.path)
 
     async def _commit(self, plan: Plan, verified: Sequence[VerifiedLogin]) -> None:
         files = [file for file in plan.files if file.edit.changes]
         if not files:
             return
-        note = "; ".join(sorted({in_words(c) for file in plan.files for c in file.edit.changes}))
+        note = "; ".join(sorted({in_words(c) for file in files for c in file.edit.changes}))
         log.debug("writing %s: %s", ", ".join(str(file.client.path) for file in files), note)
-        # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
-        # waits for it, and should it be killed, the journal ends its work at the next start.
-        # `proven` says so: the logins were, or the person chose that they need not be.
-        log.debug("to be written: %s", note)
         changed = plan.keys
         logins = self._recorder.journaled([item for item in verified if item.key in changed])
-        work = asyncio.to_thread(
-            lambda: self._committer.commit(
-                [step for file in files for step in file.steps()],
-                proven=True,
-                note=note,
-                logins=logins,
-            )
-        )
+
+        def commit() -> None:
+            steps = [step for file in files for step in file.steps()]
+            # The logins are proven, or the person chose that they need not be.
+            self._committer.commit(steps, proven=True, note=note, logins=logins)
+
+        # A stopping daemon does not abandon a commit half-way: the thread goes on, `finished`
+        # waits for it, and should it be killed, the journal ends its work at the next start.
+        work = asyncio.to_thread(commit)
         self._committing = asyncio.create_task(work)
         await asyncio.shield(self._committing)
 
@@ -246,7 +235,8 @@ class Applier:
             plan: for all databases: that a file can be read does not mean that it can be
                 written, and only one with nothing at all left to do has shown that.
         """
-        self._note_failed(plan)
+        for client, error in plan.failed:
+            self._fail(client, error)
         self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
             if file.absent:
@@ -271,10 +261,6 @@ class Applier:
     def _record_alone(self, file: FilePlan) -> None:
         for step in file.records():
             self._committer.record(step)
-
-    def _note_failed(self, plan: Plan) -> None:
-        for client, error in plan.failed:
-            self._fail(client, error)
 
     def _fail(self, client: Client, error: ClientError) -> None:
         self.broken[client] = error

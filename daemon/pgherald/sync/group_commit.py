@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from pgherald.sync.tracked import Comparison, VerifiedLogin
+from pgherald.aio import set_anew
+from pgherald.sync.plan import Plan
+from pgherald.sync.tracked import VerifiedLogin
 
 #: Verified logins are written after this, in seconds, so that a mass rotation is one
 #: transaction and yet ends …
@@ -59,12 +60,6 @@ class Window:
         return min(self._last + self._quiet + patience, opened + limit)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    verified: VerifiedLogin
-    written: asyncio.Future[Comparison]
-
-
 class GroupCommit:
     """Writes verified logins together.
 
@@ -78,7 +73,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        write: Callable[[Sequence[VerifiedLogin]], Awaitable[Comparison]],
+        write: Callable[[Sequence[VerifiedLogin]], Awaitable[Plan]],
         clients: asyncio.Lock,
         moved: asyncio.Event,
         quiet: float,
@@ -89,7 +84,7 @@ class GroupCommit:
         self._moved = moved
         self._window = Window(quiet)
         self._gather = gather
-        self._waiting: list[_Waiting] = []
+        self._waiting: dict[asyncio.Future[Plan], VerifiedLogin] = {}
         self._event = -math.inf
         self._writing = False
         #: How many sightings and verifications are on their way.
@@ -114,7 +109,7 @@ class GroupCommit:
         """Whether something waits to be written, or is being written."""
         return bool(self._waiting) or self._writing
 
-    async def submit(self, verified: VerifiedLogin) -> Comparison:
+    async def submit(self, verified: VerifiedLogin) -> Plan:
         """Have a login written, with others that come at about the same time.
 
         Returns:
@@ -124,15 +119,14 @@ class GroupCommit:
             PgheraldError: nothing could be written.
         """
         loop = asyncio.get_running_loop()
-        item = _Waiting(verified, loop.create_future())
-        self._waiting.append(item)
+        written: asyncio.Future[Plan] = loop.create_future()
+        self._waiting[written] = verified
         self._window.add(loop.time())
         self._moved.set()
         try:
-            return await item.written
+            return await written
         finally:
-            if item in self._waiting:  # cancelled: a later sighting has overtaken it
-                self._waiting.remove(item)
+            self._waiting.pop(written, None)  # cancelled: a later sighting has overtaken it
 
     async def run(self) -> None:
         """Write what is due, until cancelled."""
@@ -141,34 +135,28 @@ class GroupCommit:
             due = self._closes() if self._waiting else None
             if due is not None and due <= loop.time():
                 await self._write_all()
-                continue
-            self._moved.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._moved.wait()
+            else:
+                await set_anew(self._moved, due)
 
     async def _write_all(self) -> None:
-        self._writing = True
-        items: list[_Waiting] = []
+        self._writing, waiting = True, self._waiting
         try:
             async with self._clients:
                 # Only now: a later sighting may have overtaken one meanwhile.
-                items, self._waiting = self._waiting, []
+                waiting, self._waiting = self._waiting, {}
                 self._window.close()
-                if not items:
-                    return
-                done = await self._write([item.verified for item in items])
+                if waiting:
+                    done = await self._write(list(waiting.values()))
+                    for written in waiting:
+                        if not written.done():
+                            written.set_result(done)
         except Exception as exc:  # noqa: BLE001 – each that waits is told, and says so
-            for item in items:
-                if not item.written.done():
-                    item.written.set_exception(exc)
-        else:
-            for item in items:
-                if not item.written.done():
-                    item.written.set_result(done)
+            for written in waiting:
+                if not written.done():
+                    written.set_exception(exc)
         finally:
-            for item in items:
-                item.written.cancel()  # a mistake, or the end: without effect on what is done
+            for written in waiting:
+                written.cancel()  # a mistake, or the end: without effect on what is done
             self._writing = False
             self._moved.set()
 

@@ -217,16 +217,7 @@ class Journals:
         logged. One that the system refuses to read stays, and is logged.
         """
         for commit_id in self._ids(_OPEN):
-            folder = self.folder / (commit_id + _OPEN)
-            try:
-                journal = Journal(self._files, folder, _read_manifest(folder, commit_id))
-                journal.check()
-                self.refuse_strangers(journal.record)
-            except Damaged as exc:
-                self._set_aside(folder, exc)
-            except FileTrouble as exc:
-                log.error("%s", exc)
-            else:
+            if (journal := self._found(commit_id, _OPEN)) is not None:
                 yield journal
 
     def refuse_strangers(self, record: CommitRecord) -> None:
@@ -247,16 +238,24 @@ class Journals:
 
     def done(self) -> list[Journal]:
         """Finished commits, newest first; one that cannot be understood is set aside."""
-        found: list[Journal] = []
-        for commit_id in reversed(self._ids("")):
-            folder = self.folder / commit_id
-            try:
-                found.append(Journal(self._files, folder, _read_manifest(folder, commit_id)))
-            except Damaged as exc:
-                self._set_aside(folder, exc)
-            except FileTrouble as exc:
-                log.warning("%s", exc)
-        return found
+        found = (self._found(commit_id, "") for commit_id in reversed(self._ids("")))
+        return [journal for journal in found if journal is not None]
+
+    def _found(self, commit_id: str, state: str) -> Journal | None:
+        """A commit's journal; None where it cannot be understood, or not be read at the moment."""
+        folder = self.folder / (commit_id + state)
+        try:
+            journal = Journal(self._files, folder, _read_manifest(folder, commit_id))
+            if state == _OPEN:
+                journal.check()
+                self.refuse_strangers(journal.record)
+        except Damaged as exc:
+            self._set_aside(folder, exc)
+        except FileTrouble as exc:
+            log.error("%s", exc)
+        else:
+            return journal
+        return None
 
     def tidy(self, needed: Callable[[Sequence[Journal]], Collection[str]]) -> None:
         """Delete what no recovery, no rollback and no undoing of everything needs any more.

@@ -7,13 +7,13 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-T = TypeVar("T")
+from pgherald import plain
 
 #: Bytes that a manifest may have. One of a hundred clients has fifty thousand.
 SIZE_LIMIT: Final = 4 * 1024 * 1024
@@ -27,6 +27,8 @@ _FORMATS: Final = (1, 2, FORMAT)
 #: A hash over everything else, so that no letter can be damaged unseen. Manifests of pgherald
 #: 0.1 have none.
 _SEAL: Final = "seal"
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 #: The folder of the records of ownership, in the state folder.
 OWNERSHIP: Final = "ownership"
@@ -81,6 +83,17 @@ class FileRecord:
         """Digests of all that the transaction lets the file hold; anything else is an edit."""
         way = () if self.expand is None else (self.expand,)
         return frozenset((self.before, self.after, *way))
+
+    def check(self) -> None:
+        """Pass what a journal can have said.
+
+        Raises:
+            ValueError: a path is not absolute, or a digest none.
+        """
+        if not all(p.is_absolute() and "\0" not in str(p) for p in (self.path, self.target)):
+            raise ValueError("a path is not absolute")
+        if not all(state is None or _DIGEST.fullmatch(state) for state in self.states):
+            raise ValueError("a digest is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,83 +166,12 @@ def read(content: bytes, commit_id: str) -> CommitRecord:
             raise OtherFormat
         if seal is not None and seal != _seal(fields):
             raise ValueError("the seal is broken")
-        return _read(CommitRecord, {"logins": ()} | fields | {"id": commit_id})
+        record = plain.read(CommitRecord, fields | {"id": commit_id})
+        for file in record.files:
+            file.check()
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ValueError("a field is missing, or of another kind") from exc
-
-
-def _read(kind: Callable[..., T], fields: Mapping[str, Any]) -> T:
-    """A dataclass with each of its fields read from JSON."""
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # is one
-    return kind(**{name: _READERS[name](fields[name]) for name in names})
-
-
-def _of(kind: type[T]) -> Callable[[object], T]:
-    def read_it(value: object) -> T:
-        if type(value) is not kind:
-            raise ValueError(f"{value!r} is of another kind")
-        return value
-
-    return read_it
-
-
-def _optional(read_it: Callable[[Any], T]) -> Callable[[Any], T | None]:
-    return lambda value: None if value is None else read_it(value)
-
-
-_text = _of(str)
-
-
-def _path(value: object) -> Path:
-    path = Path(_text(value))
-    if "\0" in str(path) or not path.is_absolute():
-        raise ValueError("a path is not absolute")
-    return path
-
-
-def _digest(value: object) -> str:
-    if re.fullmatch("[0-9a-f]{64}", found := _text(value)) is None:
-        raise ValueError("a digest is none")
-    return found
-
-
-def _moment(value: object) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    if found.tzinfo is None:
-        raise ValueError("a moment is in no zone")
-    return found
-
-
-def _file(fields: Mapping[str, Any]) -> FileRecord:
-    return _read(FileRecord, {"medium": Medium.FILE, **fields})
-
-
-def _login(fields: Mapping[str, Any]) -> Written:
-    return _read(Written, fields)
-
-
-#: How each field is read, by its name.
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "id": _text,
-    "at": _moment,
-    "note": _text,
-    "proven": _of(bool),
-    "files": lambda files: tuple(map(_file, files)),
-    "logins": lambda logins: tuple(map(_login, logins)),
-    "label": _text,
-    "path": _path,
-    "target": _path,
-    "private": _of(bool),
-    "before": _optional(_digest),
-    "expand": _optional(_digest),
-    "after": _optional(_digest),
-    "medium": Medium,
-    "key": _text,
-    "mark": _text,
-    "seen_at": _moment,
-    "proven_at": _optional(_moment),
-    "release": _optional(_of(int)),
-}
+    return record
 
 
 def _plain(value: object) -> str:

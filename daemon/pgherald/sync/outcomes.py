@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pgherald.model import Database
+
 
 class Outcome(enum.StrEnum):
     """What came of a probe."""
@@ -27,17 +29,19 @@ class Outcome(enum.StrEnum):
     WORKS = "works"
     """The login opened a connection."""
     REFUSED = "refused"
-    """The server refused user or password."""
-    NOT_PERMITTED = "not_permitted"
-    """The user may not enter that database."""
-    LOGIN_DISABLED = "login_disabled"
-    """The user may not log in at all."""
-    HOST_NOT_ALLOWED = "host_not_allowed"
-    """The server takes no connection from here, or for that user and database (pg_hba.conf)."""
-    CERTIFICATE_NEEDED = "certificate_needed"
-    """The server demands a client certificate."""
+    """The server refused the password."""
+    NO_ROLE = "no_role"
+    """The server has no user of that name."""
+    NO_LOGIN = "no_login"
+    """The server's administrator does not let that user log in."""
+    NOT_LET_IN = "not_let_in"
+    """The server's rules leave out this user, this database or where we come from."""
+    CERTIFICATE_WANTED = "certificate_wanted"
+    """The server wants a client certificate as well."""
     CLIENT_HINDERED = "client_hindered"
     """The login works, but something on this machine keeps libpq from connecting with it."""
+    NOT_GRANTED = "not_granted"
+    """The user may not enter this database."""
     DATABASE_MISSING = "database_missing"
     """The server has no database of that name."""
     HOST_UNKNOWN = "host_unknown"
@@ -62,86 +66,79 @@ class Outcome(enum.StrEnum):
     @property
     def answered(self) -> bool:
         """Whether it is the server's own verdict on the login."""
-        return self in _ANSWERED
+        return self not in _ON_THE_WAY
 
     @property
     def transient(self) -> bool:
         """Whether it may be another one within minutes."""
         return self not in _LASTING
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """The title, with `{}` for the database's name, and what the person can do about it.
-
-        Where there is nothing to do but wait, the second is empty.
-        """
-        return _WORDS[self]
+    def words(self, database: Database) -> tuple[str, str]:
+        """The title, and what the person can do about it; empty where that is to wait."""
+        title, advice = _WORDS[self]
+        place = f"{database.key.attachment} --app {database.key.app}"
+        return title.format(database.name), advice.format(at=place, app=database.key.app)
 
 
-_ANSWERED: Final = frozenset(
+#: What says nothing about the login.
+_ON_THE_WAY: Final = frozenset(
     {
-        Outcome.WORKS,
-        Outcome.REFUSED,
-        Outcome.NOT_PERMITTED,
-        Outcome.LOGIN_DISABLED,
-        Outcome.DATABASE_MISSING,
-        Outcome.STARTING_UP,
-        Outcome.TOO_MANY_CONNECTIONS,
+        *(Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.NO_ANSWER, Outcome.TLS_REFUSED),
+        *(Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH, Outcome.CLIENT_HINDERED, Outcome.FAILED),
     }
 )
 
 #: What a server says after it has taken the password, if it asked for one.
 AFTER_PASSWORD: Final = frozenset(
     {
-        Outcome.NOT_PERMITTED,
-        Outcome.DATABASE_MISSING,
-        Outcome.STARTING_UP,
-        Outcome.TOO_MANY_CONNECTIONS,
+        *(Outcome.NOT_GRANTED, Outcome.DATABASE_MISSING),
+        *(Outcome.STARTING_UP, Outcome.TOO_MANY_CONNECTIONS),
     }
 )
 
 _LASTING: Final = frozenset(
     {
-        Outcome.WORKS,
-        Outcome.HOST_NOT_ALLOWED,
-        Outcome.CERTIFICATE_NEEDED,
-        Outcome.CLIENT_HINDERED,
-        Outcome.NO_ANSWER,
-        Outcome.TLS_REFUSED,
-        Outcome.AUTH_NOT_ALLOWED,
-        Outcome.TOO_MUCH,
+        *(Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH),
+        *(Outcome.CERTIFICATE_WANTED, Outcome.CLIENT_HINDERED, Outcome.NO_ANSWER),
     }
 )
 
+_ROTATE: Final = (
+    "The clients keep the old one. If this lasts: `heroku pg:credentials:rotate {at}` (--name for "
+    "a credential that has one) makes another; that ends open connections and restarts the apps."
+)
+_CERTIFICATE: Final = (
+    "Ask the database's owner for one: it belongs into ~/.postgresql/postgresql.crt, its key into "
+    "~/.postgresql/postgresql.key with `chmod 600` (Windows: %APPDATA%\\postgresql)."
+)
+_TRUST: Final = (
+    "In a Private Space your address has to be a trusted one: `heroku spaces:trusted-ips:add "
+    "ADDRESS --space SPACE`. Elsewhere pg_hba.conf has to allow it."
+)
+
+#: The title, with `{}` for the database's name, and the advice, with `{at}` for how the Heroku
+#: CLI is told which database, and `{app}` for its app.
 _WORDS: Final = {
     Outcome.WORKS: ("The login of {} works", ""),
-    Outcome.REFUSED: (
-        "Postgres refuses the login of {}",
-        "The clients keep the old one. If this lasts, make another: `heroku pg:credentials:rotate`.",
+    Outcome.REFUSED: ("Postgres refuses the login of {}", _ROTATE),
+    Outcome.NO_ROLE: (
+        "Postgres does not know the user of {}",
+        "Mend the default credential by `heroku pg:credentials:repair-default {at}`.",
     ),
-    Outcome.NOT_PERMITTED: (
-        "The user of {} may not enter its database",
-        "Its owner has to let it in: `GRANT CONNECT ON DATABASE … TO …`.",
+    Outcome.NO_LOGIN: (
+        "Postgres does not let the user of {} log in",
+        "ALTER ROLE … LOGIN mends it; at Heroku `heroku pg:credentials:repair-default {at}`.",
     ),
-    Outcome.LOGIN_DISABLED: (
-        "Postgres lets the user of {} no longer log in",
-        "Heroku is replacing it, or locked it: `heroku pg:credentials` shows its state.",
-    ),
-    Outcome.HOST_NOT_ALLOWED: (
-        "The server of {} refuses this machine",
-        "Add this machine's address to the trusted IP ranges of its space or add-on.",
-    ),
-    Outcome.CERTIFICATE_NEEDED: (
-        "The server of {} demands a client certificate",
-        (
-            "Put yours and its key, with mode 600, where libpq reads them: "
-            "~/.postgresql/postgresql.crt and ~/.postgresql/postgresql.key."
-        ),
+    Outcome.NOT_LET_IN: ("The server of {} does not let you in", _TRUST),
+    Outcome.CERTIFICATE_WANTED: ("The server of {} wants a client certificate", _CERTIFICATE),
+    Outcome.NOT_GRANTED: (
+        "The user of {} may not enter the database",
+        "Its owner has to allow that: GRANT CONNECT ON DATABASE, in `heroku pg:psql {at}`.",
     ),
     Outcome.CLIENT_HINDERED: ("The clients here cannot connect to {}", "Take it away."),
     Outcome.DATABASE_MISSING: (
         "The server of {} has no such database",
-        "Heroku may still be moving it. If this lasts, look at `heroku pg:info`.",
+        "Heroku may still be moving it. If this lasts, see `heroku pg:info {at}`.",
     ),
     Outcome.HOST_UNKNOWN: (
         "The host of {} is not known",
@@ -161,7 +158,7 @@ _WORDS: Final = {
     Outcome.STARTING_UP: ("The server of {} is starting up", ""),
     Outcome.TOO_MANY_CONNECTIONS: (
         "The server of {} has no connection left",
-        "Close some connections: `heroku pg:ps` lists them, `heroku pg:killall` ends them.",
+        "Close those that you do not need, in pgAdmin too; `heroku pg:killall {at}` ends all.",
     ),
     Outcome.TLS_REFUSED: (
         "{} cannot be reached by TLS as asked",
@@ -173,11 +170,11 @@ _WORDS: Final = {
     ),
     Outcome.TOO_MUCH: (
         "The server of {} sends more than a Postgres",
-        "It is hardly your database. Did somebody change the config var? Run `heroku releases`.",
+        "Did somebody change the config var? `heroku releases --app {app}` lists the changes.",
     ),
     Outcome.FAILED: (
         "The login of {} could not be tested",
-        "Connect with psql to see what the server says.",
+        "See what the server says: `heroku pg:psql {at}`.",
     ),
 }
 
@@ -194,37 +191,33 @@ class Finding:
 #: Postgres: appendix A, "PostgreSQL Error Codes".
 _SQLSTATES: Final = {
     "28P01": Finding(Outcome.REFUSED, "the server refused the password or the user (28P01)"),
-    "28000": Finding(Outcome.REFUSED, "the server refused the user (28000)"),
-    "42501": Finding(Outcome.NOT_PERMITTED, "the user may not enter this database (42501)"),
+    "28000": Finding(Outcome.NOT_LET_IN, "the server refused the user (28000)"),
+    "42501": Finding(Outcome.NOT_GRANTED, "the user may not enter this database (42501)"),
     "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
     "55000": Finding(Outcome.STARTING_UP, "the database accepts no connection yet (55000)"),
     "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
     "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
 }
 
-_NOT_FROM_HERE: Final = Finding(
-    Outcome.HOST_NOT_ALLOWED, "its pg_hba.conf has no place for this user and address (28000)"
-)
-
 _PLAIN: Final = Finding(Outcome.TLS_REFUSED, "the server demands TLS and was asked without")
+_NO_ROLE: Final = Finding(Outcome.NO_ROLE, "there is no such user (28000)")
+_NO_LOGIN: Final = Finding(Outcome.NO_LOGIN, "the user is not permitted to log in (28000)")
+_NO_ENTRY: Final = Finding(Outcome.NOT_LET_IN, "no rule of pg_hba.conf fits (28000)")
+_NO_CERTIFICATE: Final = Finding(
+    Outcome.CERTIFICATE_WANTED, "without a valid one it accepts no password (28000)"
+)
 
 #: How a server's message begins, and the SQLSTATE that came with it. Postgres: auth.c,
 #: miscinit.c, postinit.c, proc.c, backend_startup.c. PgBouncer: client.c.
 _SERVER_SAYS: Final = (
     (r"(no pg_hba\.conf entry|pg_hba\.conf rejects) .*(no encryption|SSL off)\s*$", _PLAIN),
-    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _NOT_FROM_HERE),
-    (
-        r"connection requires a valid client certificate",
-        Finding(Outcome.CERTIFICATE_NEEDED, "it was shown no certificate that it accepts (28000)"),
-    ),
+    (r"no pg_hba\.conf entry for |pg_hba\.conf rejects ", _NO_ENTRY),
+    (r"connection requires a valid client certificate", _NO_CERTIFICATE),
+    (r"certificate authentication failed for user ", _NO_CERTIFICATE),
     (r"(password|SASL) authentication failed", _SQLSTATES["28P01"]),
     (r"[\w-]+ authentication failed for user ", _SQLSTATES["28000"]),
-    (r'role ".*" does not exist', _SQLSTATES["28000"]),
-    (
-        r'role ".*" is not permitted to log in',
-        Finding(Outcome.LOGIN_DISABLED, "the user is not permitted to log in (28000)"),
-    ),
-    (r"no such user", _SQLSTATES["28000"]),
+    (r'role ".*" does not exist|no such user', _NO_ROLE),
+    (r'role ".*" is not permitted to log in', _NO_LOGIN),
     (r"permission denied for database ", _SQLSTATES["42501"]),
     (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
     (r'database ".*" is not currently accepting connections', _SQLSTATES["55000"]),
@@ -248,11 +241,6 @@ _BROKEN_OFF: Final = (
     r"|SSL SYSCALL error|unexpected eof|connection abort|could not (receive|send) )"
 )
 
-_CERTIFICATE: Final = (
-    r"private key file |certificate present, but not private key file "
-    r"|could not (load private key|read certificate|open certificate) file "
-)
-
 #: How libpq's own messages begin: fe-connect.c, fe-secure.c, fe-secure-openssl.c, fe-auth.c.
 #: It never speaks of the way to the server, since the relay makes that connection.
 _LIBPQ_SAYS: Final = (
@@ -270,8 +258,11 @@ _LIBPQ_SAYS: Final = (
         Finding(Outcome.TLS_REFUSED, "there is no root certificate to verify the server with"),
     ),
     (
-        _CERTIFICATE,
-        Finding(Outcome.CERTIFICATE_NEEDED, "libpq cannot use the client certificate or its key"),
+        (
+            r"private key file |certificate present, but not private key file "
+            r"|could not (load private key|read certificate|open certificate) file "
+        ),
+        Finding(Outcome.CERTIFICATE_WANTED, "libpq cannot use the client certificate or its key"),
     ),
     (
         r"weak sslmode ",
@@ -282,7 +273,7 @@ _LIBPQ_SAYS: Final = (
     ),
     (
         r"SSL error: .* alert (unknown ca|.*certificate)",
-        Finding(Outcome.CERTIFICATE_NEEDED, "the server does not accept the client certificate"),
+        Finding(Outcome.CERTIFICATE_WANTED, "the server does not accept the client certificate"),
     ),
     (_BROKEN_OFF, Finding(Outcome.UNREACHABLE, "the connection broke off")),
     (r"SSL error: ", Finding(Outcome.TLS_REFUSED, "the TLS handshake failed")),

@@ -6,14 +6,15 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
-from pgherald.model import DatabaseKey, Entry, Login
+from pgherald.model import ClientPhase, DatabaseKey, Entry, Login
 from pgherald.sync.journal import Step
 from pgherald.sync.targets.base import Target
 
@@ -74,27 +75,106 @@ class FilePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """What one client comes to.
+
+    Attributes:
+        client: which client.
+        file: its file; None when it cannot be planned, or not be written.
+        error: why not.
+        refused: logins that its format cannot hold.
+        holds: what it holds, per database.
+    """
+
+    client: Target
+    file: FilePlan | None = None
+    error: ClientError | None = None
+    refused: tuple[tuple[DatabaseKey, Inexpressible], ...] = ()
+    holds: Mapping[DatabaseKey, Held] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What all clients hold and should hold.
 
     Attributes:
-        files: one per client that can be planned, and written if need be.
-        failed: clients that cannot, and why.
-        refused: logins that a client's format cannot hold: (client, database, why).
-        held: per database what the clients hold of it; of those that name its host, the first.
-        holders: per database what each client holds of it, with what a person calls the client.
+        parts: one for each client.
+        written: whether it was carried out; else it was only made.
     """
 
-    files: tuple[FilePlan, ...] = ()
-    failed: tuple[tuple[Target, ClientError], ...] = ()
-    refused: tuple[tuple[Target, DatabaseKey, Inexpressible], ...] = ()
-    held: Mapping[DatabaseKey, Held] = field(default_factory=dict)
-    holders: Mapping[DatabaseKey, Sequence[tuple[str, Held]]] = field(default_factory=dict)
+    parts: tuple[ClientPlan, ...] = ()
+    written: bool = False
 
-    @property
+    @cached_property
+    def files(self) -> list[FilePlan]:
+        """One for each client that can be planned, and written if need be."""
+        return [part.file for part in self.parts if part.file is not None]
+
+    @cached_property
+    def failed(self) -> list[tuple[Target, ClientError]]:
+        """Clients that cannot, and why."""
+        return [(part.client, part.error) for part in self.parts if part.error is not None]
+
+    @cached_property
+    def refused(self) -> list[tuple[Target, DatabaseKey, Inexpressible]]:
+        """Logins that a client's format cannot hold: (client, database, why)."""
+        return [(part.client, key, error) for part in self.parts for key, error in part.refused]
+
+    @cached_property
+    def refusals(self) -> dict[DatabaseKey, tuple[Target, Inexpressible]]:
+        """The same by database."""
+        return {key: (client, error) for client, key, error in self.refused}
+
+    @cached_property
+    def holders(self) -> dict[DatabaseKey, list[tuple[str, Held]]]:
+        """Per database what each client holds of it, with what a person calls the client."""
+        found: dict[DatabaseKey, list[tuple[str, Held]]] = {}
+        for part in self.parts:
+            for key, what in part.holds.items():
+                found.setdefault(key, []).append((part.client.place(what), what))
+        return found
+
+    @cached_property
+    def held(self) -> dict[DatabaseKey, Held]:
+        """Per database what the clients hold of it; of those that name its host, the first."""
+        return {
+            key: next((what for _, what in found if what.host is not None), found[-1][1])
+            for key, found in self.holders.items()
+        }
+
+    @cached_property
     def keys(self) -> frozenset[DatabaseKey]:
         """Databases whose entry changes in at least one client."""
-        return frozenset().union(*(plan.keys for plan in self.files))
+        return frozenset().union(*(keys for keys, _ in self._changing))
+
+    @cached_property
+    def _changing(self) -> list[tuple[frozenset[DatabaseKey], set[DatabaseKey]]]:
+        """For each file the databases that change in it, and those of them that it has not."""
+        return [
+            (file.keys, {each.key for each in file.edit.changes if each.action is Action.ADD})
+            for file in self.files
+        ]
+
+    def clients(self, key: DatabaseKey) -> dict[str, ClientPhase]:
+        """How each client stands with a database, by the client's path."""
+        found = {str(client.path): ClientPhase.FAILED for client, _ in self.failed}
+        if key in self.refusals:
+            found[str(self.refusals[key][0].path)] = ClientPhase.FAILED
+        for file, (changing, new) in zip(self.files, self._changing, strict=True):
+            if file.absent:
+                phase = ClientPhase.MISSING
+            elif key in changing and not self.written:
+                phase = ClientPhase.NEW if key in new else ClientPhase.OLD
+            else:
+                phase = ClientPhase.CURRENT
+            found.setdefault(str(file.client.path), phase)
+        return found
+
+    def in_words(self, key: DatabaseKey) -> str:
+        """How the clients stand with a database, for the log."""
+        clients = self.clients(key)
+        amiss = [f"{p}: {each}" for p, each in clients.items() if each is not ClientPhase.CURRENT]
+        return "; ".join(amiss) or "every client holds its login"
 
     def client_of(self, exc: ClientError) -> Target:
         """The client whose file failed; without one nothing could be written, so it is raised."""
@@ -114,25 +194,6 @@ class Plan:
         return all(plan.idle for plan in self.files)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientPlan:
-    """What one client comes to.
-
-    Attributes:
-        client: which client.
-        file: its file; None when it cannot be planned, or not be written.
-        error: why not.
-        refused: logins that its format cannot hold.
-        holds: what it holds, per database.
-    """
-
-    client: Target
-    file: FilePlan | None = None
-    error: ClientError | None = None
-    refused: tuple[tuple[DatabaseKey, Inexpressible], ...] = ()
-    holds: Mapping[DatabaseKey, Held] = field(default_factory=dict)
-
-
 def make_plan(
     files: Files,
     clients: Sequence[Target],
@@ -145,15 +206,11 @@ def make_plan(
     A client that cannot be read or understood, or surely cannot be written, is named in the
     plan and hinders no other.
     """
-    return join_plans([plan_client(files, client, wanted, remove=remove) for client in clients])
+    return Plan(tuple(plan_client(files, client, wanted, remove=remove) for client in clients))
 
 
 def plan_client(
-    files: Files,
-    client: Target,
-    wanted: Sequence[Entry],
-    *,
-    remove: Collection[DatabaseKey] = (),
+    files: Files, client: Target, wanted: Sequence[Entry], *, remove: Collection[DatabaseKey] = ()
 ) -> ClientPlan:
     """Compare one client's file with the wanted logins."""
     refused: list[tuple[DatabaseKey, Inexpressible]] = []
@@ -172,25 +229,6 @@ def plan_client(
         error = exc if exc.path else exc.at(client.path)
         return ClientPlan(client, None, error, tuple(refused), holds)
     return ClientPlan(client, file, None, tuple(refused), holds)
-
-
-def join_plans(parts: Iterable[ClientPlan]) -> Plan:
-    """All clients' plans as one."""
-    parts = list(parts)
-    held: dict[DatabaseKey, Held] = {}
-    holders: dict[DatabaseKey, list[tuple[str, Held]]] = {}
-    for part in parts:
-        for key, what in part.holds.items():
-            holders.setdefault(key, []).append((part.client.place(what), what))
-            if key not in held or held[key].host is None:
-                held[key] = what
-    return Plan(
-        tuple(part.file for part in parts if part.file is not None),
-        tuple((part.client, part.error) for part in parts if part.error is not None),
-        tuple((part.client, key, error) for part in parts for key, error in part.refused),
-        held,
-        holders,
-    )
 
 
 def _plan_file(
@@ -234,9 +272,7 @@ def _leaving(
 
 
 def _expressible(
-    client: Target,
-    wanted: Sequence[Entry],
-    refused: list[tuple[DatabaseKey, Inexpressible]],
+    client: Target, wanted: Sequence[Entry], refused: list[tuple[DatabaseKey, Inexpressible]]
 ) -> Sequence[Entry]:
     """The entries that the format can hold; the others are named and left as they are."""
     good: list[Entry] = []

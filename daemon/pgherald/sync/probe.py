@@ -22,7 +22,7 @@ from pgherald import libpq
 from pgherald.aio import in_thread
 from pgherald.clock import Clock
 from pgherald.errors import ProbeFailed
-from pgherald.model import REQUIRE_AUTH, Login
+from pgherald.model import REQUIRE_AUTH, Database, Login
 from pgherald.sync.outcomes import (
     AFTER_PASSWORD,
     LATE,
@@ -121,20 +121,16 @@ class Proof:
         """Whether it is worth trying again soon."""
         return self.outcome.transient
 
-    def error(self, label: str) -> ProbeFailed:
-        """The finding as an error.
-
-        Args:
-            label: what a person calls the database.
-        """
-        if self.demand and self.outcome is Outcome.TLS_REFUSED:
-            title, advice = _DEMAND
-            said = f"{self.demand}, and {self.detail or 'that fails'}. "
-            return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
-        title, advice = self.outcome.words
+    def error(self, database: Database) -> ProbeFailed:
+        """The finding as an error."""
+        title, advice = self.outcome.words(database)
         advice = self.advice or advice
         said = f"{self.detail[:1].upper()}{self.detail[1:]}. " if self.detail and advice else ""
-        return ProbeFailed(title.format(label), said + advice, outcome=self.outcome)
+        if self.demand and self.outcome is Outcome.TLS_REFUSED:
+            title, advice = _DEMAND
+            title = title.format(database.name)
+            said = f"{self.demand}, and {self.detail or 'that fails'}. "
+        return ProbeFailed(title, said + advice, outcome=self.outcome)
 
 
 class Prober(Protocol):

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pgherald.aio import set_anew
 from pgherald.clock import Clock
 from pgherald.errors import NotYetProven, PgheraldError, ProbeFailed
 from pgherald.model import (
@@ -31,9 +32,10 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.group_commit import GroupCommit, Window
+from pgherald.sync.plan import Plan
 from pgherald.sync.probe import CHECK_PAUSES, RETRY_PAUSES, Prober, Proof
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.tracked import Comparison, Latest, Tracked, Tracker, VerifiedLogin
+from pgherald.sync.tracked import Latest, Tracked, Tracker, VerifiedLogin
 from pgherald.sync.verification import (
     MAX_AGE,
     Decision,
@@ -95,6 +97,9 @@ class Reconciler:
         self._store = store
         self._alerts = alerts
         self._tracker = Tracker(store, alerts)
+        #: What Heroku does not show needs no work, only a word in the records.
+        self.absent, self.unanswered = self._tracker.absent, self._tracker.unanswered
+        self.found_only, self.snapshot = self._tracker.found_only, self._tracker.snapshot
         self._clock = clock
         self._max_age = max_age
         self._recalled = recalled or {}
@@ -104,8 +109,6 @@ class Reconciler:
         #: Held while clients are compared or written.
         self._clients = asyncio.Lock()
         self._group = GroupCommit(self._write, self._clients, self._moved, quiet)
-        #: How many databases are being reconciled, and how many of them wait for a retry.
-        self._running = self._retrying = 0
         #: Why nothing at all could be written, if that is so.
         self.broken: PgheraldError | None = None
 
@@ -116,18 +119,6 @@ class Reconciler:
         for database, sighting in sightings:
             self._tracker.sighted(database, sighting)
             self._compare_soon()
-
-    def absent(self, database: Database, error: PgheraldError) -> None:
-        """Heroku answered, and did not show the database's login."""
-        self._tracker.absent(database, error)
-
-    def unanswered(self, database: Database, error: PgheraldError) -> None:
-        """Heroku did not answer, which is its account's trouble."""
-        self._tracker.unanswered(database, error)
-
-    def found_only(self, account: str, keys: Collection[DatabaseKey]) -> None:
-        """Of an account's databases these are the only ones that Heroku shows."""
-        self._tracker.found_only(account, keys)
 
     def again(self) -> None:
         """A client's file was changed: compare all with what Heroku showed last."""
@@ -146,10 +137,6 @@ class Reconciler:
 
     # --- how it stands -----------------------------------------------------------------
 
-    def snapshot(self) -> dict[DatabaseKey, Tracked]:
-        """How each database stands."""
-        return self._tracker.snapshot()
-
     @property
     def wanted(self) -> list[Entry]:
         """What each client should hold, by the latest sighting of each database."""
@@ -163,13 +150,15 @@ class Reconciler:
     async def settled(self, *, verifying: bool = True) -> None:
         """Wait until nothing is left to do; with `verifying`, until no login is being verified."""
         while self._is_busy(verifying=verifying):
-            self._moved.clear()
-            await self._moved.wait()
+            await set_anew(self._moved, None)
 
     def _is_busy(self, *, verifying: bool) -> bool:
         if self._window.opened is not None or self._clients.locked() or self._group.expected:
             return True
-        return self._group.busy or self._running > (0 if verifying else self._retrying)
+        return self._group.busy or any(
+            tracked.task is not None and (verifying or not tracked.waits)
+            for tracked in self._tracker
+        )
 
     # --- comparing ---------------------------------------------------------------------
 
@@ -199,10 +188,7 @@ class Reconciler:
                         log.warning("%s", exc)
                     self._moved.set()
                     continue
-            self._moved.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._moved.wait()
+            await set_anew(self._moved, due)
 
     def _compare_soon(self) -> None:
         self._window.add(asyncio.get_running_loop().time())
@@ -215,29 +201,28 @@ class Reconciler:
         for tracked, _ in due:
             tracked.due = False
         # Planned for all databases, so that a file that is idle has really nothing left to do.
-        plan = await self._applier.plan(self.wanted)
+        found = await self._applier.plan(self.wanted)
         self._applier.restless.follow(self.again)
-        await self._applier.note_clients(plan)
-        found = Comparison(plan)
+        await self._applier.note_clients(found)
         self._tracker.note(found)
-        if plan.idle and not plan.failed:
+        if found.idle and not found.failed:
             self._can_write()  # or need not any more: somebody did it by hand
         same = [t for t, entry in due if t.entry == entry]
         latest = self._tracker.latest()
         for tracked in same:
             self._begin_or_settle(tracked, found, latest)
-        held = [t for t in same if t.key not in found.differs and t.key not in found.refused]
+        held = [t for t in same if t.key not in found.keys and t.key not in found.refusals]
         await self._recorder.compared(
-            [t.database for t in same], [t.login(None) for t in held], plan
+            [t.database for t in same], [t.login(None) for t in held], found
         )
-        await self._applier.tighten(plan)
+        await self._applier.tighten(found)
 
-    def _begin_or_settle(self, tracked: Tracked, found: Comparison, latest: Latest) -> None:
+    def _begin_or_settle(self, tracked: Tracked, found: Plan, latest: Latest) -> None:
         """Begin to reconcile a database that differs; one that does not needs nothing more."""
         entry, shown, tracked.shown = tracked.entry, tracked.shown, False
         assert entry is not None
-        needed = trials(entry, found.plan.holders.get(tracked.key, ()))
-        differs = tracked.key in found.differs
+        needed = trials(entry, found.holders.get(tracked.key, ()))
+        differs = tracked.key in found.keys
         self._tracker.share(tracked, latest.get(needed))
         same = tracked.task is not None and tracked.trials in (needed, ())
         if differs or (same and tracked.held) or self._must_verify(tracked, needed, shown=shown):
@@ -246,8 +231,7 @@ class Reconciler:
             self._tracker.begin(tracked, needed, found)
             work = self._reconcile(tracked, entry, needed, found)
             tracked.task = self._tasks.create_task(work, name=f"reconcile {tracked.key}")
-            tracked.task.add_done_callback(self._ended)
-            self._running += 1
+            tracked.task.add_done_callback(lambda _: self._moved.set())
         elif shown or tracked.rejected != needed:  # else Heroku has to answer first
             tracked.cancel()
             self._tracker.settle(tracked, found, Phase.CURRENT)
@@ -275,17 +259,17 @@ class Reconciler:
     # --- reconciling one database ------------------------------------------------------
 
     async def _reconcile(
-        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], found: Comparison
+        self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], found: Plan
     ) -> None:
         """From a login that differs to clients that hold it. A newer sighting cancels this."""
-        held = entry.key not in found.differs  # so that it only has to connect
+        held = entry.key not in found.keys  # so that it only has to connect
         try:
             verified = await self._verify(tracked, entry, needed, held=held)
             tracked.trials = ()
             if verified is None:
                 return
             done = found if held else await self._group.submit(verified)
-            written = entry.key in done.differs
+            written = entry.key in done.keys
             self._tracker.settle(tracked, done, Phase.WRITTEN if written else Phase.CURRENT)
         except PgheraldError:
             tracked.compared = Phase.BEHIND  # `_write` has said why
@@ -295,10 +279,6 @@ class Reconciler:
             if tracked.task is asyncio.current_task():
                 tracked.task, tracked.trials = None, ()
                 self._tracker.keep(tracked)
-
-    def _ended(self, _task: asyncio.Task[None]) -> None:
-        self._running -= 1
-        self._moved.set()
 
     async def _verify(
         self, tracked: Tracked, entry: Entry, needed: tuple[Trial, ...], *, held: bool
@@ -333,7 +313,7 @@ class Reconciler:
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
     ) -> VerifiedLogin:
         tracked.rejected = ()
-        trouble = proof.error(tracked.database.name) if proof.proven else None
+        trouble = proof.error(tracked.database) if proof.proven else None
         tracked.verification = Verification(needed, proof.at, proof.works, trouble)
         login = tracked.login(proof.at if proof.proves else None)
         if held and proof.works:
@@ -341,19 +321,19 @@ class Reconciler:
         return login
 
     async def _retry_later(self, tracked: Tracked, proof: Proof, pause: float) -> None:
-        log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database.name).title)
+        log.info("%s: %s; trying again", tracked.key, proof.error(tracked.database).title)
         self._tracker.not_yet(tracked, proof)
-        self._retrying += 1
+        tracked.waits = True
         self._moved.set()
         try:
             await self._clock.sleep(pause)
         finally:
-            self._retrying -= 1
+            tracked.waits = False
 
     def _give_up(
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
     ) -> None:
-        error: ProbeFailed | NotYetProven = proof.error(tracked.database.name)
+        error: ProbeFailed | NotYetProven = proof.error(tracked.database)
         if held and not proof.answered:
             # A network that lets nobody through says nothing about the login: status shows it.
             error = NotYetProven(error.title, error.advice)
@@ -379,7 +359,7 @@ class Reconciler:
 
     # --- writing -----------------------------------------------------------------------
 
-    async def _write(self, verified: Sequence[VerifiedLogin]) -> Comparison:
+    async def _write(self, verified: Sequence[VerifiedLogin]) -> Plan:
         """Write logins into the clients, as one transaction; for `GroupCommit`."""
         try:
             plan = await self._applier.apply(verified)
@@ -392,7 +372,7 @@ class Reconciler:
         finally:
             self._applier.restless.follow(self.again)
         self._can_write()
-        return Comparison(plan, written=True)
+        return plan
 
     def _can_write(self) -> None:
         self.broken = None

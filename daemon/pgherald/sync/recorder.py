@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
-from pgherald.clients.base import Held
+from pgherald.clients.base import Action, Held
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
 from pgherald.model import (
@@ -30,7 +31,7 @@ from pgherald.model import (
     Subject,
     strictest,
 )
-from pgherald.store import BackgroundStore, Record, Store
+from pgherald.store import BackgroundStore, Store
 from pgherald.sync.manifest import Written
 from pgherald.sync.plan import Client, Plan
 from pgherald.sync.tracked import VerifiedLogin
@@ -46,6 +47,15 @@ _LATE_LIMIT: Final = 1.0
 _UNTOLD_LIMIT: Final = 2.0
 
 
+#: Where nobody sees whether pgAdmin was restarted, it was after so long.
+_FORGOTTEN: Final = timedelta(days=30)
+
+
+#: Whether a server in pgAdmin has to be reopened, and whether to be refreshed, after what was
+#: written: asked with the database, the fields of its login that changed, and the clients that hold it.
+Needs = Callable[[DatabaseKey, Collection[str], Sequence[Client]], tuple[bool, bool]]
+
+
 class Recorder:
     """Keeps in the store what was written, and gives the news of it.
 
@@ -55,7 +65,8 @@ class Recorder:
         store: keeps state and history.
         clock: tells the time.
         tell: takes news for the person; must not block.
-        pgadmin_runs: whether a pgAdmin runs at the moment; None where that cannot be seen.
+        pgadmin_runs: whether a pgAdmin runs that was started before this moment; None where that
+            cannot be seen.
         told_at_once: whether `tell` has told when it returns; else whoever does calls
             `Store.told`.
     """
@@ -68,7 +79,7 @@ class Recorder:
         store: BackgroundStore,
         clock: Clock,
         tell: Callable[[News], None],
-        pgadmin_runs: Callable[[], bool | None] = lambda: None,
+        pgadmin_runs: Callable[[datetime], bool | None] = lambda _: None,
         told_at_once: bool = True,
     ) -> None:
         self._clients = tuple(clients)
@@ -106,47 +117,32 @@ class Recorder:
         """
         if late:
             done = await asyncio.to_thread(self._as_journaled, done)
-        now = self._clock.now()
-        labels = labels_of(plan)
-        there = [file.client for file in plan.files if not file.absent]
+        now, labels = self._clock.now(), labels_of(plan)
         # A client that is being written follows by itself, which is no news.
         failed = [item for item in plan.failed if not isinstance(item[1], ChangedMeanwhile)]
         behind = tuple((client.label, error.reason) for client, error in failed)
         written_at = None if plan.failed else now
         rotations: list[tuple[Rotation, str]] = []
         news: list[News] = []
-        # Looks through all processes: once for a thousand databases, and only if need be.
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
+        needs = self._needs(plan, {item.key for item in done})
+        there = [file.client for file in plan.files if not file.absent]
+        tells = self._telling(there, labels, needs)
         for item in done:
-            proven = late or item.proven_at is not None
-            kind, changed = self._kind(item.entry, plan.held.get(item.key))
+            key, database = item.key, item.entry.database
+            kind, changed = self._kind(item.entry, plan.held.get(key))
             if kind is NewsKind.ROTATED and labels:
-                rotation = Rotation(
-                    item.key, changed, item.seen_at, item.proven_at, written_at, item.release
-                )
-                rotations.append((rotation, item.entry.database.name))
-            reopen, refresh = needs(kind, changed, there, maybe_open)
-            news.append(
-                News(
-                    kind,
-                    Subject(About.DATABASE, item.key),
-                    now,
-                    item.entry.database.name,
-                    changed=changed,
-                    proven=proven,
-                    clients=labels,
-                    behind=behind,
-                    reopen=reopen,
-                    refresh=refresh,
-                    service=item.entry.database.service,
-                )
-            )
-        self._store_current(done, plan, written_at, rotations)
+                moments = (item.seen_at, item.proven_at, written_at)
+                rotations.append((Rotation(key, changed, *moments, item.release), database.name))
+            proven = late or item.proven_at is not None
+            told = tells(kind, key, database.name, changed, proven=proven)
+            news.append(dataclasses.replace(told, behind=behind, service=database.service))
+        if plan.files:
+            proofs = {item.key: item.proven_at for item in done}
+            entries = [item.entry for item in done]
+            self._store.record(entries, written_at, proofs, rotations, labels)
         if rotations:
             await asyncio.to_thread(self._store.catch_up, _RECORD_LIMIT)
-        for piece in news:
-            self._tell(piece)
-        self._told([rotation.key for rotation, _ in rotations])
+        self._tell_all(news, [rotation.key for rotation, _ in rotations])
 
     async def compared(
         self, seen: Iterable[Database], held: Sequence[VerifiedLogin], plan: Plan
@@ -169,7 +165,7 @@ class Recorder:
             held = [item for item in held if item not in late]  # at the next sweep
         late = [item for item in held if self._store.changed(item.key, item.entry.login)]
         await self.record(late, plan, late=True)
-        self._store.current([item.entry for item in held], None if plan.failed else now, {})
+        self._store.record([item.entry for item in held], None if plan.failed else now, {})
 
     async def resume(self) -> None:
         """Tell of rotations that were recorded, and that nobody is known to have been told of."""
@@ -177,16 +173,88 @@ class Recorder:
             records = await asyncio.to_thread(self._store.ask, Store.untold, _UNTOLD_LIMIT)
         except StoreError:  # said by whoever needs the store
             return
-        maybe_open = cache(lambda: self._see_pgadmin() is not False)
-        keys = []
-        for key, news in untold(records, self._clients, self._clock.now(), maybe_open):
-            self._tell(news)
-            keys.append(key)
-        self._told(keys)
+        news, needs = [], self._needs(Plan(), ())
+        for record in records:
+            rotation = record.rotation
+            there = [client for client in self._clients if client.label in record.clients]
+            tells = self._telling(there, record.clients, needs)
+            proven = rotation.proven_at is not None
+            key, changed = rotation.key, rotation.changed
+            news.append(tells(NewsKind.ROTATED, key, record.label, changed, proven=proven))
+        self._tell_all(news, [record.rotation.key for record in records])
 
-    def _told(self, keys: Collection[DatabaseKey]) -> None:
-        if keys and self._told_at_once:
-            self._store.told(keys)
+    def _telling(
+        self, there: Sequence[Client], labels: tuple[str, ...], needs: Needs
+    ) -> Callable[..., News]:
+        """Makes news of what these clients hold now; `labels` is what a person calls them."""
+        now = self._clock.now()
+
+        def news(
+            kind: NewsKind, key: DatabaseKey, label: str, changed: tuple[str, ...], *, proven: bool
+        ) -> News:
+            subject, rotated = Subject(About.DATABASE, key), kind is NewsKind.ROTATED
+            reopen, refresh = needs(key, changed if rotated else (), there)
+            return News(
+                kind, subject, now, label, changed, proven, labels, reopen=reopen, refresh=refresh
+            )
+
+        return news
+
+    def _tell_all(self, news: Iterable[News], rotated: Collection[DatabaseKey]) -> None:
+        for piece in news:
+            self._tell(piece)
+        if rotated and self._told_at_once:
+            self._store.told(rotated)
+
+    def _needs(self, plan: Plan, keys: Collection[DatabaseKey]) -> Needs:
+        """Answers what the person has to do in pgAdmin once a plan was carried out; see `Needs`."""
+        changes = [
+            (file.client, change)
+            for file in plan.files
+            for change in file.edit.changes
+            if change.key in keys
+        ]
+        columns: dict[DatabaseKey, list[tuple[Client, Collection[str]]]] = {}
+        for client, change in changes:
+            if change.action is Action.UPDATE:
+                columns.setdefault(change.key, []).append((client, change.fields))
+        superseded = {str(change.key) for client, change in changes if client.supersedes(change)}
+        stale = self._stale(superseded)
+        # One that is held at the moment may show a server all the same.
+        held = [client for client, error in plan.failed if isinstance(error, FileTrouble)]
+        # Looks through all processes: once for a thousand databases, and only if need be.
+        maybe_open = cache(lambda: self._see_pgadmin(self._clock.now()) is not False)
+
+        def needs(
+            key: DatabaseKey, changed: Collection[str], clients: Sequence[Client]
+        ) -> tuple[bool, bool]:
+            written = [*columns.get(key, ()), *((client, changed) for client in clients)]
+            reopen = any(client.reopened_for.intersection(names) for client, names in written)
+            refresh = any(c.refreshed_for.intersection(changed) for c in (*clients, *held))
+            return reopen or str(key) in stale, refresh and maybe_open()
+
+        return needs
+
+    def _stale(self, superseded: Collection[str]) -> Collection[str]:
+        """Databases whose server in pgAdmin may be open with a login that is in it no more.
+
+        pgAdmin keeps that until the server is reopened, which nobody sees, or itself is restarted.
+
+        Args:
+            superseded: those to which that has just happened.
+        """
+        now = self._clock.now()
+        known: dict[str, str] = json.loads(self._store.notes().get("superseded", "{}"))
+        runs = cache(lambda at: self._see_pgadmin(datetime.fromisoformat(at)))
+        since = known | dict.fromkeys(superseded, now.isoformat())
+        recent = (now - _FORGOTTEN).isoformat()
+        stale = {
+            key: at for key, at in since.items()
+            if (at > recent if (seen := runs(at)) is None else seen)
+        }  # fmt: skip
+        if stale != known:
+            self._store.note("superseded", json.dumps(stale))
+        return stale
 
     def announce(self, entry: Entry) -> None:
         """Tell of a rotation that is still to be proven, as far as the store knows one."""
@@ -194,19 +262,6 @@ class Recorder:
         if changed and changed != ("sslmode",):
             subject, label = Subject(About.DATABASE, entry.key), entry.database.name
             self._tell(News(NewsKind.ROTATING, subject, self._clock.now(), label))
-
-    def _store_current(
-        self,
-        verified: Sequence[VerifiedLogin],
-        plan: Plan,
-        at: datetime | None,
-        rotations: Sequence[tuple[Rotation, str]],
-    ) -> None:
-        if not plan.files:
-            return
-        proofs = {item.key: item.proven_at for item in verified}
-        entries = [item.entry for item in verified]
-        self._store.record(entries, at, proofs, rotations, labels_of(plan))
 
     def _kind(self, entry: Entry, held: Held | None) -> tuple[NewsKind, tuple[str, ...]]:
         """Whether this is a rotation, a first entry, or a client that had lost its entry.
@@ -239,64 +294,8 @@ class Recorder:
         login = known.get((str(item.key), self._store.mark(item.key, item.entry.login)))
         if login is None:
             return item
-        return dataclasses.replace(
-            item, seen_at=login.seen_at, release=login.release, proven_at=login.proven_at
-        )
-
-
-def untold(
-    records: Iterable[Record],
-    clients: Sequence[Client],
-    now: datetime,
-    maybe_open: Callable[[], bool],
-) -> Iterator[tuple[DatabaseKey, News]]:
-    """The news of recorded rotations that nobody is known to have been told of.
-
-    Args:
-        records: what `Store.untold` gives.
-        clients: all that there are now.
-        now: the moment, UTC.
-        maybe_open: as for `needs`.
-    """
-    for record in records:
-        rotation = record.rotation
-        there = [client for client in clients if client.label in record.clients]
-        reopen, refresh = needs(NewsKind.ROTATED, rotation.changed, there, maybe_open)
-        yield (
-            rotation.key,
-            News(
-                NewsKind.ROTATED,
-                Subject(About.DATABASE, rotation.key),
-                now,
-                record.label,
-                changed=rotation.changed,
-                proven=rotation.proven_at is not None,
-                clients=record.clients,
-                reopen=reopen,
-                refresh=refresh,
-            ),
-        )
-
-
-def needs(
-    kind: NewsKind,
-    changed: Collection[str],
-    clients: Sequence[Client],
-    maybe_open: Callable[[], bool],
-) -> tuple[bool, bool]:
-    """What the person has to do in pgAdmin after a rotation: reopen a server, refresh it.
-
-    Args:
-        kind: what happened.
-        changed: which fields of the login.
-        clients: those that are up to date.
-        maybe_open: whether a pgAdmin may be running.
-    """
-    if kind is not NewsKind.ROTATED:
-        return False, False
-    reopen = any(client.reopened_for & set(changed) for client in clients)
-    refresh = any(client.refreshed_for & set(changed) for client in clients) and maybe_open()
-    return reopen, refresh
+        moments = (login.seen_at, login.release, login.proven_at)
+        return VerifiedLogin(item.entry, *moments)
 
 
 def labels_of(plan: Plan) -> tuple[str, ...]:

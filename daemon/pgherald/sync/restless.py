@@ -53,7 +53,8 @@ class Restless:
             self._since.pop(client, None)
             return part
         now = self._clock.monotonic()
-        rest = self._since.setdefault(client, now) + HOLD - now
+        hold = 2 * HOLD if client.shared else HOLD  # one that its program is making
+        rest = self._since.setdefault(client, now) + hold - now
         if rest <= 0:
             return ClientPlan(client, error=BeingWritten(path=client.path), holds=part.holds)
         await self._clock.sleep(min(pause, rest))
@@ -93,8 +94,10 @@ class Restless:
     async def _pause_for(self, part: ClientPlan) -> float:
         """Seconds for which the client is to be left alone; 0 if it need not be."""
         client, error = part.client, part.error
-        if client.shared or isinstance(error, FileTrouble):
+        if isinstance(error, FileTrouble):
             return 0.0
+        if client.shared:  # what cannot be understood yet is being made, or migrated
+            return _ASK_AGAIN / 2 if error is not None and client.is_fresh() else 0.0
         if isinstance(error, ChangedMeanwhile):
             return _READ_AGAIN
         if part.file is not None and not part.file.edit.changes:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from pgherald.clients.base import Action
 from pgherald.errors import (
     ClientError,
     NotVisible,
@@ -91,6 +90,7 @@ class Tracked:
         task: what reconciles it at the moment.
         trials: the ways in which that task verifies its login; empty once it is verified.
         held: whether that task only verifies what the clients hold, and is to write nothing.
+        waits: whether that task waits to try once more.
     """
 
     database: Database
@@ -108,6 +108,7 @@ class Tracked:
     task: asyncio.Task[None] | None = None
     trials: tuple[Trial, ...] = ()
     held: bool = False
+    waits: bool = False
 
     @property
     def key(self) -> DatabaseKey:
@@ -153,58 +154,6 @@ class Tracked:
         assert self.sighting is not None
         entry = Entry(self.database, self.sighting.login)
         return VerifiedLogin(entry, self.sighting.seen_at, self.sighting.release, proven_at)
-
-
-class Comparison:
-    """A plan of all clients, read for one database after the other.
-
-    Args:
-        plan: of all clients.
-        written: whether it was carried out; else it was only made.
-    """
-
-    def __init__(self, plan: Plan, *, written: bool = False) -> None:
-        self.plan = plan
-        #: Databases that at least one client holds otherwise.
-        self.differs = plan.keys
-        #: Logins that a client's format cannot hold, and why.
-        self.refused = {key: (client, error) for client, key, error in plan.refused}
-        self._failed = {str(client.path): ClientPhase.FAILED for client, _ in plan.failed}
-        self._files = [
-            (
-                str(file.client.path),
-                file.absent,
-                frozenset() if written else file.keys,
-                {change.key for change in file.edit.changes if change.action is Action.ADD},
-            )
-            for file in plan.files
-        ]
-
-    @property
-    def failed(self) -> bool:
-        """Whether a client could not be read or written."""
-        return bool(self._failed)
-
-    def clients(self, key: DatabaseKey) -> dict[str, ClientPhase]:
-        """How each client stands with a database, by the client's path."""
-        found = dict(self._failed)
-        if key in self.refused:
-            found[str(self.refused[key][0].path)] = ClientPhase.FAILED
-        for path, absent, changing, new in self._files:
-            if absent:
-                phase = ClientPhase.MISSING
-            elif key in changing:
-                phase = ClientPhase.NEW if key in new else ClientPhase.OLD
-            else:
-                phase = ClientPhase.CURRENT
-            found.setdefault(path, phase)
-        return found
-
-    def in_words(self, key: DatabaseKey) -> str:
-        """How the clients stand with a database, for the log."""
-        clients = self.clients(key)
-        amiss = [f"{p}: {each}" for p, each in clients.items() if each is not ClientPhase.CURRENT]
-        return "; ".join(amiss) or "every client holds its login"
 
 
 class Tracker:
@@ -274,20 +223,20 @@ class Tracker:
                 if key in clients:
                     self._store.keep(key, str(Phase.GONE), clients[key])
 
-    def begin(self, tracked: Tracked, needed: tuple[Trial, ...], found: Comparison) -> None:
+    def begin(self, tracked: Tracked, needed: tuple[Trial, ...], found: Plan) -> None:
         """Begin to reconcile a database."""
         tracked.cancel()
-        tracked.trials, tracked.held = needed, tracked.key not in found.differs
+        tracked.trials, tracked.held = needed, tracked.key not in found.keys
         if not tracked.held or tracked.compared is None or not tracked.compared.is_current:
             tracked.compared = Phase.VERIFYING
         log.debug("%s: %s; verifying it", tracked.key, found.in_words(tracked.key))
 
-    def settle(self, tracked: Tracked, found: Comparison, phase: Phase) -> None:
+    def settle(self, tracked: Tracked, found: Plan, phase: Phase) -> None:
         """Nothing more can be done for a database: all is well, or a client is behind."""
         tracked.clients = found.clients(tracked.key)
         log.debug("%s: %s", tracked.key, found.in_words(tracked.key))
         # A client that fails is named; it takes nothing from what the others hold.
-        if found.failed or tracked.key in found.refused:
+        if found.failed or tracked.key in found.refusals:
             tracked.compared = Phase.BEHIND
             return
         tracked.compared, tracked.login_error = phase, None
@@ -324,11 +273,11 @@ class Tracker:
     def connected(self, login: VerifiedLogin) -> None:
         """Keep when a login connected, if it is the one that the store knows."""
         if self._store.changed(login.key, login.entry.login) == ():
-            self._store.current([login.entry], None, {login.key: login.proven_at})
+            self._store.record([login.entry], None, {login.key: login.proven_at})
 
     def not_yet(self, tracked: Tracked, proof: Proof) -> None:
         """A login has not connected, and is tried again."""
-        title = proof.error(tracked.database.name).title
+        title = proof.error(tracked.database).title
         self._login_error(tracked, NotYetProven(title, "It is being tried again."))
 
     def give_up(self, tracked: Tracked, needed: tuple[Trial, ...], error: PgheraldError) -> None:
@@ -337,16 +286,16 @@ class Tracker:
         tracked.compared = Phase.UNVERIFIED
         self._login_error(tracked, error)
 
-    def note(self, found: Comparison) -> None:
+    def note(self, found: Plan) -> None:
         """Note how each client stands with each database, and which cannot hold a login."""
         for tracked in self:
             key, subject = tracked.key, Subject(About.FORMAT, tracked.key)
             tracked.clients = found.clients(key)
-            if key not in found.refused:
+            if key not in found.refusals:
                 tracked.format_error = None
                 self._alerts.resolve(subject)
                 continue
-            client, error = found.refused[key]
+            client, error = found.refusals[key]
             title = f"{client.label} cannot hold the login of {key}: {error.reason}"
             tracked.format_error = ClientError(title, error.advice)
             # A subject of its own: the same login may also be refused by Postgres.

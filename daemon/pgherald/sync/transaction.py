@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -199,12 +199,19 @@ class Transactions:
         with self._files.lock(self._journals.folder):
             return originals(self._journals.done()[::-1])
 
-    def rollback(self, commit_id: str, *, dry_run: bool = False) -> Rollback:
+    def rollback(
+        self,
+        commit_id: str,
+        *,
+        dry_run: bool = False,
+        about_to: Callable[[Rollback], None] = lambda _: None,
+    ) -> Rollback:
         """Give every file what it held before that commit, if all still hold what they got.
 
         Args:
             commit_id: the commit.
             dry_run: whether nothing is to be written.
+            about_to: hears what will be written, before anything is.
 
         Raises:
             FileTrouble: there is no such commit, or a file cannot be read or written; then
@@ -221,10 +228,12 @@ class Transactions:
             back, left = self._steps_back(journal)
             if left:
                 return Rollback((), tuple(left))
+            done = Rollback(tuple(s for s in back if s.medium is not Medium.RECORD), ())
             if not dry_run:
+                about_to(done)
                 # The person asks for it, so it is finished whatever happens on the way.
                 self.commit(back, proven=True, note=f"rollback of {commit_id}")
-        return Rollback(tuple(s for s in back if s.medium is not Medium.RECORD), ())
+        return done
 
     def _steps_back(self, journal: Journal) -> tuple[list[Step], list[Path]]:
         """The files that go back, and those that were changed since.

@@ -249,12 +249,12 @@ async def _try(prober: Prober, trial: Trial, name: str, around: Sequence[Extra])
         return proof
     plain = await probe([])
     shown = [extra.source for extra in extras if "sslcert" in dict(extra.options)]
-    if plain.outcome is Outcome.CERTIFICATE_NEEDED and shown:
+    if plain.outcome is Outcome.CERTIFICATE_WANTED and shown:
         if proof.outcome is Outcome.REFUSED:
             detail = f"{proof.detail}, or {shown[-1]} is another user's"
             return dataclasses.replace(proof, detail=detail)
         detail = f"{shown[-1]} does not do: {proof.detail}"
-        return dataclasses.replace(proof, outcome=Outcome.CERTIFICATE_NEEDED, detail=detail)
+        return dataclasses.replace(proof, outcome=Outcome.CERTIFICATE_WANTED, detail=detail)
     if not plain.proves:
         return plain
     guilty = [extra for extra in extras if not (await probe([extra])).proves] or extras

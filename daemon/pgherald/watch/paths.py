@@ -11,13 +11,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from pgherald.clock import Clock
 from pgherald.errors import safe_text
 
 if TYPE_CHECKING:
-    from pgherald.watch.folders import OnEvent
+    from pgherald.watch.folders import Folders, OnEvent
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +31,7 @@ MOST_LINKS: Final = 40
 Look = tuple[int, int, int] | None
 
 
-class WatchedFolders(Protocol):
-    """What is needed of `folders.Folders`."""
-
-    def keep(self, wanted: Iterable[str]) -> bool:
-        """Watch exactly these folders; tells whether one was added."""
-        ...
-
-    def stop(self) -> None:
-        """End all watching."""
-        ...
-
-
-def _watchdog(on_event: OnEvent) -> WatchedFolders:
+def _watchdog(on_event: OnEvent) -> Folders:
     from pgherald.watch.folders import Folders  # watchdog is for the daemon alone
 
     return Folders(on_event)
@@ -66,13 +54,13 @@ class PathWatch:
         clock: Clock,
         *,
         debounce: float = DEBOUNCE,
-        folders: Callable[[OnEvent], WatchedFolders] = _watchdog,
+        folders: Callable[[OnEvent], Folders] = _watchdog,
     ) -> None:
         self._on_change = on_change
         self._clock = clock
         self._debounce = debounce
         self._make_folders = folders
-        self._folders: WatchedFolders | None = None
+        self._folders: Folders | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looks: dict[Path, Look] = {}
         self._looking: asyncio.Task[None] | None = None

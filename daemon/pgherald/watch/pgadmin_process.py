@@ -12,11 +12,40 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-#: Variables that matter here; nothing else is taken from another program's environment.
-_NAMES: Final = frozenset({"PGHOST", "PGHOSTADDR", "PGSERVICEFILE", "PGPASSWORD"})
+_RESTART: Final = "Unset it where pgAdmin is started, then restart pgAdmin."
+
+#: Variables that matter here, and nothing else is taken from another program's environment: which
+#: kind of rows each concerns, what is wrong, and what the person can do.
+_JUDGED: Final[Mapping[str, tuple[str, str, str]]] = {
+    # psycopg makes an address of PGHOST, and libpq has an address win over any host.
+    **{
+        name: (
+            "services",
+            f"pgAdmin runs with {name}, and connects there whatever its servers say",
+            _RESTART,
+        )
+        for name in ("PGHOST", "PGHOSTADDR")
+    },
+    "PGSERVICEFILE": (
+        "services",
+        "pgAdmin reads another service file than the one that is kept up to date",
+        "It runs with PGSERVICEFILE: name that file in [clients.service_file], or unset it.",
+    ),
+    "PGPASSWORD": (
+        "passfiles",
+        "pgAdmin runs with PGPASSWORD, which beats every passfile",
+        _RESTART,
+    ),
+    "SQLITE_PATH": (
+        "",
+        "pgAdmin keeps its servers in another database than the one that is kept up to date",
+        "It runs with SQLITE_PATH: name that file in [clients.pgadmin], or unset it.",
+    ),
+}
 
 #: Where Linux shows its processes.
 PROC: Final = Path("/proc")
@@ -38,74 +67,62 @@ class Astray:
 
 
 def astray(
-    service_files: Collection[Path], *, services: bool, passfiles: bool, proc: Path = PROC
+    service_files: Collection[Path],
+    databases: Collection[Path],
+    *,
+    services: bool,
+    passfiles: bool,
+    proc: Path = PROC,
 ) -> list[Astray]:
     """What leads a running pgAdmin astray, each variable once.
 
     Args:
         service_files: the service files that are kept up to date.
+        databases: the configuration databases that are.
         services: whether there are service rows.
         passfiles: whether there are host rows with a passfile.
         proc: where processes are shown.
     """
     found: dict[str, Astray] = {}
-    for environment in _environments(proc):
-        for each in _judged(environment, service_files, services=services, passfiles=passfiles):
-            found.setdefault(each.variable, each)
+    for environment in filter(None, map(_environment, _pgadmins(proc))):
+        for name in sorted(environment.keys() & _JUDGED.keys()):
+            concerns, title, advice = _JUDGED[name]
+            if name == "SQLITE_PATH":
+                wrong = not _is_one_of(environment[name], databases)
+            elif name == "PGSERVICEFILE":
+                wrong = services and not _is_one_of(environment[name], service_files)
+            else:
+                wrong = services if concerns == "services" else passfiles
+            if wrong:
+                found.setdefault(name, Astray(name, title, advice))
     return list(found.values())
 
 
-def runs(proc: Path = PROC) -> bool | None:
-    """Whether a pgAdmin of ours runs; None where that cannot be seen."""
+def runs(before: datetime, proc: Path = PROC) -> bool | None:
+    """Whether a pgAdmin of ours runs that was started before a moment; None where unseen."""
     if not proc.is_dir():
         return None
     # The sandbox of the systemd unit shows no other program's environment, but whose it is.
     return any(
-        _is_ours(process) or _environment(process) is not None for process in _pgadmins(proc)
+        (_is_ours(process) or _environment(process) is not None)
+        and _started(process) <= before.timestamp()
+        for process in _pgadmins(proc)
     )
 
 
-def _judged(
-    environment: Mapping[str, str],
-    service_files: Collection[Path],
-    *,
-    services: bool,
-    passfiles: bool,
-) -> Iterator[Astray]:
-    restart = "Unset it where pgAdmin is started, then restart pgAdmin."
-    for name in ("PGHOST", "PGHOSTADDR"):
-        # psycopg makes an address of PGHOST, and libpq has an address win over any host.
-        if services and environment.get(name):
-            yield Astray(
-                name,
-                f"pgAdmin runs with {name}, and connects there whatever its servers say",
-                restart,
-            )
-    named = environment.get("PGSERVICEFILE")
-    if services and named and not _is_one_of(Path(named), service_files):
-        yield Astray(
-            "PGSERVICEFILE",
-            "pgAdmin reads another service file than the one that is kept up to date",
-            "It runs with PGSERVICEFILE: name that file in [clients.service_file], or unset it.",
-        )
-    if passfiles and environment.get("PGPASSWORD"):
-        yield Astray(
-            "PGPASSWORD",
-            "pgAdmin runs with PGPASSWORD, which beats every passfile",
-            restart,
-        )
+def _started(process: Path) -> float:
+    """When a process was started, in seconds since 1970; 0 where that cannot be read."""
+    try:
+        # proc_pid_stat(5): the second field, in parentheses, may hold anything.
+        ticks = int((process / "stat").read_bytes().rpartition(b")")[2].split()[19])
+        booted = (process.parent / "stat").read_bytes().partition(b"btime ")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return int(booted) + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _is_one_of(path: Path, files: Collection[Path]) -> bool:
+def _is_one_of(path: str, files: Collection[Path]) -> bool:
     return os.path.realpath(path) in {os.path.realpath(file) for file in files}
-
-
-def _environments(proc: Path) -> Iterator[dict[str, str]]:
-    """What every running pgAdmin was started with, as far as it matters here and can be seen."""
-    for process in _pgadmins(proc):
-        environment = _environment(process)
-        if environment is not None:
-            yield environment
 
 
 def _pgadmins(proc: Path) -> Iterator[Path]:
@@ -129,11 +146,8 @@ def _environment(process: Path) -> dict[str, str] | None:
     except OSError:
         return None
     pairs = (item.partition(b"=") for item in content.split(b"\0"))
-    return {
-        name.decode(): os.fsdecode(value)
-        for name, _, value in pairs
-        if name.isascii() and name.decode() in _NAMES
-    }
+    found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs if value}
+    return {name: found[name] for name in found.keys() & _JUDGED.keys()}
 
 
 def _is_ours(process: Path) -> bool:

@@ -11,11 +11,11 @@ from typing import Final
 
 import click
 
-from pgherald.cli.check import reconcile, show, show_problems
+from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import diff_line, problem, progress
 from pgherald.cli.rollback import committer_of
-from pgherald.cli.service import manager_of, programs_of, set_up
+from pgherald.cli.service import manager_of, set_up
 from pgherald.cli.setup.ask import yes
 from pgherald.cli.setup.preflight import Preflight
 from pgherald.config import Config
@@ -68,18 +68,18 @@ def write(
     with files.lock(found.file):
         before = files.read(found.file)
         if before.content != found.raw:
-            raise ChangedMeanwhile("was changed by another program", path=found.file)
+            raise ChangedMeanwhile(
+                "was changed by another program", "Run pgherald init once more.", path=found.file
+            )
         mark = _BOM if (found.raw or b"").startswith(_BOM) else b""
         # One that is there may be for others to read: it keeps its mode.
         after = files.replace(before, mark + text.encode(), private=found.config is None)
     try:
-        report, news = asyncio.run(reconcile(config, invocation.outside(), wishes))
+        done = asyncio.run(reconcile(config, invocation.outside(), wishes))
     except BaseException:
         _take_back(files, config, before, after, committed)
         raise
-    show(report, news)
-    show_problems(report)
-    return report.current
+    return show(*done)
 
 
 def _take_back(
@@ -104,8 +104,7 @@ def try_notification(invocation: Invocation) -> None:
     """Show a notification, and ask whether it was seen."""
 
     async def shown() -> Receipt:
-        outside = invocation.outside()
-        desktop = desktop_for(sys.platform, environ=outside.env, clock=outside.clock)
+        desktop = desktop_for(sys.platform, environ=invocation.env)
         try:
             return await desktop.show(_NOTICE)
         finally:
@@ -134,7 +133,7 @@ def offer_service(
         wanted: the choice of the command line; None to ask, or to do what is usual.
         asks: whether there is somebody to ask.
     """
-    manager, programs = manager_of(invocation, config), programs_of(invocation)
+    manager, programs = manager_of(invocation, config), Programs(invocation.env)
     if wanted is not False and manager.standing(programs) is not Standing.MISSING:
         click.echo("The service is there already; a daemon that runs has read the configuration.")
         return True
@@ -154,27 +153,12 @@ def offer_service(
 def _is_wanted(
     invocation: Invocation, manager: Manager, programs: Programs, source: str, *, asks: bool
 ) -> bool:
-    if not _answers(manager, programs):
+    if not manager.answers(programs):
         click.echo("There is no service manager here that answers.")
         return False
     usual = source not in invocation.env
-    if not usual:
-        click.echo(
-            f"The login comes from ${source}, which a service does not see: for one, put the"
-        )
-        click.echo("token into a file, and run: pgherald init --token file:PATH")
     question = f"Keep it running, as a service of yours ({manager.name})?"
     return yes(question, default=usual) if asks else usual
-
-
-def _answers(manager: Manager, programs: Programs) -> bool:
-    """Whether the service manager is there at all. Only systemd may be missing."""
-    if manager.name != "systemd":
-        return True
-    try:
-        return programs.run(("systemctl", "--user", "show", "--property=Version")).code == 0
-    except PgheraldError:
-        return False
 
 
 def show_next_steps(config: Config) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -73,9 +75,7 @@ def line(prompt: str) -> str:
     click.echo()
     if sys.stdin.isatty():
         raise click.Abort
-    raise click.UsageError(
-        "Nobody is there to answer: name the databases with --app or --all, and add --yes."
-    )
+    raise click.UsageError("There is nobody to ask: add --yes, or --dry-run to see it first.")
 
 
 def _pick_by_keys(
@@ -85,12 +85,16 @@ def _pick_by_keys(
     from prompt_toolkit.key_binding import merge_key_bindings  # comes with it
     from questionary.prompts.common import InquirerControl
 
+    def fitted(text: str) -> str:
+        # One column less: the library puts a blank before its title.
+        return textwrap.fill(text, shutil.get_terminal_size().columns - 1)
+
     question = questionary.checkbox(
-        title,
+        fitted(title),
         [questionary.Choice(row, n, checked=n in marked) for n, row in enumerate(rows)],
         qmark="",
         pointer=">",
-        instruction="\n(type to filter, space marks, enter goes on)",
+        instruction="\n" + fitted("(type to filter, space marks, enter goes on)"),
         use_search_filter=True,
         use_jk_keys=False,
         validate=lambda picked: bool(picked) or not needed or "Mark at least one.",

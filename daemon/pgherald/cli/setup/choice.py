@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 from pgherald.config import Config
 from pgherald.config.edit import NewDatabase
-from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule, default_service
+from pgherald.config.schema import DEFAULT_ATTACHMENT, default_service
 from pgherald.errors import PgheraldError
-from pgherald.heroku.discovery import Found, matches
+from pgherald.heroku.discovery import Found, fits, matches
 
 _NAMED_AT_MOST = 5
 
@@ -57,27 +57,25 @@ def offers(
         The offers, and the number of those that rules keep.
     """
     rules = [rule for rule in config.discover if rule.account == account] if config else []
-    places = _places(config, account)
+    places = {
+        (each.key.app, each.key.attachment): place
+        for place, each in enumerate(config.databases if config else ())
+        if each.key.account == account
+    }
     offered = dict.fromkeys(places, "not shown by Heroku now")
     ruled = 0
     for each in found:
         name = each.app, each.attachment
-        if name not in places and any(_keeps(rule, each, teams) for rule in rules):
+        if name not in places and any(
+            fits(rule, *name) and (rule.team is None or each.app in teams.get(rule.team, ()))
+            for rule in rules
+        ):
             ruled += 1
         else:
-            offered[name] = each.plan.partition(":")[2]
+            offered[name] = each.plan.partition(":")[2] or "by its config var"
     # Each app's main database comes first.
     ordered = sorted(offered, key=lambda name: (name[0], name[1] != DEFAULT_ATTACHMENT, name[1]))
     return [Offer(*name, offered[name], places.get(name)) for name in ordered], ruled
-
-
-def _keeps(rule: DiscoverRule, each: Found, teams: Mapping[str, Collection[str]]) -> bool:
-    return (
-        (rule.team is None or each.app in teams.get(rule.team, ()))
-        and matches(each.app, rule.include)
-        and not matches(each.app, rule.exclude)
-        and matches(each.attachment, rule.attachments)
-    )
 
 
 def marked(offered: Sequence[Offer]) -> set[int]:
@@ -105,12 +103,12 @@ def by_flags(
         of_app = [each for each in offered if fnmatchcase(each.app, app)]
         if not of_app:
             _nothing(f"Heroku shows no database of {app}", sorted({each.app for each in offered}))
-        fitting = [e for e in of_app if matches(e.attachment, attachments or (DEFAULT_ATTACHMENT,))]
+        wanted = [name.removesuffix("_URL") for name in attachments] or [DEFAULT_ATTACHMENT]
+        fitting = [each for each in of_app if matches(each.attachment, wanted)]
         if not fitting and not attachments and len(of_app) == 1:
             fitting = of_app
         if not fitting:
-            wanted = ", ".join(attachments or (DEFAULT_ATTACHMENT,))
-            _nothing(f"Heroku shows no {wanted} of {app}", [str(each) for each in of_app])
+            _nothing(f"Heroku shows no {', '.join(wanted)} of {app}", list(map(str, of_app)))
         chosen.update(fitting)
     return [each for each in offered if each in chosen]
 
@@ -141,15 +139,6 @@ def added(
 def dropped(offered: Iterable[Offer], chosen: Collection[Offer]) -> frozenset[int]:
     """The places of configured databases that were not chosen again."""
     return frozenset(e.place for e in offered if e.place is not None and e not in chosen)
-
-
-def _places(config: Config | None, account: str) -> dict[tuple[str, str], int]:
-    """The place of each database of an account in the configuration."""
-    return {
-        (each.key.app, each.key.attachment): place
-        for place, each in enumerate(config.databases if config else ())
-        if each.key.account == account
-    }
 
 
 def _free(usual: str, longer: str, taken: Collection[str]) -> str:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,10 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.setup.ask import line
 from pgherald.config import Config, TokenKind, TokenSpec
-from pgherald.config.paths import Surroundings, home, locate, pgadmin_databases
+from pgherald.config.paths import Place, Surroundings, home, locate, pgadmin_databases
 from pgherald.config.schema import PgpassTable, ServiceFileTable
 from pgherald.config.values import TOKEN, Wrong
-from pgherald.daemon.survey import Survey, survey
+from pgherald.daemon.look import Survey, survey
 from pgherald.errors import LoginRequired
 from pgherald.model import DEFAULT_ACCOUNT
 
@@ -62,7 +62,12 @@ class Preflight:
 
 
 def preflight(
-    invocation: Invocation, account: str | None, token: str | None, *, asks: bool
+    invocation: Invocation,
+    account: str | None,
+    token: str | None,
+    apps: Sequence[str] = (),
+    *,
+    asks: bool,
 ) -> Preflight:
     """Read the configuration, and find a login that works.
 
@@ -70,6 +75,7 @@ def preflight(
         invocation: the command line.
         account: which of several accounts is meant, if the person says so.
         token: where the token comes from, if the person says so.
+        apps: patterns of apps that the person has named.
         asks: whether the person may name a file with a token where there is no login.
 
     Raises:
@@ -98,7 +104,7 @@ def preflight(
     if token is not None:
         token, spec = token_of(token, invocation.env, Path.cwd())
     asks = asks and not has_accounts
-    while (shown := _survey(invocation, config, account, spec, asks=asks)) is None:
+    while (shown := _survey(invocation, config, account, spec, apps, asks=asks)) is None:
         path = line("A file that holds a token (Enter to stop): ")
         if not path:
             raise click.Abort
@@ -107,7 +113,13 @@ def preflight(
 
 
 def _survey(
-    invocation: Invocation, config: Config | None, account: str, spec: TokenSpec, *, asks: bool
+    invocation: Invocation,
+    config: Config | None,
+    account: str,
+    spec: TokenSpec,
+    apps: Sequence[str],
+    *,
+    asks: bool,
 ) -> Survey | None:
     """What a login shows; None where there is none, and the person may name another."""
     databases, rules = (config.databases, config.discover) if config else ((), ())
@@ -115,7 +127,7 @@ def _survey(
     teams = {each.team for each in rules if each.team and each.account == account}
     try:
         with progress(lambda: "Asking Heroku for your databases"):
-            return asyncio.run(survey(spec, invocation.outside(), named, teams))
+            return asyncio.run(survey(spec, invocation.outside(), named, teams, apps))
     except LoginRequired as exc:
         if not asks:
             raise
@@ -160,9 +172,9 @@ def moved_by_environment(
     return paths
 
 
-def pgadmins(env: Mapping[str, str]) -> list[Path]:
+def pgadmins(env: Mapping[str, str]) -> list[Place]:
     """The configuration databases of pgAdmins that have run here."""
-    return [p for p in pgadmin_databases(env, home(env), sys.platform) if p.is_file()]
+    return [p for p in pgadmin_databases(env, home(env), sys.platform) if p.path.is_file()]
 
 
 def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str | None]) -> None:
@@ -170,7 +182,10 @@ def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str |
     who = found.survey.email or "an account that the token may not name"
     rows = [("Heroku", f"{who}, by {found.survey.source}")]
     databases = pgadmins(env)
-    rows += [("pgAdmin", str(path)) for path in databases]
+    rows += [
+        ("pgAdmin", f"{place.path} {'. '.join(place.trouble or ())}".rstrip())
+        for place in databases
+    ]
     if not databases:
         again = "once it has been started, run: pgherald init --clients pgadmin"
         rows.append(("pgAdmin", f"not found; {again}"))
@@ -187,6 +202,12 @@ def show_found(env: Mapping[str, str], found: Preflight, new: Mapping[str, str |
     width = max(len(label) for label, _ in rows)
     for label, text in rows:
         click.echo(f"{label.ljust(width)}  {text}")
-    for warning in found.survey.warnings:
+    warnings = list(found.survey.warnings)
+    if (source := found.survey.source) in env:
+        warnings.append(
+            f"the login comes from ${source}, which a service does not see. For one, put the "
+            "token into a file and run: pgherald init --token file:PATH"
+        )
+    for warning in warnings:
         click.echo(f"Note: {warning}")
     click.echo()

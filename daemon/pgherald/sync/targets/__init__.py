@@ -94,9 +94,11 @@ def _target(
                 setting.user,
                 adopt=wishes.adopt,
                 recreate=wishes.recreate,
+                auth_source=setting.auth_source,
             )
             label = setting.label or pgadmin.label
-            return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program)
+            trouble = setting.trouble
+            return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program, trouble)
         case "pgpass":
             editor = Pgpass()
         case "service_file":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from pgherald.clients.base import Held, TextClient
+from pgherald.clients.base import Change, Held, TextClient
 from pgherald.files import Files, Snapshot
 from pgherald.model import About, DatabaseKey, Subject
 from pgherald.sync.journal import Step
@@ -58,11 +58,19 @@ class Target(abc.ABC):
 
     @property
     def reopened_for(self) -> frozenset[str]:
-        """Fields of a login after whose change the person has to reopen the server.
+        """Fields, of a login or its own, after whose change the person has to reopen the server.
 
         Its program goes on with what the server said when it was opened.
         """
         return _NONE
+
+    def is_fresh(self) -> bool:
+        """Whether its program has just written it, where both may write at the same time."""
+        return False
+
+    def supersedes(self, change: Change) -> bool:
+        """Whether a change takes a login out of a server that its program keeps while it is open."""
+        return False
 
     @property
     def refreshed_for(self) -> frozenset[str]:

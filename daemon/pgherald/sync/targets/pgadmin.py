@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
+from pgherald.clients.base import Action, Change
 from pgherald.clients.pgadmin import PgAdmin, without_ours
-from pgherald.clients.pgadmin_database import TABLES
+from pgherald.clients.pgadmin_database import TABLES, Unsupported
 from pgherald.clients.pgadmin_row import SHOWN
 from pgherald.files import Files, Snapshot
 from pgherald.files.pictures import difference, drawn, picture
@@ -26,9 +27,15 @@ from pgherald.sync.targets.ownership import Ownership
 #: See `Target.reopened_for`, by how its servers are kept. What a service row does not say is
 #: read at each connection.
 _REOPENED_FOR: Final = {
-    "service": frozenset({"dbname"}),
-    "host": frozenset({"dbname", "host", "port", "user"}),
+    "service": frozenset({"dbname", "maintenance_db"}),
+    "host": frozenset({"dbname", "maintenance_db", "host", "port", "user", "username"}),
 }
+
+#: Seconds without a change after which a database is no longer being made, or migrated.
+_QUIET: Final = 3.0
+
+#: Columns by which a row signs in, or leads, past its service.
+_OWN_LOGIN: Final = frozenset("host port username password passexec_cmd service".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +47,14 @@ class PgAdminTarget(Target):
         rows: reads the tables.
         program: version of the pgAdmin that is installed, as its APP_VERSION_INT; None when
             that could not be found out.
+        trouble: why it cannot be kept although it was found, and what to do.
     """
 
     editor: PgAdmin
     ownership: Ownership
     rows: Rows
     program: int | None = None
+    trouble: tuple[str, str] | None = None
 
     medium: ClassVar[Medium] = Medium.ROWS
     prominent: ClassVar[bool] = True
@@ -65,6 +74,15 @@ class PgAdminTarget(Target):
         """What its servers say themselves."""
         return _REOPENED_FOR[self.editor.rows]
 
+    def is_fresh(self) -> bool:
+        """Whether pgAdmin wrote a moment ago, and may be making or migrating its database."""
+        return self.rows.age(self.path) < _QUIET
+
+    def supersedes(self, change: Change) -> bool:
+        """Whether a service row loses a login: an adopted one, or one that somebody typed into it."""
+        loses = change.action is Action.ADOPT or bool(_OWN_LOGIN.intersection(change.fields))
+        return self.editor.rows == "service" and change.action is not Action.REMOVE and loses
+
     @property
     def refreshed_for(self) -> frozenset[str]:
         """PgAdmin keeps the user's name of a server that is open."""
@@ -72,6 +90,8 @@ class PgAdminTarget(Target):
 
     def read(self, files: Files, *, removing: bool = False) -> Snapshot:
         """The picture that the editor plans on; see `clients.pgadmin_database`."""
+        if self.trouble is not None:
+            raise Unsupported(*self.trouble, path=self.path)
         # The record first: one that is older than the rows is not written over, as it has
         # changed by then; rows that are older than their record would seem to have been changed.
         known = self.ownership.get(self.rows.place(self.path))

@@ -1,0 +1,132 @@
+"""Databases that rules find, and that `init` offers, whatever else does not work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgherald.simulator.faults import Fault
+from pgherald.simulator.state import url_of
+from support.commands import CLIENTS, Desk
+from support.workplace import HOUR, MINUTE, Workplace
+
+INIT = ("init", "--yes", "--no-service", "--clients", "service_file")
+
+DISCOVER = '[[discover]]\ninclude = ["*"]\n'
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
+    return Desk.laid(tmp_path, monkeypatch)
+
+
+def pasted(desk: Desk, app: str, **config: str) -> None:
+    """An app without an add-on, to which the URL of blog's database was given by hand."""
+    url = url_of(desk.login("blog"))
+    vars_of = {name: value.format(url=url) for name, value in config.items()}
+    desk.world.add_app(app, desk.world.accounts[0], config=vars_of)
+
+
+@pytest.mark.parametrize(
+    ("var", "attachment", "section"),
+    [
+        ("DATABASE_URL", "", "pasted"),
+        ("CRUNCHY_URL", "CRUNCHY", "pasted-crunchy"),
+        ("POSTGRES_URI", "POSTGRES_URI", "pasted-postgres-uri"),
+        ("databaseUrl", "databaseUrl", "pasted-databaseurl"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_init_keeps_a_config_var_of_any_name(
+    desk: Desk, var: str, attachment: str, section: str, *, named: bool
+) -> None:
+    """It is known by its URL, is named as it is called, and holds a login like any other."""
+    pasted(desk, "pasted", **{var: " {url}\n", "OTHER": "text"})
+    flags = ("--attachment", var) if named else ()
+    result = desk.run(*INIT, "--app", "pasted", *flags)
+    assert (result.code, result.err) == (0, "")
+    text = desk.file.read_text()
+    assert ("attachment" in text, f'attachment = "{attachment}"' in text) == (bool(attachment),) * 2
+    assert f"[{section}]" in (Path.home() / ".pg_service.conf").read_text()
+    assert desk.run("check").code == 0
+
+
+def test_an_app_whose_config_vars_are_refused(desk: Desk) -> None:
+    """What hinders reading the app that was named is said; any other app hinders nothing."""
+    pasted(desk, "pasted", DATABASE_URL="{url}")
+    desk.app.faults.add(Fault("403", "GET /apps/pasted/config-vars"))
+    result = desk.run(*INIT, "--app", "pasted")
+    assert (result.code, "pasted: Heroku does not let" in result.err) == (1, True)
+    assert desk.run(*INIT, "--app", "blog").code == 0
+
+
+def test_a_masked_var_is_called_so(desk: Desk) -> None:
+    """A value that Heroku hides is no missing database: nothing is gone."""
+    desk.configure('[[databases]]\napp = "blog"\n' + CLIENTS)
+    assert desk.run("check").code == 0
+    hidden = {"DATABASE_URL": None, "LANG": "en"}
+    desk.app.faults.add(Fault("body", "GET /apps/blog/config-vars", body=hidden))
+    result = desk.run("check")
+    assert (result.code, "DATABASE_URL of blog is masked" in result.err) == (1, True)
+    assert desk.login("blog").user in desk.read("pgpass")
+
+
+def test_rules_find_what_was_pasted(desk: Desk) -> None:
+    """A rule keeps each app's DATABASE_URL, by hand or by an add-on, and follows a new value."""
+    pasted(desk, "pasted", DATABASE_URL="{url}", COPY_URL="{url}")
+    desk.configure(DISCOVER + CLIENTS)
+    assert desk.run("check").code == 0
+    assert desk.read("pg_service.conf").count("[pasted") == 1
+    desk.rotate("blog")
+    app, url = desk.world.app("pasted"), url_of(desk.login("blog"))
+    desk.world.set_config(app, {"DATABASE_URL": url}, by="dev@example.com")
+    assert desk.run("check").code == 0
+    assert desk.read("pg_service.conf").count(desk.login("blog").user) == 2
+
+
+@pytest.mark.parametrize("fault", ["404", "403", "503", "account"])
+def test_a_team_that_fails_holds_up_no_other(desk: Desk, fault: str) -> None:
+    """Also at a start, the others' rotations are written, and what was kept of it is kept."""
+    rules = '[[discover]]\nteam = "acme"\n[[discover]]\ninclude = ["blog"]\n'
+    if fault == "account":
+        account = '[[accounts]]\nname = "{}"\ntoken = "env:{}"\n'
+        rules = account.format("work", "HEROKU_API_KEY") + account.format("home", "HOME_KEY")
+        rules += '[[discover]]\naccount = "work"\n[[discover]]\naccount = "home"\n'
+        desk.patch.setenv("HOME_KEY", "HRKU-CANARY-of-nobody")
+    app = desk.world.app("shop-staging")
+    app.team, app.owner.teams = "acme", frozenset({"acme"})
+    desk.configure(rules + CLIENTS)
+    before = desk.run("check")
+    assert (before.code, "does not accept" in before.err) == (
+        (1, True) if fault == "account" else (0, False)
+    )
+    if fault != "account":
+        desk.app.faults.add(Fault(fault, "GET /teams/acme/apps"))
+    for name in ("blog", "shop-staging"):
+        desk.rotate(name)
+    result = desk.run("check")
+    assert result.code == 1
+    for name in ("blog", "shop-staging"):
+        assert desk.login(name).user in desk.read("pg_service.conf")
+
+
+async def test_closed_pull_requests_are_no_news(tmp_path: Path) -> None:
+    """A review app that is gone is shown as gone, without a notice; the others are kept."""
+    rule = '[[discover]]\ninclude = ["*-pr-*"]'
+    apps = ["shop-pr-1", "shop-pr-2", "shop"]
+    async with Workplace.standing(tmp_path, apps=apps, watched=[], top=rule) as place:
+        await place.passes(5 * MINUTE)
+        assert place.is_current("shop-pr-1")
+        world = place.simulator.world
+        for name in ("shop-pr-1", "shop-pr-2"):
+            world.apps.remove(world.app(name))
+            gone = [each for each in world.attachments if each.app.name == name]
+            for each in gone:
+                world.attachments.remove(each)
+            place.news.clear()
+            await place.passes(HOUR)
+            assert place.told() == []
+            states = {str(each.key): each.phase for each in place.state.store.recalled()}
+            assert states[f"{name}/DATABASE"] == "gone"
