@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.table import Row, ratio
+from bench.table import Row, median, ratio
 from pgherald.simulator.postgres import Cluster
 from support.heroku_cli import HerokuCli
 from support.program import SHOP, House
@@ -22,28 +19,25 @@ _RUNS: Final = 15
 _CLI_RUNS: Final = 3
 
 
-async def median(house: House, argv: Sequence[str], runs: int = _RUNS) -> float:
-    """Seconds that a program takes from start to end, once it has been started before."""
-    took = []
-    for _ in range(runs + 1):
-        began = time.monotonic()
+async def seconds(house: House, *argv: str) -> float:
+    """Seconds that a program takes from start to end."""
+
+    async def once() -> None:
         done = await house.run(argv)
-        took.append(time.monotonic() - began)
         assert done.code == 0, done.err
-    return statistics.median(took[1:])
+
+    return await median(_RUNS, once)
 
 
-async def cli_median(house: House) -> float:
+async def of_the_cli(house: House) -> float:
     """Seconds of the Heroku CLI's answer to the same question."""
-    cli, took = HerokuCli.find(), []
-    for _ in range(_CLI_RUNS + 1):
-        began = time.monotonic()
-        done = await cli.run(
-            house.simulator, house.home, "config:get", "DATABASE_URL", "-a", "shop-production"
-        )
-        took.append(time.monotonic() - began)
+    cli, words = HerokuCli.find(), ("config:get", "DATABASE_URL", "-a", "shop-production")
+
+    async def once() -> None:
+        done = await cli.run(house.simulator, house.home, *words)
         assert done.ok, done.err
-    return statistics.median(took[1:])
+
+    return await median(_CLI_RUNS, once)
 
 
 def _as_a_person_has_it(house: House) -> None:
@@ -61,11 +55,11 @@ async def rows(folder: Path) -> list[Row]:
             house.configure(SHOP)
             _as_a_person_has_it(house)
             assert (await house.pgherald("check")).code == 0
-            bare = await median(house, [sys.executable, "-c", "pass"])
-            cli = await cli_median(house)
+            bare = await seconds(house, sys.executable, "-c", "pass")
+            cli = await of_the_cli(house)
             found = []
             for command in (["status"], ["password", "--service", "shop-production"]):
-                took = await median(house, [sys.executable, "-m", "pgherald", *command])
+                took = await seconds(house, sys.executable, "-m", "pgherald", *command)
                 found.append(
                     Row(
                         f"`pgherald {command[0]}`",

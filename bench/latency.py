@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import stat
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.table import Row, ratio
+from bench.table import Row, median, ratio
 from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import APPS
+from support.children import run_to_its_end
 from support.heroku_cli import HerokuCli
 from support.program import SHOP, House, Program, eventually
 
@@ -119,12 +119,9 @@ async def _rotations(house: House, daemon: Program) -> Way:
         await house.rotate()
         released = house.released_at()
         await eventually(lambda: not house.behind(house.login()), log=daemon)
-        visits = list(house.simulator.app.front.visits)
-        asked = next(
-            visit.at.timestamp()
-            for visit in visits
-            if visit.path == f"/apps/{APPS[0]}/config-vars" and visit.at.timestamp() >= released
-        )
+        path, visits = f"/apps/{APPS[0]}/config-vars", house.simulator.app.front.visits
+        times = [visit.at.timestamp() for visit in visits if visit.path == path]
+        asked = next(at for at in times if at >= released)
         noticed.append(asked - released)
         written.append(house.changed_at() - asked)
     return Way(noticed, written)
@@ -165,13 +162,10 @@ async def _script(house: House) -> float:
         "NODE": cli.node,
         "HEROKU": str(cli.script),
     }
-    took = []
-    for _ in range(_SCRIPTED + 1):
-        began = time.monotonic()
-        child = await asyncio.create_subprocess_exec(
-            str(path), env=env, cwd=house.home, stderr=asyncio.subprocess.DEVNULL
-        )
-        assert await child.wait() == 0
-        took.append(time.monotonic() - began)
+
+    async def once() -> None:
+        assert (await run_to_its_end([path], env, house.home)).ok
+
+    took = await median(_SCRIPTED, once)
     assert house.login().password.reveal() in (house.home / ".pgpass").read_text()
-    return statistics.median(took[1:])
+    return took

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterable
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,14 +24,9 @@ _HEAD: Final = "| | pgherald | instead | ratio |\n|---|---|---|---|\n"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table.
+    """One line of the table: what was measured, our number, another one with what that is.
 
-    Attributes:
-        what: what was measured.
-        ours: pgherald's number, with its unit.
-        other: the same of what it is compared with, and what that is.
-        ratio: one as a part of the other, such as `0.02` or `1.1`; empty where there is none.
-        good: whether it keeps what was promised; None where nothing was.
+    `ratio` is one as a part of the other; `good`, whether it keeps what was promised, if anything.
     """
 
     what: str
@@ -46,6 +43,16 @@ class Row:
 def ratio(ours: float, other: float) -> str:
     """Ours as a multiple of the other, in two digits."""
     return f"{ours / other:.2g}" if other else ""
+
+
+async def median(runs: int, once: Callable[[], Awaitable[object]]) -> float:
+    """Seconds that something takes, once it has been done before."""
+    took = []
+    for _ in range(runs + 1):
+        began = time.monotonic()
+        await once()
+        took.append(time.monotonic() - began)
+    return statistics.median(took[1:])
 
 
 def markdown(rows: Iterable[Row]) -> str:

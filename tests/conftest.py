@@ -133,7 +133,7 @@ def no_canary(request: pytest.FixtureRequest) -> Iterator[None]:
 def no_canary_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The whole run leaves no secret in a state file, a journal, a lock or a name."""
     yield
-    if leaks := list(canaries.leaks_left(tmp_path_factory.getbasetemp())):
+    if leaks := canaries.leaks_left(tmp_path_factory.getbasetemp()):
         more = [f"and {len(leaks) - _SHOWN} more"] if len(leaks) > _SHOWN else []
         pytest.fail("\n".join(["a secret was left:", *leaks[:_SHOWN], *more]), pytrace=False)
 

@@ -76,9 +76,9 @@ pgherald \\- keeps local Postgres clients working when Heroku rotates credential
 .B pgherald
 [\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-v\\fR] \\fICOMMAND\\fR [\\fIARGUMENTS\\fR]
 .SH DESCRIPTION
-pgherald looks at Heroku; when the login of a database has changed, it proves the new one against
-the database, writes it into every local client at once (the service file, pgpass, servers.json),
-and tells you. It never asks Heroku to change anything.
+pgherald polls Heroku for changed Postgres credentials. When a login has changed, it verifies it
+against the database, writes it into every local client at once (the service file, pgpass,
+servers.json, pgAdmin), and notifies you. It never asks Heroku to change anything.
 .PP
 What is wrong goes to stderr: a headline, and beneath it what you can do.
 """

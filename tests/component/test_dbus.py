@@ -83,11 +83,15 @@ async def test_who_would_show_a_notice(bus: Bus, tmp_path: Path) -> None:
 
 
 async def test_the_same_key_replaces(bus: Bus, server: NotificationServer) -> None:
-    """A notice with a known key takes the earlier one's place; others get their own."""
+    """A notice with a known key takes the earlier one's place; others get their own.
+
+    One that is replaced soon is not kept in the desktop's list of old ones.
+    """
     async with desktop_on(bus.environ) as desktop:
         for key in ("a", "b", "a", None, None):
-            await desktop.show(Notice("x", replaces=key))
+            await desktop.show(Notice("x", replaces=key, passing=key == "b"))
     assert [shown.replaces for shown in server.shown] == [0, 0, 1, 0, 0]
+    assert [shown.hints.get("transient") for shown in server.shown] == [None, True, *[None] * 3]
 
 
 async def test_few_notices_are_remembered(
@@ -110,14 +114,6 @@ async def test_another_servers_numbers_are_forgotten(bus: Bus) -> None:
             receipt = await desktop.show(Notice("x", replaces="a"))
     assert receipt.shown
     assert [s.replaces for s in (*first.shown, *second.shown)] == [0, 0]
-
-
-async def test_a_passing_notice_leaves_no_trace(bus: Bus, server: NotificationServer) -> None:
-    """A notice that is replaced soon is not kept in the desktop's list of old ones."""
-    async with desktop_on(bus.environ) as desktop:
-        await desktop.show(Notice("x", replaces="a", passing=True))
-        await desktop.show(Notice("y", replaces="a"))
-    assert [(s.replaces, s.hints.get("transient")) for s in server.shown] == [(0, True), (1, None)]
 
 
 class Noting(Opener):

@@ -64,8 +64,16 @@ def from_wheel() -> Binaries:
 
 
 @pytest.mark.parametrize("source", [installed, from_wheel])
-async def test_start_and_stop(tmp_path: Path, source: Callable[[], Binaries]) -> None:
-    """Each Postgres serves logins over verified TLS, and leaves neither process nor file behind."""
+async def test_start_and_stop(
+    tmp_path: Path, source: Callable[[], Binaries], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each Postgres serves logins over verified TLS, on loopback alone, and leaves nothing behind.
+
+    Its files are its owner's, and no secret is in them, in its environment or its arguments; nor
+    does a setting of the person's reach it.
+    """
+    monkeypatch.setenv("HEROKU_API_KEY", "CANARY-token")
+    monkeypatch.setenv("PGDATA", "/elsewhere")
     cluster = await asyncio.to_thread(Cluster.start, tmp_path, binaries=source())
     with cluster:
         pid, home = pid_of(cluster), cluster.ca_file.parent
@@ -73,41 +81,20 @@ async def test_start_and_stop(tmp_path: Path, source: Callable[[], Binaries]) ->
         for host in ("127.0.0.1", "localhost"):
             strict = dataclasses.replace(login, host=host, sslmode="verify-full")
             assert await outcome(strict, cluster) is Outcome.WORKS
-        assert home.is_dir()
+        settings = "current_setting('listen_addresses'), current_setting('unix_socket_directories')"
+        assert await cluster.execute(f"SELECT {settings}") == [("127.0.0.1", "")]
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        password = cluster.password.reveal().encode()
+        process = Path("/proc", str(pid))
+        for path in (process / "environ", process / "cmdline", *home.iterdir()):
+            said = b"" if path.is_dir() else path.read_bytes()
+            assert password not in said
+            assert process not in path.parents or b"CANARY" not in said
+            assert process not in path.parents or b"/elsewhere" not in said
         assert is_alive(pid)
     assert not is_alive(pid)
     assert not home.exists()
     cluster.stop()
-
-
-async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
-    """No other machine, and no socket file, leads to it."""
-    ((addresses, sockets),) = await cluster.execute(
-        "SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories')"
-    )
-    assert (addresses, sockets) == ("127.0.0.1", "")
-
-
-def test_files_are_private(cluster: Cluster) -> None:
-    """The folder is its owner's alone, and the superuser's password stays in no file."""
-    home = cluster.ca_file.parent
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    password = cluster.password.reveal().encode()
-    for path in home.iterdir():
-        assert path.is_dir() or password not in path.read_bytes()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_no_secret_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token in our environment is not handed on, nor does a setting of the person's reach it; no secret is in its arguments."""
-    monkeypatch.setenv("HEROKU_API_KEY", "CANARY-token")
-    monkeypatch.setenv("PGDATA", "/elsewhere")
-    with Cluster.start(tmp_path) as cluster:
-        process = Path("/proc", str(pid_of(cluster)))
-        said = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-        assert cluster.password.reveal().encode() not in said
-    assert b"CANARY" not in said
-    assert b"/elsewhere" not in said
 
 
 def test_a_port_of_choice(tmp_path: Path) -> None:

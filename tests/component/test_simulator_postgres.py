@@ -15,7 +15,7 @@ from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import postgres_of
 from pgherald.simulator.world import World
 from support.fake_clock import FakeClock
-from support.simulator import connect, works
+from support.simulator import connect, shown_in, works
 
 
 @dataclass
@@ -27,9 +27,7 @@ class Shop:
 
     def login(self) -> Login:
         """What the config var shows."""
-        shown = self.world.attachment(self.world.app("shop-production"), "DATABASE").shown
-        assert shown is not None
-        return shown
+        return shown_in(self.world, "shop-production")
 
     async def end(self) -> None:
         """Let the time pass that everything under way takes."""

@@ -6,15 +6,14 @@ That there is no traceback is made sure of by `House.pgherald` and `House.daemon
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.children import Done
-from support.marks import MARK
+from support.leaks import MARK
 from support.program import OWN_LINE, SHOP, House, like_anybody
 
 
@@ -33,7 +32,7 @@ def named(done: Done, *texts: str) -> None:
 async def is_well(house: House) -> None:
     """A check brings everything up to date, and the person's own line is still there."""
     done = await house.pgherald("check")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0, done
     assert house.behind(house.login()) == []
     assert house.pgpass.read_text().endswith(OWN_LINE)
 
@@ -81,21 +80,14 @@ def modes_count() -> None:
 
 
 @pytest.mark.usefixtures("modes_count")
-async def test_clients_that_may_not_be_read_or_written(house: House) -> None:
-    """One that may not be read is named, the others go on; in a closed folder, each is named."""
+async def test_a_client_that_may_not_be_read(house: House) -> None:
+    """A client that may not be read is named, the others go on; and nothing is lost."""
     await is_well(house)
     new = await house.rotate()
     with closed(house.pgpass, 0):
         done = await house.pgherald("check", prepare=like_anybody)
     named(done, f"{house.pgpass}: cannot be read: permission denied")
     assert house.behind(new) == [house.pgpass.name]
-    await is_well(house)
-    await house.rotate()
-    stamps = house.stamps()
-    with closed(house.home, 0o500):
-        done = await house.pgherald("check", prepare=like_anybody)
-    named(done, *(f"{p}: cannot be written" for p in (house.pgpass, house.service_file)))
-    assert house.stamps() == stamps
     await is_well(house)
 
 
@@ -111,50 +103,3 @@ async def test_a_state_folder_that_is_closed(house: House) -> None:
         assert house.behind(new if done.code == 0 else old) == []
         named(await house.pgherald("run", prepare=like_anybody), str(house.state))
     await is_well(house)
-
-
-# --- a full disk ----------------------------------------------------------------------------
-
-
-def _mounting() -> Sequence[str]:
-    """How to start something that may mount; skips the test where nobody may."""
-    prefix = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
-    try:
-        argv = [*prefix, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-        subprocess.run(argv, check=True, capture_output=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("no disk can be mounted here")
-    return prefix
-
-
-#: Mounts a small disk, puts pgpass on it, fills it, runs the command, and shows pgpass.
-ON_A_FULL_DISK = """\
-set -e
-mount -t tmpfs -o size=64k tmpfs small
-cp .pgpass small/pgpass
-chmod 600 small/pgpass
-cat /dev/zero > small/filler 2> /dev/null || true
-code=0
-"$@" || code=$?
-echo "--- pgpass"
-cat small/pgpass
-echo "--- names"
-ls -A small
-exit $code
-"""
-
-
-@pytest.mark.lets_out("its script prints the person's own file")
-async def test_a_full_disk(house: House) -> None:
-    """A client on a full disk is named and stays whole, with nothing beside it; others go on."""
-    prefix = [*_mounting(), "sh", "-c", ON_A_FULL_DISK, "sh"]
-    (house.home / "small").mkdir()
-    text = house.config.read_text()
-    house.put(
-        house.config,
-        text.replace("[clients.pgpass]\n", '[clients.pgpass]\npath = "small/pgpass"\n'),
-    )
-    done = await house.pgherald("check", prefix=prefix)
-    named(done, f"{house.home / 'small/pgpass'}: cannot be written: the disk is full")
-    assert done.out.endswith(f"--- pgpass\n{OWN_LINE}--- names\nfiller\npgpass\n")
-    assert house.behind(house.login()) == [house.pgpass.name]

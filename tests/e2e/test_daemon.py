@@ -22,8 +22,7 @@ from pgherald.simulator.data_plane import Manner
 from pgherald.simulator.faults import Fault
 from pgherald.simulator.postgres import Cluster
 from support.dbus import Bus, notification_server
-from support.leaks import leaks_in
-from support.marks import MARK
+from support.leaks import MARK, leaks_in
 from support.program import OWN_LINE, SHOP, House, Program, eventually
 from support.proxy import Proxy
 

@@ -19,7 +19,7 @@ from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import url_of
 from support.children import LIMIT, Done
 from support.heroku_cli import HerokuCli
-from support.simulator import works
+from support.simulator import shown_in, works
 
 APP = "shop-production"
 
@@ -40,9 +40,7 @@ class Desk:
 
     def login(self, name: str = "DATABASE", app: str = APP) -> Login:
         """What the config var shows."""
-        shown = self.simulator.world.attachment(self.simulator.world.app(app), name).shown
-        assert shown is not None
-        return shown
+        return shown_in(self.simulator.world, app, name)
 
     @property
     def addon(self) -> str:

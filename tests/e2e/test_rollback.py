@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from support.pgadmin_database import Database
 from support.program import SHOP, House
 
 
@@ -38,21 +37,6 @@ async def test_a_rotation_is_taken_back_and_done_again(house: House) -> None:
     shown = await house.pgherald("history", "--commits")
     assert "rollback of" in shown.out
     assert "CANARY" not in done.out + shown.out
-
-
-async def test_an_adoption_is_taken_back(house: House) -> None:
-    """A server made by hand gets back every column, the password that pgAdmin had saved included."""
-    pgadmin = Database.made(house.home / ".pgadmin" / "pgadmin4.db")
-    house.configure(SHOP, "[clients.pgadmin]\n")
-    pgadmin.by_hand(house.login())
-    before = pgadmin.servers()
-    assert (await house.pgherald("check", "--adopt")).code == 0
-    assert pgadmin.servers() != before
-    pgadmin.ask("UPDATE server SET name = 'Renamed since'")
-    done = await house.pgherald("rollback")
-    assert (done.code, done.err) == (0, "")
-    before[1]["name"] = "Renamed since"
-    assert pgadmin.servers() == before
 
 
 async def test_the_daemon_has_to_be_stopped_first(house: House) -> None:

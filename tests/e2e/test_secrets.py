@@ -18,8 +18,7 @@ from pgherald.simulator.postgres import Cluster
 from pgherald.simulator.seed import APPS
 from support import canaries
 from support.dbus import notification_server, session_bus
-from support.leaks import FORMS, leaks_in, leaks_in_folder, open_to_others, watching
-from support.marks import MARK
+from support.leaks import FORMS, MARK, leaks_in, leaks_in_folder, open_to_others, watching
 from support.program import SHOP, House, Program, eventually
 
 #: Prints the token, and notes what it was started with.
@@ -54,10 +53,7 @@ def is_undo(path: Path) -> bool:
 async def test_the_whole_story(house: House, tmp_path: Path) -> None:
     """In a story with everything in it no secret is told, shown, logged, stored or handed on."""
     async with session_bus(tmp_path) as bus, notification_server(bus) as server:
-        async with (
-            house.daemon(bus.environ) as daemon,
-            watching(daemon.pid) as processes,
-        ):
+        async with house.daemon(bus.environ) as daemon, watching(daemon.pid) as processes:
             await _story(house, daemon)
             await eventually(lambda: len(server.shown) >= 3, log=daemon)
             assert core_limit(daemon.pid) == ["0", "0"]
@@ -182,6 +178,6 @@ async def test_every_way_out_is_watched(tmp_path: Path) -> None:
     left = [tmp_path / "state.db", tmp_path / "manifest.json", tmp_path / f"x-{MARK}"]
     for path in left:
         path.write_text(MARK)
-    assert len(list(canaries.leaks_left(tmp_path))) == 3
+    assert len(canaries.leaks_left(tmp_path)) == 3
     for path in left:
         path.unlink()

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import pgherald
-from support.leaks import leaks_in
+from support.leaks import leaks_in, leaks_in_folder
 
 _PROGRAM: Final = Path(pgherald.__file__).parent
 _SIMULATOR: Final = _PROGRAM / "simulator"
@@ -102,11 +101,11 @@ def _by_the_program() -> bool:
     return False
 
 
-def leaks_left(folder: Path) -> Iterator[str]:
+def leaks_left(folder: Path) -> list[str]:
     """Each secret in what was left below a folder: in names, and in files that are ours."""
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        yield from (f"name {name}: {leak}" for leak in leaks_in(name))
-        ours = name.endswith(_OURS) and not name.endswith(_UNDO) and _THEIRS not in path.name
-        if ours and path.is_file():
-            yield from (f"{name}: {leak}" for leak in leaks_in(path.read_bytes()))
+    return leaks_in_folder(folder, but=_is_foreign)
+
+
+def _is_foreign(path: Path) -> bool:
+    ours = path.name.endswith(_OURS) and not path.name.endswith(_UNDO)
+    return not ours or _THEIRS in path.name

@@ -24,12 +24,10 @@ class Done:
 
     @property
     def ok(self) -> bool:
-        """Whether it succeeded."""
         return self.code == 0
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
         return json.loads(self.out)
 
 

@@ -49,9 +49,7 @@ async def all_logged(cluster: Cluster) -> AsyncIterator[None]:
                 pass
 
     await log_statements(
-        "all",
-        "ALTER SYSTEM SET log_statement = 'all'",
-        "ALTER SYSTEM SET log_connections = on",
+        "all", "ALTER SYSTEM SET log_statement = 'all'", "ALTER SYSTEM SET log_connections = on"
     )
     try:
         yield

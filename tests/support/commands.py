@@ -29,9 +29,8 @@ from pgherald.simulator.application import Application
 from pgherald.simulator.seed import seed_world
 from pgherald.simulator.state import Attachment, postgres_of
 from pgherald.simulator.world import World
-from pgherald.sync.probe import Outcome, Proof
 from support.canaries import hear
-from support.simulator import FakeDoor, FakePostgres, browse, dice
+from support.simulator import AskingProber, FakeDoor, FakePostgres, browse, dice
 
 #: What every password of the desk's Heroku holds.
 MARK = "CANARY-desk-"
@@ -58,7 +57,6 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """What it printed, read as JSON."""
         return json.loads(self.out)
 
 
@@ -68,19 +66,6 @@ class HastyClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         """Let others run, and that is all."""
         await asyncio.sleep(0)
-
-
-@dataclass
-class AskingProber:
-    """Asks the stand-in for Postgres; `outcome` overrules it."""
-
-    postgres: FakePostgres
-    outcome: Outcome | None = None
-
-    async def probe(self, login: Login, **_: object) -> Proof:
-        """Try one login."""
-        found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
-        return Proof(self.outcome or found, SystemClock().now(), 0.1)
 
 
 @dataclass
@@ -96,7 +81,6 @@ class Desk:
 
     @property
     def file(self) -> Path:
-        """The configuration."""
         return self.folder / "config.toml"
 
     @classmethod
@@ -108,7 +92,12 @@ class Desk:
         )
         app = browse(world).app
         desk = cls(
-            folder, world, app, AskingProber(postgres), httpx.ASGITransport(app.front), patch
+            folder,
+            world,
+            app,
+            AskingProber(postgres, SystemClock()),
+            httpx.ASGITransport(app.front),
+            patch,
         )
         patch.setenv("HEROKU_HOST", "http://127.0.0.1:5000")
         patch.setenv("HEROKU_API_KEY", world.tokens[0].value.reveal())
@@ -121,7 +110,6 @@ class Desk:
         return Outside(env, self.folder, HastyClock(), self.transport, self.prober)
 
     def configure(self, text: str) -> None:
-        """Write the configuration."""
         self.file.write_text(f'state_dir = "state"\n{text}')
 
     def rotate(self, app: str = "shop-production") -> None:
@@ -151,7 +139,6 @@ class Desk:
         return self.world.login(attachment.addon, attachment.namespace)
 
     def read(self, name: str) -> str:
-        """A file beside the configuration."""
         return (self.folder / name).read_text()
 
     def run(self, *args: str) -> Result:

@@ -173,7 +173,6 @@ class Sufferer:
 
     @property
     def state(self) -> Path:
-        """The state folder."""
         return self.desk.folder / "state"
 
     def restored(self) -> Path:
@@ -193,7 +192,6 @@ class Sufferer:
         return found | {"pgadmin": PgAdminDatabase(self.desk.folder / "pgadmin4.db").servers()}
 
     def history(self) -> list[dict[str, Any]]:
-        """What `pgherald history` gives."""
         result = self.desk.run("history", "--json", "-n", "100")
         assert result.code == 0, result
         return list(result.json)

@@ -13,13 +13,7 @@ from typing import Annotated, Any
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import (
-    DBusDict,
-    DBusInt32,
-    DBusSignature,
-    DBusStr,
-    DBusUInt32,
-)
+from dbus_fast.annotations import DBusDict, DBusInt32, DBusSignature, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from support.canaries import hear
@@ -182,28 +176,20 @@ class NotificationServer:
     async def press_everywhere(self, shown: Shown, action: str) -> None:
         """Claim it to everybody on the bus by name, whether or not they listen to us."""
         assert self._connection is not None
-        names = await self._connection.call(
-            Message(
-                destination="org.freedesktop.DBus",
-                path="/org/freedesktop/DBus",
-                interface="org.freedesktop.DBus",
-                member="ListNames",
-            )
+        bus = "org.freedesktop.DBus"
+        asking = Message(
+            destination=bus, path="/org/freedesktop/DBus", interface=bus, member="ListNames"
         )
+        names = await self._connection.call(asking)
         assert names is not None
         for name in names.body[0]:
             if name.startswith(":"):
-                await self._connection.send(
-                    Message(
-                        destination=name,
-                        path="/org/freedesktop/Notifications",
-                        interface="org.freedesktop.Notifications",
-                        member="ActionInvoked",
-                        message_type=MessageType.SIGNAL,
-                        signature="us",
-                        body=[shown.number, action],
-                    )
-                )
+                signal = Message(
+                    destination=name, path="/org/freedesktop/Notifications",
+                    interface="org.freedesktop.Notifications", member="ActionInvoked",
+                    message_type=MessageType.SIGNAL, signature="us", body=[shown.number, action],
+                )  # fmt: skip
+                await self._connection.send(signal)
 
     async def stop(self) -> None:
         if self._connection is not None:

@@ -97,11 +97,9 @@ class TracingDisk(SteppedDisk):
         self.trace: list[tuple[str, tuple[Any, ...]]] = []
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        """Write it down."""
         self.trace.append((name, args))
 
     def names(self) -> list[str]:
-        """The operations' names alone."""
         return [name for name, _ in self.trace]
 
 
@@ -121,7 +119,6 @@ class FailingDisk(SteppedDisk):
         self.failed: str | None = None
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        """Count, and fail when it is time."""
         if self._only not in ("", name):
             return
         self._count += 1
@@ -150,7 +147,6 @@ class MortalDisk(SteppedDisk):
     left: int | None = None
 
     def step(self, name: str, args: tuple[Any, ...]) -> None:
-        """Count, and die when it is time: half of a write is written."""
         if self.left is None or name not in CHANGES:
             return
         self.left -= 1

@@ -28,14 +28,11 @@ READY = b"Z" + struct.pack("!ic", 5, b"I")
 
 
 def error(sqlstate: str, text: str, severity: str = "FATAL") -> bytes:
-    """An ErrorResponse."""
     fields = f"S{severity}\0VFATAL\0C{sqlstate}\0M{text}\0\0".encode()
     return b"E" + struct.pack("!i", len(fields) + 4) + fields
 
 
 def refusing(sqlstate: str, text: str, severity: str = "FATAL") -> Behaviour:
-    """Says no at once."""
-
     async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(error(sqlstate, text, severity))
 
@@ -103,7 +100,6 @@ class Flood:
         self.sent = 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Behave so."""
         if self._queried:
             await _let_in(reader, writer)
             await _message(reader, typed=True)

@@ -163,7 +163,6 @@ class Household:
         return self.reconciler.snapshot()[database.key].error
 
     def kinds(self) -> list[NewsKind]:
-        """What was told, in order."""
         return [item.kind for item in self.news]
 
     def texts(self) -> dict[str, bytes]:
@@ -232,7 +231,6 @@ async def household(
             alerts=alerts,
             stillness=stillness or Stillness(clock, first=0),
         )
-        recalled = {s.key: s.proven_at for s in store.databases() if s.proven and s.proven_at}
         reconciler = Reconciler(
             applier=applier,
             recorder=recorder,
@@ -241,7 +239,6 @@ async def household(
             alerts=alerts,
             clock=clock,
             quiet=0.05,
-            recalled=recalled,
         )
         work = asyncio.create_task(reconciler.run())
         try:

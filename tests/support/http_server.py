@@ -29,7 +29,6 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """Its address over plain HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
 

@@ -244,7 +244,6 @@ class Session:
         return Server(server.id, group, str(columns.get("name", server.name)))
 
     async def delete(self, server: Server) -> None:
-        """Remove a server from the tree."""
         (await self.ask("DELETE", f"/browser/server/obj/{server.place}")).must()
 
     # Connections
@@ -260,7 +259,6 @@ class Session:
         return answer
 
     async def disconnect(self, server: Server) -> Answer:
-        """Close a server."""
         return await self.ask("DELETE", f"/browser/server/connect/{server.place}")
 
     async def reopen(self, server: Server) -> Answer:
@@ -299,7 +297,6 @@ class Session:
         return await self.ask("GET", f"/dashboard/activity/{server.id}") if charts.works else charts
 
     async def query_tool(self, server: Server) -> QueryTool:
-        """Open a query tool on a server's database."""
         tool, answer = await self.try_query_tool(server)
         assert answer.works, answer
         return tool
@@ -367,6 +364,5 @@ class QueryTool:
         return answer
 
     async def close(self) -> None:
-        """Close the tab."""
         self.session._tools.remove(self)
         await self.session.ask("DELETE", f"/sqleditor/close/{self.number}")

@@ -68,7 +68,6 @@ class NoBrowser(Exception):
 
 
 def chromium() -> Path:
-    """The machine's Chromium."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return Path(found)

@@ -118,7 +118,6 @@ class RunningPgAdmin:
 
     @property
     def database(self) -> Path:
-        """Its configuration database, in use by it."""
         return self.pgadmin.database
 
     @property
@@ -209,7 +208,6 @@ class RunningPgAdmin:
         self._process = self._output = None
 
     def restart(self) -> None:
-        """End it and start it again, on another port and with another key."""
         self.stop()
         self.start()
 

@@ -85,7 +85,6 @@ class Program:
 
     @property
     def has_commands(self) -> bool:
-        """Whether its command line has commands."""
         return tuple(map(int, self.version.split("."))) >= COMMANDS_SINCE
 
 
@@ -190,7 +189,6 @@ class PgAdmin:
 
     @property
     def database(self) -> Path:
-        """Its configuration database."""
         return self.home / "pgadmin4.db"
 
     def load(self, file: Path, **environment: str) -> tuple[int, int]:
@@ -204,7 +202,6 @@ class PgAdmin:
         return int(added[1]), int(added[2])
 
     def dump(self, file: Path) -> None:
-        """Export all servers into a servers.json."""
         said = self.command("dump-servers", str(file), *self._as_user())
         if not file.is_file():
             raise Refused(said)

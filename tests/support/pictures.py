@@ -94,18 +94,15 @@ class Books:
 
     @property
     def content(self) -> bytes:
-        """The picture's bytes."""
         return json.dumps(self.whole).encode()
 
     @property
     def servers(self) -> dict[int, dict[str, Any]]:
-        """The rows of `server`."""
         rows = self.whole["tables"]["server"]["rows"]
         return {int(number): dict(row) for number, row in rows.items()}
 
     @property
     def groups(self) -> dict[int, str]:
-        """The names of groups."""
         rows = self.whole["tables"]["servergroup"]["rows"]
         return {int(n): row["name"] for n, row in rows.items()}
 
@@ -140,7 +137,6 @@ class Books:
         seq["seq"] = max(seq["seq"], row["id"])
 
     def delete(self, number: int) -> None:
-        """The person deletes a server."""
         del self.whole["tables"]["server"]["rows"][str(number)]
 
     def edit(self, number: int, **columns: Any) -> None:
@@ -149,6 +145,5 @@ class Books:
 
 
 def person(number: int, name: str, *, active: object = 1) -> dict[str, Any]:
-    """A row of `user`."""
     return {"id": number, "email": name, "username": name, "active": active,
             "auth_source": "internal"}  # fmt: skip

@@ -38,7 +38,8 @@ from pgherald.simulator.world import World
 from support.canaries import hear
 from support.children import LIMIT, Done, run_to_its_end, start
 from support.held import behind
-from support.marks import MARK
+from support.leaks import MARK
+from support.simulator import shown_in
 
 #: Where coverage leaves its orders for child processes.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -81,7 +82,6 @@ class House:
 
     @property
     def world(self) -> World:
-        """What the simulated Heroku knows."""
         return self.simulator.world
 
     def __post_init__(self) -> None:
@@ -152,7 +152,6 @@ terminals = false
         prepare: Callable[[], None] | None = None,
         limit: float = LIMIT,
     ) -> Done:
-        """Run a program in this house to its end."""
         done = await run_to_its_end(argv, self.env, self.home, prepare=prepare, limit=limit)
         if "password" not in argv:  # the command that is there to print one
             hear(f"what {' '.join(argv[-3:])} says", done.out + done.err)
@@ -200,9 +199,7 @@ terminals = false
 
     def login(self, app: str = APPS[0], attachment: str = "DATABASE") -> Login:
         """The login that the config var shows at this moment."""
-        shown = self.world.attachment(self.app(app), attachment).shown
-        assert shown is not None
-        return shown
+        return shown_in(self.world, app, attachment)
 
     async def rotate(self, app: str = APPS[0]) -> Login:
         """Rotate an app's default credential; its new login."""
@@ -302,12 +299,10 @@ class Program:
 
     @property
     def code(self) -> int | None:
-        """Its exit code, once it has ended."""
         return self.process.returncode
 
     @property
     def log(self) -> str:
-        """All that it has said on stderr."""
         return "".join(f"{line}\n" for _, line in self.lines)
 
     def count(self, text: str) -> int:
@@ -329,7 +324,6 @@ class Program:
         raise AssertionError(f"no line with {wanted!r} in the log:\n{self.log}")
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
         self.process.send_signal(number)
 
     async def terminate(self) -> float:
@@ -340,7 +334,6 @@ class Program:
         return time.monotonic() - began
 
     async def ended(self, *, within: float = LIMIT) -> int:
-        """Wait for its end; its exit code."""
         async with asyncio.timeout(within):
             code = await self.process.wait()
             await asyncio.gather(*self._pumps)

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from pgherald.clock import Clock
 from pgherald.model import Login
 from pgherald.secret import Secret
 from pgherald.simulator.application import Application, build
@@ -27,6 +28,7 @@ from pgherald.simulator.control import HEADER
 from pgherald.simulator.faults import Faults
 from pgherald.simulator.seed import seed_world
 from pgherald.simulator.world import World
+from pgherald.sync.probe import Outcome, Proof
 from support.fake_clock import FakeClock
 
 ACCEPT = "application/vnd.heroku+json; version=3"
@@ -75,30 +77,40 @@ class FakePostgres:
         return []
 
     async def create_role(self, name: str, password: Secret, *, login: bool = True) -> None:
-        """Make a role."""
         assert name not in self.passwords, f"role {name} exists"
         self.passwords[name] = password
 
     async def set_password(self, name: str, password: Secret) -> None:
-        """Give a role another password."""
         assert name in self.passwords, f"no role {name}"
         self.passwords[name] = password
 
     async def create_database(self, name: str, owner: str) -> None:
-        """Make a database."""
         assert owner in self.passwords, f"no role {owner}"
         self.owners[name] = owner
 
     async def rename_database(self, old: str, new: str) -> None:
-        """Rename a database."""
         self.owners[new] = self.owners.pop(old)
 
     async def end_connections(self, role: str) -> None:
         """There are none."""
 
     async def lock_role(self, name: str) -> None:
-        """Refuse a role."""
         self.locked.add(name)
+
+
+@dataclass
+class AskingProber:
+    """Asks the stand-in for Postgres, and notes which logins it tried; `outcome` overrules it."""
+
+    postgres: FakePostgres
+    clock: Clock
+    outcome: Outcome | None = None
+    tried: list[Login] = field(default_factory=list)
+
+    async def probe(self, login: Login, **_: object) -> Proof:
+        self.tried.append(login)
+        found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
+        return Proof(self.outcome or found, self.clock.now(), 0.1)
 
 
 @dataclass
@@ -109,7 +121,6 @@ class FakeDoor:
     closed: bool = False
 
     def close(self) -> None:
-        """Remember that it was closed."""
         self.closed = True
 
     @classmethod
@@ -129,7 +140,6 @@ class Browser:
     control: httpx.AsyncClient
 
     async def close(self) -> None:
-        """Close the clients."""
         for client in (self.api, self.data, self.control):
             await client.aclose()
 
@@ -174,14 +184,11 @@ class SimulatedHeroku:
 
     @property
     def faults(self) -> Faults:
-        """Its faults."""
         return self.browser.app.faults
 
-    def login(self, name: str = "DATABASE", app: str = "shop-production") -> Login:
+    def login(self, name: str = "DATABASE") -> Login:
         """What the config var of an attachment shows."""
-        shown = self.world.attachment(self.world.app(app), name).shown
-        assert shown is not None
-        return shown
+        return shown_in(self.world, "shop-production", name)
 
     def token(self, *scopes: str) -> str:
         """A header for another token of the same account."""
@@ -189,7 +196,6 @@ class SimulatedHeroku:
         return f"Bearer {made.value.reveal()}"
 
     async def get(self, path: str = "/apps", **headers: str) -> Any:
-        """Ask the Platform API."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.browser.api.get(path, headers=named)
 
@@ -204,18 +210,19 @@ class SimulatedHeroku:
         return reply.json()
 
 
+def shown_in(world: World, app: str, attachment: str = "DATABASE") -> Login:
+    """The login that a config var shows at this moment."""
+    shown = world.attachment(world.app(app), attachment).shown
+    assert shown is not None
+    return shown
+
+
 async def connect(login: Login) -> psycopg.AsyncConnection[Any]:
     """A real connection with a login, over TLS."""
     return await psycopg.AsyncConnection.connect(
-        host=login.host,
-        port=login.port,
-        dbname=login.dbname,
-        user=login.user,
-        password=login.password.reveal(),
-        sslmode=login.sslmode,
-        connect_timeout=10,
-        autocommit=True,
-    )
+        host=login.host, port=login.port, dbname=login.dbname, user=login.user,
+        password=login.password.reveal(), sslmode=login.sslmode, connect_timeout=60, autocommit=True,
+    )  # fmt: skip
 
 
 async def works(login: Login) -> bool:

@@ -34,7 +34,6 @@ class StoredDesk:
         self.files = Files(folder / "state" / "locks")
 
     def configure(self, text: str) -> None:
-        """Write the configuration."""
         (self.folder / "config.toml").write_text(f'state_dir = "state"\n{text}')
 
     def store(self) -> Store:
@@ -68,5 +67,4 @@ class StoredDesk:
             store.put_alert(trouble)
 
     def run(self, *args: str) -> Result:
-        """Run one command; its configuration is the desk's."""
         return run("--config", str(self.folder / "config.toml"), *args, patch=self.patch)

@@ -83,10 +83,7 @@ def entry_lists(
     pairs = st.lists(
         st.tuples(keys(), logins(sslmodes)),
         max_size=max_size,
-        unique_by=(
-            lambda pair: pair[0],
-            lambda pair: (pair[1].host, pair[1].port, pair[1].user),
-        ),
+        unique_by=(lambda pair: pair[0], lambda pair: (pair[1].host, pair[1].port, pair[1].user)),
     )
     return pairs.map(lambda made: [entry(key, login) for key, login in made])
 

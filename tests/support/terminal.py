@@ -98,12 +98,10 @@ class Terminal:
         return "\n".join(text.rstrip() for text in texts).rstrip("\n") + "\n"
 
     def resize(self, columns: int) -> None:
-        """Give the terminal another width, as a person does with the mouse."""
         self._screen.resize(LINES, columns)
         fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
 
     def press(self, keys: str) -> None:
-        """Press keys."""
         os.write(self._near, keys.encode())
 
     def until(self, text: str) -> None:

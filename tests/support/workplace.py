@@ -37,13 +37,12 @@ from pgherald.simulator.server import Simulator
 from pgherald.simulator.state import App
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.outcomes import Outcome
-from pgherald.sync.probe import Prober, Proof
+from pgherald.sync.probe import Prober
 from pgherald.sync.transaction import Transactions
 from pgherald.watch.wake import tick
 from support.fake_clock import FakeClock
 from support.held import behind
-from support.simulator import FakeDoor, FakePostgres, dice
+from support.simulator import AskingProber, FakeDoor, FakePostgres, dice, shown_in
 
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
@@ -69,27 +68,6 @@ ENDLESS: Final = ("hang", "never-ending", "drip")
 QUIET: Final = 0.01
 
 
-class AsksPostgres:
-    """A prober that asks the stand-in.
-
-    Attributes:
-        tried: every login that was tried, in order.
-        instead: what every probe finds instead, while it is set.
-    """
-
-    def __init__(self, postgres: FakePostgres, clock: FakeClock) -> None:
-        self._postgres = postgres
-        self._clock = clock
-        self.tried: list[Login] = []
-        self.instead: Outcome | None = None
-
-    async def probe(self, login: Login, **_: object) -> Proof:
-        """See the class."""
-        self.tried.append(login)
-        found = Outcome.WORKS if self._postgres.accepts(login) else Outcome.REFUSED
-        return Proof(self.instead or found, self._clock.now(), 0.1)
-
-
 @dataclass
 class Workplace:
     """One developer, with Heroku and Postgres around.
@@ -104,7 +82,7 @@ class Workplace:
     clock: FakeClock
     simulator: Simulator
     postgres: FakePostgres
-    probes: AsksPostgres
+    probes: AskingProber
     state: State
     config: Config
     news: list[News]
@@ -153,7 +131,7 @@ class Workplace:
         files.private_folder(config.state_dir)
         committer = Transactions(files, config.state_dir / "commits", clock)
         committer.recover()
-        probes = AsksPostgres(postgres, clock)
+        probes = AskingProber(postgres, clock)
         news: list[News] = []
         listeners: list[Callable[[News], None]] = [news.append]
 
@@ -204,14 +182,11 @@ class Workplace:
         return self.api.http.requests
 
     def app(self, name: str = SHOP) -> App:
-        """An app, as the simulated Heroku knows it."""
         return self.simulator.world.app(name)
 
     def shown(self, app: str = SHOP) -> Login:
         """What the config var of an app shows at this moment."""
-        login = self.simulator.world.attachment(self.app(app), "DATABASE").shown
-        assert login is not None
-        return login
+        return shown_in(self.simulator.world, app)
 
     async def rotate(self, app: str = SHOP) -> Login:
         """Rotate an app's database; its new login."""
@@ -273,7 +248,6 @@ class Workplace:
     # --- the person ----------------------------------------------------------------------
 
     def file(self, name: str) -> Path:
-        """One of the clients' files."""
         return self.home / name
 
     def told(self) -> list[str]:
@@ -283,7 +257,6 @@ class Workplace:
         return [notice.title for notice in notices]
 
     def status(self) -> list[str]:
-        """What `pgherald status` names as not working."""
         return sorted(trouble.title for trouble in self.state.store.alerts())
 
     # --- the clients, read without pgherald ------------------------------------------------
@@ -293,7 +266,6 @@ class Workplace:
         return [name for name in behind(self.home, login, app) if name != but]
 
     def holds(self, login: Login, app: str = SHOP) -> bool:
-        """Whether all clients hold a login."""
         return not self.behind(login, app)
 
     def nothing_is_lost(self) -> None:
@@ -310,7 +282,6 @@ class Workplace:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a private file."""
     path.write_text(text)
     path.chmod(0o600)
 

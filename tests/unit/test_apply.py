@@ -124,7 +124,7 @@ async def test_a_commit_that_is_under_way_is_waited_for(tmp_path: Path) -> None:
         def mkdir(self, path: Path, mode: int) -> None:
             if path.parent.name == "commits":
                 inside.set()
-                gate.wait(10)
+                gate.wait(60)
             super().mkdir(path, mode)
 
     async with household(tmp_path, disk=Slow()) as house:
@@ -246,7 +246,7 @@ async def test_one_that_hangs_is_named_and_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that does not answer keeps nobody waiting, and no second thread goes after it."""
-    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 0.05)
+    monkeypatch.setattr("pgherald.sync.apply._READ_LIMIT", 1.0)
     gate = threading.Event()
     asked: list[Path] = []
 
@@ -254,7 +254,7 @@ async def test_one_that_hangs_is_named_and_asked_once(
         def stat(self, path: Path) -> os.stat_result:
             if path.name == "servers.json":
                 asked.append(path)
-                gate.wait(10)
+                gate.wait(60)
             return super().stat(path)
 
     try:

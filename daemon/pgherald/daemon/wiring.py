@@ -28,7 +28,7 @@ from pgherald.heroku.tokens import TokenSource, token_source
 from pgherald.heroku.watched import Watched
 from pgherald.model import About, DatabaseKey, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
-from pgherald.store import BackgroundStore, DatabaseState
+from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts, forget_damage
 from pgherald.sync.apply import Applier
 from pgherald.sync.names import learn
@@ -215,7 +215,7 @@ async def machinery(
     """
     async with accounts_of(config, outside, state.store) as accounts:
         clients = clients_of(config, state.files, wishes)
-        known = await _forget_strangers(config, clients, state.store, alerts)
+        await _forget_strangers(config, clients, state.store, alerts)
         forget_damage(state.store, alerts, outside.clock)
         begun_anew = partial(_begun_anew, alerts)
         state.store.on_afresh = on_loop(begun_anew)
@@ -249,7 +249,6 @@ async def machinery(
             alerts=alerts,
             clock=outside.clock,
             max_age=max_age,
-            recalled={each.key: each.proven_at for each in known if each.proven and each.proven_at},
         )
         names = partial(learn, state.files, clients, outside.env)
         poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
@@ -269,12 +268,8 @@ def _begun_anew(alerts: Alerts, damage: StoreError) -> None:
 
 async def _forget_strangers(
     config: Config, clients: Sequence[Target], store: BackgroundStore, alerts: Alerts
-) -> Sequence[DatabaseState]:
-    """Let go of the state of what the configuration no longer has. Its history stays.
-
-    Returns:
-        The state of what it has.
-    """
+) -> None:
+    """Let go of the state of what the configuration no longer has. Its history stays."""
     named = {database.key for database in config.databases}
     searched = {rule.account for rule in config.discover}
     subjects = {client.subject for client in clients}
@@ -299,5 +294,3 @@ async def _forget_strangers(
         for state in known:
             if not keeps(state.key):
                 store.forget(state.key)
-        return [state for state in known if keeps(state.key)]
-    return []

@@ -166,19 +166,7 @@ def _remembered(config: Config) -> tuple[Status, list[Record]]:
 def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, str]]:
     """Words that show whose it is; passwords have no way into any text."""
     config, files = context.config, files_of(context.config)
-    for database in config.databases:
-        yield from _key_words(database.key)
-        yield "database", database.name
-        yield from fields(database, "group", "service").items()
-    for account in config.accounts:
-        yield "account", account.name
-        yield "source", account.token.argument
-    for rule in config.discover:
-        yield from (("pattern", text) for text in (*rule.include, *rule.exclude))
-        yield from (("attachment", text) for text in rule.attachments)
-        yield from fields(rule, "team", "group").items()
-    for setting in config.clients:
-        yield from fields(setting, "user", "passfile", "label").items()
+    yield from _texts(config)
     yield "machine", socket.gethostname()
     yield "machine", socket.gethostname().partition(".")[0]
     with contextlib.suppress(OSError, KeyError):  # an account without a name
@@ -190,6 +178,18 @@ def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, s
                 yield from _key_words(key)
                 yield "account", key.account
                 yield from fields(entry, "host", "user", "dbname", "service").items()
+
+
+def _texts(value: Any, kind: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a configuration, with the name of its key."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _texts(getattr(value, field.name), field.name)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each, kind)
+    elif isinstance(value, str) and not isinstance(value, enum.Enum) and kind not in _SHOWN:
+        yield kind, value
 
 
 def _key_words(key: DatabaseKey) -> Iterator[tuple[str, str]]:

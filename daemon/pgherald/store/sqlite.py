@@ -53,6 +53,14 @@ class Store(StateFile):
         prints = self.recall(lambda db: db.prints)
         return prints.differs(found[0], key, login) if found else None
 
+    def connected_at(self, key: DatabaseKey, login: Login) -> datetime | None:
+        """When this very login connected last, if it is the one that was recorded."""
+        sql = "SELECT * FROM database WHERE key = ?"
+        found = [
+            state.proven_at for state in self._known(sql, DatabaseState.read, key) if state.proven
+        ]
+        return found[0] if found and self.changed(key, login) == () else None
+
     # --- databases ---------------------------------------------------------------------
 
     def looked(self, databases: Iterable[Database], at: datetime) -> None:

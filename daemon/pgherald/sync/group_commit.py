@@ -68,7 +68,6 @@ class GroupCommit:
         clients: held while clients are compared or written.
         moved: set whenever something ends that others may wait for.
         quiet: seconds to wait for more before a transaction, while more is expected.
-        gather: seconds without an event, as long as there are events.
     """
 
     def __init__(
@@ -77,13 +76,11 @@ class GroupCommit:
         clients: asyncio.Lock,
         moved: asyncio.Event,
         quiet: float,
-        gather: float = GATHER,
     ) -> None:
         self._write = write
         self._clients = clients
         self._moved = moved
         self._window = Window(quiet)
-        self._gather = gather
         self._waiting: dict[asyncio.Future[Plan], VerifiedLogin] = {}
         self._event = -math.inf
         self._writing = False
@@ -167,4 +164,4 @@ class GroupCommit:
             return self._window.closes(LIMIT, PATIENCE * self.expected) if self.expected else opened
         if self.expected:
             return self._window.closes(EVENTS_VERIFIED, EVENTS_PATIENCE * self.expected)
-        return min(self._event + self._gather, opened + EVENTS_LIMIT)
+        return min(self._event + GATHER, opened + EVENTS_LIMIT)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -72,9 +72,6 @@ class Reconciler:
         quiet: seconds to wait for more before a comparison or a transaction; only while more
             is expected.
         max_age: how long ago a current login may have connected last. Zero verifies each one.
-        recalled: when the login that the store knows connected last, UTC.
-        refused: called with a database whose current login no longer connects, so that Heroku
-            is asked at once.
     """
 
     def __init__(
@@ -88,8 +85,6 @@ class Reconciler:
         clock: Clock,
         quiet: float = QUIET,
         max_age: timedelta = MAX_AGE,
-        recalled: Mapping[DatabaseKey, datetime] | None = None,
-        refused: Callable[[Database], None] = lambda _: None,
     ) -> None:
         self._applier = applier
         self._recorder = recorder
@@ -102,8 +97,8 @@ class Reconciler:
         self.found_only, self.snapshot = self._tracker.found_only, self._tracker.snapshot
         self._clock = clock
         self._max_age = max_age
-        self._recalled = recalled or {}
-        self.refused = refused
+        #: Called with a database whose current login no longer connects: Heroku is asked at once.
+        self.refused: Callable[[Database], None] = lambda _: None
         self._moved = asyncio.Event()
         self._window = Window(quiet)
         #: Held while clients are compared or written.
@@ -250,8 +245,7 @@ class Reconciler:
         elif any(trial.demand for trial in needed) and database.probe is ProbePolicy.REQUIRE:
             return True  # a client demands more than was verified
         else:
-            same = self._store.changed(database.key, tracked.login(None).entry.login) == ()
-            at = self._recalled.get(database.key) if same else None
+            at = self._store.connected_at(database.key, tracked.login(None).entry.login)
         at = None if self._tracker.is_disputed(tracked, at) else at
         # Only Heroku's answer shows that there is a network to verify it over.
         return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
