@@ -32,17 +32,14 @@ DEFAULT_ACCOUNT: Final = "default"
 LOGIN_FIELDS: Final = ("host", "port", "dbname", "user", "password", "sslmode")
 #: libpq's `sslmode` values, the weakest first.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
 #: How a server may ask for the password: libpq's `require_auth`. Neither shows it to the server.
 REQUIRE_AUTH: Final = "scram-sha-256,md5"
 
 
 def strictest(ours: str, *others: str | None) -> str:
-    """The strictest of several `sslmode` values; what is none counts for nothing.
+    """The strictest of several `sslmode` values, of which `ours` holds if nobody asks for more.
 
-    Args:
-        ours: the mode that holds when nobody asks for more.
-        others: modes that stand in clients, as they were read there.
+    The others are as they were read in clients; what is none counts for nothing.
     """
     # libpq takes none in capitals, but whoever wrote one wanted no weaker one.
     said = (mode.strip().lower() for mode in others if mode is not None)
@@ -179,6 +176,8 @@ class Database:
         service: section in the service file; unique among all databases.
         probe: what an unproven login may do.
         sslmode: libpq's `sslmode` for this database.
+        sslrootcert: libpq's `sslrootcert` for this database; None to leave it to the clients.
+        host, port: where it is reached from here, if not where Heroku says: a tunnel.
         require_auth: libpq's `require_auth` for the probe.
     """
 
@@ -189,6 +188,9 @@ class Database:
     probe: ProbePolicy = ProbePolicy.REQUIRE
     sslmode: str = "require"
     require_auth: str = REQUIRE_AUTH
+    sslrootcert: str | None = None
+    host: str | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +283,8 @@ class About(enum.StrEnum):
     @property
     def is_account(self) -> bool:
         """Whether its key is the name of a Heroku account."""
-        return self in _OF_ACCOUNTS
+        return self in {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
 
-
-_OF_ACCOUNTS: Final = {About.ACCOUNT, About.LOGIN, About.BUDGET, About.EXPIRY, About.DISCOVERY}
 
 #: Kinds of trouble with a database whose titles name it.
 _NAMES_DATABASE: Final = frozenset({"ProbeFailed", "NotYetProven", "ConfigError", "Gone"})

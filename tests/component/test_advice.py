@@ -153,21 +153,6 @@ async def test_a_refusal_of_postgres_goes_by_its_advice(
         await rules(strict, "")
 
 
-async def test_a_client_certificate_is_named(strict: Cluster, login: Login) -> None:
-    """A server that wants one is told apart at once: nobody is sent to psql, or to rotate."""
-    ours = f"ALTER SYSTEM SET ssl_ca_file = '{strict.ca_file}'"
-    await strict.execute(ours)
-    await rules(
-        strict, f'hostssl "{login.dbname}" "{login.user}" all scram-sha-256 clientcert=verify-ca'
-    )
-    proof = await probe(login)
-    await rules(strict, "")
-    assert proof.outcome is Outcome.CERTIFICATE_WANTED
-    assert not proof.transient, "it is not tried for two minutes"
-    assert "~/.postgresql/postgresql.crt" in proof.error(SHOP).advice
-    assert "rotate" not in proof.error(SHOP).advice
-
-
 # --- tokens ------------------------------------------------------------------------------------
 
 STORE = """\

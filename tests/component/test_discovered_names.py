@@ -35,9 +35,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def host_of(desk: Desk, service: str = "shop-staging") -> str:
     """Where libpq is led by a service."""
-    found = service_file.lookup((desk.folder / "pg_service.conf").read_bytes(), service)
+    found = service_file.held((desk.folder / "pg_service.conf").read_bytes(), service)
     assert found is not None
-    return found["host"].decode()
+    assert found.host is not None
+    return found.host
 
 
 def test_a_section_of_the_persons_is_not_taken(desk: Desk) -> None:

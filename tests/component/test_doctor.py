@@ -92,7 +92,7 @@ def test_all_is_well(desk: Desk) -> None:
         "psql holds what Heroku shows",
         "pgAdmin has 1 server of pgherald's",
         "The state folder is private",
-        "No variable of the environment contradicts the clients",
+        "No variable of the environment leads the clients elsewhere",
         "The daemon runs",
         "No trouble is known",
     ):

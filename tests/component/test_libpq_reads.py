@@ -34,14 +34,13 @@ from support import strategies
 
 SHOP = DatabaseKey("default", "shop", "DATABASE")
 PSQL = shutil.which("psql")
-psql_only = pytest.mark.skipif(PSQL is None, reason="there is no psql on this machine")
 
 #: Seconds after which a connection of a test is given up.
 PATIENCE = 60
 
 # One file and one listener serve all examples of a test; each example writes the file anew.
 bounded = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-few = settings(bounded, max_examples=6)
+few = settings(bounded, max_examples=12)
 
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 
@@ -164,6 +163,15 @@ def call_psql(info: bytes) -> None:
     assert b"seen" in done.stderr
 
 
+in_each_libpq = pytest.mark.parametrize(
+    "connect",
+    [
+        dial,
+        pytest.param(call_psql, marks=pytest.mark.skipif(PSQL is None, reason="there is no psql")),
+    ],
+)
+
+
 def write_pgpass(folder: Path, file: bytes, login: Login, port: int) -> Login:
     """Put the login into a pgpass file; the login, with the listener's port."""
     login = dataclasses.replace(login, port=port)
@@ -191,24 +199,15 @@ def expected(login: Login) -> Seen:
 clear_logins = strategies.logins(["disable"])
 
 
-@bounded
-@given(file=strategies.pgpass_files(), login=clear_logins)
-def test_pgpass_through_psycopg(
-    folder: Path, listener: Listener, file: bytes, login: Login
-) -> None:
-    """The libpq of psycopg sends the password that we wrote, whatever else stands in the file."""
-    login = write_pgpass(folder, file, login, listener.port)
-    dial(pgpass_info(login))
-    assert listener.seen[-1] == expected(login)
-
-
-@psql_only
+@in_each_libpq
 @few
 @given(file=strategies.pgpass_files(), login=clear_logins)
-def test_pgpass_through_psql(folder: Path, listener: Listener, file: bytes, login: Login) -> None:
-    """The machine's psql sends the password that we wrote, whatever else stands in the file."""
+def test_pgpass(
+    folder: Path, listener: Listener, connect: Callable[[bytes], None], file: bytes, login: Login
+) -> None:
+    """Each libpq sends the password that we wrote, whatever else stands in the file."""
     login = write_pgpass(folder, file, login, listener.port)
-    call_psql(pgpass_info(login))
+    connect(pgpass_info(login))
     assert listener.seen[-1] == expected(login)
 
 
@@ -222,29 +221,20 @@ def write_service(folder: Path, file: bytes, login: Login, port: int) -> Login:
 SERVICE_INFO = conninfo(service="shop-DATABASE", hostaddr="127.0.0.1")
 
 
-@bounded
+@in_each_libpq
+@few
 @given(file=strategies.service_files(), login=clear_logins)
-def test_service_through_psycopg(
-    folder: Path, listener: Listener, file: bytes, login: Login
+def test_service(
+    folder: Path, listener: Listener, connect: Callable[[bytes], None], file: bytes, login: Login
 ) -> None:
-    """The libpq of psycopg takes all six fields from our section, whatever else stands in the file."""
+    """Each libpq takes all six fields from our section, whatever else stands in the file."""
     login = write_service(folder, file, login, listener.port)
-    dial(SERVICE_INFO)
+    connect(SERVICE_INFO)
     assert listener.seen[-1] == expected(login)
     with started(SERVICE_INFO) as connection:
         read = {option.keyword: option.val for option in connection.info}
     for name in ("host", "port", "dbname", "user", "sslmode"):
         assert read[name.encode()] == lines.raw(str(getattr(login, name)))
-
-
-@psql_only
-@few
-@given(file=strategies.service_files(), login=clear_logins)
-def test_service_through_psql(folder: Path, listener: Listener, file: bytes, login: Login) -> None:
-    """The machine's psql takes the login from our section, whatever else stands in the file."""
-    login = write_service(folder, file, login, listener.port)
-    call_psql(SERVICE_INFO)
-    assert listener.seen[-1] == expected(login)
 
 
 @bounded

@@ -157,6 +157,16 @@ async def test_a_login_that_was_typed_into_our_server(house: Household, pgadmin:
     assert [item.reopen for item in house.news] == [False, True, True]
 
 
+@pytest.mark.parametrize("noted", ["{", "[]", '{"shop/DATABASE": 5}', '{"shop/DATABASE": "x"}'])
+async def test_a_damaged_note_of_what_is_open(house: Household, noted: str) -> None:
+    """A state file that somebody has damaged costs that note, and no rotation."""
+    await house.sees((SHOP, login()))
+    house.store.note("superseded", noted)
+    await house.sees((SHOP, login(2)))
+    assert [item.kind for item in house.news] == [NewsKind.ADDED, NewsKind.ROTATED]
+    assert not house.news[-1].reopen
+
+
 @pytest.mark.parametrize(
     "sql",
     [

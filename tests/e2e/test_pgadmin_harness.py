@@ -71,7 +71,7 @@ async def rotate(cluster: Cluster, old: Login, *, user: bool = False) -> Login:
     new = dataclasses.replace(old, password=Secret(old.password.reveal() + "-2"))
     if user:
         new = dataclasses.replace(new, user=f"{old.user}-2")
-        await cluster.rename_role(old.user, new.user)
+        await cluster.execute(f'ALTER ROLE "{old.user}" RENAME TO "{new.user}"')
     await cluster.set_password(new.user, new.password)
     await cluster.end_connections(new.user)
     return new

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
 from pgherald.sync.plan import Client
-from pgherald.sync.probe import RETRY_PAUSES, Outcome, Proof
+from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.targets import FileTarget
@@ -90,12 +90,12 @@ class FakeProber:
         login: Login,
         *,
         require_auth: str = REQUIRE_AUTH,
-        sslrootcert: str | None = None,
+        options: Mapping[str, str] = {},
         name: str = "",
     ) -> Proof:
         """See the class."""
         self.tried.append(login)
-        self.ways.append((require_auth, sslrootcert))
+        self.ways.append((require_auth, options.get("sslrootcert")))
         if login.user in self.hanging:
             await self.hanging[login.user].wait()
         outcomes = self.outcomes.get(login.user, [Outcome.WORKS])
@@ -185,12 +185,14 @@ async def household(
     clients: Sequence[Client] | None = None,
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
+    real_prober: Prober | None = None,
     pgadmin_runs: Callable[[datetime], bool | None] = lambda _: None,
 ) -> AsyncIterator[Household]:
     """A household whose reconciler runs until the block ends; by default with three files.
 
     `real` is the machine's own clock, in place of one that stands; as long as that stands, files
-    count as still at once. `pgadmin_runs`: see `Recorder`.
+    count as still at once. `real_prober` connects, in place of the one that does as told.
+    `pgadmin_runs`: see `Recorder`.
     """
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
@@ -232,7 +234,7 @@ async def household(
         reconciler = Reconciler(
             applier=applier,
             recorder=recorder,
-            prober=prober,
+            prober=real_prober or prober,
             store=store,
             alerts=alerts,
             clock=clock,

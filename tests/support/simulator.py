@@ -107,7 +107,7 @@ class AskingProber:
     outcome: Outcome | None = None
     tried: list[Login] = field(default_factory=list)
 
-    async def probe(self, login: Login, **_: str | None) -> Proof:
+    async def probe(self, login: Login, **_: object) -> Proof:
         self.tried.append(login)
         found = Outcome.WORKS if self.postgres.accepts(login) else Outcome.REFUSED
         return Proof(self.outcome or found, self.clock.now(), 0.1)

@@ -60,7 +60,8 @@ def test_the_example_shows_true_defaults(tmp_path: Path) -> None:
             after = load_text(tmp_path, text.replace(f"\n{line}\n", f"\n{line[1:]}\n", 1))
             changes += [line.partition(" ")[0]] if after != before else []
     # The state folder's default differs from platform to platform.
-    assert changes == ["#state_dir", "#user", "#auth_source", "#quiet", "#urls"]
+    ours = ("#sslrootcert", "#host", "#port", "#user", "#auth_source")
+    assert changes == ["#state_dir", *ours, "#quiet", "#urls"]
 
 
 def test_everything_in_the_example_may_be_switched_on(tmp_path: Path) -> None:

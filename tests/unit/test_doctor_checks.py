@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.clients.base import Held
 from pgherald.clients.service_file import ServiceFile
 from pgherald.doctor import checks, clients, heroku
 from pgherald.doctor.bundle import Redactor
@@ -20,12 +19,8 @@ from pgherald.errors import LoginRequired, MissingTool, Unavailable
 from pgherald.heroku import network
 from pgherald.heroku.api import TokenInfo
 from pgherald.heroku.host import HerokuHost
-from pgherald.model import Entry
-from pgherald.sync.outcomes import Outcome
 from pgherald.sync.plan import ClientPlan, Plan
 from pgherald.sync.targets import FileTarget
-from support.fake_clock import FakeClock
-from support.household import FakeProber, database, login
 
 FINE = good("fine")
 
@@ -189,22 +184,6 @@ def test_every_finding_is_in_the_documents() -> None:
 
 
 # --- others --------------------------------------------------------------------------------
-
-
-async def test_a_login_is_tried_as_the_clients_demand() -> None:
-    """A client that demands more than the configuration is named, with what it demands."""
-    shop, clock = database("shop"), FakeClock()
-    held = Held(sslmode="verify-full", service="shop")
-    client = FileTarget(ServiceFile(), Path.home() / ".pg_service.conf", "service file")
-    plan = Plan((ClientPlan(client, holds={shop.key: held}),))
-    prober = FakeProber(clock)
-    prober.strict = Outcome.TLS_REFUSED
-    found = await heroku._connects(Entry(shop, login(1)), plan, prober)
-    assert found.title == "Shop cannot be verified as a client demands"
-    place = Path("~", ".pg_service.conf")
-    assert found.advice.startswith(
-        f"[shop] in {place} demands sslmode=verify-full, and that fails."
-    )
 
 
 def test_a_login_that_a_client_cannot_hold() -> None:

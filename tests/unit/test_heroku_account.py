@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -93,6 +94,14 @@ async def test_a_sighting(house: House) -> None:
     assert isinstance(two, Sighting)
     assert two.login.user == "r"
     assert house.heroku.paths == ["/apps/shop/config-vars", "/apps/shop/releases"]
+
+
+async def test_a_tunnel_stays_where_it_is(house: House) -> None:
+    """Host and port of the configuration stay; user, password and database follow Heroku."""
+    house.heroku.holds("shop", {"DATABASE_URL": URL})
+    (seen,) = await house.read(replace(database(), host="127.0.0.1", port=15432))
+    assert isinstance(seen, Sighting)
+    assert seen.login == Login("127.0.0.1", 15432, "d1", "u1", Secret("CANARY-pw-1"))
 
 
 async def test_the_release_is_asked_for_once_per_login(house: House) -> None:

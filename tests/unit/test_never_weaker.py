@@ -128,6 +128,18 @@ def test_system_certificates_go_with_verify_full_alone(form: Form, ours: str, nu
     assert form.editor.read(new)[SHOP.key].demands == "verify-full"
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("section", True), ("servers.json", False), ("servers.json by host", True)],
+)
+def test_the_configurations_root_certificate(name: str, *, written: bool) -> None:
+    """It is in each client but a row that names the section, where libpq reads it; with "system" goes verify-full."""
+    shop = dataclasses.replace(SHOP, sslmode="verify-full", sslrootcert="system")
+    new = FORMS[name].editor.plan(None, [Entry(shop, login(1, sslmode="verify-full"))]).new
+    options = FORMS[name].options(new)
+    assert (options["sslmode"], "sslrootcert" in options) == ("verify-full", written)
+
+
 @pytest.mark.parametrize("row", ["sslmode=verify-full", "SSLMode = verify-full"])
 def test_a_second_line_counts_too(row: str) -> None:
     """What a person appended below our line is what they want, though libpq reads the first line."""
@@ -198,7 +210,7 @@ def test_one_proof_for_each_way_that_none_covers() -> None:
         ("verify-full", "/ca"),
         ("verify-ca", "/other"),
     ]
-    assert ways("disable", Held(sslmode="require")) == [("require", None), ("disable", None)]
+    assert ways("disable", Held(sslmode="require")) == [("require", None)]
     assert ways("require", Held(sslrootcert="system")) == [("verify-full", "system")]
     # With a file of certificates libpq verifies by `require` too.
     assert ways("require", Held(sslmode="require", sslrootcert="/ca")) == [("require", "/ca")]
@@ -246,34 +258,6 @@ async def test_what_cannot_be_verified_is_not_written(tmp_path: Path) -> None:
         await house.reconciler.settled()
         assert house.held(SHOP) == {"u2"}
         assert house.kinds()[-2:] == [NewsKind.ROTATED, NewsKind.RECOVERED]
-
-
-async def test_taking_the_demand_back_mends_it(tmp_path: Path) -> None:
-    """The advice works: with `sslmode=require` in the section the login is tried anew, and written."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        demand(house, sslmode="verify-full")
-        house.prober.strict = Outcome.TLS_REFUSED
-        await house.sees((SHOP, login(2)))
-        await house.reconciler.settled()
-        demand(house, sslmode="require")
-        house.reconciler.again()
-        await house.reconciler.settled()
-        assert house.held(SHOP) == {"u2"}
-        assert house.prober.tried[-1].sslmode == "require"
-
-
-async def test_proven_in_one_way_is_not_proven_in_another(tmp_path: Path) -> None:
-    """A login that was proven by `require` is proven again once a client demands more."""
-    async with household(tmp_path) as house:
-        await house.sees((SHOP, login(1)))
-        demand(house, sslmode="verify-full")
-        house.pgpass.write_bytes(b"")
-        house.prober.strict = Outcome.TLS_REFUSED
-        await house.sees((SHOP, login(1)))
-        await house.reconciler.settled()
-        assert [tried.sslmode for tried in house.prober.tried] == ["require", "verify-full"]
-        assert house.pgpass.read_bytes() == b""
 
 
 async def test_a_stricter_mode_is_no_rotation_and_no_trouble(tmp_path: Path) -> None:

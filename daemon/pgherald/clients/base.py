@@ -75,7 +75,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a client holds for one database.
+    """What a client holds for one database, and what else it tells libpq (`options`).
 
     None where the format has no such field, or where what stands there cannot be read.
     """
@@ -88,6 +88,7 @@ class Held:
     sslmode: str | None = None
     service: str | None = None
     sslrootcert: str | None = None
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def demands(self) -> str | None:

@@ -101,7 +101,9 @@ class RowForm:
         """
         old = parameters_of(present)
         new = {name: value for name, value in old.items() if name not in LOGIN_PARAMETERS}
-        new["sslmode"] = mode_for(entry.login.sslmode, old)
+        if self.rows == "host" and entry.database.sslrootcert is not None:
+            new["sslrootcert"] = entry.database.sslrootcert
+        new["sslmode"] = mode_for(entry.login.sslmode, new)
         new.setdefault("connect_timeout", _CONNECT_TIMEOUT)
         passfile = old.get("passfile") if self.passfile is None else self.passfile
         if self.rows == "host" and passfile is not None:

@@ -19,10 +19,16 @@ CLOSING: Final = b"[pgherald end]"
 #: libpq reads lines into 1,024 bytes and refuses those that, with their end, fill them.
 TOO_LONG: Final = 1023
 
-#: What libpq's keywords are made of.
-KEYWORD: Final = re.compile(rb"[a-z_]+")
+#: libpq's keywords, but for those that it refuses in a service file.
+KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
 
-_OURS: Final = frozenset(name.encode() for name in LOGIN_FIELDS)
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a section should hold: its header, and our keys with their values, in order."""
+
+    header: bytes
+    values: Mapping[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +93,22 @@ class Sorted:
 
 
 def leaving(
-    parts: block.Parts, headers: Mapping[DatabaseKey, bytes], remove: Collection[DatabaseKey]
+    parts: block.Parts, wants: Mapping[DatabaseKey, Want], remove: Collection[DatabaseKey]
 ) -> set[DatabaseKey]:
     """Databases whose section goes: on request, or because a wanted one takes its name."""
-    taken = {service(header) for header in headers.values()}
+    taken = {service(want.header) for want in wants.values()}
     first = {slot.key: slot for slot in reversed(parts.slots)}
     return {
         key
         for key, slot in first.items()
-        if key not in headers
+        if key not in wants
         and (key in remove or any(service(row.strip()) in taken for row in slot.body))
     }
 
 
 def sort(
     parts: block.Parts,
-    headers: Mapping[DatabaseKey, bytes],
+    wants: Mapping[DatabaseKey, Want],
     going: Collection[DatabaseKey] = (),
 ) -> Sorted:
     """Tell our lines in the block from those that someone typed.
@@ -112,7 +118,7 @@ def sort(
 
     Args:
         parts: the file.
-        headers: the wanted headers.
+        wants: what sections should hold.
         going: databases whose section goes.
     """
     found = Sorted()
@@ -122,14 +128,16 @@ def sort(
             # Someone copied one of ours, comment included: the copy is theirs.
             found.add_foreign((slot.comment, *slot.body), found.stray)
             continue
-        asked = slot.key in headers or slot.key in going
-        first, own, after = _bounds(slot.body, headers.get(slot.key), asked=asked)
+        want = wants.get(slot.key)
+        asked = want is not None or slot.key in going
+        first, own, after = _bounds(slot.body, want.header if want else None, asked=asked)
         found.add_foreign((*slot.body[first:own], *slot.body[after:]), found.stray)
         rows: list[bytes] = []
         for row in slot.body[:first] + slot.body[own:after]:
             fits = len(row) < TOO_LONG and (not asked or _may_stay(row.strip()))
             (rows if fits else found.stray).append(row)
-        found.sections[slot.key] = _section(slot.comment, rows)
+        ours = LOGIN_FIELDS if want is None else want.values.keys()
+        found.sections[slot.key] = _section(slot.comment, rows, ours)
     return found
 
 
@@ -139,7 +147,7 @@ def entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]
     yield None, rows[: starts[0] if starts else len(rows)]
     for start, stop in pairwise([*starts, len(rows)]):
         end = max(index for index in range(start, stop) if counts(rows[index])) + 1
-        yield _section(b"", rows[start:end]).fingerprint, rows[start:end]
+        yield _section(b"", rows[start:end], LOGIN_FIELDS).fingerprint, rows[start:end]
         yield None, rows[end:stop]
 
 
@@ -196,8 +204,8 @@ def _bounds(body: Sequence[bytes], wanted: bytes | None, *, asked: bool) -> tupl
     return starts[0] if starts else len(body), own, next(after, len(body))
 
 
-def _section(comment: bytes, rows: Sequence[bytes]) -> Section:
-    """What the lines of our section say."""
+def _section(comment: bytes, rows: Sequence[bytes], keys: Collection[str]) -> Section:
+    """What the lines of our section say, of which those with these keys are ours."""
     ours, kept = list[tuple[str, bytes]](), list[bytes]()
     header: bytes | None = None
     headless = False
@@ -209,7 +217,7 @@ def _section(comment: bytes, rows: Sequence[bytes]) -> Section:
             header = text
             continue
         headless |= header is None and counts(row)
-        if _is_ours(text):
+        if _is_ours(text, keys):
             key, _, value = text.partition(b"=")
             ours.append((key.decode(), value))
         else:
@@ -217,10 +225,10 @@ def _section(comment: bytes, rows: Sequence[bytes]) -> Section:
     return Section((comment, *rows), header, tuple(ours), tuple(kept), headless)
 
 
-def _is_ours(text: bytes) -> bool:
+def _is_ours(text: bytes, keys: Collection[str] = LOGIN_FIELDS) -> bool:
     """Whether the line sets one of our keys, however misspelt."""
     key, equals, _ = text.partition(b"=")
-    return bool(equals) and key.strip().lower() in _OURS
+    return bool(equals) and key.strip().lower().decode(errors="replace") in keys
 
 
 def _may_stay(text: bytes) -> bool:
@@ -228,4 +236,4 @@ def _may_stay(text: bytes) -> bool:
     if not text or text.startswith((b"#", b"[")) or _is_ours(text):
         return True
     key, equals, _ = text.partition(b"=")
-    return bool(equals and KEYWORD.fullmatch(key)) and key != b"service" and key[:4] != b"ldap"
+    return bool(equals and KEYWORD.fullmatch(key)) and key[:4] != b"ldap"

@@ -18,8 +18,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from pgherald import libpq
 from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held, Known
+from pgherald.clients.sections import Want
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
@@ -48,14 +50,6 @@ KEYWORDS: Final = frozenset(
     tcp_user_timeout tty user
     """.split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Want:
-    """What a section should hold: its header, and our keys with their values, in order."""
-
-    header: bytes
-    values: Mapping[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +87,8 @@ class ServiceFile:
         """
         parts = block.split(current, self.known, sections.entries)
         wants = _wants(wanted)
-        headers = {key: want.header for key, want in wants.items()}
-        going = sections.leaving(parts, headers, frozenset(remove))
-        found = sections.sort(parts, headers, going)
+        going = sections.leaving(parts, wants, frozenset(remove))
+        found = sections.sort(parts, wants, going)
         wants = {key: _kept_strict(want, found.sections.get(key)) for key, want in wants.items()}
         pieces, changes = block.merge(
             {key: section.raw for key, section in found.sections.items()},
@@ -117,7 +110,7 @@ class ServiceFile:
             foreign,
             changes,
             moved=[*found.stray, *found.foreign],
-            warnings=_doubts(found.sections, wants),
+            warnings=_doubts(pieces, wants),
             closing=closing,
         )
         theirs = {sections.service(row.strip()) for row in foreign}
@@ -148,8 +141,8 @@ class ServiceFile:
         return block.redact(text, _redacted)
 
 
-def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
-    """What libpq reads for a service: keywords and values; None when the file does not define it.
+def held(text: bytes, service: str) -> Held | None:
+    """What libpq reads for a service; None when the file does not define it.
 
     libpq: `parseServiceFile`. All sections count, ours and foreign ones. LDAP lines are
     passed over, and so are keywords that some libpq might know.
@@ -165,32 +158,20 @@ def lookup(text: bytes, service: str) -> dict[str, bytes] | None:
         if len(row) >= sections.TOO_LONG:
             advice = "libpq gives up at 1,023 bytes, also in a comment: shorten it, or take it out."
             raise Unparsable("the line is longer than libpq can read", advice, line=number)
-        if not line or line.startswith(b"#"):
-            continue
         if line.startswith(b"["):
             if values is not None:
                 break
             values = {} if line.startswith(begin) else None
-        elif values is not None and not line.startswith(b"ldap"):
+        elif values is not None and sections.counts(row) and not line.startswith(b"ldap"):
             key, equals, value = line.partition(b"=")
-            if not equals or not sections.KEYWORD.fullmatch(key) or key == b"service":
+            if not equals or not sections.KEYWORD.fullmatch(key):
                 raise Unparsable(
                     "the line is none that libpq accepts in a section",
                     "Write it as keyword=value, without blanks around the =, or take it out.",
                     line=number,
                 )
             values.setdefault(key.decode(), value)
-    return values
-
-
-def held(text: bytes, service: str) -> Held | None:
-    """What libpq reads for a service; None when the file does not define it.
-
-    Raises:
-        Unparsable: as `lookup`.
-    """
-    values = lookup(text, service)
-    return None if values is None else _held(_header(service), values)
+    return None if values is None else _held(begin, values)
 
 
 def _header(service: str) -> bytes:
@@ -198,7 +179,7 @@ def _header(service: str) -> bytes:
     return b"[" + lines.raw(service) + b"]"
 
 
-def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
+def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, Want]:
     """Per wanted database what its section should hold.
 
     Raises:
@@ -211,9 +192,11 @@ def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, _Want]:
     return wants
 
 
-def _want(entry: Entry) -> _Want:
+def _want(entry: Entry) -> Want:
     key, service = entry.key, entry.database.service
     values = lines.encoded(entry.login, key)
+    if entry.database.sslrootcert is not None:
+        values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
     for name, value in values.items():
         if value != value.rstrip():
             raise lines.inexpressible(f"the {name} of {key} ends in white space", key)
@@ -225,16 +208,17 @@ def _want(entry: Entry) -> _Want:
             f"the service name of {key} cannot stand in a service file",
             "Give this database another `service` in the configuration.",
         )
-    return _Want(_header(service), values)
+    return Want(_header(service), values)
 
 
-def _kept_strict(want: _Want, section: sections.Section | None) -> _Want:
+def _kept_strict(want: Want, section: sections.Section | None) -> Want:
     """The same, with the sslmode that the person demands in the section, if that is stricter."""
     if section is None:
         return want
     ours = want.values["sslmode"].decode()
-    mode = strictest(ours, _held(section.header, _values(section)).demands)
-    return _Want(want.header, {**want.values, "sslmode": mode.encode()})
+    root = {name: value for name, value in want.values.items() if name == "sslrootcert"}
+    mode = strictest(ours, _held(section.header, _values(section) | root).demands)
+    return Want(want.header, {**want.values, "sslmode": mode.encode()})
 
 
 def _values(section: sections.Section) -> dict[str, bytes]:
@@ -252,7 +236,7 @@ def _values(section: sections.Section) -> dict[str, bytes]:
     return values
 
 
-def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, ...]:
+def _changed(key: DatabaseKey, old: sections.Section, new: Want) -> tuple[str, ...]:
     """What differs, for the person; empty when nothing does."""
     fields = [] if old.header == new.header else ["service"]
     fields += [name for name, value in new.values.items() if old.values.get(name) != value]
@@ -263,7 +247,7 @@ def _changed(key: DatabaseKey, old: sections.Section, new: _Want) -> tuple[str, 
 
 
 def _written(
-    key: DatabaseKey, want: _Want, old: sections.Section | None, eol: bytes
+    key: DatabaseKey, want: Want, old: sections.Section | None, eol: bytes
 ) -> tuple[bytes, ...]:
     """A section: the key comment, the header, our keys, then the person's own lines."""
     pairs = (name.encode() + b"=" + value for name, value in want.values.items())
@@ -272,19 +256,22 @@ def _written(
 
 
 def _doubts(
-    found: Mapping[DatabaseKey, sections.Section], wants: Mapping[DatabaseKey, _Want]
+    pieces: Mapping[DatabaseKey, Sequence[bytes]], wants: Mapping[DatabaseKey, Want]
 ) -> Iterator[str]:
-    """A sentence for each section of ours in which a line of the person's may do harm."""
-    for key, section in found.items():
-        if key not in wants:
+    """A sentence for each line of the person's in a section of ours that may do harm."""
+    rows = ((key, row) for key, piece in pieces.items() for row in piece)
+    for number, (key, row) in enumerate(rows, 2):  # the first line begins the block
+        keyword, equals, value = lines.decode(row.strip()).partition("=")
+        own = sections.counts(row) and not row.startswith(b"[")
+        if key not in wants or not equals or not own or keyword in wants[key].values:
             continue
-        name = lines.decode(wants[key].header)
-        own = (row.strip() for row in section.kept if sections.counts(row))
-        used = {text.partition(b"=")[0].decode() for text in own}
-        if "hostaddr" in used:
-            yield f"Your line `hostaddr=` in {name} sends libpq there, whatever the host is."
-        if used - KEYWORDS:
-            yield f"Your own lines in {name} hold a keyword that libpq may refuse."
+        where = f"on line {number}, in {lines.decode(wants[key].header)},"
+        if keyword == "hostaddr":
+            yield f"Your line `hostaddr=` {where} sends libpq there, whatever the host is."
+        elif keyword not in KEYWORDS:
+            yield f"Your line {where} holds a keyword that libpq may refuse."
+        elif libpq.refuses(keyword, value):
+            yield f"Your line `{keyword}={value}` {where} keeps libpq from connecting: take it out."
 
 
 def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
@@ -299,6 +286,11 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
         sslmode=texts.get("sslmode"),
         service=None if service is None else lines.decode(service),
         sslrootcert=texts.get("sslrootcert") or None,
+        options=tuple(
+            (name, text)
+            for name, text in texts.items()
+            if name not in libpq.SET and name != "sslrootcert"
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
+from pgherald import libpq
 from pgherald.config.lines import Place
 from pgherald.config.paths import Surroundings, storage_name
 from pgherald.config.schema import (
@@ -14,6 +15,7 @@ from pgherald.config.schema import (
     ClientSetting,
     ClientsTable,
     Config,
+    DatabaseTable,
     DiscoverRule,
     HerokuTable,
     Notifications,
@@ -182,13 +184,34 @@ class Builder:
                 probe=table.probe,
                 sslmode=table.sslmode,
                 require_auth=table.require_auth,
+                sslrootcert=self._root_certificate(table, place),
+                host=table.host,
+                port=table.port,
             )
+
+    def _root_certificate(self, table: DatabaseTable | DiscoverRule, place: Place) -> str | None:
+        """Libpq's `sslrootcert`: a path, `system`, or for "none" one that names no file."""
+        named = table.sslrootcert
+        if named == libpq.SYSTEM and table.sslmode != "verify-full":
+            self._wrong(
+                (*place, "sslrootcert"),
+                'sslrootcert = "system" goes with sslmode = "verify-full" alone',
+            )
+        if named == "none" and table.sslmode.startswith("verify-"):
+            self._wrong(
+                (*place, "sslrootcert"),
+                f'sslrootcert = "none" leaves sslmode = "{table.sslmode}" nothing to verify by',
+            )
+        known = {None: None, libpq.SYSTEM: libpq.SYSTEM, "none": libpq.NOWHERE}
+        return known[named] if named in known else str(self._here.path(str(named)))
 
     def _discover(self, accounts: tuple[Account, ...]) -> Iterator[DiscoverRule]:
         for index, rule in enumerate(self._root.discover):
             if rule is not None:
-                account = self._account_name(rule.account, ("discover", index), accounts)
-                yield dataclasses.replace(rule, account=account)
+                place: Place = ("discover", index)
+                account = self._account_name(rule.account, place, accounts)
+                root = self._root_certificate(rule, place)
+                yield dataclasses.replace(rule, account=account, sslrootcert=root)
 
     def _clients(self) -> Iterator[ClientSetting]:
         files: dict[Hashable, Place] = {}

@@ -68,7 +68,10 @@ class DatabaseTable:
     service: str | None = key(values.SERVICE, default=None)
     probe: ProbePolicy = key(values.PROBE, default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, default=DEFAULT_SSLMODE)
+    sslrootcert: str | None = key(values.PATH, default=None)
     require_auth: str = key(values.REQUIRE_AUTH, default=REQUIRE_AUTH)
+    host: str | None = key(values.HOST, default=None)
+    port: int | None = key(values.PORT, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class DiscoverRule:
     group: str = key(values.NAME, default=DEFAULT_GROUP)
     probe: ProbePolicy = key(values.PROBE, default=ProbePolicy.REQUIRE)
     sslmode: str = key(values.SSLMODE, default=DEFAULT_SSLMODE)
+    sslrootcert: str | None = key(values.PATH, default=None)
     require_auth: str = key(values.REQUIRE_AUTH, default=REQUIRE_AUTH)
 
 
@@ -323,4 +327,5 @@ def database_for(rule: DiscoverRule, account: str, app: str, attachment: str) ->
         probe=rule.probe,
         sslmode=rule.sslmode,
         require_auth=rule.require_auth,
+        sslrootcert=rule.sslrootcert,
     )

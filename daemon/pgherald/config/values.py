@@ -22,8 +22,6 @@ from pgherald.secret import Secret
 
 #: A name's length in bytes; well inside libpq's 1,023 for a line of the service file.
 MAX_NAME: Final = 200
-#: More connections at the same time would be no comfort to anybody.
-MOST: Final = 100
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) *([smh])")
@@ -198,12 +196,6 @@ def _percent(value: Any) -> float:
     return int(match[1]) / 100
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
-        raise Wrong(f"must be a number from 0 to {MOST}, without quotes, not {shown(value)}")
-    return value
-
-
 def _quiet(value: Any) -> QuietHours:
     match = _QUIET.fullmatch(value.strip()) if isinstance(value, str) else None
     try:
@@ -329,6 +321,17 @@ def up_to(most: float, must: str) -> Kind:
     return Kind(DURATION.word, read)
 
 
+def number(low: int, high: int) -> Kind:
+    """A whole number in that range."""
+
+    def read(value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        raise Wrong(f"must be a number from {low} to {high}, without quotes, not {shown(value)}")
+
+    return Kind("number", read)
+
+
 def choice(*allowed: str, of: Callable[[str], Any] = str) -> Kind:
     """One of a few words, made into `of`."""
 
@@ -347,7 +350,8 @@ SERVICE: Final = Kind("text without `]`", _service)
 FLAG: Final = Kind("`true` or `false`", _flag)
 DURATION: Final = Kind('seconds, or text such as `"5m"`', _duration)
 PERCENT: Final = Kind('text such as `"25%"`', _percent)
-COUNT: Final = Kind("number", _count)
+COUNT: Final = number(0, 100)  # more at the same time would be no comfort to anybody
+PORT: Final = number(1, 65535)
 APP: Final = Kind(
     "app name",
     _spelled(
@@ -383,6 +387,7 @@ ATTACHMENT_PATTERN: Final = Kind(
 ACCOUNT: Final = Kind(
     "account name", _spelled(r"[A-Za-z0-9_-]+", "letters, digits, dashes and underscores")
 )
+HOST: Final = Kind("host", _spelled(r"[0-9A-Za-z._:-]+", "one host's name or address"))
 PATH: Final = Kind("path", _path)
 METRICS_FILE: Final = Kind("path", _metrics_file)
 TOKEN: Final = Kind("token source", _token)

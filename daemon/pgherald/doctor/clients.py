@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from pgherald import libpq
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase
 from pgherald.clients.pgadmin_ownership import current_records
@@ -141,19 +142,24 @@ def current(plan: Plan, looked: Looked) -> Iterator[Finding]:
 
 
 def variables(env: Mapping[str, str], clients: Sequence[ClientSetting]) -> Iterator[Finding]:
-    """Variables by which programs that are started here read something else."""
-    fine = True
-    for name, how in _BEATS.items():
-        if env.get(name):
-            fine = False
-            yield bad(f"{name} is set here, which {how}", f"Run: unset {name}")
+    """Variables by which programs that are started here read something else, or nothing."""
+    found = [
+        bad(f"{name} is set here, which {how}", f"Run: unset {name}")
+        for name, how in _BEATS.items()
+        if env.get(name)
+    ]
+    found += [
+        bad(f"{extra.source} is set here, which keeps programs from connecting", extra.remedy)
+        for extra in libpq.variables(env)
+        if any(libpq.refuses(keyword, value) for keyword, value in extra.options)
+    ]
+    if (service := env.get("PGSERVICE")) and not libpq.defines(service):
+        title = "PGSERVICE names a service that is not defined, so that libpq refuses to connect"
+        found.append(bad(title, "Run: unset PGSERVICE"))
     for name, kind in _NAMES.items():
         kept = {os.path.realpath(client.path) for client in clients if client.kind == kind}
         if env.get(name) and kept and os.path.realpath(env[name]) not in kept:
-            fine = False
-            yield bad(
-                f"{name} names another file than the one that is kept up to date",
-                f'Run: unset {name}, or write into [clients.{kind}]: path = "{env[name]}"',
-            )
-    if fine:
-        yield good("No variable of the environment contradicts the clients")
+            title = f"{name} names another file than the one that is kept up to date"
+            advice = f'Run: unset {name}, or write into [clients.{kind}]: path = "{env[name]}"'
+            found.append(bad(title, advice))
+    yield from found or [good("No variable of the environment leads the clients elsewhere")]

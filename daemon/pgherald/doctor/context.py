@@ -62,7 +62,8 @@ class Context:
             for c in kept
             if c not in databases
         ]
-        variables = partial(clients.variables, outside.env, config.clients)
+        # As it is before a prober takes something out of it.
+        variables = partial(clients.variables, dict(outside.env), config.clients)
         checks.append(Check("Files", "state", partial(machine.state, config)))
         checks.append(Check("Files", "environment", variables))
         if databases:

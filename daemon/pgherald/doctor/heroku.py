@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pgherald import libpq
 from pgherald.aio import in_thread
 from pgherald.config import Config
 from pgherald.config.schema import Account
@@ -22,6 +23,7 @@ from pgherald.heroku.api import ENOUGH, HerokuApi, TokenInfo
 from pgherald.heroku.expiry import ends_soon
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
+from pgherald.libpq import Extra
 from pgherald.model import About, Entry, ProbePolicy, Subject
 from pgherald.sync.plan import Client, Plan, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
@@ -141,10 +143,12 @@ async def logins(
     config: Config, outside: Outside, files: Files, clients: Sequence[Client]
 ) -> list[Finding]:
     """Ask Heroku about every database, try every login, and compare every client."""
+    around = [*libpq.files(outside.env), *libpq.variables(outside.env)]
     looked = await look(config, outside, counts=False)
     prober = outside.prober or PostgresProber(outside.clock)
     plan = await in_thread(lambda: make_plan(files, clients, looked.entries))
-    probed = await asyncio.gather(*(_connects(entry, plan, prober) for entry in looked.entries))
+    connecting = (_connects(entry, plan, prober, around) for entry in looked.entries)
+    probed = await asyncio.gather(*connecting)
     return [*_failures(config, looked), *probed, *current(plan, looked)]
 
 
@@ -156,11 +160,14 @@ def _failures(config: Config, looked: Looked) -> Iterator[Finding]:
         yield note("Heroku shows no database that fits the [[discover]] rules")
 
 
-async def _connects(entry: Entry, plan: Plan, prober: Prober) -> Finding:
+async def _connects(
+    entry: Entry, plan: Plan, prober: Prober, around: Sequence[Extra] = ()
+) -> Finding:
     name = entry.database.name
     if entry.database.probe is ProbePolicy.OFF:
         return note(f"{name} is never tried", 'The configuration says so: probe = "off"')
-    proof = await verify(prober, trials(entry, plan.holders.get(entry.key, ())), str(entry.key))
+    needed = trials(entry, plan.holders.get(entry.key, ()))
+    proof = await verify(prober, needed, str(entry.key), around)
     if proof.works:
         return good(f"{name}: Heroku shows its login, and it connects")
     error = proof.error(entry.database)

@@ -289,7 +289,9 @@ def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
         login = parse_postgres_url(url, database.sslmode, var=var, app=key.app)
     except BadUrl as exc:
         return Missing(key, exc)
-    return Sighting(key, login, seen.seen_at, None)
+    # A tunnel stays where it is, whatever the server behind it is called.
+    there = replace(login, host=database.host or login.host, port=database.port or login.port)
+    return Sighting(key, there, seen.seen_at, None)
 
 
 def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -19,7 +20,12 @@ from pgherald.errors import PgheraldError
 from pgherald.files import Disk
 from pgherald.files.own import OwnFiles
 from pgherald.secret import Secret
-from pgherald.simulator.binaries import Account, Binaries, unprivileged_account
+from pgherald.simulator.binaries import (
+    Account,
+    Binaries,
+    find_binaries,
+    unprivileged_account,
+)
 from pgherald.simulator.tls import make_certificate
 
 HOST: Final = "127.0.0.1"
@@ -35,7 +41,8 @@ _POLL: Final = 0.01
 _TRIES: Final = 5
 
 _HBA: Final = """\
-hostssl   all all all scram-sha-256
+hostssl   all postgres all scram-sha-256
+hostssl   all all all scram-sha-256 {}
 hostnossl all all all reject
 """
 
@@ -70,6 +77,7 @@ class Server:
     """A Postgres in a folder of its own, which goes when it stops.
 
     Attributes:
+        host: 127.0.0.1. The certificate is good for `localhost` too.
         home: that folder.
         port: where it listens, once it does.
         password: the superuser's.
@@ -77,7 +85,10 @@ class Server:
         log_file: what it has to say.
     """
 
-    def __init__(self, binaries: Binaries, account: Account | None, home: Path) -> None:
+    def __init__(
+        self, binaries: Binaries, account: Account | None, home: Path, client_ca: str
+    ) -> None:
+        self.host: Final = HOST
         self.home = home
         self.port = 0
         self.password = Secret(secrets.token_urlsafe(24))
@@ -85,18 +96,32 @@ class Server:
         self.log_file = home / "postgres.log"
         self._binaries = binaries
         self._account = account
+        self._client_ca = client_ca
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, folder: Path, port: int, binaries: Binaries) -> Self:
-        """Make a server in a new folder within `folder`, or elsewhere if it has to be.
+    def start(
+        cls, folder: Path, *, port: int = 0, binaries: Binaries | None = None, client_ca: str = ""
+    ) -> Self:
+        """Make a server in a folder of its own, and start it. Blocks for about a second.
+
+        Args:
+            folder: where to put its own folder. Root has to start it as another account; if
+                that cannot enter `folder`, the system's folder for temporary files is used.
+            port: where to listen; 0 for a free one.
+            binaries: whose; found on this machine by default.
+            client_ca: certificates, PEM, of which everybody but the superuser has to show one
+                in the name of its role; empty to ask for none.
 
         Raises:
+            MissingTool: there is no Postgres, or the extra `demo` is not installed.
             FileTrouble: the folder cannot be written.
             PgheraldError: it does not start; the advice quotes its reason.
         """
         account = unprivileged_account()
-        server = cls(binaries, account, _new_home(folder, account))
+        binaries = binaries or find_binaries()
+        server = cls(binaries, account, _new_home(folder, account), client_ca)
+        atexit.register(server.stop)
         try:
             server._make()
             server._serve(port)
@@ -107,8 +132,15 @@ class Server:
 
     def stop(self) -> None:
         """End it and remove its folder. Stopping twice is fine."""
+        atexit.unregister(self.stop)
         self._end()
         OwnFiles(Disk()).remove_tree(self.home)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _make(self) -> None:
         """Write the files and run initdb."""
@@ -116,7 +148,9 @@ class Server:
         certificate = make_certificate(datetime.now(UTC))
         self._write("server.crt", certificate.pem)
         self._write("server.key", certificate.key.reveal())
-        self._write("pg_hba.conf", _HBA)
+        self._write("client_ca.crt", self._client_ca)
+        demand = "clientcert=verify-full" if self._client_ca else ""
+        self._write("pg_hba.conf", _HBA.format(demand))
         password_file = self._write("password", self.password.reveal())
         argv: list[str | Path] = [
             *(self._binaries.initdb, "--pgdata", self.home / "data", "--no-sync"),
@@ -149,6 +183,8 @@ class Server:
             "ssl_key_file": str(self.home / "server.key"),
             "hba_file": str(self.home / "pg_hba.conf"),
         }
+        if self._client_ca:
+            settings["ssl_ca_file"] = str(self.home / "client_ca.crt")
         argv: list[str | Path] = [self._binaries.postgres, "-D", self.home / "data"]
         argv += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log() as log:

@@ -31,11 +31,12 @@ class Certificate:
     key: Secret
 
 
-def make_certificate(now: datetime) -> Certificate:
+def make_certificate(now: datetime, name: str = "pgherald throw-away Postgres") -> Certificate:
     """Make an EC P-256 certificate for this machine's loopback.
 
     Args:
         now: the time, UTC. It is valid from a day before, since clocks differ.
+        name: whose it is; for a client's, the role that it may be used by.
 
     Raises:
         MissingTool: the extra `demo` is not installed.
@@ -51,13 +52,13 @@ def make_certificate(now: datetime) -> Certificate:
         ) from None
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pgherald throw-away Postgres")])
-    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    alternatives: list[x509.GeneralName] = [x509.DNSName(each) for each in _NAMES]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))

@@ -38,6 +38,8 @@ class Outcome(enum.StrEnum):
     """The server's rules leave out this user, this database or where we come from."""
     CERTIFICATE_WANTED = "certificate_wanted"
     """The server wants a client certificate as well."""
+    CLIENT_HINDERED = "client_hindered"
+    """The login works, but something on this machine keeps libpq from connecting with it."""
     NOT_GRANTED = "not_granted"
     """The user may not enter this database."""
     DATABASE_MISSING = "database_missing"
@@ -45,7 +47,9 @@ class Outcome(enum.StrEnum):
     HOST_UNKNOWN = "host_unknown"
     """The host's name has no address."""
     UNREACHABLE = "unreachable"
-    """Nobody answers at that address, or not in time."""
+    """Nobody answers at that address."""
+    NO_ANSWER = "no_answer"
+    """What is sent there is lost: no answer came in time."""
     STARTING_UP = "starting_up"
     """The server is there and not ready yet."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
@@ -79,15 +83,23 @@ class Outcome(enum.StrEnum):
 #: What says nothing about the login.
 _ON_THE_WAY: Final = frozenset(
     {
-        *(Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.TLS_REFUSED),
-        *(Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH, Outcome.FAILED),
+        *(Outcome.HOST_UNKNOWN, Outcome.UNREACHABLE, Outcome.NO_ANSWER, Outcome.TLS_REFUSED),
+        *(Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH, Outcome.CLIENT_HINDERED, Outcome.FAILED),
+    }
+)
+
+#: What a server says after it has taken the password, if it asked for one.
+AFTER_PASSWORD: Final = frozenset(
+    {
+        *(Outcome.NOT_GRANTED, Outcome.DATABASE_MISSING),
+        *(Outcome.STARTING_UP, Outcome.TOO_MANY_CONNECTIONS),
     }
 )
 
 _LASTING: Final = frozenset(
     {
         *(Outcome.WORKS, Outcome.TLS_REFUSED, Outcome.AUTH_NOT_ALLOWED, Outcome.TOO_MUCH),
-        Outcome.CERTIFICATE_WANTED,
+        *(Outcome.CERTIFICATE_WANTED, Outcome.CLIENT_HINDERED, Outcome.NO_ANSWER),
     }
 )
 
@@ -123,6 +135,7 @@ _WORDS: Final = {
         "The user of {} may not enter the database",
         "Its owner has to allow that: GRANT CONNECT ON DATABASE, in `heroku pg:psql {at}`.",
     ),
+    Outcome.CLIENT_HINDERED: ("The clients here cannot connect to {}", "Take it away."),
     Outcome.DATABASE_MISSING: (
         "The server of {} has no such database",
         "Heroku may still be moving it. If this lasts, see `heroku pg:info {at}`.",
@@ -134,6 +147,13 @@ _WORDS: Final = {
     Outcome.UNREACHABLE: (
         "The server of {} cannot be reached",
         'Check the network. If a firewall is in the way for good, set `probe = "prefer"`.',
+    ),
+    Outcome.NO_ANSWER: (
+        "The server of {} does not answer from here",
+        (
+            "A Private or Shield database is reached through a tunnel, whose `host` and `port` "
+            "can stand in its table of the configuration. Else a firewall is in the way."
+        ),
     ),
     Outcome.STARTING_UP: ("The server of {} is starting up", ""),
     Outcome.TOO_MANY_CONNECTIONS: (
@@ -161,10 +181,11 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An outcome, and more about it in our own words."""
+    """An outcome, more about it in our own words, and whether the server took the password."""
 
     outcome: Outcome
     detail: str = ""
+    proven: bool = False
 
 
 #: Postgres: appendix A, "PostgreSQL Error Codes".
@@ -173,6 +194,7 @@ _SQLSTATES: Final = {
     "28000": Finding(Outcome.NOT_LET_IN, "the server refused the user (28000)"),
     "42501": Finding(Outcome.NOT_GRANTED, "the user may not enter this database (42501)"),
     "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
+    "55000": Finding(Outcome.STARTING_UP, "the database accepts no connection yet (55000)"),
     "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
     "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
 }
@@ -198,6 +220,7 @@ _SERVER_SAYS: Final = (
     (r'role ".*" is not permitted to log in', _NO_LOGIN),
     (r"permission denied for database ", _SQLSTATES["42501"]),
     (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
+    (r'database ".*" is not currently accepting connections', _SQLSTATES["55000"]),
     (r"the database system is ", _SQLSTATES["57P03"]),
     (r"sorry, too many clients already", _SQLSTATES["53300"]),
     (r"remaining connection slots are reserved ", _SQLSTATES["53300"]),
@@ -206,6 +229,9 @@ _SERVER_SAYS: Final = (
 
 #: How libpq begins to say that a server asks for the password in another way than allowed.
 _DEMANDS: Final = r'authentication method requirement ".*" failed: server requested '
+
+#: A server that is silent, or whose packets are lost.
+LATE: Final = Finding(Outcome.NO_ANSWER, "no answer in time")
 
 #: What answers, and is none.
 NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")
@@ -230,6 +256,24 @@ _LIBPQ_SAYS: Final = (
     (
         r"root certificate file |could not (read|get .*locate) root certificate",
         Finding(Outcome.TLS_REFUSED, "there is no root certificate to verify the server with"),
+    ),
+    (
+        (
+            r"private key file |certificate present, but not private key file "
+            r"|could not (load private key|read certificate|open certificate) file "
+        ),
+        Finding(Outcome.CERTIFICATE_WANTED, "libpq cannot use the client certificate or its key"),
+    ),
+    (
+        r"weak sslmode ",
+        Finding(
+            Outcome.TLS_REFUSED,
+            'sslrootcert=system needs sslmode = "verify-full" in the configuration',
+        ),
+    ),
+    (
+        r"SSL error: .* alert (unknown ca|.*certificate)",
+        Finding(Outcome.CERTIFICATE_WANTED, "the server does not accept the client certificate"),
     ),
     (_BROKEN_OFF, Finding(Outcome.UNREACHABLE, "the connection broke off")),
     (r"SSL error: ", Finding(Outcome.TLS_REFUSED, "the TLS handshake failed")),
@@ -308,7 +352,7 @@ def of_connecting(problem: OSError) -> Finding:
     if isinstance(problem, ConnectionRefusedError):
         return Finding(Outcome.UNREACHABLE, "nothing listens there")
     if isinstance(problem, TimeoutError):
-        return Finding(Outcome.UNREACHABLE, "no answer in time")
+        return LATE
     if isinstance(problem, ConnectionError):
         return Finding(Outcome.UNREACHABLE, "the connection broke off")
     if problem.errno in _NOTHING_LEFT:

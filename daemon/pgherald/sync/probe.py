@@ -12,20 +12,20 @@ import contextlib
 import logging
 import select
 import socket
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgherald import libpq
+from pgherald.aio import in_thread
 from pgherald.clock import Clock
 from pgherald.errors import ProbeFailed
 from pgherald.model import REQUIRE_AUTH, Database, Login
 from pgherald.sync.outcomes import (
+    AFTER_PASSWORD,
+    LATE,
     NO_POSTGRES,
     Finding,
     Outcome,
@@ -44,7 +44,7 @@ __all__ = ["RETRY_PAUSES", "Outcome", "PostgresProber", "Prober", "Proof"]
 log = logging.getLogger(__name__)
 
 #: Seconds that one probe may take, look-up of the host and TLS included.
-TIME_LIMIT: Final = 10.0
+TIME_LIMIT: Final = 8.0
 
 #: Probes at the same time.
 CONCURRENCY: Final = 16
@@ -62,8 +62,6 @@ _QUESTION: Final = b"SELECT current_user, current_database()"
 
 #: Seconds between two looks at a socket, where looking is all that can be done.
 _POLL: Final = 0.02
-
-_LATE: Final = Finding(Outcome.UNREACHABLE, "no answer in time")
 
 _OLD_LIBPQ: Final = Finding(
     Outcome.FAILED, "this libpq gives its password to whoever asks; psycopg[binary] has a newer one"
@@ -91,6 +89,8 @@ class Proof:
         seconds: how long it took.
         detail: more about it, in our own words: no host, no user, nothing the server said.
         demand: a client's own demand, in words, if that was tried: `[shop] demands sslmode=…`.
+        proven: whether the server took the password, although the outcome is another trouble.
+        advice: what mends it, where the outcome's own words do not say it.
     """
 
     outcome: Outcome
@@ -98,11 +98,18 @@ class Proof:
     seconds: float
     detail: str = ""
     demand: str = ""
+    proven: bool = False
+    advice: str = ""
 
     @property
     def works(self) -> bool:
-        """Whether the login is proven."""
+        """Whether it connected."""
         return self.outcome is Outcome.WORKS
+
+    @property
+    def proves(self) -> bool:
+        """Whether the login is proven."""
+        return self.works or self.proven
 
     @property
     def answered(self) -> bool:
@@ -117,6 +124,7 @@ class Proof:
     def error(self, database: Database) -> ProbeFailed:
         """The finding as an error."""
         title, advice = self.outcome.words(database)
+        advice = self.advice or advice
         said = f"{self.detail[:1].upper()}{self.detail[1:]}. " if self.detail and advice else ""
         if self.demand and self.outcome is Outcome.TLS_REFUSED:
             title, advice = _DEMAND
@@ -133,7 +141,7 @@ class Prober(Protocol):
         login: Login,
         *,
         require_auth: str = REQUIRE_AUTH,
-        sslrootcert: str | None = None,
+        options: Mapping[str, str] = {},
         name: str = "",
     ) -> Proof:
         """Try one login. Never raises but for cancellation.
@@ -141,8 +149,7 @@ class Prober(Protocol):
         Args:
             login: whom to connect as, where to, and how strictly.
             require_auth: how the server may ask for the password, in libpq's words.
-            sslrootcert: what to verify the server against, as libpq takes it; None for its
-                usual file, where the sslmode asks for that.
+            options: further parameters, as libpq takes them.
             name: what the debug log calls the login; its host by default.
         """
         ...
@@ -157,22 +164,14 @@ class PostgresProber:
         clock: stamps and times the proofs.
         limit: seconds that one probe may take, once it is its turn.
         concurrency: probes at the same time; the others wait their turn.
-        root_certificate: what `verify-ca` and `verify-full` verify against; libpq's usual
-            file by default.
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        limit: float = TIME_LIMIT,
-        concurrency: int = CONCURRENCY,
-        *,
-        root_certificate: Path | None = None,
+        self, clock: Clock, limit: float = TIME_LIMIT, concurrency: int = CONCURRENCY
     ) -> None:
         self._clock = clock
         self._limit = limit
         self._turn = asyncio.Semaphore(concurrency)
-        self._root_certificate = root_certificate
         libpq.ignore_environment()
 
     async def probe(
@@ -180,7 +179,7 @@ class PostgresProber:
         login: Login,
         *,
         require_auth: str = REQUIRE_AUTH,
-        sslrootcert: str | None = None,
+        options: Mapping[str, str] = {},
         name: str = "",
     ) -> Proof:
         """Try one login; see `Prober`. Cancelled, it returns at once.
@@ -192,34 +191,41 @@ class PostgresProber:
             libpq.conninfo,
             login,
             timeout=self._limit,
-            root_certificate=sslrootcert or self._root_certificate,
             require_auth=require_auth,
+            options=options,
         )
         async with self._turn:
             began = self._clock.monotonic()
-            end = asyncio.get_running_loop().time() + self._limit
-            try:
-                async with asyncio.timeout_at(end):
-                    finding = await _find(login, end, conninfo)
-            except TimeoutError:
-                finding = _LATE
+            finding = await _find(login, self._limit, conninfo)
             seconds = self._clock.monotonic() - began
             log.debug(
                 "verified %s: %s in %d ms", name or login.host, finding.outcome, seconds * 1000
             )
-            return Proof(finding.outcome, self._clock.now(), seconds, finding.detail)
+            return Proof(
+                finding.outcome,
+                self._clock.now(),
+                seconds,
+                finding.detail,
+                proven=finding.proven,
+            )
 
 
-async def _find(login: Login, end: float, conninfo: Callable[..., str]) -> Finding:
-    """Try address after address until a server answers, or until `end` of the loop's time.
+async def _find(login: Login, limit: float, conninfo: Callable[..., str]) -> Finding:
+    """Try address after address until a server answers, or for `limit` seconds.
 
     A dead one (IPv6 on a network without it) takes only its share of the time.
     """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    look_up = partial(socket.getaddrinfo, login.host, login.port, type=socket.SOCK_STREAM)
     try:
-        addresses = await _look_up(login.host, login.port)
+        async with asyncio.timeout_at(end):
+            found = await in_thread(look_up)
     except (OSError, UnicodeError) as exc:
         return of_look_up(exc)
     loop = asyncio.get_running_loop()
+    # Each once, in the system's order.
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     finding = Finding(Outcome.HOST_UNKNOWN)
     for number, address in enumerate(addresses):
         share = (end - loop.time()) / (len(addresses) - number)
@@ -228,10 +234,10 @@ async def _find(login: Login, end: float, conninfo: Callable[..., str]) -> Findi
                 finding = await _through(relay, conninfo)
             finding = _TOO_MUCH if relay.exceeded else finding
         except TimeoutError:
-            finding = _LATE
+            finding = LATE
         except OSError as exc:
             finding = of_connecting(exc)
-        if finding.outcome is not Outcome.UNREACHABLE:
+        if finding.outcome not in (Outcome.UNREACHABLE, Outcome.NO_ANSWER):
             break
     return finding
 
@@ -249,12 +255,14 @@ async def _through(relay: Relay, conninfo: Callable[..., str]) -> Finding:
         return Finding(Outcome.FAILED, f"{type(exc).__name__} before connecting")
     relay.accept(lambda: _local_port(connection))
     try:
-        return await _converse(connection)
+        finding = await _converse(connection)
     except Error:
         # libpq reports so what is not an answer: the connection is gone.
         return of_message(connection.error_message)
     finally:
+        took = connection.used_password
         connection.finish()
+    return replace(finding, proven=took and finding.outcome in AFTER_PASSWORD)
 
 
 def _local_port(connection: PGconn) -> int | None:
@@ -303,44 +311,13 @@ async def _ready(fd: int, *, to_write: bool) -> None:
     try:
         add(fd, ready.set)
     except NotImplementedError:
-        # Windows: the loop that can run programs, for the token, cannot watch a bare socket.
-        await _poll(fd, to_write=to_write)
+        # Windows: the loop that can run programs, for the token, cannot watch a bare socket. It
+        # tells of a refused connection in the third set alone. A probe is short enough for that.
+        read, write = ([], [fd]) if to_write else ([fd], [])
+        while not any(select.select(read, write, [fd], 0)):
+            await asyncio.sleep(_POLL)
         return
     try:
         await ready.wait()
     finally:
         remove(fd)
-
-
-async def _poll(fd: int, *, to_write: bool) -> None:
-    """Look at a socket again and again; a probe is short enough for that."""
-    read, write = ([], [fd]) if to_write else ([fd], [])
-    # Windows tells of a refused connection in the third set alone.
-    while not any(select.select(read, write, [fd], 0)):  # nobody could set an event
-        await asyncio.sleep(_POLL)
-
-
-async def _look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, each once, in the system's order.
-
-    Not in asyncio's own threads: those are few, and a resolver that hangs would take them
-    from everybody else, and then keep the program from ending.
-
-    Raises:
-        OSError: the name has no address, or nobody can be asked.
-        UnicodeError: it cannot be a name.
-    """
-    answer: Future[list[str]] = Future()
-
-    def look_up() -> None:
-        # Nobody may wait any more, or the loop may be closed.
-        with contextlib.suppress(InvalidStateError, RuntimeError):
-            try:
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as exc:
-                answer.set_exception(exc)
-            else:
-                answer.set_result(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
-
-    threading.Thread(target=look_up, name="pgherald-look-up", daemon=True).start()
-    return await asyncio.wrap_future(answer)

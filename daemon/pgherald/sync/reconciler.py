@@ -241,8 +241,8 @@ class Reconciler:
         if known is not None and known.trials == needed:
             if not self._max_age:
                 return False  # once in this run
-            at = known.at
-        elif any(trial.client for trial in needed) and database.probe is ProbePolicy.REQUIRE:
+            at = None if known.trouble else known.at
+        elif any(trial.demand for trial in needed) and database.probe is ProbePolicy.REQUIRE:
             return True  # a client demands more than was verified
         else:
             at = self._store.connected_at(database.key, tracked.login(None).entry.login)
@@ -307,8 +307,9 @@ class Reconciler:
         self, tracked: Tracked, needed: tuple[Trial, ...], proof: Proof, *, held: bool
     ) -> VerifiedLogin:
         tracked.rejected = ()
-        tracked.verification = Verification(needed, proof.at, proof.works)
-        login = tracked.login(proof.at if proof.works else None)
+        trouble = proof.error(tracked.database) if proof.proven else None
+        tracked.verification = Verification(needed, proof.at, proof.works, trouble)
+        login = tracked.login(proof.at if proof.proves else None)
         if held and proof.works:
             self._tracker.connected(login)
         return login

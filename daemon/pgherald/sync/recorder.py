@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
+from pgherald import plain
 from pgherald.clients.base import Action, Held
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
@@ -245,16 +246,18 @@ class Recorder:
             superseded: those to which that has just happened.
         """
         now = self._clock.now()
-        known: dict[str, str] = json.loads(self._store.notes().get("superseded", "{}"))
-        runs = cache(lambda at: self._see_pgadmin(datetime.fromisoformat(at)))
-        since = known | dict.fromkeys(superseded, now.isoformat())
-        recent = (now - _FORGOTTEN).isoformat()
+        known: dict[str, datetime] = {}
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # a damaged state file
+            noted = json.loads(self._store.notes().get("superseded", "{}"))
+            known = {key: plain.moment(at) for key, at in noted.items()}
+        runs = cache(self._see_pgadmin)
         stale = {
-            key: at for key, at in since.items()
-            if (at > recent if (seen := runs(at)) is None else seen)
+            key: at for key, at in (known | dict.fromkeys(superseded, now)).items()
+            if (now - at < _FORGOTTEN if (seen := runs(at)) is None else seen)
         }  # fmt: skip
         if stale != known:
-            self._store.note("superseded", json.dumps(stale))
+            noted = {key: at.isoformat() for key, at in stale.items()}
+            self._store.note("superseded", json.dumps(noted))
         return stale
 
     def announce(self, entry: Entry) -> None:

@@ -98,23 +98,24 @@ class Relay:
             expected: the port from which libpq connects at the moment. Whoever comes from
                 another one is not libpq, and is turned away.
         """
-        assert self._listener is not None, "it has been entered"  # for the types
-        self._accepting = asyncio.create_task(self._accept(self._listener, expected))
+        listener = self._listener
+        assert listener is not None, "it has been entered"  # for the types
+        self._accepting = asyncio.create_task(self._accept(listener, expected))
+        # A task that is cancelled before its first step does nothing at its end.
+        self._accepting.add_done_callback(lambda _: listener.close())
 
     async def _accept(self, listener: socket.socket, expected: Callable[[], int | None]) -> None:
         loop = asyncio.get_running_loop()
         accepted = 0
-        # Without it, whoever still waits to be accepted sees the end of the connection.
-        with listener:
-            while accepted < _CONNECTIONS:
-                near, (_, port) = await loop.sock_accept(listener)
-                if port != expected():
-                    near.close()
-                    continue
-                accepted += 1
-                task = asyncio.create_task(self._serve(near))
-                self._serving.add(task)
-                task.add_done_callback(self._serving.discard)
+        while accepted < _CONNECTIONS:
+            near, (_, port) = await loop.sock_accept(listener)
+            if port != expected():
+                near.close()
+                continue
+            accepted += 1
+            task = asyncio.create_task(self._serve(near))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
 
     async def _serve(self, near: socket.socket) -> None:
         """Pass bytes on until libpq has closed its end."""

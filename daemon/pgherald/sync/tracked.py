@@ -240,7 +240,9 @@ class Tracker:
             tracked.compared = Phase.BEHIND
             return
         tracked.compared, tracked.login_error = phase, None
-        if tracked.absence is None:  # else Heroku has to answer first
+        if tracked.verification is not None and tracked.verification.trouble is not None:
+            self._login_error(tracked, tracked.verification.trouble)
+        elif tracked.absence is None:  # else Heroku has to answer first
             self._alerts.resolve(tracked.subject)
 
     def share(self, tracked: Tracked, latest: Verification | None) -> None:
