@@ -72,14 +72,17 @@ def test_the_advice_keeps_it_under_another_name(desk: Desk) -> None:
 
 
 def test_what_is_ours_stays_ours(desk: Desk) -> None:
-    """A section that the person adds later takes nothing from us, nor does a lost state."""
+    """A section that the person adds later moves ours to another name, with or without the state."""
     assert desk.run("check").code == 0
     own = desk.folder / "pg_service.conf"
     own.write_text(own.read_text() + OWN)
     desk.rotate("shop-staging")
     for _ in range(2):
-        assert desk.run("check").code == 0
-        assert host_of(desk) == desk.login("shop-staging").host
+        result = desk.run("check")
+        assert result.code == 0
+        assert "shop-staging/DATABASE is [shop-staging-heroku]" in result.out + result.err
+        assert host_of(desk, "shop-staging-heroku") == desk.login("shop-staging").host
+        assert host_of(desk) == "localhost"
         for file in (desk.folder / "state").glob("state.db*"):
             file.unlink()
 
@@ -166,12 +169,12 @@ def test_a_service_file_that_cannot_be_understood(desk: Desk) -> None:
     desk.configure('[[discover]]\ninclude = ["shop-production"]\n' + CLIENTS)
     assert desk.run("check").code == 0
     file = desk.folder / "pg_service.conf"
-    damaged = file.read_text().replace("# <<<", "# ")
+    damaged = file.read_text().replace("# <<<", "# \0")
     file.write_text(damaged)
     desk.configure(DISCOVER + CLIENTS)
     desk.rotate()
     result = desk.run("check")
-    assert "never ends" in result.err
+    assert "NUL" in result.err
     assert desk.login().user in desk.read("pgpass")
     assert "shop-staging" not in desk.read("pgpass")
     assert file.read_text() == damaged

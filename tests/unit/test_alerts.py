@@ -307,3 +307,15 @@ def test_a_store_that_began_anew_hears_all_that_is_known(desk: Desk) -> None:
     desk.store.path.write_bytes(b"no database" * 100)
     desk.alerts.keep_anew()
     assert [trouble.title for trouble in desk.store.alerts()] == ["No token"]
+
+
+def test_what_hinders_nothing_is_mentioned_once(desk: Desk) -> None:
+    """One notice ever, also over restarts; a check, which prints it, leaves the notice to the daemon."""
+    what = PgheraldError("pgpass is tracked by git", "Take it out.")
+    Alerts(desk.store, desk.clock, desk.news.append, notifies=False).mention(SUBJECT, "psql", what)
+    assert desk.news == []
+    for alerts in (desk.alerts, desk.alerts, Alerts(desk.store, desk.clock, desk.news.append)):
+        alerts.mention(SUBJECT, "psql", what)
+    (news,) = desk.news
+    assert (news.title, news.advice, news.label) == (what.title, what.advice, "psql")
+    assert not desk.store.alerts(), "nothing is wrong"

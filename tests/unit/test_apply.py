@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import subprocess
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -294,6 +295,29 @@ async def test_a_pgadmin_that_runs_is_to_be_refreshed(tmp_path: Path, *, runs: b
         await house.applier.apply([cleared(1)])
         await house.applier.apply([cleared(2)])
         assert [news.refresh for news in house.news] == [False, runs is not False]
+
+
+@pytest.fixture
+def tracked(tmp_path: Path) -> Path:
+    """A file that git tracks."""
+    file = tmp_path / "home" / "pgpass"
+    file.parent.mkdir()
+    file.touch(0o600)
+    script = "git init -q; git add pgpass"
+    subprocess.run(["/bin/sh", "-ec", script], cwd=file.parent, check=True)
+    return file
+
+
+async def test_a_file_in_a_repository_is_told_once(tmp_path: Path, tracked: Path) -> None:
+    """By one notice, whatever else is written later; nothing counts as not working."""
+    target = FileTarget(Pgpass(), tracked, "psql")
+    async with household(tmp_path, clients=[target]) as house:
+        for number in (1, 2, 2):
+            await house.sees((SHOP, login(number)))
+        (told,) = [item for item in house.news if item.kind is NewsKind.TROUBLE]
+        assert f"is tracked by git in {tracked.parent}" in told.title
+        assert told.advice.endswith("rm --cached pgpass")
+        assert house.store.alerts() == []
 
 
 async def test_a_lost_record_comes_back_by_itself(tmp_path: Path) -> None:

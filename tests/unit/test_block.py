@@ -26,10 +26,6 @@ LOGIN = Login("db.example.com", 5432, "d1", "u1", Secret("CANARY-pw-1"))
 OTHER = Login("db2.example.com", 5433, "d2", "u2", Secret("CANARY-pw-2"))
 ENTRIES = [strategies.entry(SHOP, LOGIN), strategies.entry(BLOG, OTHER)]
 
-THIRD = strategies.entry(
-    DatabaseKey("default", "third", "DATABASE"),
-    Login("db3.example.com", 5432, "d3", "u3", Secret("CANARY-pw-3")),
-)
 
 #: Lines that a person may type anywhere; none of them sets a key of ours.
 TYPED = [
@@ -195,52 +191,6 @@ def test_unwanted_entries_stay(fmt: Format) -> None:
     tail = block.comment(BLOG)
     assert new[new.index(tail) :] == current[current.index(tail) :]
     assert fmt.editor.plan(current, []).new is current
-
-
-@in_each_format
-def test_line_ends_follow_the_file(fmt: Format) -> None:
-    """In a file with CR LF ours end so too, and taking them out leaves the file as it was."""
-    foreign = fmt.foreign.replace(b"\n", b"\r\n")
-    new = fmt.editor.plan(foreign, ENTRIES).new
-    assert new.count(b"\n") == new.count(b"\r\n")
-    assert fmt.editor.plan(new, ENTRIES).new is new
-    assert fmt.editor.read(new) == fmt.editor.read(fmt.editor.plan(None, ENTRIES).new)
-    assert fmt.editor.plan(new, [], remove=[SHOP, BLOG]).new == foreign
-    # A line above the block does not decide: it will not stay the first one.
-    slid = fmt.editor.plan(b"# above\n" + new, [*ENTRIES, THIRD]).new
-    assert block.comment(THIRD.key) + b"\r\n" in slid
-
-
-@in_each_format
-def test_bom_stays_first(fmt: Format) -> None:
-    """A byte order mark stays the first bytes of the file, before and after."""
-    foreign = lines.BOM + fmt.foreign
-    new = fmt.editor.plan(foreign, ENTRIES).new
-    assert new.startswith(lines.BOM + block.BEGIN)
-    assert new.count(lines.BOM) == 1
-    assert fmt.editor.plan(new, ENTRIES).new is new
-    assert fmt.editor.plan(new, [], remove=[SHOP, BLOG]).new == foreign
-
-
-@in_each_format
-def test_block_returns_to_the_top(fmt: Format) -> None:
-    """A block that slid down moves up again; the lines around it keep bytes and order."""
-    ours = fmt.editor.plan(None, ENTRIES).new
-    above, below = b"# above\n", fmt.foreign + b"# no end"
-    edit = fmt.editor.plan(above + ours + below, ENTRIES)
-    assert edit.new == ours + above + below
-    assert edit.changes == (Change(SHOP, Action.UPDATE, ("order",)),)
-    assert edit.warnings == ()
-
-
-@in_each_format
-def test_damaged_words_of_our_comments_are_mended(fmt: Format) -> None:
-    """A marker or key comment is known by its beginning, and gets its own words back."""
-    ours = fmt.editor.plan(None, ENTRIES).new
-    for comment in (block.BEGIN, block.END, block.comment(SHOP)):
-        damaged = ours.replace(comment, b"  " + comment.replace(b"rewritten", b"mine") + b" \t")
-        assert fmt.editor.plan(damaged, ENTRIES).new == ours
-        assert fmt.editor.read(damaged) == fmt.editor.read(ours)
 
 
 _REMEDIES = (

@@ -375,12 +375,3 @@ class TestWindows:
         os.close(fd)
         assert mode(path) == 0o666
         files.private_folder(path.parent)
-
-
-@pytest.fixture
-def loose(tmp_path: Path) -> Path:
-    loose = tmp_path / "client" / ".pgpass"
-    loose.parent.mkdir()
-    loose.write_bytes(OLD)
-    loose.chmod(0o644)
-    return loose

@@ -14,7 +14,7 @@ import pytest
 from pgherald.errors import FileTrouble
 from pgherald.files import Disk, Files
 from pgherald.files.snapshot import temp_path
-from support.disks import NOBODY, FailingDisk, TracingDisk
+from support.disks import NOBODY, FailingDisk
 
 
 @pytest.fixture
@@ -98,25 +98,6 @@ def test_a_folder_of_somebody_elses(tmp_path: Path) -> None:
     assert caught.value.reason == f"belongs to user {owner}, and pgherald runs as user 4321"
     assert caught.value.advice == f"Run: sudo chown -h 4321 {tmp_path}"
     assert caught.value.path == tmp_path
-
-
-def test_folders_and_names_are_synced(tmp_path: Path) -> None:
-    """What was made, renamed, written or deleted is brought to the disk by its folder's name."""
-    disk = TracingDisk()
-    files = Files(tmp_path / "locks", disk)
-    files.write_private(tmp_path / "first", b"makes the folder of the locks")
-
-    def synced(deed: Callable[[], object]) -> list[str]:
-        disk.trace.clear()
-        deed()
-        return [args[0].name for name, args in disk.trace if name == "fsync_folder"]
-
-    assert synced(lambda: files.make_folder(tmp_path / "a" / "b")) == [tmp_path.name, "a"]
-    assert synced(lambda: files.write_private(tmp_path / "a" / "x", b"x")) == ["a"]
-    assert synced(lambda: files.set_aside(tmp_path / "a" / "x", ".old")) == ["a"]
-    assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == ["a"]
-    assert synced(lambda: files.remove_own(tmp_path / "a" / "x.old")) == []
-    assert synced(lambda: files.sync_folder(tmp_path)) == [tmp_path.name]
 
 
 def test_what_is_deleted_lies_where_it_should(files: Files, tmp_path: Path) -> None:

@@ -125,15 +125,6 @@ def test_special_characters_are_escaped(fields: dict[str, object], line: bytes) 
     assert EDITOR.plan(new, [entry(**fields)]).new is new
 
 
-@pytest.mark.parametrize("field", ["host", "port", "user", "password"])
-def test_a_changed_field_is_named(field: str) -> None:
-    """An update names the fields that differ, and changes one line."""
-    new: object = Secret("CANARY-pw-2") if field == "password" else 5433 if field == "port" else "x"
-    edit = EDITOR.plan(BLOCK, [entry(**{field: new})])
-    assert edit.changes == (Change(SHOP, Action.UPDATE, (field,)),)
-    assert len(set(BLOCK.split(b"\n")) ^ set(edit.new.split(b"\n"))) == 2
-
-
 @pytest.mark.parametrize(
     ("line", "fields"),
     [
@@ -166,21 +157,6 @@ def test_a_damaged_line_is_mended(line: bytes, fields: tuple[str, ...]) -> None:
 def test_held_is_none_where_nothing_can_be_read(line: bytes, held: Held) -> None:
     """A wildcard, a port that is no number, a line that is none: None, never a guess."""
     assert EDITOR.read(BLOCK.replace(LINE, line)) == {SHOP: held}
-
-
-def test_lines_typed_into_the_block_move_below_it() -> None:
-    """A line of the person's inside the block keeps its bytes, below the block."""
-    own = b"\n# mine\nh:1:d:me:CANARY-mine\r\n"
-    for place in (b"# pgherald: shop", LINE, END):
-        edit = EDITOR.plan(BLOCK.replace(place, own + place), [ENTRY])
-        assert edit.new == BLOCK + own
-        assert edit.changes == (Change(SHOP, Action.UPDATE, (block.ORDER,)),)
-        assert edit.warnings == (
-            (
-                "2 lines of your own inside pgherald's part moved to below it, "
-                "since that part is rewritten."
-            ),
-        )
 
 
 def test_unknown_lines_beneath_our_comment_are_not_taken_for_ours() -> None:
@@ -311,29 +287,3 @@ def test_a_line_that_is_not_ours_is_masked_whole(line: str) -> None:
 def test_the_quotes_of_pgadmin(asked: str, user: str) -> None:
     """PgAdmin's quotes around a user name are undone, and nothing else is."""
     assert pgpass.unquoted(asked) == user
-
-
-A = DatabaseKey("default", "a", "DATABASE")
-
-
-B = DatabaseKey("default", "b", "DATABASE")
-
-
-def login(user: str = "u1", password: str = "CANARY-1", port: int = 5432) -> Login:  # noqa: S107 – meant to be found
-    return Login("h.example.com", port, "d1", user, Secret(password))
-
-
-def wanted(key: DatabaseKey = A, **fields: object) -> Entry:
-    return strategies.entry(key, login(**fields))  # type: ignore[arg-type]  # the fields are the test's to choose
-
-
-def order(edit_of: bytes) -> list[DatabaseKey]:
-    return list(EDITOR.read(edit_of))
-
-
-@pytest.mark.parametrize("line", [b"*:5432:*:u1:CANARY-9\n", b"h.example.com:5432\n", b""])
-def test_a_line_that_may_match_first_goes_behind(line: bytes) -> None:
-    """A wildcard, or a line that cannot be read, is put behind the wanted ones."""
-    current = EDITOR.plan(None, [wanted(A, user="u9"), wanted(B)]).new
-    current = current.replace(b"h.example.com:5432:*:u9:CANARY-1\n", line)
-    assert order(EDITOR.plan(current, [wanted(B)]).new) == [B, A]

@@ -26,7 +26,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = Files(folder / "locks")
-        self.clients = (
+        self.clients: tuple[FileTarget, ...] = (
             FileTarget(Pgpass(), folder / "pgpass", "psql"),
             FileTarget(ServiceFile(), folder / "services", "service file"),
             FileTarget(ServersJson(), folder / "servers.json", "servers.json"),
@@ -56,6 +56,22 @@ def test_a_carried_out_plan_leaves_nothing_to_do(desk: Desk) -> None:
     again = desk.plan(*entries)
     assert again.idle
     assert again.keys == frozenset()
+
+
+@pytest.mark.parametrize("unknown", ["cannot be read", "is left out"])
+def test_a_name_is_kept_while_nobody_knows_the_sections(desk: Desk, unknown: str) -> None:
+    """A server that names our section is not led to the person's while the service file is away."""
+    services = desk.clients[1].path
+    services.write_bytes(b"[shop]\nhost=mine\n")
+    plan = desk.plan(Entry(SHOP, login()))
+    assert plan.services == {SHOP.key: "shop-heroku"}
+    desk.carry_out(plan)
+    if unknown == "is left out":
+        desk.clients = (desk.clients[0], desk.clients[2])
+    else:
+        services.write_bytes(b"\0")
+    plan = desk.plan(Entry(SHOP, login()))
+    assert [file.edit.changes for file in plan.files] == [(), ()]
 
 
 def test_others_see_both_logins_on_the_way(desk: Desk) -> None:

@@ -106,22 +106,6 @@ def test_a_new_file_of_service_rows() -> None:
     )
 
 
-@pytest.mark.parametrize("client", [SERVICE, HOST])
-def test_no_password_is_written(client: ServersJson) -> None:
-    """The password never enters the file: pgAdmin's import would not read it."""
-    first = client.plan(None, [SHOP])
-    second = client.plan(first.new, [entry(password=Secret("CANARY-new"))])
-    assert b"CANARY" not in first.new
-    assert second.changes == ()
-
-
-def test_servers_is_added_to_a_foreign_object() -> None:
-    """A file with other top-level keys and no servers gets "Servers" and keeps the rest."""
-    new = SERVICE.plan(b'{"theirs":1.5}', [SHOP]).new
-    assert new.startswith(b'{"theirs":1.5,"Servers":{"1":{"Name":"Shop",')
-    assert servers_of(new) == {"1": server()}
-
-
 @pytest.mark.parametrize(
     ("taken", "expected"),
     [
@@ -203,20 +187,6 @@ def test_the_restriction_is_a_list_of_names(theirs: Any, fields: tuple[str, ...]
     edit = SERVICE.plan(file(server(DBRestrictionType=theirs)), [SHOP])
     assert servers_of(edit.new) == {"1": server(DBRestrictionType="databases")}
     assert (edit.changes[0].fields if edit.changes else ()) == fields
-
-
-def test_copies_are_kept_current() -> None:
-    """A person's copy of our server keeps its own name and group, and gets the login."""
-    copy = server(Name="Mine", Group="Private", Service="old")
-    nameless = server(Name=..., MaintenanceDB="old")
-    edit = SERVICE.plan(file(copy, server(), nameless), [SHOP])
-    assert servers_of(edit.new) == {
-        "1": server(Name="Mine", Group="Private"),
-        "2": server(),
-        "3": server(),
-    }
-    assert edit.changes == (Change(SHOP.key, Action.UPDATE, ("Service", "Name", "MaintenanceDB")),)
-    assert SERVICE.plan(edit.new, [SHOP]).changes == ()
 
 
 # --- how it is written -------------------------------------------------------------------
@@ -399,16 +369,10 @@ def test_refuses_what_pgadmin_cannot_hold(client: ServersJson, change: Mapping[s
     assert caught.value.advice == "Enter this server in pgAdmin by hand."
 
 
-def test_warns_of_a_byte_order_mark() -> None:
-    """A byte order mark is kept, and the person is told that pgAdmin stumbles over it."""
-    edit = SERVICE.plan(b"\xef\xbb\xbf{}", [SHOP])
-    assert edit.new.startswith(b"\xef\xbb\xbf{")
-    assert any("byte order mark" in warning for warning in edit.warnings)
-
-
 def test_warns_of_a_foreign_twin() -> None:
     """A foreign server with our server's name and group is kept, and named."""
-    old = file("x", {"Name": "Shop", "Group": "Heroku"}, {"Name": "Shop", "Group": "Mine"})
+    twin = {"Name": "Shop", "Group": "Heroku", "Service": "mine", "MaintenanceDB": "d"}
+    old = file(twin | {"Name": "Other"}, twin, twin | {"Group": "Mine"})
     edit = SERVICE.plan(old, [SHOP])
     assert len(edit.warnings) == 1
     assert 'Server "2" ' in edit.warnings[0]
@@ -418,18 +382,6 @@ def test_warns_of_a_foreign_twin() -> None:
 
 
 # --- what is read ------------------------------------------------------------------------
-
-
-def test_reads_what_a_server_holds() -> None:
-    """Reading gives the login as far as the row names it, and never a password."""
-    assert SERVICE.read(SERVICE.plan(None, [SHOP]).new) == {
-        SHOP.key: Held(dbname="db-shop", sslmode="require", service="shop")
-    }
-    assert SERVICE.read(HOST.plan(None, [SHOP]).new) == {
-        SHOP.key: Held(
-            host="shop.example", port=5432, dbname="db-shop", user="u-shop", sslmode="require"
-        )
-    }
 
 
 # --- what is shown -----------------------------------------------------------------------

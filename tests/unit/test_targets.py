@@ -122,6 +122,30 @@ def test_a_lost_record_is_read_from_the_state_file(
         assert ownership.get(place()) == {}
 
 
+def test_what_was_written_is_known_without_its_mark(tmp_path: Path, files: Files) -> None:
+    """Recorded also where nothing had to be written; that it cannot be recorded hinders nothing."""
+    pgpass = tmp_path / ".pgpass"
+    ours = Pgpass().plan(None, [SHOP]).new
+    pgpass.write_bytes(ours)
+    ownership = Ownership(files, tmp_path)
+    target = FileTarget.of(Pgpass(), pgpass, "psql", ownership)
+    bare = b"".join(row for row in ours.splitlines(keepends=True) if not row.startswith(b"#"))
+    assert not target.editor.read(bare)
+    (tmp_path / "ownership").symlink_to("nowhere")
+    target.records(target.read(files), ours)
+    assert not target.editor.read(bare)
+    (tmp_path / "ownership").unlink()
+    target.records(target.read(files), ours)
+    assert target.editor.read(bare) == target.editor.read(ours) != {}
+    record = ownership.path(pgpass)
+    assert b"CANARY" not in record.read_bytes()
+    record.write_bytes(b"damaged")
+    assert not target.editor.read(bare)
+    record.unlink()
+    record.mkdir()
+    assert not target.editor.read(bare)
+
+
 # --- what becomes of it when pgherald goes -------------------------------------------------
 
 

@@ -157,16 +157,6 @@ def test_somebody_elses_link(file: Path, tmp_path: Path) -> None:
     assert found(link) == []
 
 
-def test_a_mounted_configuration_of_kubernetes(tmp_path: Path) -> None:
-    """Links as a ConfigMap has them, all of root's, are no reason to refuse it."""
-    data = tmp_path / "..2024_01_01"
-    data.mkdir(0o755)
-    (data / "config.toml").write_text("")
-    (tmp_path / "..data").symlink_to("..2024_01_01")
-    (tmp_path / "config.toml").symlink_to("..data/config.toml")
-    assert found(tmp_path / "config.toml") == []
-
-
 @pytest.mark.parametrize("marked", ["KUBERNETES_SERVICE_HOST", "a file"])
 def test_a_mount_in_a_container_is_as_it_was_put_there(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: str

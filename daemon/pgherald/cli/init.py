@@ -163,7 +163,7 @@ def _wizard(invocation: Invocation, flags: _Flags) -> bool:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nThe databases are kept all the same.")
         raise
-    apply.show_next_steps(config)
+    apply.show_next_steps(config, plan)
     return well
 
 

@@ -103,7 +103,7 @@ def show_obstacles(config: Config, plan: Plan, looked: Looked) -> bool:
 def show(plan: Plan, looked: Looked) -> None:
     """Show the plan: each file with its changes, secrets masked."""
     for file in plan.files:
-        for warning in file.edit.warnings:
+        for warning in file.warnings:
             click.echo(f"Note: {file.client.path}: {warning}")
         if not file.idle:
             _show_file(file)
@@ -138,7 +138,7 @@ def _as_json(plan: Plan, looked: Looked) -> dict[str, object]:
                 "changes": [fields(c, "key", "action", "fields") for c in file.edit.changes],
                 "tighten": file.loose,
                 "diff": list(file.diff()),
-                "warnings": file.edit.warnings,
+                "warnings": file.warnings,
             }
             for file in plan.files
         ],

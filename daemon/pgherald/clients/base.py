@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import Secret
+
+#: Gives the fingerprints of what pgherald wrote into a file, by database.
+Known = Callable[[], Mapping[DatabaseKey, Collection[str]]]
+
+
+def fingerprint(*values: object) -> str:
+    """Stands for an entry that pgherald wrote, in a record that holds no secret.
+
+    Another program may keep the entry and drop the mark beside it.
+    """
+    import hashlib  # brings OpenSSL along, which quick commands do without
+
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:32]
 
 
 class Action(enum.StrEnum):
@@ -50,12 +63,14 @@ class Edit:
             of their own that ours hides. They hold no secret.
         outcomes: sentences on what becomes of an entry that leaves, or is adopted. They hold no
             secret.
+        taken: services that are wanted, and whose name a section of the person's has.
     """
 
     new: bytes = field(repr=False)
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,21 @@ The block stands at the top, because in both of libpq's formats the first match 
 What belongs to a database is found by the comment that names its key, whatever else in it
 may have changed. The three comments are a stable format: files written by one version are
 read by every later one. A marker is known by its beginning, so that its words may improve.
+
+Other programs write such files anew without their comments, or sort them. Then an entry is known
+by the fingerprint that was recorded when it was written.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
 from pgherald.clients import lines
-from pgherald.clients.base import Action, Change, Edit
+from pgherald.clients.base import Action, Change, Edit, Known
 from pgherald.errors import Unparsable
 from pgherald.model import DatabaseKey, Entry
 
@@ -118,17 +122,33 @@ class Parts:
         return Edit(new, tuple(changes), (*_moved_warning(moved), *warnings))
 
 
-def split(current: bytes | None) -> Parts:
+#: Takes lines apart into those that may be an entry of ours, each with its fingerprint, and others.
+Entries = Callable[[Sequence[bytes]], Iterable[tuple[str | None, Sequence[bytes]]]]
+
+
+def split(current: bytes | None, known: Known = dict, entries: Entries = lambda _rows: ()) -> Parts:
     """Take a file apart.
 
+    Args:
+        current: the file's bytes; None when there is no file.
+        known: what pgherald wrote, by which entries of ours without a mark are found.
+        entries: finds what may be one.
+
     Raises:
-        Unparsable: it is not text, or the block's markers are damaged.
+        Unparsable: it is not text, or the block's markers are damaged, and what stood between
+            them is not known.
     """
     text = current or b""
     lines.refuse_binary(text)
     bom = lines.BOM if text.startswith(lines.BOM) else b""
     rows = lines.split(text[len(bom) :])
-    above, inner, below = _taken_apart(rows)
+    damage, keys = None, {key for row in rows if (key := key_of(row)) is not None}
+    try:
+        above, inner, below = _taken_apart(rows)
+    except Unparsable as exc:
+        # A tool has sorted the lines, or moved sections together with the comments above them.
+        damage, above, inner = exc, [], []
+        below = rows = [row for row in rows if not _is_mark(row) and key_of(row) is None]
     # The marker's own, not that of a line above it: the block will stand at the top.
     first = rows[len(above)] if len(above) < len(rows) else b""
     eol = b"\r\n" if first.endswith(b"\r\n") else b"\n"
@@ -138,7 +158,36 @@ def split(current: bytes | None) -> Parts:
         Slot(key, inner[index], tuple(inner[index + 1 : stop]))
         for (index, key), stop in zip(named, starts[1:], strict=True)
     )
-    return Parts(current, bom, eol, tuple(above), tuple(inner[: starts[0]]), slots, tuple(below))
+    loose = tuple(inner[: starts[0]])
+    parts = Parts(current, bom, eol, tuple(above), loose, slots, tuple(below))
+    parts = _claimed(parts, known, entries)
+    if damage is not None:
+        found = {mark for slot in parts.slots for mark in known()[slot.key]}
+        if not keys or not all(found & {*known().get(key, ())} for key in keys):
+            raise damage
+    return parts
+
+
+def _claimed(parts: Parts, known: Known, entries: Entries) -> Parts:
+    """The same, with entries of ours that have lost their key comment as slots."""
+    there = {slot.key for slot in parts.slots}
+    missing = {mark: key for key, marks in known().items() if key not in there for mark in marks}
+    if not missing:
+        return parts
+    claimed: list[Slot] = []
+
+    def rest(rows: Sequence[bytes]) -> Iterator[bytes]:
+        for mark, group in entries(rows):
+            key = missing.get(mark or "")
+            if key is None or key in there:
+                yield from group
+            else:
+                there.add(key)
+                claimed.append(Slot(key, comment(key) + parts.eol, tuple(group)))
+
+    above, loose, below = (tuple(rest(rows)) for rows in (parts.above, parts.loose, parts.below))
+    slots = (*parts.slots, *claimed)
+    return dataclasses.replace(parts, above=above, loose=loose, slots=slots, below=below)
 
 
 def comment(key: DatabaseKey) -> bytes:
@@ -175,7 +224,7 @@ def redact(text: bytes, show: Callable[[bytes, str, int | None], str]) -> list[s
     inside, depth, result = False, None, list[str]()
     for row, line in zip(lines.split(text), lines.for_show(text), strict=True):
         mark = row.removeprefix(lines.BOM).strip()
-        if mark.startswith((_BEGIN_MARK, _END_MARK)):
+        if _is_mark(mark):
             inside, depth = mark.startswith(_BEGIN_MARK), None
         elif inside and key_of(row) is not None:
             depth = 0
@@ -233,6 +282,10 @@ def by_key(wanted: Sequence[Entry]) -> dict[DatabaseKey, Entry]:
     if len(entries) < len(wanted):
         raise ValueError("a database is wanted twice")
     return entries
+
+
+def _is_mark(row: bytes) -> bool:
+    return row.strip().startswith((_BEGIN_MARK, _END_MARK))
 
 
 def _taken_apart(rows: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:

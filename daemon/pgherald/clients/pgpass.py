@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
 from pgherald.clients import block, lines
-from pgherald.clients.base import Edit, Held
+from pgherald.clients.base import Edit, Held, Known, fingerprint
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
@@ -42,6 +42,11 @@ class _Fields(NamedTuple):
         """What a password belongs to."""
         return self.host, self.port, self.user
 
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the line."""
+        return fingerprint(*self[:-1], self.password.reveal())
+
 
 @dataclass(frozen=True, slots=True)
 class _Present:
@@ -58,7 +63,13 @@ class _Present:
 
 @dataclass(frozen=True, slots=True)
 class Pgpass:
-    """The editor of `~/.pgpass`, in the shape of `base.TextClient`."""
+    """The editor of `~/.pgpass`, in the shape of `base.TextClient`.
+
+    Attributes:
+        known: what pgherald wrote into the file.
+    """
+
+    known: Known = field(default=dict, compare=False, repr=False)
 
     kind: ClassVar[str] = "pgpass"
     label: ClassVar[str] = "psql"
@@ -83,7 +94,7 @@ class Pgpass:
             Inexpressible: a wanted login has no form in this file.
             ValueError: a database is wanted twice.
         """
-        parts, leaving = block.split(current), frozenset(remove)
+        parts, leaving = self._split(current), frozenset(remove)
         logins = _logins(wanted, also or {})
         present, moved = _present(parts, logins, leaving)
         pieces, changes = block.merge(
@@ -109,8 +120,17 @@ class Pgpass:
 
         `dbname`, `sslmode` and `service` are always None: the format does not know them.
         """
-        present, _ = _present(block.split(current), {})
+        present, _ = _present(self._split(current), {})
         return {key: _held(old.logins[0]) for key, old in present.items()}
+
+    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
+        """The fingerprint of each of our lines, for `known`."""
+        present, _ = _present(self._split(current), {})
+        first = {key: old.logins[0] for key, old in present.items()}
+        return {key: fields.fingerprint for key, fields in first.items() if fields is not None}
+
+    def _split(self, current: bytes | None) -> block.Parts:
+        return block.split(current, self.known, _entries)
 
     def services(self, current: bytes | None) -> tuple[str, ...]:  # the protocol's
         """None: the format knows no services."""
@@ -196,8 +216,9 @@ def _present(
     moved = list(parts.loose)
     for slot in parts.slots:
         key, body = slot.key, slot.body
-        entries = [index for index, row in enumerate(body) if _is_entry(row)]
         kept: Sequence[bytes] = body
+        texts = [row.strip() for row in body]
+        entries = [i for i, text in enumerate(texts) if text and not text.startswith(b"#")]
         if key in wanted or key in leaving:
             entries = _own(body, entries, wanted.get(key, ()))
             kept = [body[index] for index in entries]
@@ -218,9 +239,10 @@ def _own(body: Sequence[bytes], entries: list[int], wanted: Sequence[_Fields]) -
     return right[:1] or (entries if len(entries) == 1 else [])
 
 
-def _is_entry(row: bytes) -> bool:
-    text = row.strip()
-    return bool(text) and not text.startswith(b"#")
+def _entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]]]:
+    for row in rows:
+        fields = _parsed(lines.bare(row))
+        yield None if fields is None else fields.fingerprint, (row,)
 
 
 def _parsed(line: bytes) -> _Fields | None:
@@ -242,11 +264,13 @@ def _logins(
     """Per wanted database the fields of its lines, the wanted login first."""
     first = {key: _wanted(e.login, key) for key, e in block.by_key(wanted).items()}
     hidden = {fields.role for fields in first.values()}
-    result: dict[DatabaseKey, tuple[_Fields, ...]] = {}
-    for key, fields in first.items():
-        old = _expressible(also.get(key, ()), key)
-        result[key] = (fields, *dict.fromkeys(each for each in old if each.role not in hidden))
-    return result
+    result = {key: {fields: None} for key, fields in first.items()}  # each once, in this order
+    for key in first:
+        for login in also.get(key, ()):
+            with contextlib.suppress(Inexpressible):
+                if (old := _wanted(login, key)).role not in hidden:
+                    result[key][old] = None
+    return {key: tuple(each) for key, each in result.items()}
 
 
 def _wanted(login: Login, key: DatabaseKey) -> _Fields:
@@ -260,12 +284,6 @@ def _wanted(login: Login, key: DatabaseKey) -> _Fields:
             raise lines.inexpressible(f"the {what} of {key} is `*`, which matches any", key)
     values = lines.encoded(login, key)
     return _Fields(values["host"], values["port"], None, values["user"], login.password)
-
-
-def _expressible(logins: Sequence[Login], key: DatabaseKey) -> Iterator[_Fields]:
-    for login in logins:
-        with contextlib.suppress(Inexpressible):
-            yield _wanted(login, key)
 
 
 def _written(key: DatabaseKey, logins: Sequence[_Fields], eol: bytes) -> tuple[bytes, ...]:
@@ -308,11 +326,8 @@ def _in_the_way(
             return True
         return passwords.get(line.role, line.password) != line.password
 
-    return [
-        key
-        for key, old in present.items()
-        if key not in logins and any(may_match(line) for line in old.logins)
-    ]
+    others = [key for key in present if key not in logins]
+    return [key for key in others if any(map(may_match, present[key].logins))]
 
 
 def _clashes(wanted: Mapping[DatabaseKey, _Fields]) -> Iterator[str]:

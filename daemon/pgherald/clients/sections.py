@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from pgherald.clients import block
+from pgherald.clients.base import fingerprint
 from pgherald.model import LOGIN_FIELDS, DatabaseKey
 
 #: Closes the block when foreign lines that belong to no section follow it: libpq would
@@ -19,6 +21,9 @@ TOO_LONG: Final = 1023
 
 #: libpq's keywords, but for those that it refuses in a service file.
 KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
+
+#: The keys by which a section is known again.
+_IDENTITY: Final = frozenset(LOGIN_FIELDS) - {"sslmode"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,16 @@ class Section:
     def values(self) -> dict[str, bytes]:
         """What libpq reads for our keys: the first line of each wins."""
         return dict(reversed(self.ours))
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the section, however its lines are spaced.
+
+        What says how to connect is left out: a person may have made it stricter.
+        """
+        values = {key.strip().lower(): value.strip() for key, value in reversed(self.ours)}
+        login = {key: value for key, value in values.items() if key in _IDENTITY}
+        return fingerprint(service(self.header), sorted(login.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,16 @@ def sort(
     return found
 
 
+def entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]]]:
+    """The sections, each with its fingerprint, and the comments and blank lines between them."""
+    starts = [index for index, row in enumerate(rows) if row.strip().startswith(b"[")]
+    yield None, rows[: starts[0] if starts else len(rows)]
+    for start, stop in pairwise([*starts, len(rows)]):
+        end = max(index for index in range(start, stop) if counts(rows[index])) + 1
+        yield _section(b"", rows[start:end]).fingerprint, rows[start:end]
+        yield None, rows[end:stop]
+
+
 def service(header: bytes | None) -> bytes | None:
     """The service that a header defines. libpq ignores what follows the bracket."""
     name, bracket, _ = (header or b"").partition(b"]")
@@ -182,7 +207,9 @@ def _bounds(body: Sequence[bytes], wanted: bytes | None, *, asked: bool) -> tupl
     return starts[0] if starts else len(body), own, next(after, len(body))
 
 
-def _section(comment: bytes, rows: Sequence[bytes], keys: Collection[str]) -> Section:
+def _section(
+    comment: bytes, rows: Sequence[bytes], keys: Collection[str] = LOGIN_FIELDS
+) -> Section:
     """What the lines of our section say, of which those with these keys are ours."""
     ours, kept = list[tuple[str, bytes]](), list[bytes]()
     header: bytes | None = None

@@ -22,7 +22,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from pgherald.clients import lines
-from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
+from pgherald.clients.base import (
+    Action,
+    Change,
+    Edit,
+    Held,
+    Known,
+    fingerprint,
+    strictest_of,
+)
 from pgherald.clients.block import by_key
 from pgherald.clients.json_text import JsonText, unparsable
 from pgherald.clients.pgadmin_row import UNSTORABLE, RowForm, check, held, parameters_of
@@ -52,10 +60,16 @@ _OLDER: Final = ("SSLMode", "SSLCert", "SSLKey", "SSLRootCert", "SSLCrl")
 #: What may be seen of a server of ours: the keys that we write, and what is inside them; True is
 #: the value itself.
 _SHOWN: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("Name", "Group", "Service", "Host", "Port", "Username"), True),
-    **dict.fromkeys(("MaintenanceDB", "DBRestriction", "DBRestrictionType", MARK), True),
+    **dict.fromkeys((*_FIELDS.values(), "Name", "Group", MARK), True),
     _PARAMETERS: dict.fromkeys(("sslmode", "connect_timeout", "passfile"), True),
 }
+
+#: Keys whose values pgAdmin's import takes for texts.
+_IMPORTED: Final = (
+    *("Name", "Group", "Host", "MaintenanceDB", "Username", "SharedUsername", "Service", "Role"),
+    *("Comment", "DBRestriction", "DBRestrictionType", "BGColor", "FGColor", "TunnelHost"),
+    *("TunnelUsername", "TunnelIdentityFile", "PasswordExecCommand", "PostConnectionSQL"),
+)
 _MAY_TELL: Final = re.compile(r"passw(?:or)?d[\s=:'\"]|://.*@", re.IGNORECASE | re.DOTALL)
 
 #: A server of the file; only its keys are sure to be texts.
@@ -87,7 +101,12 @@ class ServersJson(RowForm):
     """The editor of servers.json, in the shape of `base.TextClient`.
 
     A server of the file is edited as the row that pgAdmin's import makes of it.
+
+    Attributes:
+        known: what pgherald wrote into the file.
     """
+
+    known: Known = field(default=dict, compare=False, repr=False)
 
     kind: ClassVar[str] = "servers_json"
     label: ClassVar[str] = "servers.json"
@@ -112,7 +131,7 @@ class ServersJson(RowForm):
             ValueError: a database is wanted twice.
         """
         entries = by_key(wanted)
-        file = _open(current)
+        file = _open(current, self.known)
         changes: list[Change] = []
         new: list[_Server] = []
         for key, entry in entries.items():
@@ -120,7 +139,6 @@ class ServersJson(RowForm):
             if key not in file.ours:
                 new.append({"Name": entry.database.name, "Group": entry.database.group})
                 self._put_right(new[-1], entry)
-                new[-1][MARK] = str(key)
                 changes.append(Change(key, Action.ADD))
             elif changed := self._update(file.own(key), entry):
                 changes.append(Change(key, Action.UPDATE, changed))
@@ -137,8 +155,13 @@ class ServersJson(RowForm):
         Raises:
             Unparsable: the file is not JSON, or not of pgAdmin's form.
         """
-        file = _open(current)
+        file = _open(current, self.known)
         return {key: strictest_of([_held(s) for s in file.own(key)]) for key in file.ours}
+
+    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
+        """The fingerprint of each of our servers, for `known`."""
+        file = _open(current, self.known)
+        return {key: _print(file.own(key)[0]) for key in file.ours}
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""
@@ -192,6 +215,9 @@ class ServersJson(RowForm):
             both = present | parameters
             changed += [name for name in both if present.get(name) != parameters.get(name)]
             server[_PARAMETERS] = parameters
+        if server.get(MARK) != str(entry.key):  # last, where nobody looks for it
+            server[MARK] = str(entry.key)
+            changed.append(MARK)
         return changed
 
 
@@ -203,7 +229,7 @@ def _parameters(server: _Server) -> dict[str, Any]:
     return {name.lower(): text for name in _OLDER if (text := _text(server, name))}
 
 
-def _open(current: bytes | None) -> _File:
+def _open(current: bytes | None, known: Known = dict) -> _File:
     """Parse the file; none, or nothing but white space, counts as `{}`."""
     content = current or b""
     blank = not content.removeprefix(lines.BOM).strip(b" \t\r\n")
@@ -217,7 +243,22 @@ def _open(current: bytes | None) -> _File:
     for number, server in servers.items():
         if (key := _marked(server)) is not None:
             ours.setdefault(key, []).append(number)
+    # pgAdmin's own export drops the mark.
+    lost = {mark: key for key, marks in known().items() if key not in ours for mark in marks}
+    for number, server in servers.items() if lost else ():
+        if isinstance(server, dict) and _marked(server) is None:
+            key = lost.get(_print(server))
+            if key is not None and key not in ours:
+                ours[key] = [number]
     return _File(text, servers, ours)
+
+
+def _print(server: _Server) -> str:
+    """Stands for a server. How strictly it connects is left out: a person may demand more."""
+    return fingerprint(
+        server.get("Name"),
+        *(server.get(name) for name in _FIELDS.values() if name != "DBRestrictionType"),
+    )
 
 
 def _marked(server: object) -> DatabaseKey | None:
@@ -268,15 +309,44 @@ def _take_out(file: _File, key: DatabaseKey) -> Iterator[str]:
 def _warnings(file: _File, entries: Collection[Entry]) -> Iterator[str]:
     if file.text.source.startswith("\ufeff"):
         yield "The file begins with a byte order mark, at which pgAdmin's import gives up."
-    names = {(entry.database.name, entry.database.group) for entry in entries}
     for number, server in file.servers.items():
-        if isinstance(server, dict) and _marked(server) is None:
+        if flaw := _flaw(server):
+            yield f"pgAdmin's import refuses the whole file as long as server {json.dumps(number)} {flaw}."
+    names = {(entry.database.name, entry.database.group) for entry in entries}
+    ours = {number for numbers in file.ours.values() for number in numbers}
+    for number, server in file.servers.items():
+        if isinstance(server, dict) and number not in ours and _marked(server) is None:
             name = (_text(server, "Name"), _text(server, "Group"))
             if name in names:
                 yield (
                     f"Server {json.dumps(number)} is not pgherald's and has the name and "
                     "group of one that is; pgAdmin will show both."
                 )
+
+
+def _flaw(server: object) -> str | None:
+    """Why pgAdmin's import refuses a server, and with it all others.
+
+    pgAdmin: `validate_json_data`; and what its table cannot hold ends the import there.
+    """
+    if not isinstance(server, dict):
+        return "is no object"
+    needed = ["Group", "Name", "MaintenanceDB"]
+    if server.get("Service") is None:
+        shared = server.get("Shared") and not server.get("Username")
+        needed += ["Port", "SharedUsername" if shared else "Username", "Host"]
+    for key in needed:
+        value = server.get(key)
+        empty = value is None if key in ("Group", "Name") else not value and "Username" in key
+        if key not in server or empty:
+            return f'has no "{key}"'
+        if key == "Port" and not isinstance(value, int):
+            return 'has a "Port" that is not a number'
+    for key in _IMPORTED:
+        if isinstance(server.get(key), dict | list):
+            return f'has a "{key}" that is not a text'
+    fits = isinstance(server.get(_PARAMETERS, {}), dict | None)
+    return None if fits else f'has "{_PARAMETERS}" that are no object'
 
 
 def _visible(root: object) -> dict[str, Mapping[str, Any]]:

@@ -12,14 +12,15 @@ Ours in a section are host, port, dbname, user, password and sslmode. Further ke
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from pgherald import libpq
 from pgherald.clients import block, lines, sections
-from pgherald.clients.base import Edit, Held
+from pgherald.clients.base import Edit, Held, Known
 from pgherald.clients.sections import Want
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
@@ -53,7 +54,13 @@ KEYWORDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ServiceFile:
-    """The editor of `~/.pg_service.conf`, in the shape of `base.TextClient`."""
+    """The editor of `~/.pg_service.conf`, in the shape of `base.TextClient`.
+
+    Attributes:
+        known: what pgherald wrote into the file.
+    """
+
+    known: Known = field(default=dict, compare=False, repr=False)
 
     kind: ClassVar[str] = "service_file"
     label: ClassVar[str] = "service file"
@@ -73,14 +80,12 @@ class ServiceFile:
         would hide the wanted one. Lines that the person had added to a section that goes
         stay in the file, where libpq ignores them.
 
-        Line numbers in warnings are those of the new bytes.
-
         Raises:
             Unparsable: the file is not text, or the block's markers are damaged.
             Inexpressible: a wanted login has no form in this file.
             ValueError: a database or a service is wanted twice.
         """
-        parts = block.split(current)
+        parts = block.split(current, self.known, sections.entries)
         wants = _wants(wanted)
         going = sections.leaving(parts, wants, frozenset(remove))
         found = sections.sort(parts, wants, going)
@@ -100,20 +105,30 @@ class ServiceFile:
         pieces = {key: pieces[key] for key in dict.fromkeys((*first, *pieces))}
         foreign = sections.arranged(parts, found)
         closing = [sections.CLOSING + parts.eol] if sections.is_loose(foreign) else []
-        above = sum(map(len, pieces.values())) + len(closing) + 2
-        return parts.edit(
+        edit = parts.edit(
             pieces,
             foreign,
             changes,
             moved=[*found.stray, *found.foreign],
-            warnings=[*_hidden(foreign, wants.values(), above), *_doubts(pieces, wants)],
+            warnings=_doubts(pieces, wants),
             closing=closing,
         )
+        theirs = {sections.service(row.strip()) for row in foreign}
+        services = (entry.database.service for entry in wanted)
+        taken = frozenset(each for each in services if lines.raw(each) in theirs)
+        return dataclasses.replace(edit, taken=taken)
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
         """What the file holds of ours; see `base.TextClient.read`."""
-        found = sections.sort(block.split(current), {}).sections
+        found = self._sections(current)
         return {key: _held(section.header, _values(section)) for key, section in found.items()}
+
+    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
+        """The fingerprint of each of our sections, for `known`."""
+        return {key: section.fingerprint for key, section in self._sections(current).items()}
+
+    def _sections(self, current: bytes | None) -> Mapping[DatabaseKey, sections.Section]:
+        return sections.sort(block.split(current, self.known, sections.entries), {}).sections
 
     def services(self, current: bytes | None) -> list[str]:
         """The names of all sections, whatever else the file holds; see `base.TextClient`."""
@@ -238,23 +253,6 @@ def _written(
     pairs = (name.encode() + b"=" + value for name, value in want.values.items())
     ours = (row + eol for row in (block.comment(key), want.header, *pairs))
     return (*ours, *(old.kept if old else ()))
-
-
-def _hidden(foreign: Sequence[bytes], wants: Iterable[Want], above: int) -> Iterator[str]:
-    """A sentence for each section of the person's that a wanted one hides.
-
-    `above` counts the lines of the new file that come before `foreign`.
-    """
-    names = {sections.service(want.header) for want in wants}
-    for number, row in enumerate(foreign, above + 1):
-        name = sections.service(row.strip())
-        if name is not None and name in names:
-            shown = lines.decode(name)
-            yield (
-                f"Your own section [{shown}] on line {number} is hidden by pgherald's section "
-                "of the same name. To keep both, give the database another `service` in the "
-                "configuration."
-            )
 
 
 def _doubts(

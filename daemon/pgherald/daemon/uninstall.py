@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pgherald.clients.base import TextClient
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
@@ -22,7 +21,8 @@ from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
-from pgherald.sync.targets import FileTarget, Target, Undo, clients_of, journaled
+from pgherald.sync.targets import FileTarget, Ownership, Target, Undo, clients_of, journaled
+from pgherald.sync.targets.file import Editor
 from pgherald.sync.targets.originals import Original
 from pgherald.sync.transaction import Transactions
 
@@ -30,7 +30,7 @@ from pgherald.sync.transaction import Transactions
 _ATTEMPTS: Final = 5
 
 #: Clients that the configuration no longer has are known by what the journals call them.
-_FORMER: Final[Mapping[str, TextClient]] = {
+_FORMER: Final[Mapping[str, Editor]] = {
     **{editor.label: editor for editor in (Pgpass(), ServiceFile(), ServersJson())},
     PASSFILE: Pgpass(),
 }
@@ -116,7 +116,8 @@ def _plan(
     # In one that cannot be kept there is nothing of ours.
     kept = tuple(setting for setting in config.clients if setting.trouble is None)
     clients = clients_of(dataclasses.replace(config, clients=kept), files)
-    former = _former({client.path for client in clients}, files, originals)
+    ownership = Ownership(files, config.state_dir)
+    former = _former({client.path for client in clients}, files, originals, ownership)
     return plan_undoing(files, [*clients, *former], originals, restore=restore)
 
 
@@ -144,7 +145,10 @@ def plan_undoing(
 
 
 def _former(
-    configured: Collection[Path], files: Files, originals: Mapping[Path, Original]
+    configured: Collection[Path],
+    files: Files,
+    originals: Mapping[Path, Original],
+    ownership: Ownership,
 ) -> list[Target]:
     """Files that pgherald wrote when the configuration was another one."""
     targets = set()
@@ -154,7 +158,7 @@ def _former(
         except ClientError:
             targets.add(path)
     return [
-        FileTarget(editor, first.path, first.label)
+        FileTarget.of(editor, first.path, first.label, ownership)
         for target, first in originals.items()
         if target not in targets and first.path not in configured and first.medium is Medium.FILE
         if (editor := _FORMER.get(first.label.partition(" (")[0])) is not None

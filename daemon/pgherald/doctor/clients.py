@@ -135,7 +135,7 @@ def current(plan: Plan, looked: Looked) -> Iterator[Finding]:
             yield bad(f"{file.client.label} is behind: {what}", _CHECK)
         elif not file.absent and looked.entries:
             yield good(f"{file.client.label} holds what Heroku shows")
-        for warning in file.edit.warnings:
+        for warning in file.warnings:
             yield note(f"{file.client.label}: {warning}")
     for client, key, error in plan.refused:
         yield bad(f"{client.label} cannot hold the login of {key}: {error.reason}", error.advice)

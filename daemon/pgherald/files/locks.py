@@ -160,18 +160,15 @@ def _is_held_elsewhere(path: Path) -> bool:
 
 
 def _already_running(note: Path) -> AlreadyRunning:
-    said = None
+    which, stop = "", "Stop the other one first"
     # Opening a pipe would wait for somebody to write.
     with contextlib.suppress(OSError, ValueError):
         if note.is_file():
             with note.open("rb") as file:
                 said = _NOTE.fullmatch(file.read(_NOTE_LIMIT).decode().strip())
-    if said is None:
-        return AlreadyRunning(
-            "pgherald is already running", "Stop the other one first, or set another state_dir."
-        )
-    pid, who = said[1], said[2] or "pgherald"
+            if said is not None:
+                which = f" (process {said[1]}, {said[2] or 'pgherald'})"
+                stop = f"Stop it first (`kill {said[1]}`, or its service)"
     return AlreadyRunning(
-        f"pgherald is already running (process {pid}, {who})",
-        f"Stop it first (`kill {pid}`, or its service), or set another state_dir.",
+        f"pgherald is already running{which}", f"{stop}, or set another state_dir."
     )

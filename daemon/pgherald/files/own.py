@@ -165,23 +165,21 @@ class OwnFiles:
 
         That is a folder, a pipe, a link, or a file that its owner may not read or write.
         """
-        with reported(path, "read"):
-            try:
-                mode = self._disk.lstat(path).st_mode
-            except FileNotFoundError:
-                return
-        if not stat.S_ISREG(mode) or (self._disk.posix and mode & _PRIVATE_FILE != _PRIVATE_FILE):
-            self._move_away(path)
+        self._make_way(path, lambda mode: not stat.S_ISREG(mode) or self._is_closed(mode))
 
     def make_way_for_folder(self, path: Path) -> None:
         """Set aside a file, where a folder of pgherald's own belongs."""
-        with reported(path, "read"), contextlib.suppress(FileNotFoundError):
-            if stat.S_ISREG(self._disk.lstat(path).st_mode):
-                self._move_away(path)
+        self._make_way(path, stat.S_ISREG)
 
-    def _move_away(self, path: Path) -> None:
-        aside = self.set_aside(path, DAMAGED)
-        log.error("%s was in the way and is kept as %s", path, aside.name)
+    def _make_way(self, path: Path, hinders: Callable[[int], bool]) -> None:
+        with reported(path, "read"), contextlib.suppress(FileNotFoundError):
+            if hinders(self._disk.lstat(path).st_mode):
+                aside = self.set_aside(path, DAMAGED)
+                log.error("%s was in the way and is kept as %s", path, aside.name)
+
+    def _is_closed(self, mode: int) -> bool:
+        """Whether its owner may not read and write it."""
+        return self._disk.posix and mode & _PRIVATE_FILE != _PRIVATE_FILE
 
     def names(self, folder: Path) -> tuple[str, ...]:
         """Names in a folder, sorted; none when there is no such folder."""
@@ -222,12 +220,10 @@ class OwnFiles:
             FileTrouble: it is a link, or the person's home or a folder above it.
         """
         with reported(root, "deleted"):
-            if not os.path.lexists(root):
-                return
             home = self._disk.realpath(Path.home())
             if root.is_symlink() or self._disk.realpath(root) in (home, *home.parents):
                 raise FileTrouble("is not deleted: it is no throw-away folder", path=root)
-            self._disk.rmtree(root)
+        self.remove_own_tree(root, within=root.parent)
 
     def _put(self, path: Path, data: bytes, mode: int) -> None:
         with reported(path, "written"):
@@ -291,10 +287,8 @@ class OwnFiles:
         around = (place, *place.parents)
         if any(self._disk.realpath(own) in around for own in self._ours):
             return True
-        named = [os.path.expanduser("~"), *map(os.environ.get, _HOMES)]  # never fails
-        homes = [
-            self._disk.realpath(Path(name)) for name in named if name and Path(name).is_absolute()
-        ]
+        named = (os.path.expanduser("~"), *map(os.environ.get, _HOMES))  # never fails
+        homes = (self._disk.realpath(Path(n)) for n in named if n and Path(n).is_absolute())
         # A service may have the whole machine for its home.
         return any(home in place.parents and home != home.parent for home in homes)
 

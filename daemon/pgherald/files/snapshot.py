@@ -26,18 +26,17 @@ OTHERS = 0o077
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Changes whenever the file is replaced, written, chmodded or chowned."""
+    """Changes whenever the file is replaced or written."""
 
     dev: int
     ino: int
     size: int
     mtime_ns: int
-    ctime_ns: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Identity:
         """The identity in a stat result."""
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +61,10 @@ class Snapshot:
     uid: int | None = None
     gid: int | None = None
 
-    def is_still(self, now: Snapshot) -> bool:
-        """Whether a later reading found the same file, with the same content, mode and owner.
-
-        The time of the last change is left out: to rename or to link a file sets it.
-        """
-        was, other = self.identity, now.identity
-        if was is None or other is None:
-            return self == now
-        return self == dataclasses.replace(
-            now, identity=dataclasses.replace(other, ctime_ns=was.ctime_ns)
-        )
-
     def is_at(self, found: os.stat_result) -> bool:
         """Whether a stat result, of whatever name, is of this file, unwritten since."""
-        now = Snapshot(self.path, self.target, self.content, Identity.of(found))
-        same = dataclasses.replace(self, mode=None, uid=None, gid=None).is_still(now)
-        return same and (self.mode is None or self.mode == stat.S_IMODE(found.st_mode))
+        mode = None if self.mode is None else stat.S_IMODE(found.st_mode)
+        return (self.identity, self.mode) == (Identity.of(found), mode)
 
     def holding(self, content: bytes | None) -> Snapshot:
         """The same place with another content."""

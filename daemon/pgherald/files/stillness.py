@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pgherald.files.snapshot import Snapshot, digest
+from pgherald.files.snapshot import Identity, Snapshot, digest
 
 if TYPE_CHECKING:
     from pgherald.clock import Clock  # brings asyncio along, which quick commands do without
@@ -36,13 +36,10 @@ LATELY: Final = 30.0
 #: More changes than these make no difference.
 _COUNTED: Final = 8
 
-#: Device, inode, size and time of the last writing; None when there is no file.
-_Look = tuple[int, int, int, int] | None
-
 
 @dataclass(slots=True)
 class _Known:
-    look: _Look
+    look: Identity | None
     ours: str | None = None
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=_COUNTED))
 
@@ -62,27 +59,24 @@ class Stillness:
 
     def saw(self, snapshot: Snapshot) -> None:
         """A file was read. It has changed, unless it is what it was, or what we wrote."""
-        was = snapshot.identity
-        look = None if was is None else (was.dev, was.ino, was.size, was.mtime_ns)
-        known = self._files.get(snapshot.path)
+        look, known = snapshot.identity, self._files.get(snapshot.path)
         if known is None:
             known = self._files[snapshot.path] = _Known(look)
-            if was is not None:
-                self._guess(known, was.mtime_ns)
+            # Nothing is known of it but its own time, which is worth a hint.
+            age = self._clock.now().timestamp() - look.mtime_ns / 1e9 if look else -1
+            if 0 <= age < self._first:
+                known.changes.append(self._clock.monotonic() - age)
         elif look != known.look and (known.ours is None or digest(snapshot.content) != known.ours):
             known.changes.append(self._clock.monotonic())
         known.look = look
 
     def touched(self, path: Path) -> None:
         """A watcher saw that somebody else has changed this file."""
+        known = self._files.setdefault(path, _Known(None))
         try:
-            found = os.stat(path)  # links are followed, and a missing file is fine
-        except (OSError, ValueError):  # ValueError: a NUL in the path
-            look: _Look = None
-        else:
-            look = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        known = self._files.setdefault(path, _Known(look))
-        known.look = look
+            known.look = Identity.of(os.stat(path))  # links are followed
+        except (OSError, ValueError):  # no file; or a NUL in the path
+            known.look = None
         known.changes.append(self._clock.monotonic())
 
     def wrote(self, path: Path, content: bytes) -> None:
@@ -93,16 +87,7 @@ class Stillness:
 
     def left(self, path: Path) -> float:
         """Seconds for which this file must still be left alone; 0 when it is still."""
-        known = self._files.get(path)
-        now = self._clock.monotonic()
-        lately = [at for at in known.changes if now - at < LATELY] if known is not None else []
-        if not lately:
-            return 0.0
+        known, now = self._files.get(path), self._clock.monotonic()
+        lately = [at for at in known.changes if now - at < LATELY] if known else []
         pause = min(MOST, self._first * 2.0 ** (len(lately) - 1))
-        return max(0.0, lately[-1] + pause - now)
-
-    def _guess(self, known: _Known, mtime_ns: int) -> None:
-        """Nothing is known of this file but its own time, which is worth a hint."""
-        age = self._clock.now().timestamp() - mtime_ns / 1e9
-        if 0 <= age < self._first:
-            known.changes.append(self._clock.monotonic() - age)
+        return max(0.0, lately[-1] + pause - now) if lately else 0.0

@@ -1,4 +1,6 @@
-"""Who else may change a file: its owner, its mode, and those of every folder on the way to it.
+"""Who else may change a file, or comes to read it.
+
+It may be changed by its owner, as its mode says, and by those of every folder on the way to it.
 
 Whoever may write a folder may put another file in the place of one that is in it, so a file is as
 safe as the weakest folder above it. Links are followed, and the folders on both ways count.
@@ -20,7 +22,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -109,6 +111,27 @@ def stranger(
     return None if _is_mount_in_container(place, about, disk) else found
 
 
+def git_work_tree(path: Path) -> Path | None:
+    """The work tree in which git tracks a file; None where no commit will hold it.
+
+    Args:
+        path: the file, absolute and without links.
+    """
+    tree = next((folder for folder in path.parents if os.path.lexists(folder / ".git")), None)
+    if tree is None:
+        return None
+    from pgherald.process import environment, run_sync  # brings asyncio along
+
+    # A repository's own configuration may name a program that git starts to learn of changes.
+    command = ("git", "-C", str(tree), "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch")
+    env = environment(os.environ, GIT_LITERAL_PATHSPECS="1")
+    try:
+        ended = run_sync([*command, "--", str(path)], env)
+    except (OSError, TimeoutError):
+        return None  # no git here
+    return None if ended.code else tree
+
+
 def _way(path: Path, disk: Disk) -> Iterator[tuple[Path, os.stat_result, bool]]:
     """Each place on the way to a path, with what it is and whether the way ends there."""
     ahead = [*reversed(path.parts)]
@@ -172,10 +195,6 @@ def _name_of(uid: int) -> str | None:
 
 
 def _is_mount_in_container(place: Path, about: os.stat_result, disk: Disk) -> bool:
-    if place == place.parent or not _is_container(os.environ):
+    if _CONTAINER_VARIABLE not in os.environ and not any(f.exists() for f in _CONTAINER_FILES):
         return False
-    return disk.lstat(place.parent).st_dev != about.st_dev
-
-
-def _is_container(env: Mapping[str, str]) -> bool:
-    return _CONTAINER_VARIABLE in env or any(file.exists() for file in _CONTAINER_FILES)
+    return place != place.parent and disk.lstat(place.parent).st_dev != about.st_dev

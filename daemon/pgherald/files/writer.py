@@ -133,7 +133,7 @@ class Files(OwnFiles):
         Raises:
             ChangedMeanwhile: it is not; `BeingWritten` when somebody is.
         """
-        if not snapshot.is_still(self.read(snapshot.path)):
+        if self.read(snapshot.path) != snapshot:
             raise ChangedMeanwhile("was changed by another program", path=snapshot.path)
         if self.written(snapshot.path):
             raise BeingWritten(path=snapshot.path)

@@ -7,6 +7,7 @@ themselves (a dropped network, Heroku catching its breath) are told only when th
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,6 +26,9 @@ from pgherald.errors import (
 from pgherald.files.own import DAMAGED
 from pgherald.model import About, News, NewsKind, Subject
 from pgherald.store import Alert, BackgroundStore
+
+#: How many mentions are remembered.
+_MENTIONED: Final = 100
 
 _QUARTER: Final = 15 * 60.0
 
@@ -124,6 +128,17 @@ class Alerts:
             advice="" if ended else alert.advice,
             since=alert.since if ended else None,
             error=alert.kind,
+        )
+
+    def mention(self, subject: Subject, label: str, what: PgheraldError) -> None:
+        """Notify once of what hinders nothing: it is no alert, and never resolved."""
+        known: list[str] = json.loads(self._store.notes().get("mentioned", "[]"))
+        if not self._notifies or what.title in known:
+            return
+        self._store.note("mentioned", json.dumps([*known, what.title][-_MENTIONED:]))
+        now = self._clock.now()
+        self._tell(
+            News(NewsKind.TROUBLE, subject, now, label, title=what.title, advice=what.advice)
         )
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:

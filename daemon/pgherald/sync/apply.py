@@ -16,7 +16,15 @@ from pgherald.files import Files, Stillness
 from pgherald.model import DatabaseKey, Entry
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
-from pgherald.sync.plan import Client, ClientPlan, FilePlan, Plan, in_words, plan_client
+from pgherald.sync.plan import (
+    Client,
+    ClientPlan,
+    FilePlan,
+    Naming,
+    Plan,
+    in_words,
+    plan_client,
+)
 from pgherald.sync.recorder import Recorder
 from pgherald.sync.restless import Restless
 from pgherald.sync.tracked import VerifiedLogin
@@ -96,8 +104,12 @@ class Applier:
         does one that others go on writing.
         """
         clients = [client for client in self._clients if client not in without]
-        parts = await asyncio.gather(*(self._plan_one(c, wanted, remove) for c in clients))
-        return Plan(tuple(parts))
+        naming = Naming(wanted)
+        while True:
+            entries = naming.wanted
+            parts = await asyncio.gather(*(self._plan_one(c, entries, remove) for c in clients))
+            if (plan := naming.plan(parts)) is not None:
+                return plan
 
     async def _plan_one(
         self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
@@ -168,7 +180,7 @@ class Applier:
                 self.restless.wrote(file.client.path, file.edit.new)
                 self._wrote(file.client.path)
         left_out = (ClientPlan(client, error=error) for client, error in broken.items())
-        plan = Plan((*plan.parts, *left_out), written=True)
+        plan = dataclasses.replace(plan, parts=(*plan.parts, *left_out), written=True)
         for client, error in plan.failed:
             self._fail(client, error)
         # What nothing had to be written for is no news: a client that stays broken makes the
@@ -239,6 +251,9 @@ class Applier:
             self._fail(client, error)
         self._store.note("warnings", json.dumps(plan.warnings))
         for file in plan.files:
+            for caution in file.cautions:
+                self._alerts.mention(file.client.subject, file.client.label, caution)
+        for file in plan.files:
             if file.absent:
                 error = ClientMissing("is not there", _MISSING, path=file.client.path)
                 self._fail(file.client, error)
@@ -247,9 +262,7 @@ class Applier:
                 self._well(file.client)
 
     async def _remember(self, file: FilePlan) -> None:
-        """Record whose rows are whose, where no commit did, and keep a copy in the store."""
-        if not file.edit.changes and file.edit.new == file.snapshot.content:
-            return
+        """Record what is ours, where no commit did, and keep a copy in the store."""
         try:
             if not file.edit.changes:
                 await asyncio.to_thread(self._record_alone, file)

@@ -44,7 +44,7 @@ class Names:
     def refusal(self, database: Database) -> PgheraldError | None:
         """Why a database that was found may not have its service name; None when it may.
 
-        One that has it already keeps it, whatever the person writes later.
+        One that we keep already goes on under another name, whatever the person writes later.
         """
         held = self.held.get(database.key, set())
         if database.service in held or (self.unread is not None and held):
@@ -61,7 +61,7 @@ class Names:
             if database.service in names and not same:
                 prune = f" If {other} is gone for good: pgherald check --prune"
                 return ConfigError(f"{left_out} that of {other}", advice=named + prune)
-        if (owner := self.owners.get(database.service)) is not None:
+        if not held and (owner := self.owners.get(database.service)) is not None:
             return ConfigError(f"{left_out} your own, in {owner}", advice=named)
         return self.unread
 

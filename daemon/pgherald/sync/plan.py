@@ -6,10 +6,14 @@ this one function, so what a dry run shows is what a commit does.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
+from typing import Final
 
 from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.errors import ClientError, Inexpressible
@@ -20,6 +24,8 @@ from pgherald.sync.targets.base import Target
 
 #: The name that the rest of the program still uses.
 Client = Target
+
+_CHOOSE: Final = "To choose its name, give the database another `service` in the configuration."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class FilePlan:
         expand: bytes to write first, in which the logins that are about to go can still be
             read beside the new ones; None when there is nothing to keep readable.
         loose: the file holds passwords and others may read it.
+        cautions: what hinders nothing, and the person should hear of once.
     """
 
     client: Target
@@ -40,6 +47,13 @@ class FilePlan:
     edit: Edit
     expand: bytes | None = field(repr=False)
     loose: bool
+    cautions: tuple[ClientError, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that ask for no change."""
+        cautions = (f"{each.reason}. {each.advice}" for each in self.cautions)
+        return (*self.edit.warnings, *cautions)
 
     @property
     def keys(self) -> frozenset[DatabaseKey]:
@@ -100,10 +114,12 @@ class Plan:
     Attributes:
         parts: one for each client.
         written: whether it was carried out; else it was only made.
+        services: the service of each database that has another one than it should have.
     """
 
     parts: tuple[ClientPlan, ...] = ()
     written: bool = False
+    services: Mapping[DatabaseKey, str] = field(default_factory=dict)
 
     @cached_property
     def files(self) -> list[FilePlan]:
@@ -186,7 +202,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences that ask for no change."""
-        return tuple(warning for plan in self.files for warning in plan.edit.warnings)
+        return tuple(warning for plan in self.files for warning in plan.warnings)
 
     @property
     def idle(self) -> bool:
@@ -206,7 +222,79 @@ def make_plan(
     A client that cannot be read or understood, or surely cannot be written, is named in the
     plan and hinders no other.
     """
-    return Plan(tuple(plan_client(files, client, wanted, remove=remove) for client in clients))
+    naming = Naming(wanted)
+    while True:
+        entries = naming.wanted
+        parts = [plan_client(files, client, entries, remove=remove) for client in clients]
+        if (plan := naming.plan(parts)) is not None:
+            return plan
+
+
+class Naming:
+    """Gives a database another service where a section of the person's has the name.
+
+    libpq would read only the first of the two, and programs that read the file by a library for
+    INI files (pgcli, QGIS' pgserviceparser, pgtoolkit) refuse all of it.
+
+    Args:
+        wanted: the entries with the services that they should have.
+    """
+
+    def __init__(self, wanted: Sequence[Entry]) -> None:
+        self._asked = wanted
+        self._taken: set[str] = set()
+        self.wanted = wanted
+
+    def plan(self, parts: Sequence[ClientPlan]) -> Plan | None:
+        """The plan; None where such a section is in the way, so that `wanted` is planned anew."""
+        taken = self._in_the_way(parts)
+        if taken <= self._taken:
+            return self._named(parts)
+        self._taken |= taken
+        used = {entry.database.service for entry in self._asked} | self._taken
+        self.wanted = [self._apart(entry, used) for entry in self._asked]
+        return None
+
+    def _in_the_way(self, parts: Sequence[ClientPlan]) -> set[str]:
+        taken = {name for part in parts if part.file for name in part.file.edit.taken}
+        if not any(part.client.editor.kind == "service_file" and part.file for part in parts):
+            # As long as nobody knows its sections, each keeps the name that other clients hold.
+            for entry in self._asked:
+                service = entry.database.service
+                held = [part.holds[entry.key].service for part in parts if entry.key in part.holds]
+                if any(re.fullmatch(rf"{re.escape(service)}-heroku(-\d+)?", h or "") for h in held):
+                    taken.add(service)
+        return taken
+
+    def _apart(self, entry: Entry, used: set[str]) -> Entry:
+        if (service := entry.database.service) not in self._taken:
+            return entry
+        names = chain([f"{service}-heroku"], (f"{service}-heroku-{n}" for n in count(2)))
+        other = next(name for name in names if name not in used)
+        used.add(other)
+        return Entry(dataclasses.replace(entry.database, service=other), entry.login)
+
+    def _named(self, parts: Sequence[ClientPlan]) -> Plan:
+        """The plan of these parts, in which the person can read of other names."""
+        services: dict[DatabaseKey, str] = {}
+        cautions: list[ClientError] = []
+        for asked, given in zip(self._asked, self.wanted, strict=True):
+            service, other = asked.database.service, given.database.service
+            if other != service:
+                services[asked.key] = other
+                reason = (
+                    f"Your own section [{service}] keeps its name, so that of {asked.key} is"
+                    f" [{other}]"
+                )
+                cautions.append(ClientError(reason, _CHOOSE))
+
+        def noted(part: ClientPlan) -> ClientPlan:
+            if part.file is None or part.client.editor.kind != "service_file":
+                return part
+            file = dataclasses.replace(part.file, cautions=(*part.file.cautions, *cautions))
+            return dataclasses.replace(part, file=file)
+
+        return Plan(tuple(map(noted, parts)), services=services)
 
 
 def plan_client(
@@ -225,6 +313,7 @@ def plan_client(
             file = _plan_file(client, snapshot, good, holds, remove)
         if file.edit.changes:
             client.refuse_unwritable(files, snapshot)
+        file = dataclasses.replace(file, cautions=client.cautions(files, snapshot))
     except ClientError as exc:
         error = exc if exc.path else exc.at(client.path)
         return ClientPlan(client, None, error, tuple(refused), holds)

@@ -136,7 +136,8 @@ class Recorder:
                 rotations.append((Rotation(key, changed, *moments, item.release), database.name))
             proven = late or item.proven_at is not None
             told = tells(kind, key, database.name, changed, proven=proven)
-            news.append(dataclasses.replace(told, behind=behind, service=database.service))
+            service = plan.services.get(key, database.service)
+            news.append(dataclasses.replace(told, behind=behind, service=service))
         if plan.files:
             proofs = {item.key: item.proven_at for item in done}
             entries = [item.entry for item in done]

@@ -26,6 +26,7 @@ from pgherald.notify import desktop_for
 from pgherald.notify.desktop import Notice, Receipt
 from pgherald.service.manager import Manager, Standing
 from pgherald.service.steps import Programs
+from pgherald.sync.plan import Plan
 from pgherald.sync.targets import Wishes
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -161,7 +162,7 @@ def _is_wanted(
     return yes(question, default=usual) if asks else usual
 
 
-def show_next_steps(config: Config) -> None:
+def show_next_steps(config: Config, plan: Plan) -> None:
     """Say how to see it work."""
     kinds = {client.kind for client in config.clients}
     database = next(iter(config.databases), None)
@@ -169,4 +170,5 @@ def show_next_steps(config: Config) -> None:
     if any(client.kind == "pgadmin" and client.path.is_file() for client in config.clients):
         click.echo(f'In pgAdmin: refresh the group "{group}", or start pgAdmin.')
     if "service_file" in kinds and database is not None:
-        click.echo(f"In a terminal: psql service={database.service}")
+        service = plan.services.get(database.key, database.service)
+        click.echo(f"In a terminal: psql service={service}")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pgherald.clients.base import TextClient
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgpass import Pgpass
 from pgherald.clients.servers_json import ServersJson
@@ -84,28 +83,18 @@ def clients_of(config: Config, files: Files, wishes: Wishes | None = None) -> tu
 def _target(
     setting: ClientSetting, ownership: Ownership, program: int | None, wishes: Wishes
 ) -> Target:
-    editor: TextClient
     rows: Literal["host", "service"] = "host" if setting.rows is RowKind.HOST else "service"
-    match setting.kind:
-        case "pgadmin":
-            pgadmin = PgAdmin(
-                rows,
-                setting.passfile or "",
-                setting.user,
-                adopt=wishes.adopt,
-                recreate=wishes.recreate,
-                auth_source=setting.auth_source,
-            )
-            label = setting.label or pgadmin.label
-            trouble = setting.trouble
-            return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program, trouble)
-        case "pgpass":
-            editor = Pgpass()
-        case "service_file":
-            editor = ServiceFile()
-        case _:
-            editor = ServersJson(rows, setting.passfile)
-    return FileTarget(editor, setting.path, setting.label or editor.label)
+    if setting.kind == "pgadmin":
+        asked = dataclasses.asdict(wishes)
+        pgadmin = PgAdmin(
+            rows, setting.passfile or "", setting.user, **asked, auth_source=setting.auth_source
+        )
+        label = setting.label or pgadmin.label
+        trouble = setting.trouble
+        return PgAdminTarget(pgadmin, setting.path, label, ownership, Rows(), program, trouble)
+    editors = (Pgpass(), ServiceFile(), ServersJson(rows, setting.passfile))
+    editor = next(editor for editor in editors if editor.kind == setting.kind)
+    return FileTarget.of(editor, setting.path, setting.label or editor.label, ownership)
 
 
 def journaled(config: Config) -> Collection[tuple[Path, Medium]]:

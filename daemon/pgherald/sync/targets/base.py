@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pgherald.clients.base import Change, Held, TextClient
+from pgherald.errors import ClientError
 from pgherald.files import Files, Snapshot
 from pgherald.model import About, DatabaseKey, Subject
 from pgherald.sync.journal import Step
@@ -100,6 +101,10 @@ class Target(abc.ABC):
         Raises:
             FileTrouble: it cannot be written.
         """
+
+    def cautions(self, files: Files, snapshot: Snapshot) -> tuple[ClientError, ...]:
+        """What hinders nothing, and the person should hear of once."""
+        return ()
 
     def diff(self, snapshot: Snapshot, new: bytes | None) -> Iterator[str]:
         """Lines of a unified diff in which every secret is masked."""

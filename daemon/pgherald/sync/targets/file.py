@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 from pgherald.clients.base import Held, TextClient
+from pgherald.clients.pgpass import Pgpass
+from pgherald.clients.servers_json import ServersJson
+from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import ClientError
 from pgherald.files import Files, Snapshot
+from pgherald.files.trusted import git_work_tree
 from pgherald.model import Database, DatabaseKey, Entry, Login
 from pgherald.secret import Secret
 from pgherald.store import BackgroundStore
+from pgherald.sync.journal import Step
 from pgherald.sync.manifest import Medium
 from pgherald.sync.targets.base import Fate, Target, Undo
 from pgherald.sync.targets.originals import Original
+from pgherald.sync.targets.ownership import Ownership
+
+#: Who knows the format of a text file.
+Editor = Pgpass | ServiceFile | ServersJson
 
 #: Lines of unchanged text shown around a change.
 _CONTEXT: Final = 1
@@ -29,18 +41,28 @@ _PASSING: Final = Entry(
 
 @dataclass(frozen=True, slots=True)
 class FileTarget(Target):
-    """A text file, replaced whole."""
+    """A text file, replaced whole.
+
+    Attributes:
+        ownership: keeps what pgherald wrote into it; None where nothing is written.
+    """
+
+    editor: Editor
+    ownership: Ownership | None = None
 
     medium: ClassVar[Medium] = Medium.FILE
+
+    @classmethod
+    def of(cls, editor: Editor, path: Path, label: str, ownership: Ownership) -> FileTarget:
+        """A target whose entries are known again when another program has dropped their marks."""
+        editor = dataclasses.replace(editor, known=partial(ownership.written, path))
+        return cls(editor, path, label, ownership)
 
     def place(self, held: Held) -> str:
         """Where it holds something: `[shop] in ~/.pg_service.conf`."""
         if self.editor.kind != "service_file" or held.service is None:
             return self.label
-        home = Path.home()
-        inside = self.path.is_relative_to(home)
-        path = Path("~", self.path.relative_to(home)) if inside else self.path
-        return f"[{held.service}] in {path}"
+        return f"[{held.service}] in {_short(self.path)}"
 
     def read(self, files: Files, *, removing: bool = False) -> Snapshot:
         """The file as it is now; see `Target.read`."""
@@ -49,6 +71,17 @@ class FileTarget(Target):
     def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
         """Pass a file that may be replaced; see `Target.refuse_unwritable`."""
         files.refuse_unwritable(snapshot)
+
+    def cautions(self, files: Files, snapshot: Snapshot) -> tuple[ClientError, ...]:
+        """That passwords come into a repository; see `Target.cautions`."""
+        target = snapshot.target
+        if not self.editor.private or (tree := git_work_tree(target)) is None:
+            return ()
+        command = f"git -C {shlex.quote(str(tree))} rm --cached {shlex.quote(str(target.relative_to(tree)))}"
+        reason = (
+            f"{_short(self.path)} is tracked by git in {_short(tree)}: commits hold its passwords"
+        )
+        return (ClientError(reason, f"Name it in .gitignore there, and run: {command}"),)
 
     def show(self, before: bytes | None, after: bytes | None) -> Iterator[str]:
         """Lines of a unified diff; see `Target.show`."""
@@ -69,7 +102,7 @@ class FileTarget(Target):
         if current is None:
             return Undo(self, snapshot, None, Fate.UNTOUCHED, original)
         edit = editor.plan(current, [], remove=editor.read(current))
-        if original is not None and _is_unedited(editor, current, original.content):
+        if original is not None and self._is_unedited(current, original.content):
             if original.content is None:
                 return Undo(self, snapshot, None, Fate.DELETED, original)
             if whole:
@@ -80,19 +113,32 @@ class FileTarget(Target):
         fate = Fate.EDITED if whole else Fate.CLEARED
         return Undo(self, snapshot, edit.new, fate, original, edit.outcomes)
 
+    def records(self, snapshot: Snapshot, new: bytes | None) -> list[Step]:
+        """Nothing: what pgherald writes is recorded at once, and more than it wrote does no harm."""
+        if self.ownership is not None and new:
+            self.ownership.wrote(self.path, self.editor.prints(new))
+        return []
+
     def copy_record(self, snapshot: Snapshot, new: bytes, store: BackgroundStore) -> None:
-        """A file is known by its own entries, so nothing is recorded."""
+        """The file itself has it as well, so there is no copy."""
+
+    def _is_unedited(self, current: bytes, original: bytes | None) -> bool:
+        """Whether what is not pgherald's is as it was before pgherald first wrote the file.
+
+        Where an earlier pgherald had already written it, nobody knows what it was before that.
+        """
+        then = dataclasses.replace(self.editor, known=dict)  # nothing was written yet
+        try:
+            same = _others(self.editor, current) == _others(then, original)
+            return same and not then.read(original)
+        except ClientError:
+            return False
 
 
-def _is_unedited(editor: TextClient, current: bytes, original: bytes | None) -> bool:
-    """Whether what is not pgherald's is as it was before pgherald first wrote the file.
-
-    Where an earlier pgherald had already written it, nobody knows what it was before that.
-    """
-    try:
-        return not editor.read(original) and _others(editor, current) == _others(editor, original)
-    except ClientError:
-        return False
+def _short(path: Path) -> Path:
+    """A path as a person writes it."""
+    home = Path.home()
+    return Path("~", path.relative_to(home)) if path.is_relative_to(home) else path
 
 
 def _others(editor: TextClient, content: bytes | None) -> bytes:

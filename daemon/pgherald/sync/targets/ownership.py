@@ -1,6 +1,9 @@
 """The record of ownership: which rows of a configuration database are pgherald's.
 
-It is a small file in the state folder, one for each database, and it is one of the files of the
+Of a text file the fingerprints of what pgherald wrote are recorded, for programs that write it
+anew drop the comments and keys by which entries are known.
+
+The record of a database is a small file in the state folder, one for each database, and it is one of the files of the
 transaction that changes the rows. So whatever interrupts it, the journal brings both to the same
 end: what is recorded was done, and what was done is recorded. And a transaction that was planned
 on a record that another process has changed since is planned anew, like one on any other file.
@@ -12,11 +15,13 @@ import errno
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pgherald.errors import ChangedMeanwhile, FileTrouble, StoreError
+from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
 from pgherald.files import Files, Snapshot, errno_of
+from pgherald.model import DatabaseKey
 from pgherald.store import Store
 from pgherald.store.damage import Damaged
 from pgherald.sync.journal import Journals, Step
@@ -28,6 +33,9 @@ log = logging.getLogger(__name__)
 #: Why the system cannot read what lies where a record, or its folder, belongs; None: it can, and
 #: that is no file.
 _IN_THE_WAY: Final = (None, errno.ENOTDIR, errno.ELOOP)
+
+#: Fingerprints kept of each entry of a text file: a program may write back what it read long ago.
+_PRINTS: Final = 20
 
 #: Seconds that a plan waits for another program that holds the state file.
 _COPY_LIMIT: Final = 2.0
@@ -118,6 +126,32 @@ class Ownership:
         if known == new:
             return []
         return [Step("ownership", now, drawn(new), private=True, medium=Medium.RECORD)]
+
+    def written(self, path: Path) -> Mapping[DatabaseKey, list[str]]:
+        """The fingerprints of what pgherald wrote into a text file, newest first."""
+        try:
+            known = parsed(self._files.read(self.path(path.absolute())).content) or {}
+        except FileTrouble as exc:
+            log.info("%s", exc)
+            return {}
+        return {DatabaseKey.parse(key): marks for key, marks in known.get("prints", {}).items()}
+
+    def wrote(self, path: Path, prints: Mapping[DatabaseKey, str]) -> None:
+        """Record these fingerprints too. That they cannot be recorded hinders nothing else."""
+        known = self.written(path)
+        new = {str(key): marks for key, marks in known.items()}
+        for key, mark in prints.items():
+            others = [each for each in known.get(key, ()) if each != mark]
+            new[str(key)] = [mark, *others][:_PRINTS]
+        if new == {str(key): marks for key, marks in known.items()}:
+            return
+        record = self.path(path.absolute())
+        try:
+            self._files.make_way_for_folder(record.parent)
+            self._files.private_folder(record.parent)
+            self._files.write_private(record, drawn({"prints": new}))
+        except ClientError as exc:
+            log.warning("%s", exc)
 
     def first(self, target: Path) -> Any:
         """What the rows of a database held before pgherald first wrote them.
