@@ -22,6 +22,9 @@ TOO_LONG: Final = 1023
 #: libpq's keywords, but for those that it refuses in a service file.
 KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
 
+#: The keys by which a section is known again.
+_IDENTITY: Final = frozenset(LOGIN_FIELDS) - {"sslmode"}
+
 
 @dataclass(frozen=True, slots=True)
 class Want:
@@ -58,11 +61,11 @@ class Section:
     def fingerprint(self) -> str:
         """Stands for the section, however its lines are spaced.
 
-        Its sslmode is left out: a person may have made it stricter.
+        What says how to connect is left out: a person may have made it stricter.
         """
         values = {key.strip().lower(): value.strip() for key, value in reversed(self.ours)}
-        values.pop("sslmode", None)
-        return fingerprint(service(self.header), sorted(values.items()))
+        login = {key: value for key, value in values.items() if key in _IDENTITY}
+        return fingerprint(service(self.header), sorted(login.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,9 @@ def _bounds(body: Sequence[bytes], wanted: bytes | None, *, asked: bool) -> tupl
     return starts[0] if starts else len(body), own, next(after, len(body))
 
 
-def _section(comment: bytes, rows: Sequence[bytes], keys: Collection[str]) -> Section:
+def _section(
+    comment: bytes, rows: Sequence[bytes], keys: Collection[str] = LOGIN_FIELDS
+) -> Section:
     """What the lines of our section say, of which those with these keys are ours."""
     ours, kept = list[tuple[str, bytes]](), list[bytes]()
     header: bytes | None = None
