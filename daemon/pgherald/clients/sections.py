@@ -150,7 +150,7 @@ def entries(rows: Sequence[bytes]) -> Iterator[tuple[str | None, Sequence[bytes]
     yield None, rows[: starts[0] if starts else len(rows)]
     for start, stop in pairwise([*starts, len(rows)]):
         end = max(index for index in range(start, stop) if counts(rows[index])) + 1
-        yield _section(b"", rows[start:end], LOGIN_FIELDS).fingerprint, rows[start:end]
+        yield _section(b"", rows[start:end]).fingerprint, rows[start:end]
         yield None, rows[end:stop]
 
 
