@@ -122,9 +122,17 @@ def files(env: Mapping[str, str] = os.environ) -> Iterator[Extra]:
         (first, variable, _), *_ = places
         if env.get(variable):
             yield Extra(variable, tuple(found.items()), f"Run: unset {variable}")
-        elif Path(found[first]).exists():
+        elif _is_there(found[first]):
             source = found[first].replace(str(Path.home()), "~", 1)
             yield Extra(source, tuple(found.items()), mend)
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file, as far as this account may see it."""
+    try:
+        return bool(Path(path).stat())
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return False
 
 
 def variables(env: Mapping[str, str]) -> Iterator[Extra]:

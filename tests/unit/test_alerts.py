@@ -319,3 +319,12 @@ def test_what_hinders_nothing_is_mentioned_once(desk: Desk) -> None:
     (news,) = desk.news
     assert (news.title, news.advice, news.label) == (what.title, what.advice, "psql")
     assert not desk.store.alerts(), "nothing is wrong"
+
+
+@pytest.mark.parametrize("noted", ["{", "5", "null", "[5]", '{"x": 1}'])
+def test_a_damaged_note_of_mentions(desk: Desk, noted: str) -> None:
+    """It costs one notice more, and no sweep."""
+    desk.store.note("mentioned", noted)
+    for _ in range(2):
+        desk.alerts.mention(SUBJECT, "psql", PgheraldError("pgpass is tracked by git"))
+    assert [news.title for news in desk.news] == ["pgpass is tracked by git"]

@@ -7,6 +7,7 @@ themselves (a dropped network, Heroku catching its breath) are told only when th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
@@ -132,14 +133,15 @@ class Alerts:
 
     def mention(self, subject: Subject, label: str, what: PgheraldError) -> None:
         """Notify once of what hinders nothing: it is no alert, and never resolved."""
-        known: list[str] = json.loads(self._store.notes().get("mentioned", "[]"))
+        known: list[str] = []
+        with contextlib.suppress(ValueError, TypeError):  # a damaged state file
+            known += json.loads(self._store.notes().get("mentioned", "[]"))
         if not self._notifies or what.title in known:
             return
         self._store.note("mentioned", json.dumps([*known, what.title][-_MENTIONED:]))
         now = self._clock.now()
-        self._tell(
-            News(NewsKind.TROUBLE, subject, now, label, title=what.title, advice=what.advice)
-        )
+        alert = Alert(subject, label, what.kind, what.title, what.advice, now, told=True)
+        self._tell(self._news(NewsKind.TROUBLE, alert))
 
     def keep_only(self, concerns: Callable[[Subject], bool]) -> None:
         """Forget, without a word, the troubles of what is no longer kept.
