@@ -556,3 +556,26 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     await desk.sweep()
     assert not desk.failures
     assert set(desk.hears.alerts) == {"database:home:shop/DATABASE"}
+
+
+async def test_an_app_that_goes_while_it_is_read_is_in_no_trouble() -> None:
+    """Discovery was first to see that it is gone; its own answer comes too late to be one."""
+    account, event = FakeAccount(), asyncio.Event()
+    found = FakeDiscovery("shop")
+    desk = Desk(watched(account, found=found))
+    await desk.sweep()
+
+    async def late(databases: Sequence[Database]) -> list[Sighting | Missing]:
+        await event.wait()
+        return [Missing(database.key, NotVisible("gone")) for database in databases]
+
+    account.answers["shop"] = late
+    found.apps = ()
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    desk.poller.sweep()
+    await settle()
+    assert found.asked == 2
+    event.set()
+    await desk.poller.finished()
+    assert not desk.failures
+    assert not desk.hears.alerts

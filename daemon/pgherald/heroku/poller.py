@@ -293,7 +293,10 @@ class Poller:
     ) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
         sightings: list[tuple[Database, Sighting]] = []
+        kept = {database.key for database in watched.databases}
         for database, what in zip(databases, seen, strict=True):
+            if database.key not in kept:
+                continue  # discovery has found meanwhile that it is gone
             self.errors.pop(Subject(About.DATABASE, database.key), None)
             if not isinstance(what, Missing):
                 self._doubted.discard(database.key)
