@@ -105,8 +105,9 @@ class Decision(enum.Enum):
 def decide(policy: ProbePolicy, proof: Proof, *, last: bool, held: bool = False) -> Decision:
     """Decide by the person's policy.
 
-    A login that connects, or whose password the server took, is written. Under `prefer` so is one that nobody could try (a
-    firewall, a sleeping network); one that the server itself refused is retried first.
+    A login that connects, or whose password the server took, is written. Under `prefer` so is one
+    that nobody could try (a firewall, a sleeping network); one that the server itself refused is
+    retried first.
 
     Args:
         policy: the person's.
