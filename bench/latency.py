@@ -28,11 +28,16 @@ PROMISE: Final = 1.5
 USUAL_POLL: Final = 60.0
 _POLL: Final = 2.0
 
-_ROTATIONS: Final = 15
+_ROTATIONS: Final = 9
+
+#: Seconds between two rotations: an app whose log is busy all the time is read ever less often.
+_APART: Final = 10.0
 
 #: As many apps as are followed by default.
 _TOGETHER: Final = 20
 _SCRIPTED: Final = 5
+#: No more: the account's share for events would be used up.
+_ROUNDS: Final = 3
 
 #: What a person would have cron run each minute.
 SCRIPT: Final = """\
@@ -115,7 +120,7 @@ async def _rotations(house: House, daemon: Program) -> Way:
     noticed, written = [], []
     for number in range(_ROTATIONS):
         # Away from the follow-ups of the rotation before, and at no fixed part of the interval.
-        await asyncio.sleep(1.5 + 0.13 * number % _POLL)
+        await asyncio.sleep(_APART + 0.13 * number % _POLL)
         await house.rotate()
         released = house.released_at()
         await eventually(lambda: not house.behind(house.login()), log=daemon)
@@ -141,8 +146,8 @@ async def _together(cluster: Cluster, folder: Path) -> tuple[float, float]:
             await eventually(current, log=daemon)
             await eventually(lambda: house.requests("GET /sessions/*") == len(apps), log=daemon)
             took, commits = [], []
-            for _ in range(_SCRIPTED):
-                await asyncio.sleep(1.5)
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(_APART)
                 before = set(house.commits())
                 await asyncio.gather(*(house.rotate(app) for app in apps))
                 await eventually(current, log=daemon)
