@@ -221,6 +221,13 @@ async def test_config_vars_are_picked_and_dropped(heroku: FakeHeroku, api: Herok
     assert "CANARY" not in repr(api._memory)
 
 
+async def test_a_name_whose_url_is_another(heroku: FakeHeroku, api: HerokuApi) -> None:
+    """Of `PG` and `PG_URL` the one counts that holds a Postgres URL, and `PG_URL` if both do."""
+    for other, bare in (("https://pgadmin.example", True), ("", True), (None, False), (URL, False)):
+        heroku.holds("shop", {"PG": "postgres://u:p@h/d", "PG_URL": other})
+        assert (await api.config_vars("shop", ["PG"])).bare == ({"PG"} if bare else set())
+
+
 async def test_when_the_token_ends(heroku: FakeHeroku, api: HerokuApi, clock: FakeClock) -> None:
     """Of the account's tokens ours counts, and none of the answer is kept, whatever its ETag."""
     another, ours = ({"token": t, "expires_in": n} for t, n in (("CANARY", 5), (TOKEN, 3600)))
@@ -404,6 +411,7 @@ SCOPE = "The scope of this OAuth authorization does not allow access to this res
         (error(403, "two_factor"), TwoFactorRequired, "second factor"),
         (error(403, "forbidden", SCOPE), Forbidden, "may not read config vars"),
         (error(403, "forbidden"), Forbidden, "shop: Heroku does not let this token in"),
+        (error(403, "forbidden", "No access to telescope."), Forbidden, "shop: Heroku does not"),
         (error(404, "not_found"), NotVisible, "shop: not on Heroku"),
         (error(410, "gone"), HerokuError, "no longer answers"),
         (error(422, "invalid_params", "CANARY"), HerokuError, "refuses the question (422)"),

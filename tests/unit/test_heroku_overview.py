@@ -224,11 +224,11 @@ async def test_a_list_of_as_many_pages_as_apps() -> None:
     assert town.asked(LIST) == asked
 
 
-@pytest.mark.parametrize("answer", [error(403, "forbidden"), error(404, "not_found")])
-async def test_a_forbidden_list(answer: httpx.Response) -> None:
-    """Where the token may not list apps they are read one by one, and the list asked for rarely."""
+@pytest.mark.parametrize("status", [403, 404, 406, 416, 422])
+async def test_a_list_that_is_refused(status: int) -> None:
+    """Where apps cannot be listed they are read one by one, and the list is asked for rarely."""
     town = Town("a", "b")
-    town.heroku.routes[LIST] = answer
+    town.heroku.routes[LIST] = error(status, "refused")
     assert await town.sweeps(16) == [["a", "b"]] * 16
     assert town.asked(LIST) == 2
 

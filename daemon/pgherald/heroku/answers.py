@@ -179,14 +179,16 @@ def config_vars(body: Any, databases: Collection[str], seen_at: datetime) -> Var
     if not isinstance(body, dict):
         raise _wrong("config vars")
     vars_of = {name: f"{name}_URL" for name in databases}
-    bare = [n for n, var in vars_of.items() if var not in body and _may_be_url(body.get(n, ""))]
+    # A name's own `_URL` may be the address of something else.
+    may_be = {var for var, value in body.items() if _may_be_url(value)}
+    bare = [name for name, var in vars_of.items() if var not in may_be and name in may_be]
     vars_of |= {name: name for name in bare}
     logins = {name: _secret(body[var]) for name, var in vars_of.items() if var in body}
     if not any(logins.values()) and not all(isinstance(v, str | None) for v in body.values()):
         raise _wrong("config vars")  # an object, but not of config vars
     others: dict[Login, list[str]] = {}
     for var in sorted(body.keys() - vars_of.values()):
-        if _NAME.fullmatch(var) and body[var] is not None and _may_be_url(body[var]):
+        if _NAME.fullmatch(var) and body[var] is not None and var in may_be:
             with contextlib.suppress(BadUrl):
                 others.setdefault(parse_postgres_url(_secret(body[var])), []).append(var)
     return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())))
@@ -371,7 +373,8 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
     if body is None or status < 400:  # HTTP: refusals begin here
         return NotHeroku(f"What answers is not Heroku: an odd status {status}")
     if status == 403:  # HTTP: forbidden
-        narrow = "scope" in str(body.get("message"))
+        # As a word: the message may name an app that is called so.
+        narrow = "scope" in str(body.get("message")).split()
         refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
         found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
     else:

@@ -5,7 +5,8 @@
 What is accepted, beyond the plain form:
 
 - White space and quotes around it, as they come of pasting.
-- `postgres`, `postgresql` and `postgis`, in any case, also with a driver: `postgresql+psycopg`.
+- `postgres`, `postgresql`, `postgis`, and the `pgsql` and `psql` of some frameworks, in any case,
+  also with a driver: `postgresql+psycopg`.
 - Percent-encoding in every part, UTF-8 inside; `+` stays `+`. A `%` without two
   hexadecimal digits is refused, as libpq does.
 - No more than 4,096 characters: Heroku's have 200, and all config vars of an app 65,536.
@@ -35,7 +36,7 @@ from pgherald.secret import Secret
 DEFAULT_PORT: Final = 5432
 _LONGEST: Final = 4096
 
-_SCHEME: Final = re.compile(r"postg(?:res(?:ql)?|is)(?:\+\w+)?://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:postg(?:res(?:ql)?|is)|pg?sql)(?:\+[\w+-]+)?://", re.IGNORECASE)
 _PLACE: Final = re.compile(
     r"(?P<host>\[[^\]@/?#]*\]|[^@/?#:\[\]]*)(?P<port>:[^@/?#]*)?/(?P<dbname>[^@/?#]*)(?:[?#].*)?",
     re.DOTALL,
