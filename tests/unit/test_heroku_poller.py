@@ -517,6 +517,32 @@ async def test_a_long_discovery_keeps_no_database_waiting() -> None:
     assert desk.hears.seen == [SHOP.key, SHOP.key, BLOG.key]
 
 
+@pytest.mark.parametrize("error", [None, DOWN, NotVisible("gone")])
+async def test_a_late_answer_about_what_is_gone(error: PgheraldError | None) -> None:
+    """What discovery finds no more while it is being read is neither shown nor a trouble."""
+    account, found = FakeAccount(), FakeDiscovery("shop", "blog")
+    desk = Desk(watched(account, found=found))
+    await desk.sweep()
+    desk.hears.seen.clear()
+    event = asyncio.Event()
+
+    async def late(databases: Sequence[Database]) -> list[Sighting | Missing]:
+        await event.wait()
+        if error is DOWN:
+            raise DOWN
+        return [Missing(d.key, error) if error else sighting(d) for d in databases]
+
+    account.answers["shop"] = late
+    found.apps = ("blog",)
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    desk.poller.sweep()
+    await settle()
+    event.set()
+    await desk.poller.finished()
+    assert desk.hears.seen == [BLOG.key]
+    assert not desk.hears.absences
+
+
 async def test_a_named_database_is_not_found_again() -> None:
     """What the configuration names keeps the settings it has there."""
     named = dataclasses.replace(SHOP, name="My shop", service="mine")

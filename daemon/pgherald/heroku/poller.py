@@ -241,7 +241,7 @@ class Poller:
                 async with watched.limit:
                     seen = await watched.account.read(databases)
             except PgheraldError as exc:
-                self._unanswered(databases, exc)
+                self._unanswered(set(databases).intersection(watched.databases), exc)
                 self._failed(watched.subject, watched, exc)
                 return
             self._worked(watched.subject)
@@ -293,7 +293,10 @@ class Poller:
     ) -> None:
         """Hand on what Heroku showed; `seen` has one item for each of these databases."""
         sightings: list[tuple[Database, Sighting]] = []
+        still = set(watched.databases)
         for database, what in zip(databases, seen, strict=True):
+            if database not in still:
+                continue  # discovery has ended meanwhile, and it is gone
             self.errors.pop(Subject(About.DATABASE, database.key), None)
             if not isinstance(what, Missing):
                 self._doubted.discard(database.key)
@@ -347,6 +350,8 @@ class Poller:
             names = None if self._names is None else await self._names()
             with self._sightings.expecting():
                 await watched.discovery.discover()
+        except OtherLogin:  # which is the account's trouble, as soon as an app is read
+            passes = False
         except PgheraldError as exc:
             self._failed(subject, watched, exc)
             if not isinstance(exc, HerokuError):
