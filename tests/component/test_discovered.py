@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.faults import Fault
-from pgherald.simulator.state import url_of
+from pgherald.simulator.state import Account, url_of
 from support.commands import CLIENTS, Desk
 from support.workplace import HOUR, MINUTE, Workplace
 
@@ -110,6 +110,30 @@ def test_a_team_that_fails_holds_up_no_other(desk: Desk, fault: str) -> None:
     assert result.code == 1
     for name in ("blog", "shop-staging"):
         assert desk.login(name).user in desk.read("pg_service.conf")
+
+
+@pytest.mark.parametrize("rules", [DISCOVER, '[[discover]]\nteam = "acme"\n'])
+@pytest.mark.parametrize("has", [True, False])
+def test_rules_follow_nobody_else(desk: Desk, rules: str, *, has: bool) -> None:
+    """Where somebody else is logged in at a start that is said, once: ours stay, theirs stay out."""
+    for app in desk.world.apps:
+        app.team, app.owner.teams = "acme", frozenset({"acme"})
+    desk.configure(rules + CLIENTS)
+    assert desk.run("check").code == 0
+    theirs = Account("else@example.com", "else@example.com")
+    if has:
+        config = {"DATABASE_URL": url_of(desk.login("blog"))}
+        desk.world.add_app("theirs", theirs, config=config)
+    before = desk.read("pg_service.conf")
+    desk.patch.setenv("HEROKU_API_KEY", desk.world.add_token(theirs).value.reveal())
+    result = desk.run("check")
+    titles = [line for line in result.err.splitlines() if not line.startswith(" ")]
+    assert titles == ["Heroku: logged in as else@example.com, no longer as dev@example.com"]
+    assert (result.code, desk.read("pg_service.conf")) == (1, before)
+    assert "--prune" not in result.out + desk.run("status").err
+    desk.patch.setenv("HEROKU_API_KEY", desk.world.tokens[0].value.reveal())
+    result = desk.run("check")
+    assert (result.code, result.err) == (0, "")
 
 
 async def test_closed_pull_requests_are_no_news(tmp_path: Path) -> None:

@@ -225,6 +225,16 @@ async def test_an_app_that_no_list_shows() -> None:
     assert set(found.refused) == {"closed", "unheard-of"}
 
 
+async def test_a_broken_app_holds_up_no_other() -> None:
+    """Apps whose config vars do not come are passed over, as long as some others come."""
+    house = House()
+    for n in range(30):
+        house.heroku.holds(f"a{n:02}", {"DATABASE_URL": URL})
+    house.heroku.routes["/apps/a00/config-vars"] = httpx.Response(503)
+    house.shows(apps=[f"a{n:02}" for n in range(30)])
+    assert len(await house.finds(DiscoverRule())) == 29
+
+
 async def test_what_reading_config_vars_costs() -> None:
     """Apps are read where the list of attachments does not say all, and again after a release."""
     house = House(attached("a"), attached("b"))
@@ -274,6 +284,18 @@ async def test_sudden_emptiness_is_an_error() -> None:
     house.shows(attached("a2"), attached("a"), attached("b"))
     await discovery.discover()
     assert plain(discovery.found) == ["a/DATABASE", "b/DATABASE"]
+
+
+async def test_sudden_emptiness_at_a_start() -> None:
+    """Where nothing at all is found of what was kept before the start, all of that is kept."""
+    house = House()
+    rules = DiscoverRule(include=("a",)), DiscoverRule()
+    discovery = house.discovery(*rules, known=[("a", "DATABASE"), ("b", "RED"), ("c", "DATABASE")])
+    assert "no more databases" in (await failing(discovery)).title
+    assert plain(discovery.found) == ["a/DATABASE", "c/DATABASE"]
+    house.shows(attached("c"))
+    await failing(discovery)
+    assert plain(discovery.found) == ["a/DATABASE", "c/DATABASE"]
 
 
 async def test_review_apps_come_and_go() -> None:

@@ -176,7 +176,8 @@ async def accounts_of(
                 await ledger.open()
                 stack.callback(ledger.close)
             known = _found_before(store, setting.name)
-            discovery = Discovery(api, account.ask, rules, known=known) if rules else None
+            why = account.identity.why
+            discovery = Discovery(api, account.ask, rules, known=known, why=why) if rules else None
             watched.append(Watched(account, named, discovery, events=setting.followed))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))

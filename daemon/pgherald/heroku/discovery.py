@@ -29,7 +29,7 @@ from itertools import chain
 from typing import Any, Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
-from pgherald.errors import Forbidden, HerokuError, NotVisible
+from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin
 from pgherald.heroku.answers import App, Attachment
 from pgherald.heroku.api import HerokuApi
 
@@ -37,6 +37,9 @@ _SERVICE: Final = "heroku-postgresql:"
 
 #: Puts a question about a subject, if now is the time for it; as `Account.ask` does.
 Ask = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+#: Why an app is not shown, by its name and the error that says so.
+Why = Callable[[str, HerokuError], Awaitable[HerokuError]]
 
 #: Apps whose config vars are read at the same time.
 _AT_ONCE: Final = 8
@@ -61,6 +64,11 @@ class Found:
     plan: str
     rule: DiscoverRule
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.app, self.attachment
+
 
 class Discovery:
     """Applies rules again and again, and does not believe in sudden emptiness.
@@ -80,6 +88,7 @@ class Discovery:
         rules: Sequence[DiscoverRule],
         *,
         known: Iterable[tuple[str, str]] = (),
+        why: Why | None = None,
         most: int | None = None,
     ) -> None:
         """Make one.
@@ -89,6 +98,7 @@ class Discovery:
             ask: puts the questions.
             rules: what to look for.
             known: apps and attachments that were found before the program started.
+            why: says why an app is not shown any more; as `Identity.why` does.
             most: how many apps are read that no rule names in full; None for as many as the
                 budget allows.
         """
@@ -99,6 +109,7 @@ class Discovery:
         self._ask = ask
         self._rules = tuple(rules)
         self._known = tuple(known)
+        self._why = why or _as_it_is
         self._most = most
         self._by_rule: list[list[Found]] | None = None
         #: The apps in each list that was answered, by team.
@@ -113,29 +124,37 @@ class Discovery:
                 found is kept, and what the others find now counts.
         """
         by_rule, errors = await self._find()
-        settled = {(f.app, f.attachment) for f in chain.from_iterable(by_rule)}
-        for i, rule in enumerate(self._rules):
-            if self._by_rule is None:
-                before = [Found(*k, "", rule) for k in self._known if fits(rule, *k)]
-            else:
-                before = self._by_rule[i]
-                if before and not by_rule[i] and not self._are_gone(rule, before):
-                    errors[i] = errors[i] or NotVisible(
-                        f"Heroku shows no more databases for {', '.join(rule.include)}",
-                        "What was found before is kept. Has the token lost access? "
-                        "`heroku apps --all`",
-                    )
+        earlier = self._by_rule or [
+            [Found(*name, "", rule) for name in self._known if fits(rule, *name)]
+            for rule in self._rules
+        ]
+        settled = {f.name for f in chain.from_iterable(by_rule)}
+        for before, error in zip(earlier, errors, strict=True):
+            if lost := next((each for each in before if each.name not in settled), None):
+                why = await self._why(lost.app, error or NotVisible(""))
+                if isinstance(why, OtherLogin):
+                    # Theirs are none to be kept, and ours are not gone.
+                    by_rule, errors, settled = [[] for _ in earlier], [why] * len(earlier), set()
+                    break
+        # Which rule had found what is not known at the start.
+        surely_empty = self._by_rule is not None or not settled
+        for i, (rule, before) in enumerate(zip(self._rules, earlier, strict=True)):
+            is_empty = before and surely_empty and not by_rule[i]
+            if is_empty and not self._are_gone(rule, before):
+                errors[i] = errors[i] or NotVisible(
+                    f"Heroku shows no more databases for {', '.join(rule.include)}",
+                    "What was found before is kept. Has the token lost access? `heroku apps --all`",
+                )
             # What is not understood may be one of those that were: none is lost by it.
             unsure = bool(errors[i] or self._api.odd)
             for each in before:
-                name = each.app, each.attachment
-                if name not in settled and (unsure or each.app in self.unread):
-                    settled.add(name)
+                if each.name not in settled and (unsure or each.app in self.unread):
+                    settled.add(each.name)
                     by_rule[i].append(each)
         self._by_rule = by_rule
         merged: dict[tuple[str, str], Found] = {}
         for each in chain.from_iterable(by_rule):
-            merged.setdefault((each.app, each.attachment), each)
+            merged.setdefault(each.name, each)
         self.found = tuple(merged[name] for name in sorted(merged))
         if error := next(filter(None, errors), None):
             raise error
@@ -206,7 +225,7 @@ class Discovery:
         new = [app for app in new if app.id is None] + listed[: self._most]
         while new and (self._most is not None or self._api.budget.is_ample):
             some, new = new[:_AT_ONCE], new[_AT_ONCE:]
-            if not all(await asyncio.gather(*map(self._read_app, some))):
+            if not any(await asyncio.gather(*map(self._read_app, some))):
                 return  # it is asked again the next time
 
     async def _read_app(self, app: App) -> bool:
@@ -238,6 +257,10 @@ class Discovery:
                 if var not in attached and f"{var}_URL" not in every
             ]
         return found
+
+
+async def _as_it_is(_: str, error: HerokuError) -> HerokuError:
+    return error
 
 
 def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attachment]:
