@@ -409,6 +409,11 @@ SCOPE = "The scope of this OAuth authorization does not allow access to this res
         (error(402, "delinquent"), AccountSuspended, "shop: Heroku waits for a payment"),
         (error(403, "suspended"), AccountSuspended, "shop: suspended"),
         (error(403, "two_factor"), TwoFactorRequired, "second factor"),
+        (
+            httpx.Response(403, json={"id": "two_factor", "app": {"name": "shop"}}),
+            Forbidden,
+            "shop: Heroku asks for a second factor",
+        ),
         (error(403, "forbidden", SCOPE), Forbidden, "may not read config vars"),
         (error(403, "forbidden"), Forbidden, "shop: Heroku does not let this token in"),
         (error(403, "forbidden", "No access to telescope."), Forbidden, "shop: Heroku does not"),

@@ -76,6 +76,11 @@ _BY_WORD: Final[Mapping[str, tuple[type[HerokuError], str, str]]] = {
     "suspended": (AccountSuspended, "{what}: suspended by Heroku", ""),
     "two_factor": (TwoFactorRequired, "Heroku asks for a second factor", ""),
 }
+_ITS_FACTOR: Final = (
+    Forbidden,
+    "{what}: Heroku asks for a second factor",
+    TwoFactorRequired.default_advice,
+)
 _NO_ENTRY: Final = (
     Forbidden,
     "{what}: Heroku does not let this token in",
@@ -377,6 +382,8 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
         narrow = "scope" in str(body.get("message")).split()
         refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
         found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
+        if found[0] is TwoFactorRequired and "app" in body:
+            found = _ITS_FACTOR  # the app's own demand, of which others know nothing
     else:
         unknown = (HerokuError, f"{{what}}: Heroku refuses the question ({status})", "")
         found = _BY_STATUS.get(status, unknown)

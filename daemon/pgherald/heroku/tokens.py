@@ -259,11 +259,12 @@ class _Auto(TokenSource):
         self._chosen: TokenSource | None = None
         self._none = "Make `heroku` found on PATH and run `heroku login`"
         if env.get(_VARIABLE):
-            advice = (
-                f"Run `unset {_VARIABLE}` and start pgherald again: then the Heroku CLI's own "
-                "login counts. If it has none: `heroku login`."
+            self._none = (
+                f"Take {_VARIABLE} out of the environment (in a shell: `unset {_VARIABLE}`) and "
+                "start pgherald again: then the Heroku CLI's own login counts. If it has none: "
+                "`heroku login`"
             )
-            self._sources = [_Variable(env, _VARIABLE, advice)]
+            self._sources = [_Variable(env, _VARIABLE, f"{self._none}.")]
         elif host.is_known_to_cli and (program := on_path("heroku", env)):
             self._none = "Run `heroku login`"
             self._sources.insert(0, _Cli(program, host, env, home, run))
