@@ -62,6 +62,21 @@ def test_an_app_whose_config_vars_are_refused(desk: Desk) -> None:
     assert desk.run(*INIT, "--app", "blog").code == 0
 
 
+@pytest.mark.parametrize("app", ["pasted", "shpo"])
+def test_a_rule_that_names_an_app_in_full(desk: Desk, app: str) -> None:
+    """That it is closed, or not there, is said, and hinders no other; a pattern may fit nothing."""
+    pasted(desk, "pasted", DATABASE_URL="{url}")
+    desk.app.faults.add(Fault("403", "GET /apps/pasted/config-vars"))
+    rules = f'[[discover]]\ninclude = ["blog", "{app}*"]\n'
+    desk.configure(rules + CLIENTS)
+    assert desk.run("check").code == 0
+    desk.configure(rules.replace("*", "") + CLIENTS)
+    for command in ("check", "status"):
+        result = desk.run(command)
+        assert (result.code, result.err.startswith(f"{app}: ")) == (1, True)
+    assert "[blog]" in desk.read("pg_service.conf")
+
+
 def test_a_masked_var_is_called_so(desk: Desk) -> None:
     """A value that Heroku hides is no missing database: nothing is gone."""
     desk.configure('[[databases]]\napp = "blog"\n' + CLIENTS)

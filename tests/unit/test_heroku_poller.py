@@ -98,6 +98,7 @@ class FakeDiscovery:
     def __init__(self, *apps: str) -> None:
         self.apps = apps
         self.error: Exception | None = None
+        self.unmet = None
         self.asked = 0
         self.gate: asyncio.Event | None = None
 

@@ -159,6 +159,14 @@ class Discovery:
         if error := next(filter(None, errors), None):
             raise error
 
+    @property
+    def unmet(self) -> HerokuError | None:
+        """Why nothing is found of an app that a rule names in full."""
+        there = {each.app for each in self.found}
+        named = chain.from_iterable(rule.include for rule in self._rules)
+        errors = (self.refused.get(app) for app in named if app in self.unread - there)
+        return next((e for e in errors if isinstance(e, Forbidden | NotVisible)), None)
+
     async def _find(self) -> tuple[list[list[Found]], list[HerokuError | None]]:
         """What each rule finds, and why it may not be all."""
         failed: dict[str | None, HerokuError] = {}

@@ -358,7 +358,7 @@ class Poller:
                 return
             passes = not isinstance(exc, Forbidden | NotVisible)
         else:
-            self._worked(subject)
+            self._stands(subject, watched, watched.discovery.unmet)
             passes = False
         # What passes by itself is asked again at the next sweep.
         watched.discovered_at = watched.discovered_at if passes else self._clock.now()
