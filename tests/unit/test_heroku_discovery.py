@@ -298,6 +298,26 @@ async def test_sudden_emptiness_at_a_start() -> None:
     assert plain(discovery.found) == ["a/DATABASE", "c/DATABASE"]
 
 
+@pytest.mark.parametrize("value", [None, "********"])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_heroku_hides_is_not_gone(value: str | None, *, restarted: bool) -> None:
+    """A config var that was kept, and is masked now, is still there."""
+    house = House(attached("shop"))
+    house.shows(attached("shop"), apps=["a", "b"])
+    for app in "ab":
+        house.heroku.holds(app, {"DATABASE_URL": URL})
+    discovery = house.discovery(DiscoverRule())
+    await discovery.discover()
+    house.heroku.holds("a", {"DATABASE_URL": value})
+    house.heroku.holds("b", {})
+    house.released |= dict.fromkeys("ab", "2025-12-02T08:00:00Z")
+    house.shows(attached("shop"), apps=["a", "b"])
+    if restarted:
+        discovery = house.discovery(DiscoverRule(), known=[f.name for f in discovery.found])
+    await discovery.discover()
+    assert plain(discovery.found) == ["a/DATABASE", "shop/DATABASE"]
+
+
 async def test_review_apps_come_and_go() -> None:
     """Apps that match a pattern go where the list of apps has others, and stay where it has none."""
     house = House(attached("shop"), attached("shop-pr-1"))

@@ -36,7 +36,7 @@ from pgherald.errors import (
     Unavailable,
 )
 from pgherald.heroku.http import MOST, Answer, count_of
-from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.heroku.url import is_masked, looks_like_postgres, parse_postgres_url
 from pgherald.model import Login
 from pgherald.secret import Secret
 
@@ -107,12 +107,14 @@ class VarsSeen:
         bare: those of them whose config var has the very name, without `_URL`.
         others: config vars that were not asked for and hold a whole Postgres URL, sorted; those
             with the same login stand together.
+        hidden: config vars whose value Heroku does not show.
     """
 
     seen_at: datetime
     logins: Mapping[str, Secret | None]
     bare: frozenset[str] = frozenset()
     others: tuple[tuple[str, ...], ...] = ()
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,8 @@ def config_vars(body: Any, databases: Collection[str], seen_at: datetime) -> Var
         if _NAME.fullmatch(var) and body[var] is not None and var in may_be:
             with contextlib.suppress(BadUrl):
                 others.setdefault(parse_postgres_url(_secret(body[var])), []).append(var)
-    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())))
+    hidden = frozenset(v for v, text in body.items() if text is None or is_masked(str(text)))
+    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())), hidden)
 
 
 def _may_be_url(value: object) -> bool:

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
 from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin
-from pgherald.heroku.answers import App, Attachment
+from pgherald.heroku.answers import App, Attachment, VarsSeen
 from pgherald.heroku.api import HerokuApi
 
 _SERVICE: Final = "heroku-postgresql:"
@@ -114,7 +114,7 @@ class Discovery:
         self._by_rule: list[list[Found]] | None = None
         #: The apps in each list that was answered, by team.
         self._apps: dict[str | None, list[App]] = {}
-        self._read: dict[str, tuple[App, tuple[tuple[str, ...], ...]]] = {}
+        self._read: dict[str, tuple[App, VarsSeen]] = {}
 
     async def discover(self) -> None:
         """Look again; `found` has what there is.
@@ -148,7 +148,7 @@ class Discovery:
             # What is not understood may be one of those that were: none is lost by it.
             unsure = bool(errors[i] or self._api.odd)
             for each in before:
-                if each.name not in settled and (unsure or each.app in self.unread):
+                if each.name not in settled and (unsure or self._may_be_there(each)):
                     settled.add(each.name)
                     by_rule[i].append(each)
         self._by_rule = by_rule
@@ -209,6 +209,13 @@ class Discovery:
         comes_and_goes = all(map(_is_pattern, rule.include))
         return bool(there) and comes_and_goes and there.isdisjoint(each.app for each in before)
 
+    def _may_be_there(self, found: Found) -> bool:
+        """Whether it is not known that an app does not have it any more."""
+        if found.app in self.unread:
+            return True
+        hidden = self._read[found.app][1].hidden if found.app in self._read else frozenset()
+        return not hidden.isdisjoint((found.attachment, f"{found.attachment}_URL"))
+
     def _unexplained(self, rule: DiscoverRule, ours: Iterable[Attachment]) -> list[App]:
         """The apps in which a rule may find more than the list of attachments has."""
         apps = list(self._apps.get(rule.team, ()))
@@ -246,13 +253,13 @@ class Discovery:
             return isinstance(exc, Forbidden | NotVisible) or type(exc) is HerokuError
         self.refused.pop(app.name, None)
         is_old = app.released_at is not None and began - app.released_at > _YOUNG
-        self._read[app.name] = app if is_old else replace(app, id=""), seen.others
+        self._read[app.name] = app if is_old else replace(app, id=""), seen
         return True
 
     def _by_url(self, app: str, ours: Iterable[Attachment]) -> list[Attachment]:
         """The config vars of an app that hold a Postgres URL; a copy is like its original."""
         attached = {f"{each.name}_URL": each for each in ours if each.app == app}
-        _, groups = self._read.get(app, (None, ()))
+        groups = self._read[app][1].others if app in self._read else ()
         every = {var for group in groups for var in group}
         found = []
         for group in groups:

@@ -55,6 +55,11 @@ def looks_like_postgres(text: str) -> bool:
     return _SCHEME.match(_trimmed(text)) is not None
 
 
+def is_masked(text: str) -> bool:
+    """Whether it stands for a value that Heroku does not show."""
+    return bool(text) and not text.strip("*\u2022")
+
+
 def parse_postgres_url(
     text: Secret | None,
     sslmode: str = "require",
@@ -75,7 +80,7 @@ def parse_postgres_url(
     """
     value = None if text is None else _trimmed(text.reveal())
     name = f"{var} of {app}" if app else var
-    if value is None or (value and not value.strip("*\u2022")):
+    if value is None or is_masked(value):
         raise BadUrl(
             f"{name} is masked",
             "Heroku does not show its value to this login. Whoever manages the app can unmask it: "
