@@ -9,14 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from pgherald.errors import (
-    BadUrl,
-    HerokuError,
-    NotVisible,
-    PgheraldError,
-    RateLimited,
-    Unavailable,
-)
+from pgherald import errors
 from pgherald.heroku.answers import LogSession, VarsSeen
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.backoff import LONGEST, Backoff, Pause
@@ -44,7 +37,7 @@ class Missing:
     """
 
     key: DatabaseKey
-    error: PgheraldError
+    error: errors.PgheraldError
 
 
 class Account:
@@ -96,7 +89,7 @@ class Account:
         )
 
     @property
-    def stopped(self) -> HerokuError | None:
+    def stopped(self) -> errors.HerokuError | None:
         """Why nothing is asked until the token changes; None while all is well."""
         return self._backoff.stopped
 
@@ -157,7 +150,7 @@ class Account:
         stamp, began = self._overview.stamp(app), self.api.clock.monotonic()
         try:
             seen = await self.ask(app, lambda: self.api.config_vars(app, attachments))
-        except HerokuError as exc:
+        except errors.HerokuError as exc:
             if not self._backoff.is_own(app, exc):
                 raise
             self._overview.was_refused(app)
@@ -202,13 +195,13 @@ class Account:
         """
         try:
             began = self._backoff.check(subject)
-        except HerokuError as exc:
-            raise Unavailable(exc.title) from None
+        except errors.HerokuError as exc:
+            raise errors.Unavailable(exc.title) from None
         if not self.api.budget.is_ample:
-            raise Unavailable("There are few requests left")
+            raise errors.Unavailable("There are few requests left")
         try:
             return await question()
-        except RateLimited as exc:
+        except errors.RateLimited as exc:
             self._backoff.failed(None, exc, began)
             raise
 
@@ -228,7 +221,7 @@ class Account:
         began = self._backoff.check(subject)
         try:
             answer = await question()
-        except HerokuError as exc:
+        except errors.HerokuError as exc:
             self._backoff.failed(subject, exc, began)
             if self.stopped is exc:
                 self._recheck = Pause(self.api.clock, LONGEST)
@@ -250,7 +243,7 @@ class Account:
             tokens.forget()
         try:
             return await tokens.get() != self.api.refused
-        except PgheraldError:
+        except errors.PgheraldError:
             return False
 
     async def _release(
@@ -272,7 +265,7 @@ class Account:
             return None
         try:
             release = await self.api.latest_release(app)
-        except PgheraldError as exc:
+        except errors.PgheraldError as exc:
             log.debug("release of %s: %s", app, exc.title)
             return None
         self._releases[app] = (seen.logins, release)
@@ -287,12 +280,12 @@ def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
     url = seen.logins[key.attachment]
     try:
         login = parse_postgres_url(url, database.sslmode, var=var, app=key.app)
-    except BadUrl as exc:
+    except errors.BadUrl as exc:
         return Missing(key, exc)
     return Sighting(key, login, seen.seen_at, None)
 
 
-def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
+def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> errors.NotVisible:
     advice = (
         f"`heroku addons --app {key.app}` lists what is attached: attach a database, or take this "
         "one out of the configuration."
@@ -300,4 +293,4 @@ def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
     if others:
         names = ", ".join(others[:_NAMED_AT_MOST])
         advice = f"It has {names}: name one of them, without `_URL`, as the `attachment`."
-    return NotVisible(f"{key.app} has no {key.var}", advice)
+    return errors.NotVisible(f"{key.app} has no {key.var}", advice)

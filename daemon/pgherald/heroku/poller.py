@@ -16,16 +16,8 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, Final
 
+from pgherald import errors
 from pgherald.clock import Clock
-from pgherald.errors import (
-    Forbidden,
-    HerokuError,
-    NotVisible,
-    OtherLogin,
-    PgheraldError,
-    RateLimited,
-    safe_text,
-)
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
 from pgherald.heroku.budget import USED_UP, Shares
@@ -49,7 +41,7 @@ _FIRST_PAUSE: Final = 1.0
 #: temporary login first; and Heroku may show a login before Postgres takes it, or take it back.
 _FOLLOW_UPS: Final = (1.0, 2.0, 7.0, 20.0)
 
-_PUT_OFF: Final = RateLimited(*USED_UP)
+_PUT_OFF: Final = errors.RateLimited(*USED_UP)
 
 
 @dataclass(eq=False)
@@ -98,7 +90,7 @@ class Poller:
         self._alerts = alerts
         self._clock = clock
         self.swept: Callable[[], None] | None = None
-        self.errors: dict[Subject, PgheraldError] = {}
+        self.errors: dict[Subject, errors.PgheraldError] = {}
         self._under_way: dict[tuple[Watched, str], asyncio.Task[None]] = {}
         self._apps: dict[tuple[Watched, str], _App] = {}
         #: Found databases that Heroku did not show, until discovery has asked about them.
@@ -186,8 +178,8 @@ class Poller:
         del self._under_way[watched, name]
         if not task.cancelled() and (exc := task.exception()) is not None:
             # Somebody else's words may hold a URL, so they are not repeated.
-            error = PgheraldError(
-                f"pgherald stumbled over a mistake of its own: {safe_text(exc)}",
+            error = errors.PgheraldError(
+                f"pgherald stumbled over a mistake of its own: {errors.safe_text(exc)}",
                 "Please report it.",
             )
             log.error("%s, asking about %s", error.title, name or watched.account.name)
@@ -208,7 +200,7 @@ class Poller:
     async def _sweep_apps(self, watched: Watched, apps: dict[str, tuple[Database, ...]]) -> None:
         try:
             choice = await watched.account.choose(list(apps))
-        except PgheraldError as exc:
+        except errors.PgheraldError as exc:
             self._unanswered(watched.databases, exc)
             self._failed(watched.subject, watched, exc)
             return
@@ -240,7 +232,7 @@ class Poller:
             try:
                 async with watched.limit:
                     seen = await watched.account.read(databases)
-            except PgheraldError as exc:
+            except errors.PgheraldError as exc:
                 self._unanswered(set(databases).intersection(watched.databases), exc)
                 self._failed(watched.subject, watched, exc)
                 return
@@ -301,7 +293,7 @@ class Poller:
             if not isinstance(what, Missing):
                 self._doubted.discard(database.key)
                 sightings.append((database, what))
-            elif isinstance(what.error, OtherLogin):  # which is its account's trouble
+            elif isinstance(what.error, errors.OtherLogin):  # which is its account's trouble
                 self._sightings.unanswered(database, what.error)
             elif self._is_doubtful(watched, database, what.error):
                 self._doubted.add(database.key)
@@ -311,25 +303,29 @@ class Poller:
                 self._sightings.absent(database, what.error)
         self._sightings.sighted(sightings)
 
-    def _is_doubtful(self, watched: Watched, database: Database, error: PgheraldError) -> bool:
+    def _is_doubtful(
+        self, watched: Watched, database: Database, error: errors.PgheraldError
+    ) -> bool:
         """Whether discovery is to say first that a database is still there.
 
         Review apps come and go, and nobody wants to hear of each that has gone.
         """
-        is_found = isinstance(error, NotVisible) and database in watched.found
+        is_found = isinstance(error, errors.NotVisible) and database in watched.found
         return is_found and database.key not in self._doubted
 
-    def _unanswered(self, databases: Iterable[Database], error: PgheraldError) -> None:
+    def _unanswered(self, databases: Iterable[Database], error: errors.PgheraldError) -> None:
         for database in databases:
             self._sightings.unanswered(database, error)
 
-    def _stands(self, subject: Subject, whose: Watched, error: PgheraldError | None) -> None:
+    def _stands(self, subject: Subject, whose: Watched, error: errors.PgheraldError | None) -> None:
         if error is None:
             self._worked(subject)
         else:
             self._failed(subject, whose, error)
 
-    def _failed(self, subject: Subject, whose: Watched | Database, error: PgheraldError) -> None:
+    def _failed(
+        self, subject: Subject, whose: Watched | Database, error: errors.PgheraldError
+    ) -> None:
         self.errors[subject] = error
         self._alerts.fire(subject, whose.name, error)
 
@@ -350,13 +346,13 @@ class Poller:
             names = None if self._names is None else await self._names()
             with self._sightings.expecting():
                 await watched.discovery.discover()
-        except OtherLogin:  # which is the account's trouble, as soon as an app is read
+        except errors.OtherLogin:  # which is the account's trouble, as soon as an app is read
             passes = False
-        except PgheraldError as exc:
+        except errors.PgheraldError as exc:
             self._failed(subject, watched, exc)
-            if not isinstance(exc, HerokuError):
+            if not isinstance(exc, errors.HerokuError):
                 return
-            passes = not isinstance(exc, Forbidden | NotVisible)
+            passes = not isinstance(exc, errors.Forbidden | errors.NotVisible)
         else:
             self._stands(subject, watched, watched.discovery.unmet)
             passes = False
