@@ -45,41 +45,6 @@ _LONGEST_RETRY: Final = timedelta(hours=1)
 
 _SCOPE: Final = "The Heroku token may not read config vars"
 
-#: Error, title and advice (empty: the error's own) by status.
-_BY_STATUS: Final[Mapping[int, tuple[type[errors.HerokuError], str, str]]] = {
-    401: (errors.LoginRequired, "Heroku does not accept the token", ""),
-    402: (errors.AccountSuspended, "{what}: Heroku waits for a payment", ""),
-    404: (
-        errors.NotVisible,
-        "{what}: not on Heroku, or not visible",
-        (
-            "Compare its name with `heroku apps --all`, which lists what your Heroku user may see. If "
-            "it is gone, take it out of the configuration."
-        ),
-    ),
-    410: (errors.HerokuError, "Heroku no longer answers this pgherald", "Install a newer one."),
-}
-#: Likewise for 403, by the error's id.
-_BY_WORD: Final[Mapping[str, tuple[type[errors.HerokuError], str, str]]] = {
-    "suspended": (errors.AccountSuspended, "{what}: suspended by Heroku", ""),
-    "two_factor": (errors.TwoFactorRequired, "Heroku asks for a second factor", ""),
-}
-_ITS_FACTOR: Final = (
-    errors.Forbidden,
-    "{what}: Heroku asks for a second factor",
-    errors.TwoFactorRequired.default_advice,
-)
-_NO_ENTRY: Final = (
-    errors.Forbidden,
-    "{what}: Heroku does not let this token in",
-    (
-        "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
-        "who has which."
-    ),
-)
-_NO_LIST: Final = (*_NO_ENTRY[:2], "Ask for access: its administrator can give it.")
-_TOO_NARROW: Final = (errors.Forbidden, _SCOPE, f"Use another token: {errors.MAKE_ONE}")
-
 
 # --- what is in an answer ------------------------------------------------------------------
 
@@ -370,21 +335,45 @@ def error_of(answer: Answer, what: str, now: datetime) -> errors.HerokuError:
     body = _error_body(answer)
     if body is None or status < 400:  # HTTP: refusals begin here
         return errors.NotHeroku(f"What answers is not Heroku: an odd status {status}")
-    if status == 403:  # HTTP: forbidden
-        # As a word: the message may name an app that is called so.
-        narrow = "scope" in str(body.get("message")).split()
-        refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
-        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
-        if (
-            found[0] is errors.TwoFactorRequired
-            and _or_none(_name, body.get("app"), "name") == what
-        ):
-            found = _ITS_FACTOR  # the app's own demand, of which others know nothing
-    else:
-        unknown = (errors.HerokuError, f"{{what}}: Heroku refuses the question ({status})", "")
-        found = _BY_STATUS.get(status, unknown)
-    kind, title, advice = found
-    return kind(title.format(what=what), advice.format(what=what))
+    error = errors.HerokuError(f"{what}: Heroku refuses the question ({status})")
+    match status:
+        case 401:
+            error = errors.LoginRequired("Heroku does not accept the token")
+        case 402:
+            error = errors.AccountSuspended(f"{what}: Heroku waits for a payment")
+        case 403:
+            error = _forbidden(body, what)
+        case 404:
+            error = errors.NotVisible(
+                f"{what}: not on Heroku, or not visible",
+                "Compare its name with `heroku apps --all`, which lists what your Heroku user may "
+                "see. If it is gone, take it out of the configuration.",
+            )
+        case 410:
+            title = "Heroku no longer answers this pgherald"
+            error = errors.HerokuError(title, "Install a newer one.")
+    return error
+
+
+def _forbidden(body: Mapping[str, Any], what: str) -> errors.Forbidden:
+    word = body.get("id")
+    if word == "suspended":
+        return errors.AccountSuspended(f"{what}: suspended by Heroku")
+    if word == "two_factor":
+        title, advice = "Heroku asks for a second factor", errors.TwoFactorRequired.default_advice
+        if _or_none(_name, body.get("app"), "name") == what:  # others may not ask for it
+            return errors.Forbidden(f"{what}: {title}", advice)
+        return errors.TwoFactorRequired(title)
+    # As a word: the message may name an app that is called so.
+    if "scope" in str(body.get("message")).split():
+        return errors.Forbidden(_SCOPE, f"Use another token: {errors.MAKE_ONE}")
+    advice = "Ask for access: its administrator can give it."
+    if _NAME.fullmatch(what):
+        advice = (
+            f"Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
+            "who has which."
+        )
+    return errors.Forbidden(f"{what}: Heroku does not let this token in", advice)
 
 
 def _error_body(answer: Answer) -> Mapping[str, Any] | None:
