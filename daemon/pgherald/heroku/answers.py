@@ -43,6 +43,11 @@ _YEARS: Final = range(1970, 3000)
 #: Heroku refills its pool within the hour; a longer pause is somebody's mistake.
 _LONGEST_RETRY: Final = timedelta(hours=1)
 
+_ASK_THE_OWNER: Final = (
+    "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
+    "who has which."
+)
+_ASK_FOR_ACCESS: Final = "Ask for access: its administrator can give it."
 _SCOPE: Final = "The Heroku token may not read config vars"
 
 
@@ -367,13 +372,9 @@ def _forbidden(body: Mapping[str, Any], what: str) -> errors.Forbidden:
     # As a word: the message may name an app that is called so.
     if "scope" in str(body.get("message")).split():
         return errors.Forbidden(_SCOPE, f"Use another token: {errors.MAKE_ONE}")
-    advice = "Ask for access: its administrator can give it."
-    if _NAME.fullmatch(what):
-        advice = (
-            f"Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
-            "who has which."
-        )
-    return errors.Forbidden(f"{what}: Heroku does not let this token in", advice)
+    advice = _ASK_THE_OWNER if _NAME.fullmatch(what) else _ASK_FOR_ACCESS
+    title = f"{what}: Heroku does not let this token in"
+    return errors.Forbidden(title, advice.format(what=what))
 
 
 def _error_body(answer: Answer) -> Mapping[str, Any] | None:
