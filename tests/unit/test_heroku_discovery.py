@@ -79,13 +79,12 @@ class House:
 
     async def once(self, *rules: DiscoverRule) -> Discovery:
         """Look once, as `init` does."""
-        discovery = Discovery(self.api, lambda _, question: question(), rules, most=100)
+        discovery = Discovery(Account("default", self.api), rules, most=100)
         await discovery.discover()
         return discovery
 
     def discovery(self, *rules: DiscoverRule, known: Iterable[tuple[str, str]] = ()) -> Discovery:
-        account = Account("default", self.api, jitter=lambda: 0.0)
-        return Discovery(self.api, account.ask, rules, known=known)
+        return Discovery(Account("default", self.api, jitter=lambda: 0.0), rules, known=known)
 
 
 async def failing(discovery: Discovery) -> HerokuError:

@@ -20,26 +20,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
 from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin
+from pgherald.heroku.account import Account
 from pgherald.heroku.answers import App, Attachment, VarsSeen
-from pgherald.heroku.api import HerokuApi
 
 _SERVICE: Final = "heroku-postgresql:"
-
-#: Puts a question about a subject, if now is the time for it; as `Account.ask` does.
-Ask = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
-
-#: Why an app is not shown, by its name and the error that says so.
-Why = Callable[[str, HerokuError], Awaitable[HerokuError]]
 
 #: Apps whose config vars are read at the same time.
 _AT_ONCE: Final = 8
@@ -83,33 +77,28 @@ class Discovery:
 
     def __init__(
         self,
-        api: HerokuApi,
-        ask: Ask,
+        account: Account,
         rules: Sequence[DiscoverRule],
         *,
         known: Iterable[tuple[str, str]] = (),
-        why: Why | None = None,
         most: int | None = None,
     ) -> None:
         """Make one.
 
         Args:
-            api: is asked.
-            ask: puts the questions.
+            account: is asked.
             rules: what to look for.
             known: apps and attachments that were found before the program started.
-            why: says why an app is not shown any more; as `Identity.why` does.
             most: how many apps are read that no rule names in full; None for as many as the
                 budget allows.
         """
         self.found: tuple[Found, ...] = ()
         self.refused: dict[str, HerokuError] = {}
         self.unread: set[str] = set()
-        self._api = api
-        self._ask = ask
+        self._account = account
+        self._api = account.api
         self._rules = tuple(rules)
         self._known = tuple(known)
-        self._why = why or _as_it_is
         self._most = most
         self._by_rule: list[list[Found]] | None = None
         #: The apps in each list that was answered, by team.
@@ -131,7 +120,7 @@ class Discovery:
         settled = {f.name for f in chain.from_iterable(by_rule)}
         for before, error in zip(earlier, errors, strict=True):
             if lost := next((each for each in before if each.name not in settled), None):
-                why = await self._why(lost.app, error or NotVisible(""))
+                why = await self._account.identity.why(lost.app, error or NotVisible(""))
                 if isinstance(why, OtherLogin):
                     # Theirs are none to be kept, and ours are not gone.
                     by_rule, errors, settled = [[] for _ in earlier], [why] * len(earlier), set()
@@ -172,13 +161,15 @@ class Discovery:
         failed: dict[str | None, HerokuError] = {}
         self._apps.clear()
         try:
-            attachments = await self._ask("?attachments", self._api.attachments)
+            attachments = await self._account.ask("?attachments", self._api.attachments)
         except HerokuError as exc:
             return [[] for _ in self._rules], [exc] * len(self._rules)
         listed = [rule for rule in self._rules if rule.team or any(map(_is_pattern, rule.include))]
         for team in {rule.team for rule in listed}:
             try:
-                self._apps[team] = await self._ask(f"?team {team}", partial(self._api.apps, team))
+                self._apps[team] = await self._account.ask(
+                    f"?team {team}", partial(self._api.apps, team)
+                )
             except HerokuError as exc:
                 failed[team] = _of_team(team, exc)
         ours = [a for a in attachments if (a.plan or "").startswith(_SERVICE)]
@@ -247,7 +238,9 @@ class Discovery:
         """Read one app; whether others may be asked about."""
         began = self._api.clock.now()
         try:
-            seen = await self._ask(f"?{app.name}", lambda: self._api.config_vars(app.name, ()))
+            seen = await self._account.ask(
+                f"?{app.name}", lambda: self._api.config_vars(app.name, ())
+            )
         except HerokuError as exc:
             self.refused[app.name] = exc
             return isinstance(exc, Forbidden | NotVisible) or type(exc) is HerokuError
@@ -272,10 +265,6 @@ class Discovery:
                 if var not in attached and f"{var}_URL" not in every
             ]
         return found
-
-
-async def _as_it_is(_: str, error: HerokuError) -> HerokuError:
-    return error
 
 
 def _chosen(rule: DiscoverRule, attachments: Iterable[Attachment]) -> list[Attachment]:
