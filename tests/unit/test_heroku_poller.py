@@ -11,10 +11,9 @@ import pytest
 
 from pgherald.config import DiscoverRule
 from pgherald.errors import NotVisible, PgheraldError, Unavailable
-from pgherald.heroku.account import Missing
+from pgherald.heroku.account import Identity, Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found
-from pgherald.heroku.identity import Identity
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
 from pgherald.heroku.watched import Watched
