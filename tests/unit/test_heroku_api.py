@@ -666,7 +666,7 @@ async def test_an_odd_attachment_loses_no_database(heroku: FakeHeroku, api: Hero
         addon = {"name": "pg-1", "plan": {"name": "heroku-postgresql:mini"}}
         return {"id": "1", "name": "DATABASE", "app": {"name": app}, "addon": addon}
 
-    discovery = Discovery(api, Account("default", api).ask, [DiscoverRule()])
+    discovery = Discovery(Account("default", api), [DiscoverRule()])
     heroku.routes["/apps"] = ok([])
     for shown, found in (
         (["a", "b"], ["a", "b"]),
