@@ -360,11 +360,15 @@ def on_path(program: str, env: Mapping[str, str]) -> str | None:
     return shutil.which(program, path=os.pathsep.join(folders))
 
 
-_WORD: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))', re.DOTALL)
-_WITH_VALUE: Final = frozenset({"machine", "login", "password", "account"})
+#: A comment, a macro with its text up to an empty line, a keyword with its value, or another word.
+_ENTRY: Final = re.compile(
+    r"#[^\n]*"
+    r"|macdef(?!\S).*?(?:\n[ \t\r]*\n|\Z)"
+    r'|(machine|login|password|account)\s+(?:"((?:[^"\\]|\\.)*)"|(\S+))'
+    r"|(\S+)",
+    re.DOTALL,
+)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
-_LINE_END: Final = re.compile(r"\n")
-_EMPTY_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 
 
 def netrc_password(text: str, machine: str) -> Secret | None:
@@ -376,19 +380,11 @@ def netrc_password(text: str, machine: str) -> Secret | None:
             compared without regard to case.
     """
     ours = False
-    at = 0
-    while word := _WORD.match(text, at):
-        keyword, at = word[2] or "", word.end()
-        if keyword.startswith("#") or keyword == "macdef":
-            # A macro's text goes on to the next empty line.
-            end = (_EMPTY_LINE if keyword == "macdef" else _LINE_END).search(text, at)
-            at = end.end() if end else len(text)
-        elif keyword == "default":
-            ours = False
-        elif keyword in _WITH_VALUE and (found := _WORD.match(text, at)):
-            at, value = found.end(), found[2] or _ESCAPE.sub(r"\1", found[1])
-            if keyword == "machine":
-                ours = value.lower() == machine.lower()
-            elif keyword == "password" and ours:
-                return Secret(value)
+    for found in _ENTRY.finditer(text):
+        keyword, quoted, plain, other = found.groups()
+        value = plain or _ESCAPE.sub(r"\1", quoted or "")
+        if keyword == "machine" or other == "default":
+            ours = value.lower() == machine.lower()
+        elif keyword == "password" and ours:
+            return Secret(value)
     return None
