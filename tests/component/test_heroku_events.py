@@ -18,6 +18,7 @@ from pgherald.config import TokenKind, TokenSpec
 from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import HttpClient
@@ -158,7 +159,7 @@ async def test_odd_logs(script: Script, kind: type[HerokuError]) -> None:
     """Whatever stands in the log's place, following it ends with an error in plain words."""
     async with serve(script) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        client = HttpClient(host, time_limit=1.0, size_limit=1_000_000)
+        client = HttpClient(host, Budget(SystemClock()), time_limit=1.0, size_limit=1_000_000)
         with pytest.raises(kind) as caught:
             await read(client, f"{server.url}/sessions/x")
     assert "CANARY" not in str(caught.value)
@@ -193,7 +194,7 @@ async def test_an_odd_address_is_not_fetched(url: str) -> None:
     """An address that a log may not be fetched from is refused before anything is sent."""
     host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
     with pytest.raises((UnsafeHost, NotHeroku, Unavailable)) as caught:
-        await read(HttpClient(host), url)
+        await read(HttpClient(host, Budget(SystemClock())), url)
     assert isinstance(caught.value, UnsafeHost)
 
 
@@ -221,7 +222,10 @@ async def test_this_machine_however_it_is_spelt(spelling: str) -> None:
     """An address that is this machine in disguise is refused before anything connects to it."""
     async with serve(answer(200, "CANARY", PLAIN)) as server:
         port = server.url.rpartition(":")[2]
-        await refused(HttpClient(HEROKU, time_limit=5.0), f"https://{spelling}:{port}/CANARY")
+        await refused(
+            HttpClient(HEROKU, Budget(SystemClock()), time_limit=5.0),
+            f"https://{spelling}:{port}/CANARY",
+        )
         assert server.connections == 0
 
 
@@ -241,7 +245,7 @@ async def test_a_name_that_leads_home(addresses: list[str]) -> None:
         asked.append((name, port))
         return addresses
 
-    client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+    client = HttpClient(HEROKU, Budget(SystemClock()), time_limit=5.0, resolver=resolver)
     await refused(client, "https://logs.example.com/CANARY")
     assert asked == [("logs.example.com", 443)]
 
@@ -267,7 +271,7 @@ async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.Monkey
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+        client = HttpClient(HEROKU, Budget(SystemClock()), time_limit=5.0, resolver=resolver)
         await refused(client, f"https://logs.example.com:{port}/CANARY")
         async with asyncio.timeout(60):
             assert await received == b""
@@ -281,7 +285,9 @@ async def test_a_simulator_that_leads_elsewhere() -> None:
 
     async with serve(answer(200, "x", PLAIN)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        await refused(HttpClient(host, resolver=resolver), f"{server.url}/CANARY")
+        await refused(
+            HttpClient(host, Budget(SystemClock()), resolver=resolver), f"{server.url}/CANARY"
+        )
         assert server.connections == 0
 
 
@@ -293,7 +299,7 @@ async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch)
 
     async with serve(answer(407, "CANARY")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+        client = HttpClient(HEROKU, Budget(SystemClock()), time_limit=5.0, resolver=resolver)
         with pytest.raises(Unavailable) as caught:
             await read(client, "https://logs.example.com/CANARY")
         assert "the proxy refuses" in caught.value.title
@@ -314,7 +320,8 @@ async def test_a_log_after_a_question_on_the_same_connection(
 async def test_one_log_after_another() -> None:
     """Each log has a connection of its own, whose address is seen, though the router is the same."""
     async with serve(answer(200, "one\n", PLAIN)) as server:
-        client = HttpClient(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"}))
+        host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
+        client = HttpClient(host, Budget(SystemClock()))
         for _ in range(2):
             async with client.follow(Secret(f"{server.url}/sessions/x")) as pieces:
                 assert [piece async for piece in pieces] == [b"one\n"]
@@ -330,6 +337,6 @@ async def test_a_packed_log(encoding: str) -> None:
     async with serve(bytes_then_close(head.encode() + body)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
         with pytest.raises(NotHeroku) as caught:
-            await read(HttpClient(host), f"{server.url}/sessions/x")
+            await read(HttpClient(host, Budget(SystemClock())), f"{server.url}/sessions/x")
     assert "packs its data" in caught.value.title
     assert "\r\nAccept-Encoding: identity\r\n" in server.heads[0]

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pgherald.clock import SystemClock
 from pgherald.errors import HerokuError, NotHeroku, Unavailable
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import SIZE_LIMIT, HttpClient
 from pgherald.secret import Secret
@@ -132,7 +133,7 @@ async def test_a_redirect_to_no_address(location: str) -> None:
         problem = await outcome(api(server.url))
         assert isinstance(problem, NotHeroku)
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        client = HttpClient(host, time_limit=LIMIT)
+        client = HttpClient(host, Budget(SystemClock()), time_limit=LIMIT)
         with pytest.raises(HerokuError):
             async with client.follow(Secret(f"{server.url}/sessions/x")):
                 pass

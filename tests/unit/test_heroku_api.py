@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from pgherald import __version__
+from pgherald.clock import SystemClock
 from pgherald.config import DiscoverRule
 from pgherald.errors import (
     AccountSuspended,
@@ -38,6 +39,7 @@ from pgherald.errors import (
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import App
 from pgherald.heroku.api import HerokuApi, TokenInfo
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.host import HerokuHost
@@ -158,9 +160,11 @@ async def test_a_name_stays_one_segment(heroku: FakeHeroku, api: HerokuApi, name
 
 async def test_a_request_that_would_leave_the_host(heroku: FakeHeroku) -> None:
     """A path that changes the host is refused before anything is sent."""
-    client = HttpClient(HOST, transport=heroku.transport)
+    client = HttpClient(HOST, Budget(SystemClock()), transport=heroku.transport)
     await trouble(client.get("@evil.org/apps", Secret(TOKEN), {}), UnsafeHost)
-    stranger = HttpClient(HerokuHost("https", "evil.org", 443), transport=heroku.transport)
+    stranger = HttpClient(
+        HerokuHost("https", "evil.org", 443), Budget(SystemClock()), transport=heroku.transport
+    )
     await trouble(stranger.get("/apps", Secret(TOKEN), {}), UnsafeHost)
     assert heroku.requests == []
 

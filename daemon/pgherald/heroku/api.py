@@ -116,7 +116,7 @@ class HerokuApi:
         self.refused: Secret | None = None
         self.odd: set[str] = set()
         self.http = HttpClient(
-            host, budget=self.budget, transport=transport, trust=trust, time_limit=time_limit
+            host, self.budget, transport=transport, trust=trust, time_limit=time_limit
         )
         self._renewing = asyncio.Lock()
         #: Apps whose log shows releases.

@@ -90,8 +90,8 @@ class HttpClient:
     def __init__(
         self,
         host: HerokuHost,
+        budget: Budget,
         *,
-        budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         trust: Trust = httpx.create_ssl_context,
         time_limit: float = TIME_LIMIT,
@@ -229,8 +229,7 @@ class HttpClient:
                 f"Refused: a request would leave {self.host.name}",
                 "This is a mistake in pgherald; nothing was sent. Please report it.",
             )
-        if self._budget is not None:
-            self._budget.take()
+        self._budget.take()
         request.headers["Authorization"] = f"Bearer {token.reveal()}"
         outcome, began = "cancelled", time.monotonic()
         problem: HerokuError
@@ -248,9 +247,9 @@ class HttpClient:
         finally:
             # The path is quoted still, and without its query.
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-            left = "" if self._budget is None else f", {self._budget.left} requests left"
-            taken = (time.monotonic() - began) * 1000
-            log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, taken, left)
+            left, taken = self._budget.left, (time.monotonic() - began) * 1000
+            words = "%s %s: %s in %d ms, %d requests left"
+            log.debug(words, request.method, path, outcome, taken, left)
         raise problem
 
     async def _answer(self, request: httpx.Request) -> Answer:
@@ -263,7 +262,7 @@ class HttpClient:
                 body += piece
         self.heard = response.headers
         left = count_of(self.heard.get("RateLimit-Remaining", ""))
-        if self._budget is not None and left is not None:
+        if left is not None:
             self._budget.saw(left)
         return Answer(response.status_code, self.heard, bytes(body))
 
@@ -286,8 +285,7 @@ class HttpClient:
         # Not `aiter_bytes`, which unpacks without a limit.
         async for raw in cast("AsyncIterable[bytes]", response.stream):
             taken += len(raw)
-            if self._budget is not None:
-                self._budget.received(len(raw))
+            self._budget.received(len(raw))
             # One byte more than there is room for shows that there is more.
             piece, room = raw, self._size_limit - given + 1
             if unpacker is not None:
