@@ -151,6 +151,26 @@ def test_rules_follow_nobody_else(desk: Desk, rules: str, *, has: bool) -> None:
     assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.parametrize("fault", ["401", "403-scope", "402", "429", "503", "html", "no token"])
+@pytest.mark.parametrize("named", [(), ("blog",), ("blog", "shop-production")])
+def test_an_accounts_trouble_is_one(desk: Desk, fault: str, named: tuple[str, ...]) -> None:
+    """It is named once, for whatever Heroku was asked; nothing that it holds is a stranger."""
+    entries = "".join(f'[[databases]]\napp = "{app}"\n' for app in named)
+    desk.configure(entries + DISCOVER + CLIENTS)
+    assert desk.run("check").code == 0
+    if fault == "no token":
+        desk.patch.delenv("HEROKU_API_KEY")
+        desk.patch.setenv("PATH", "/nowhere")
+    else:
+        desk.app.faults.add(Fault(fault))
+    for command in ("check", "status"):
+        result = desk.run(command)
+        titles = [line for line in result.err.splitlines() if line and not line.startswith(" ")]
+        # A payment may be waited for from an app's owner alone, where there is no list of apps.
+        assert (result.code, len(titles)) == (1, 1) or (fault == "402" and len(named) < 2)
+    assert "--prune" not in desk.run("check").out
+
+
 async def test_closed_pull_requests_are_no_news(tmp_path: Path) -> None:
     """A review app that is gone is shown as gone, without a notice; the others are kept."""
     rule = '[[discover]]\ninclude = ["*-pr-*"]'

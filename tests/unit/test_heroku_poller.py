@@ -43,6 +43,7 @@ class FakeAccount:
 
     def __init__(self, name: str = "default") -> None:
         self.name = name
+        self.stopped = None
         self.interval = 60.0
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []

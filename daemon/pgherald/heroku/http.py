@@ -84,6 +84,7 @@ class HttpClient:
 
     Attributes:
         host: where they go.
+        requests: how many have been sent.
         heard: the headers of the latest answer, by name, in any case.
     """
 
@@ -99,6 +100,7 @@ class HttpClient:
         resolver: Resolver = resolve,
     ) -> None:
         self.host = host
+        self.requests = 0
         self.heard: Mapping[str, str] = {}
         self._budget = budget
         self._transport = transport
@@ -231,6 +233,7 @@ class HttpClient:
             )
         self._budget.take()
         request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        self.requests += 1
         outcome, began = "cancelled", time.monotonic()
         problem: HerokuError
         try:

@@ -29,7 +29,7 @@ from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import HerokuError, NotHeroku, Unavailable
+from pgherald.errors import AccountSuspended, HerokuError, NotHeroku, Unavailable
 from pgherald.heroku.answers import App
 from pgherald.heroku.budget import Budget
 
@@ -189,7 +189,7 @@ class Overview:
         try:
             found = await self._ask()
         except HerokuError as exc:
-            if not self._is_own(exc):
+            if not self._is_own(exc) or isinstance(exc, AccountSuspended):
                 raise
             return isinstance(exc, NotHeroku | Unavailable)
         self._listed = True

@@ -341,30 +341,38 @@ class Poller:
             return  # somebody else's databases are none to be kept
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.name)
-        names = None
+        names: TakenNames | None = None
+        trouble: errors.PgheraldError | None = None
         try:
             names = None if self._names is None else await self._names()
             with self._sightings.expecting():
                 await watched.discovery.discover()
-        except errors.OtherLogin:  # which is the account's trouble, as soon as an app is read
-            passes = False
+            trouble = watched.discovery.unmet
+        except errors.OtherLogin:
+            pass  # which is the account's trouble, as soon as an app is read
         except errors.PgheraldError as exc:
-            self._failed(subject, watched, exc)
-            if not isinstance(exc, errors.HerokuError):
-                return
-            passes = not isinstance(exc, errors.Forbidden | errors.NotVisible)
-        else:
-            self._stands(subject, watched, watched.discovery.unmet)
-            passes = False
+            trouble = exc
         # What passes by itself is asked again at the next sweep.
-        watched.discovered_at = watched.discovered_at if passes else self._clock.now()
+        if trouble is None or isinstance(trouble, errors.Forbidden | errors.NotVisible):
+            watched.discovered_at = self._clock.now()
+        if trouble is None or isinstance(trouble, errors.HerokuError):
+            self._take_over(watched, names)
+        if trouble is None or not await self._concerns_all(watched, trouble):
+            self._stands(subject, watched, trouble)
+
+    def _take_over(self, watched: Watched, names: TakenNames | None) -> None:
+        """Keep from now on what discovery has found, and nothing else that it had found before."""
         before = {database.key for database in watched.found} - self._doubted
         others = chain.from_iterable(w.databases for w in self.watched if w is not watched)
         refused = watched.keep_found(names, others)
         for database, error in refused.items():
             self._failed(Subject(About.DATABASE, database.key), database, error)
-        for app, group in by_app(d for d in watched.found if d.key not in before).items():
-            self._start(watched, app, self._read(watched, group))
+        new = [database for database in watched.found if database.key not in before]
+        if watched.subject in self.errors:
+            self._unanswered(new, self.errors[watched.subject])
+        else:
+            for app, group in by_app(new).items():
+                self._start(watched, app, self._read(watched, group))
         # What is no longer found cannot be in trouble either.
         keys = {database.key for database in (*watched.databases, *refused)}
 
@@ -375,6 +383,16 @@ class Poller:
         self.errors = {each: error for each, error in self.errors.items() if concerns(each)}
         self._alerts.keep_only(concerns)
         self._sightings.found_only(watched.name, keys)
+
+    async def _concerns_all(self, watched: Watched, error: errors.PgheraldError) -> bool:
+        """Whether a trouble that discovery has met is the account's, which is named for itself."""
+        under_way = self._under_way.items()
+        reads = [task for (whose, app), task in under_way if whose is watched and app != _DISCOVERY]
+        if reads:
+            await asyncio.wait(reads)
+        of_all = watched.account.stopped is not None or isinstance(error, errors.AccountSuspended)
+        of_a_rule = not of_all and isinstance(error, errors.Forbidden | errors.NotVisible)
+        return not of_a_rule and watched.subject in self.errors
 
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:
