@@ -151,6 +151,21 @@ def test_rules_follow_nobody_else(desk: Desk, rules: str, *, has: bool) -> None:
     assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.parametrize("order", [("work", "home"), ("home", "work")])
+def test_two_logins_that_see_the_same(desk: Desk, order: tuple[str, str]) -> None:
+    """What both find is kept once, by the one that found it first, also after a start."""
+    account = '[[accounts]]\nname = "{0}"\ntoken = "env:HEROKU_API_KEY"\n'
+    rule = '[[discover]]\naccount = "{0}"\n'
+    text = CLIENTS
+    for number, name in enumerate(order):
+        text = (account + rule).format(name) + text
+        desk.configure(text)
+        result = desk.run("check")
+        assert (result.code, result.err) == (0, "")
+        assert ("now keeps" in result.out) == (number == 0)
+    assert f"pgherald: {order[0]}:blog/DATABASE" in desk.read("pg_service.conf")
+
+
 @pytest.mark.parametrize("fault", ["401", "403-scope", "402", "429", "503", "html", "no token"])
 @pytest.mark.parametrize("named", [(), ("blog",), ("blog", "shop-production")])
 def test_an_accounts_trouble_is_one(desk: Desk, fault: str, named: tuple[str, ...]) -> None:

@@ -71,6 +71,7 @@ class Discovery:
 
     Attributes:
         found: what was found last, sorted.
+        known: apps and attachments that were found before the program started.
         refused: why an app's config vars could not be read, by app.
         unread: apps whose config vars should have been read, and never were.
     """
@@ -98,7 +99,7 @@ class Discovery:
         self._account = account
         self._api = account.api
         self._rules = tuple(rules)
-        self._known = tuple(known)
+        self.known = tuple(known)
         self._most = most
         self._by_rule: list[list[Found]] | None = None
         #: The apps in each list that was answered, by team.
@@ -114,7 +115,7 @@ class Discovery:
         """
         by_rule, errors = await self._find()
         earlier = self._by_rule or [
-            [Found(*name, "", rule) for name in self._known if fits(rule, *name)]
+            [Found(*name, "", rule) for name in self.known if fits(rule, *name)]
             for rule in self._rules
         ]
         settled = {f.name for f in chain.from_iterable(by_rule)}

@@ -363,8 +363,7 @@ class Poller:
     def _take_over(self, watched: Watched, names: TakenNames | None) -> None:
         """Keep from now on what discovery has found, and nothing else that it had found before."""
         before = {database.key for database in watched.found} - self._doubted
-        others = chain.from_iterable(w.databases for w in self.watched if w is not watched)
-        refused = watched.keep_found(names, others)
+        refused = watched.keep_found(names, [w for w in self.watched if w is not watched])
         for database, error in refused.items():
             self._failed(Subject(About.DATABASE, database.key), database, error)
         new = [database for database in watched.found if database.key not in before]

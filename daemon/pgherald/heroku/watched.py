@@ -84,26 +84,36 @@ class Watched:
         """All of the account's databases, named ones first."""
         return (*self.named, *self.found)
 
+    @property
+    def has_found(self) -> Collection[tuple[str, str]]:
+        """Apps and attachments that it has found, or had, before the program started."""
+        if self.discovery is not None and self.discovered_at is None:
+            return self.discovery.known
+        return [(database.key.app, database.key.attachment) for database in self.found]
+
     def keep_found(
-        self, names: TakenNames | None, others: Iterable[Database]
+        self, names: TakenNames | None, others: Collection[Watched]
     ) -> dict[Database, PgheraldError]:
         """Take over what discovery has found, but for what cannot be kept.
 
         Args:
             names: the service names that are the person's own.
-            others: the databases of other accounts.
+            others: the other accounts. What one of them has found is the same database, since an
+                app's name is Heroku's only one.
 
         Returns:
             Why some of it cannot be kept.
         """
         assert self.discovery is not None  # it is what was asked
-        services = {database.service: database.key for database in chain(self.named, others)}
+        databases = chain(self.named, *(other.databases for other in others))
+        services = {database.service: database.key for database in databases}
+        theirs = set(chain.from_iterable(other.has_found for other in others))
         named = {database.key for database in self.named}
         refused: dict[Database, PgheraldError] = {}
         found = []
         for item in self.discovery.found:
             database = database_for(item.rule, self.name, item.app, item.attachment)
-            if database.key in named:
+            if database.key in named or item.name in theirs:
                 continue
             error = names.refusal(database) if names is not None else None
             if error is None:
