@@ -210,14 +210,12 @@ class ThrottledCall:
         call: what to call.
         every: seconds between two calls at least, so that a program that writes one of our files
             over and over does not keep us busier than that.
-        longest: the limit to which that grows; None for `every`.
+        longest: the limit to which that grows; never less than `every`.
     """
 
-    def __init__(
-        self, call: Callable[[], None], every: float, longest: float | None = None
-    ) -> None:
+    def __init__(self, call: Callable[[], None], every: float, longest: float = 0.0) -> None:
         self._call = call
-        self._throttle = Throttle(every, every if longest is None else longest)
+        self._throttle = Throttle(every, longest)
         self._timer: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
