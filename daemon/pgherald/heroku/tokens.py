@@ -41,6 +41,10 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _FILE_LIMIT: Final = 1024 * 1024
 _VARIABLE: Final = "HEROKU_API_KEY"
 _DEFAULT_USER: Final = "pgherald"
+_UNSET: Final = (
+    f"Take {_VARIABLE} out of the environment (in a shell: `unset {_VARIABLE}`) and start pgherald "
+    "again: then the Heroku CLI's own login counts. If it has none: `heroku login`."
+)
 _LOGIN: Final = "Run: heroku login"
 
 
@@ -250,7 +254,7 @@ class _Keyring(_Program):
 
 
 class _Auto(TokenSource):
-    """The Heroku CLI's own order. What gave a token is asked first until `forget`."""
+    """The Heroku CLI and its older file. What gave a token is asked first until `forget`."""
 
     name = "auto"
 
@@ -258,14 +262,7 @@ class _Auto(TokenSource):
         self._sources: list[TokenSource] = [_Netrc(home, host.netrc_machine)]
         self._chosen: TokenSource | None = None
         self._none = "Make `heroku` found on PATH and run `heroku login`"
-        if env.get(_VARIABLE):
-            self._none = (
-                f"Take {_VARIABLE} out of the environment (in a shell: `unset {_VARIABLE}`) and "
-                "start pgherald again: then the Heroku CLI's own login counts. If it has none: "
-                "`heroku login`"
-            )
-            self._sources = [_Variable(env, _VARIABLE, f"{self._none}.")]
-        elif host.is_known_to_cli and (program := on_path("heroku", env)):
+        if host.is_known_to_cli and (program := on_path("heroku", env)):
             self._none = "Run `heroku login`"
             self._sources.insert(0, _Cli(program, host, env, home, run))
         self.cheap = all(source.cheap for source in self._sources)
@@ -318,7 +315,8 @@ def token_source(
     argument = spec.argument
     match spec.kind:
         case TokenKind.AUTO:
-            return _Auto(host, env, home, run)
+            variable = _Variable(env, _VARIABLE, _UNSET)
+            return variable if env.get(_VARIABLE) else _Auto(host, env, home, run)
         case TokenKind.NETRC:
             return _Netrc(home, host.netrc_machine)
         case TokenKind.ENV:
