@@ -314,7 +314,7 @@ async def test_apps(heroku: FakeHeroku, api: HerokuApi) -> None:
     heroku.routes["/apps"] = ok([APP, {**APP, "team": None}])
     heroku.routes["/teams/acme/apps"] = ok([APP])
     one, two = await api.apps()
-    assert one == two == App("shop", datetime(2012, 1, 1, 12, tzinfo=UTC), APP["id"])
+    assert one == two == App("shop", datetime(2012, 1, 1, 12, tzinfo=UTC), str(APP["id"]))
     assert await api.apps("acme") == [one]
 
 
