@@ -13,7 +13,7 @@ from pgherald.heroku.account import Account
 from pgherald.heroku.budget import Budget
 from pgherald.model import Database, DatabaseKey, Sighting
 from support.fake_clock import START, FakeClock
-from support.heroku_answers import URL, FakeHeroku, error, ok, tagged
+from support.heroku_answers import URL, FakeHeroku, error, tagged
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -168,25 +168,19 @@ async def test_a_failed_reading_does_not_count() -> None:
     assert await town.sweep() == ["a"]
 
 
-@pytest.mark.parametrize("gone", ["missing", "never released"])
-async def test_an_app_of_which_the_list_says_nothing(gone: str) -> None:
+@pytest.mark.parametrize("gone", [("b",), ("a", "b", "c")])
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_an_app_of_which_the_list_says_nothing(
+    gone: tuple[str, ...], *, is_listed: bool
+) -> None:
     """It is asked for itself in every sweep, so that its own error, or login, is seen."""
     town = Town("a", "b", "c", full_sweep=86_400.0)
-    if gone == "missing":
-        del town.stamps["b"]
-    else:
-        town.stamps["b"] = None
+    for app in gone:
+        town.stamps[app] = None
+        if not is_listed:
+            del town.stamps[app]
     town.lists()
-    assert await town.sweeps(3) == [["a", "b", "c"], ["b"], ["b"]]
-
-
-async def test_an_empty_list_is_not_believed() -> None:
-    """When the list suddenly shows nothing, each app is asked for itself."""
-    town = Town("a", "b", full_sweep=86_400.0)
-    await town.sweeps(2)
-    town.stamps.clear()
-    town.heroku.routes[LIST] = ok([])
-    assert await town.sweeps(3) == [["a", "b"]] * 3
+    assert await town.sweeps(3) == [["a", "b", "c"], [*gone], [*gone]]
 
 
 async def test_each_app_has_its_turn() -> None:

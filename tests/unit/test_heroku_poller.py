@@ -211,18 +211,6 @@ async def test_what_need_not_be_read_is_handed_on() -> None:
     assert desk.hears.seen.count(BLOG.key) == 3
 
 
-async def test_what_stays_missing_stays_a_trouble() -> None:
-    """A database that was not shown, of an app that has not changed, is still not shown."""
-    account = FakeAccount()
-    gone = NotVisible("gone")
-    account.misses("shop", gone)
-    desk = Desk(watched(account, SHOP, BLOG))
-    await desk.sweep()
-    account.choice = Choice((), frozenset(), listed=True)
-    await desk.sweep()
-    assert desk.failures == {"database:shop/DATABASE": gone}
-
-
 async def test_a_new_database_of_an_unchanged_app() -> None:
     """A database that is new here is looked at, though its app has not changed."""
     account, found = FakeAccount(), FakeDiscovery("shop")
@@ -233,20 +221,6 @@ async def test_a_new_database_of_an_unchanged_app() -> None:
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
     assert reader.key in desk.hears.seen
-
-
-async def test_a_failing_list_is_the_accounts_trouble() -> None:
-    """Without the list no database is answered; with it, all are, and the trouble is over."""
-    account = FakeAccount()
-    desk = Desk(watched(account, SHOP, BLOG))
-    await desk.sweep()
-    account.choice = DOWN
-    await desk.sweep()
-    assert desk.failures == {"account:default": DOWN}
-    account.choice = Choice((), frozenset(), listed=True)
-    await desk.sweep()
-    assert not desk.failures
-    assert not desk.hears.alerts
 
 
 async def test_what_is_put_off_is_said() -> None:
@@ -416,7 +390,10 @@ async def test_stopping_gives_up_what_is_under_way() -> None:
 
 
 async def test_a_missing_database_is_its_own_trouble() -> None:
-    """What Heroku does not show of one database is that database's, until it is shown."""
+    """What Heroku does not show of one database is that database's, until it is shown.
+
+    It stays so as well where Heroku says that its app has not changed.
+    """
     account = FakeAccount()
     gone = NotVisible("gone")
     account.misses("shop", gone)
@@ -424,21 +401,31 @@ async def test_a_missing_database_is_its_own_trouble() -> None:
     await desk.sweep()
     assert desk.failures == {"database:shop/DATABASE": gone}
     assert desk.hears.alerts == {"database:shop/DATABASE": gone}
+    account.choice = Choice((), frozenset(), listed=True)
+    await desk.sweep()
+    assert desk.failures == {"database:shop/DATABASE": gone}
     del account.answers["shop"]
+    account.choice = None
     await desk.sweep()
     assert not desk.failures
 
 
-async def test_a_trouble_of_the_account() -> None:
+@pytest.mark.parametrize("is_list", [True, False])
+async def test_a_trouble_of_the_account(*, is_list: bool) -> None:
     """An error that may be everybody's is told once, for the account, and ends with an answer."""
     account = FakeAccount()
-    account.fails("shop", DOWN)
-    account.fails("blog", DOWN)
     desk = Desk(watched(account, SHOP, BLOG))
+    if is_list:
+        await desk.sweep()
+        account.choice = DOWN
+    else:
+        account.fails("shop", DOWN)
+        account.fails("blog", DOWN)
     await desk.sweep()
     assert desk.failures == {"account:default": DOWN}
     assert desk.hears.alerts == {"account:default": DOWN}
     account.answers.clear()
+    account.choice = Choice((), frozenset(), listed=True) if is_list else None
     await desk.sweep()
     assert not desk.failures
     assert not desk.hears.alerts
