@@ -11,17 +11,14 @@ import pytest
 from pgherald.errors import Unavailable
 from pgherald.heroku.account import Account
 from pgherald.heroku.budget import Budget
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.model import Database, Sighting
 from support.fake_clock import START, FakeClock
 from support.heroku_answers import URL, FakeHeroku, error, tagged
+from support.household import database
 
 MINUTE = 60.0
 HOUR = 3600.0
 LIST = "/apps"
-
-
-def database(app: str) -> Database:
-    return Database(DatabaseKey("default", app, "DATABASE"), app, "Heroku", app)
 
 
 class Town:
