@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.table import Row
-from pgherald.heroku.expiry import FIRST
+from pgherald.heroku.watched import FIRST
 from pgherald.simulator.postgres import Cluster
 from support.heroku_cli import HerokuCli
 from support.program import SHOP, House, Program, eventually

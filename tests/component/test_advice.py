@@ -250,6 +250,12 @@ TOKENS: Mapping[str, tuple[str, list[Deed], str, Deed]] = {
         "`unset HEROKU_API_KEY`",
         unset,
     ),
+    "a variable that holds no token, beside a CLI that is logged in": (
+        "auto",
+        [lambda d: d.env.update(HEROKU_API_KEY=f"Bearer {DEAD}"), lambda d: d.cli(d.live)],
+        "`unset HEROKU_API_KEY`",
+        unset,
+    ),
     "the CLI": ("auto", [lambda d: d.cli(DEAD)], "Run: heroku login", lambda d: d.cli(d.live)),
     "the CLI, beside a dead netrc": (
         "auto",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgherald.simulator.faults import Fault
-from pgherald.simulator.state import url_of
+from pgherald.simulator.state import Account, url_of
 from support.commands import CLIENTS, Desk
 from support.workplace import HOUR, MINUTE, Workplace
 
@@ -62,6 +62,21 @@ def test_an_app_whose_config_vars_are_refused(desk: Desk) -> None:
     assert desk.run(*INIT, "--app", "blog").code == 0
 
 
+@pytest.mark.parametrize("app", ["pasted", "shpo"])
+def test_a_rule_that_names_an_app_in_full(desk: Desk, app: str) -> None:
+    """That it is closed, or not there, is said, and hinders no other; a pattern may fit nothing."""
+    pasted(desk, "pasted", DATABASE_URL="{url}")
+    desk.app.faults.add(Fault("403", "GET /apps/pasted/config-vars"))
+    rules = f'[[discover]]\ninclude = ["blog", "{app}*"]\n'
+    desk.configure(rules + CLIENTS)
+    assert desk.run("check").code == 0
+    desk.configure(rules.replace("*", "") + CLIENTS)
+    for command in ("check", "status"):
+        result = desk.run(command)
+        assert (result.code, result.err.startswith(f"{app}: ")) == (1, True)
+    assert "[blog]" in desk.read("pg_service.conf")
+
+
 def test_a_masked_var_is_called_so(desk: Desk) -> None:
     """A value that Heroku hides is no missing database: nothing is gone."""
     desk.configure('[[databases]]\napp = "blog"\n' + CLIENTS)
@@ -110,6 +125,65 @@ def test_a_team_that_fails_holds_up_no_other(desk: Desk, fault: str) -> None:
     assert result.code == 1
     for name in ("blog", "shop-staging"):
         assert desk.login(name).user in desk.read("pg_service.conf")
+
+
+@pytest.mark.parametrize("rules", [DISCOVER, '[[discover]]\nteam = "acme"\n'])
+@pytest.mark.parametrize("has", [True, False])
+def test_rules_follow_nobody_else(desk: Desk, rules: str, *, has: bool) -> None:
+    """Where somebody else is logged in at a start that is said, once: ours stay, theirs stay out."""
+    for app in desk.world.apps:
+        app.team, app.owner.teams = "acme", frozenset({"acme"})
+    desk.configure(rules + CLIENTS)
+    assert desk.run("check").code == 0
+    theirs = Account("else@example.com", "else@example.com")
+    if has:
+        config = {"DATABASE_URL": url_of(desk.login("blog"))}
+        desk.world.add_app("theirs", theirs, config=config)
+    before = desk.read("pg_service.conf")
+    desk.patch.setenv("HEROKU_API_KEY", desk.world.add_token(theirs).value.reveal())
+    result = desk.run("check")
+    titles = [line for line in result.err.splitlines() if not line.startswith(" ")]
+    assert titles == ["Heroku: logged in as else@example.com, no longer as dev@example.com"]
+    assert (result.code, desk.read("pg_service.conf")) == (1, before)
+    assert "--prune" not in result.out + desk.run("status").err
+    desk.patch.setenv("HEROKU_API_KEY", desk.world.tokens[0].value.reveal())
+    result = desk.run("check")
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("order", [("work", "home"), ("home", "work")])
+def test_two_logins_that_see_the_same(desk: Desk, order: tuple[str, str]) -> None:
+    """What both find is kept once, by the one that found it first, also after a start."""
+    account = '[[accounts]]\nname = "{0}"\ntoken = "env:HEROKU_API_KEY"\n'
+    rule = '[[discover]]\naccount = "{0}"\n'
+    text = CLIENTS
+    for number, name in enumerate(order):
+        text = (account + rule).format(name) + text
+        desk.configure(text)
+        result = desk.run("check")
+        assert (result.code, result.err) == (0, "")
+        assert ("now keeps" in result.out) == (number == 0)
+    assert f"pgherald: {order[0]}:blog/DATABASE" in desk.read("pg_service.conf")
+
+
+@pytest.mark.parametrize("fault", ["401", "403-scope", "402", "429", "503", "html", "no token"])
+@pytest.mark.parametrize("named", [(), ("blog",), ("blog", "shop-production")])
+def test_an_accounts_trouble_is_one(desk: Desk, fault: str, named: tuple[str, ...]) -> None:
+    """It is named once, for whatever Heroku was asked; nothing that it holds is a stranger."""
+    entries = "".join(f'[[databases]]\napp = "{app}"\n' for app in named)
+    desk.configure(entries + DISCOVER + CLIENTS)
+    assert desk.run("check").code == 0
+    if fault == "no token":
+        desk.patch.delenv("HEROKU_API_KEY")
+        desk.patch.setenv("PATH", "/nowhere")
+    else:
+        desk.app.faults.add(Fault(fault))
+    for command in ("check", "status"):
+        result = desk.run(command)
+        titles = [line for line in result.err.splitlines() if line and not line.startswith(" ")]
+        # A payment may be waited for from an app's owner alone, where there is no list of apps.
+        assert (result.code, len(titles)) == (1, 1) or (fault == "402" and len(named) < 2)
+    assert "--prune" not in desk.run("check").out
 
 
 async def test_closed_pull_requests_are_no_news(tmp_path: Path) -> None:

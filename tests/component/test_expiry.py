@@ -12,7 +12,7 @@ import pytest
 
 from pgherald.daemon.run import Daemon
 from pgherald.daemon.wiring import Outside, machinery
-from pgherald.heroku.expiry import FIRST, STEP, ExpiryWatch
+from pgherald.heroku.watched import FIRST, STEP, ExpiryWatch
 from pgherald.model import News, NewsKind
 from pgherald.notify.tell import Teller
 from pgherald.simulator.state import Token

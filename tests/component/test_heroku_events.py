@@ -7,7 +7,7 @@ import contextlib
 import gzip
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from pgherald.config import TokenKind, TokenSpec
 from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.events import AppEvents
-from pgherald.heroku.host import HerokuHost
+from pgherald.heroku.host import HerokuHost, Resolver
 from pgherald.heroku.http import HttpClient
 from pgherald.heroku.tokens import token_source
 from pgherald.secret import Secret
@@ -130,6 +131,18 @@ async def refused(client: HttpClient, url: str) -> None:
     assert caught.value.__context__ is None
 
 
+def client_of(host: HerokuHost, **options: Any) -> HttpClient:
+    return HttpClient(host, Budget(SystemClock()), **{"time_limit": 5.0, **options})
+
+
+def resolves_to(*addresses: str) -> Resolver:
+    async def resolver(name: str, port: int) -> Sequence[str]:
+        assert name in ("logs.example.com", "127.0.0.1")
+        return addresses
+
+    return resolver
+
+
 async def read(client: HttpClient, url: str) -> bytes:
     """All that a log says."""
     try:
@@ -158,7 +171,7 @@ async def test_odd_logs(script: Script, kind: type[HerokuError]) -> None:
     """Whatever stands in the log's place, following it ends with an error in plain words."""
     async with serve(script) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        client = HttpClient(host, time_limit=1.0, size_limit=1_000_000)
+        client = client_of(host, time_limit=1.0, size_limit=1_000_000)
         with pytest.raises(kind) as caught:
             await read(client, f"{server.url}/sessions/x")
     assert "CANARY" not in str(caught.value)
@@ -193,7 +206,7 @@ async def test_an_odd_address_is_not_fetched(url: str) -> None:
     """An address that a log may not be fetched from is refused before anything is sent."""
     host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
     with pytest.raises((UnsafeHost, NotHeroku, Unavailable)) as caught:
-        await read(HttpClient(host), url)
+        await read(client_of(host), url)
     assert isinstance(caught.value, UnsafeHost)
 
 
@@ -221,7 +234,7 @@ async def test_this_machine_however_it_is_spelt(spelling: str) -> None:
     """An address that is this machine in disguise is refused before anything connects to it."""
     async with serve(answer(200, "CANARY", PLAIN)) as server:
         port = server.url.rpartition(":")[2]
-        await refused(HttpClient(HEROKU, time_limit=5.0), f"https://{spelling}:{port}/CANARY")
+        await refused(client_of(HEROKU), f"https://{spelling}:{port}/CANARY")
         assert server.connections == 0
 
 
@@ -235,15 +248,8 @@ async def test_this_machine_however_it_is_spelt(spelling: str) -> None:
 )
 async def test_a_name_that_leads_home(addresses: list[str]) -> None:
     """Each address of a name is checked; one that no log may come from is enough to refuse."""
-    asked = []
-
-    async def resolver(name: str, port: int) -> list[str]:
-        asked.append((name, port))
-        return addresses
-
-    client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+    client = client_of(HEROKU, resolver=resolves_to(*addresses))
     await refused(client, "https://logs.example.com/CANARY")
-    assert asked == [("logs.example.com", 443)]
 
 
 async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,9 +259,6 @@ async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.Monkey
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received.set_result(await reader.read())
         writer.close()
-
-    async def resolver(name: str, port: int) -> list[str]:
-        return ["8.8.8.8"]
 
     real = socket.getaddrinfo
 
@@ -267,7 +270,7 @@ async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.Monkey
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
+        client = client_of(HEROKU, resolver=resolves_to("8.8.8.8"))
         await refused(client, f"https://logs.example.com:{port}/CANARY")
         async with asyncio.timeout(60):
             assert await received == b""
@@ -275,27 +278,22 @@ async def test_a_name_that_leads_home_the_second_time(monkeypatch: pytest.Monkey
 
 async def test_a_simulator_that_leads_elsewhere() -> None:
     """Where Heroku is this machine, a log comes from it alone, whatever its name leads to."""
-
-    async def resolver(name: str, port: int) -> list[str]:
-        return ["8.8.8.8"]
-
     async with serve(answer(200, "x", PLAIN)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        await refused(HttpClient(host, resolver=resolver), f"{server.url}/CANARY")
+        client = client_of(host, resolver=resolves_to("8.8.8.8"))
+        await refused(client, f"{server.url}/CANARY")
         assert server.connections == 0
 
 
 async def test_a_log_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a proxy the name goes to the proxy, which is on this machine here, and rules."""
-
-    async def resolver(name: str, port: int) -> list[str]:
-        pytest.fail("the proxy resolves names")
-
     async with serve(answer(407, "CANARY")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = HttpClient(HEROKU, time_limit=5.0, resolver=resolver)
         with pytest.raises(Unavailable) as caught:
-            await read(client, "https://logs.example.com/CANARY")
+            await read(
+                client_of(HEROKU, resolver=resolves_to("127.0.0.1")),
+                "https://logs.example.com/CANARY",
+            )
         assert "the proxy refuses" in caught.value.title
         assert proxy.heads[0].startswith("CONNECT logs.example.com:443 HTTP/1.1")
 
@@ -314,7 +312,8 @@ async def test_a_log_after_a_question_on_the_same_connection(
 async def test_one_log_after_another() -> None:
     """Each log has a connection of its own, whose address is seen, though the router is the same."""
     async with serve(answer(200, "one\n", PLAIN)) as server:
-        client = HttpClient(HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"}))
+        host = HerokuHost.from_env({"HEROKU_HOST": "http://127.0.0.1:9"})
+        client = client_of(host)
         for _ in range(2):
             async with client.follow(Secret(f"{server.url}/sessions/x")) as pieces:
                 assert [piece async for piece in pieces] == [b"one\n"]
@@ -330,6 +329,6 @@ async def test_a_packed_log(encoding: str) -> None:
     async with serve(bytes_then_close(head.encode() + body)) as server:
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
         with pytest.raises(NotHeroku) as caught:
-            await read(HttpClient(host), f"{server.url}/sessions/x")
+            await read(client_of(host), f"{server.url}/sessions/x")
     assert "packs its data" in caught.value.title
     assert "\r\nAccept-Encoding: identity\r\n" in server.heads[0]

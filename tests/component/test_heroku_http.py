@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import gzip
-import ipaddress
 import logging
 import ssl
 import time
@@ -15,17 +13,16 @@ import zlib
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pgherald.clock import SystemClock
 from pgherald.errors import HerokuError, NotHeroku, Unavailable
 from pgherald.heroku.api import HerokuApi
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.http import SIZE_LIMIT, HttpClient
 from pgherald.secret import Secret
-from support.heroku_answers import HOST, TOKEN, URL, FakeTokens
+from pgherald.simulator.tls import make_certificate
+from support.heroku_answers import TOKEN, URL, FakeTokens
 from support.http_server import Script, answer, bytes_then_close, flood, serve, silence
 
 #: Seconds that a question may take where nothing is slow, and where the limit itself is tested.
@@ -132,7 +129,7 @@ async def test_a_redirect_to_no_address(location: str) -> None:
         problem = await outcome(api(server.url))
         assert isinstance(problem, NotHeroku)
         host = HerokuHost.from_env({"HEROKU_HOST": server.url})
-        client = HttpClient(host, time_limit=LIMIT)
+        client = HttpClient(host, Budget(SystemClock()), time_limit=LIMIT)
         with pytest.raises(HerokuError):
             async with client.follow(Secret(f"{server.url}/sessions/x")):
                 pass
@@ -176,50 +173,15 @@ async def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPat
         assert proxy.connections == 0
 
 
-async def test_heroku_is_asked_through_the_companys_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way to Heroku leads through HTTPS_PROXY, which never gets to see the token."""
-    async with serve(answer(407, "CANARY")) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        heroku = HerokuApi(HOST, FakeTokens(), clock=SystemClock(), time_limit=LIMIT)
-        problem = await outcome(heroku)
-    assert problem.title == "Heroku cannot be reached: the proxy refuses"
-    assert proxy.heads[0].startswith("CONNECT api.heroku.com:443 HTTP/1.1")
-    assert TOKEN not in "".join(proxy.heads)
-
-
 # --- TLS -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    """A certificate for 127.0.0.1 that vouches for itself, with its key, in one file."""
+    made = make_certificate(SystemClock().now())
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_text(made.key.reveal() + made.pem)
     return path
 
 
@@ -284,9 +246,8 @@ async def test_gzip_is_asked_for_and_read() -> None:
     for script in (drip, packed("x-gzip", body)):
         async with serve(script) as server:
             heroku = api(server.url)
-            assert (await heroku.config_vars("shop", ["DATABASE"])).logins["DATABASE"] == Secret(
-                URL
-            )
+            seen = await heroku.config_vars("shop", ["DATABASE"])
+            assert seen.logins == {"DATABASE": Secret(URL)}
             await heroku.aclose()
 
 

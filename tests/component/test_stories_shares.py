@@ -21,7 +21,7 @@ from pgherald.daemon.publish import Publisher
 from pgherald.daemon.run import Daemon
 from pgherald.daemon.wiring import Outside
 from pgherald.heroku.events import AppEvents
-from pgherald.heroku.expiry import ExpiryWatch
+from pgherald.heroku.watched import ExpiryWatch
 from pgherald.simulator.postgres import Cluster
 from pgherald.sync.reconciler import Reconciler
 from pgherald.watch import wake

@@ -15,7 +15,6 @@ from pgherald.errors import (
     HerokuError,
     LoginRequired,
     MissingTool,
-    NotHeroku,
     NotVisible,
     RateLimited,
     TwoFactorRequired,
@@ -288,13 +287,7 @@ async def test_an_outage_after_good_times_is_the_accounts(house: House) -> None:
     assert all(isinstance(each, Unavailable) for each in await house.sweep("a", "b"))
 
 
-@pytest.mark.parametrize(
-    "response",
-    [
-        error(404, "not_found"),
-        error(422, "invalid_params"),
-    ],
-)
+@pytest.mark.parametrize("response", [error(404, "not_found"), error(422, "invalid_params")])
 async def test_an_app_that_is_gone_is_asked_every_15_minutes(
     house: House, response: httpx.Response
 ) -> None:
@@ -421,10 +414,3 @@ async def test_a_question_of_its_own_has_its_own_rest(house: House) -> None:
     assert isinstance((await house.read())[0], Sighting)
     with pytest.raises(NotVisible):
         await house.account.ask(None, lambda: pytest.fail("asked again"))
-
-
-async def test_a_captive_portal_is_told_apart(house: House) -> None:
-    """A page instead of data raises NotHeroku, for the account."""
-    house.answers("shop", httpx.Response(200, html="Sign in"))
-    (portal,) = await house.read()
-    assert isinstance(portal, NotHeroku)

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from pgherald import __version__
+from pgherald.clock import SystemClock
 from pgherald.config import DiscoverRule
 from pgherald.errors import (
     AccountSuspended,
@@ -38,6 +39,7 @@ from pgherald.errors import (
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import App
 from pgherald.heroku.api import HerokuApi, TokenInfo
+from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.events import AppEvents
 from pgherald.heroku.host import HerokuHost
@@ -158,9 +160,11 @@ async def test_a_name_stays_one_segment(heroku: FakeHeroku, api: HerokuApi, name
 
 async def test_a_request_that_would_leave_the_host(heroku: FakeHeroku) -> None:
     """A path that changes the host is refused before anything is sent."""
-    client = HttpClient(HOST, transport=heroku.transport)
+    client = HttpClient(HOST, Budget(SystemClock()), transport=heroku.transport)
     await trouble(client.get("@evil.org/apps", Secret(TOKEN), {}), UnsafeHost)
-    stranger = HttpClient(HerokuHost("https", "evil.org", 443), transport=heroku.transport)
+    stranger = HttpClient(
+        HerokuHost("https", "evil.org", 443), Budget(SystemClock()), transport=heroku.transport
+    )
     await trouble(stranger.get("/apps", Secret(TOKEN), {}), UnsafeHost)
     assert heroku.requests == []
 
@@ -219,6 +223,13 @@ async def test_config_vars_are_picked_and_dropped(heroku: FakeHeroku, api: Herok
     assert seen.seen_at == START
     assert "CANARY" not in repr(seen)
     assert "CANARY" not in repr(api._memory)
+
+
+async def test_a_name_whose_url_is_another(heroku: FakeHeroku, api: HerokuApi) -> None:
+    """Of `PG` and `PG_URL` the one counts that holds a Postgres URL, and `PG_URL` if both do."""
+    for other, bare in (("https://pgadmin.example", True), ("", True), (None, False), (URL, False)):
+        heroku.holds("shop", {"PG": "postgres://u:p@h/d", "PG_URL": other})
+        assert (await api.config_vars("shop", ["PG"])).bare == ({"PG"} if bare else set())
 
 
 async def test_when_the_token_ends(heroku: FakeHeroku, api: HerokuApi, clock: FakeClock) -> None:
@@ -303,11 +314,7 @@ async def test_apps(heroku: FakeHeroku, api: HerokuApi) -> None:
     heroku.routes["/apps"] = ok([APP, {**APP, "team": None}])
     heroku.routes["/teams/acme/apps"] = ok([APP])
     one, two = await api.apps()
-    assert (
-        one
-        == two
-        == App("shop", datetime(2012, 1, 1, 12, tzinfo=UTC), "01234567-89ab-cdef-0123-456789abcdef")
-    )
+    assert one == two == App("shop", datetime(2012, 1, 1, 12, tzinfo=UTC), str(APP["id"]))
     assert await api.apps("acme") == [one]
 
 
@@ -365,20 +372,11 @@ async def test_the_latest_release(heroku: FakeHeroku, api: HerokuApi) -> None:
     assert heroku.requests[0].headers["Range"] == "version ..; max=1, order=desc"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": 1}, {"name": "a/b"}, {"name": "CANARY\n"}, {"name": ""}, {"name": "a" * 200},
-    ],
-)  # fmt: skip
-async def test_apps_of_an_odd_shape(
-    heroku: FakeHeroku, api: HerokuApi, change: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("name", [1, "a/b", "CANARY\n", "", "a" * 200])
+async def test_apps_of_an_odd_shape(heroku: FakeHeroku, api: HerokuApi, name: object) -> None:
     """Where no app has a name in Heroku's alphabet, it is not Heroku that answers."""
-    heroku.routes["/apps"] = ok([{**APP, **change}])
-    with pytest.raises(NotHeroku) as caught:
-        await api.apps()
-    assert "CANARY" not in str(caught.value)
+    heroku.routes["/apps"] = ok([{**APP, "name": name}])
+    await trouble(api.apps(), NotHeroku)
 
 
 @pytest.mark.parametrize("body", [{}, [1], [[]], [None], "x"])
@@ -402,8 +400,14 @@ SCOPE = "The scope of this OAuth authorization does not allow access to this res
         (error(402, "delinquent"), AccountSuspended, "shop: Heroku waits for a payment"),
         (error(403, "suspended"), AccountSuspended, "shop: suspended"),
         (error(403, "two_factor"), TwoFactorRequired, "second factor"),
+        (
+            httpx.Response(403, json={"id": "two_factor", "app": {"name": "shop"}}),
+            Forbidden,
+            "shop: Heroku asks for a second factor",
+        ),
         (error(403, "forbidden", SCOPE), Forbidden, "may not read config vars"),
         (error(403, "forbidden"), Forbidden, "shop: Heroku does not let this token in"),
+        (error(403, "forbidden", "No access to telescope."), Forbidden, "shop: Heroku does not"),
         (error(404, "not_found"), NotVisible, "shop: not on Heroku"),
         (error(410, "gone"), HerokuError, "no longer answers"),
         (error(422, "invalid_params", "CANARY"), HerokuError, "refuses the question (422)"),
@@ -653,7 +657,7 @@ async def test_an_odd_attachment_loses_no_database(heroku: FakeHeroku, api: Hero
         addon = {"name": "pg-1", "plan": {"name": "heroku-postgresql:mini"}}
         return {"id": "1", "name": "DATABASE", "app": {"name": app}, "addon": addon}
 
-    discovery = Discovery(api, Account("default", api).ask, [DiscoverRule()])
+    discovery = Discovery(Account("default", api), [DiscoverRule()])
     heroku.routes["/apps"] = ok([])
     for shown, found in (
         (["a", "b"], ["a", "b"]),

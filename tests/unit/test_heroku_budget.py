@@ -21,6 +21,16 @@ from support.heroku_answers import HOST, FakeHeroku, FakeTokens, ok
 HOUR = 3600.0
 
 
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def budget(clock: FakeClock) -> Budget:
+    return Budget(clock)
+
+
 def spend(budget: Budget, most: int = 10_000) -> int:
     """Take until there is nothing left; how many there were."""
     for count in range(most):
@@ -31,10 +41,8 @@ def spend(budget: Budget, most: int = 10_000) -> int:
     raise AssertionError("it never ends")
 
 
-async def test_a_share_and_no_more() -> None:
+async def test_a_share_and_no_more(clock: FakeClock, budget: Budget) -> None:
     """A third of a quarter of Heroku's 4,500 requests at once; the rest comes back in an hour."""
-    clock = FakeClock()
-    budget = Budget(clock)
     assert spend(budget) == 375
     for _ in range(3):
         await clock.advance(HOUR)
@@ -44,10 +52,10 @@ async def test_a_share_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("pause", [7.0, 600.0])
-async def test_no_hour_ever_sees_more_than_the_allowance(pause: float) -> None:
+async def test_no_hour_ever_sees_more_than_the_allowance(
+    clock: FakeClock, budget: Budget, pause: float
+) -> None:
     """Whoever takes all that there is, again and again, gets the allowance in no hour twice."""
-    clock = FakeClock()
-    budget = Budget(clock)
     taken: list[float] = []
     most = 0
     await clock.advance(12 * HOUR)  # what was not used in the past is not there now
@@ -75,10 +83,8 @@ async def test_it_says_when_there_will_be_one() -> None:
     budget.take()
 
 
-async def test_others_use_it_up() -> None:
+async def test_others_use_it_up(clock: FakeClock, budget: Budget) -> None:
     """Of what other programs have left no more than the share is taken, nor of what comes back."""
-    clock = FakeClock()
-    budget = Budget(clock)
     budget.saw(100)
     assert budget.left == 25
     budget.saw(3)
@@ -94,9 +100,8 @@ async def test_others_use_it_up() -> None:
     assert budget.left == 0, "a pool that is full again is no leave to take all at once"
 
 
-async def test_what_can_wait() -> None:
+async def test_what_can_wait(budget: Budget) -> None:
     """Once half is gone, what can wait has to."""
-    budget = Budget(FakeClock())
     for _ in range(187):
         budget.take()
     assert budget.is_ample
@@ -105,10 +110,8 @@ async def test_what_can_wait() -> None:
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
-async def test_the_last_hour(jump: float) -> None:
+async def test_the_last_hour(clock: FakeClock, budget: Budget, jump: float) -> None:
     """Requests are counted for an hour, and a clock that is set wrong leaves no old ones."""
-    clock = FakeClock()
-    budget = Budget(clock)
     for _ in range(90):
         budget.take()
         await clock.advance(60)
@@ -134,10 +137,8 @@ async def test_nothing_is_sent_beyond_the_budget() -> None:
 # --- shares --------------------------------------------------------------------------------------
 
 
-async def test_an_app_uses_up_its_own_share_alone() -> None:
+async def test_an_app_uses_up_its_own_share_alone(clock: FakeClock, budget: Budget) -> None:
     """However much one app asks for, another one still gets as much as it would without it."""
-    clock = FakeClock()
-    budget = Budget(clock)
     shares = Shares(clock, budget)
     noisy = sum(shares.take("noisy") for _ in range(10_000))
     assert noisy == 281, "a quarter of the allowance is for events"
@@ -147,10 +148,10 @@ async def test_an_app_uses_up_its_own_share_alone() -> None:
     assert shares.take("noisy")
 
 
-async def test_many_noisy_apps_leave_each_other_and_the_list_their_requests() -> None:
+async def test_many_noisy_apps_leave_each_other_and_the_list_their_requests(
+    clock: FakeClock, budget: Budget
+) -> None:
     """Shares become smaller with each app that has events, and never nothing."""
-    clock = FakeClock()
-    budget = Budget(clock)
     shares = Shares(clock, budget)
     apps = [f"app{number}" for number in range(40)]
     used = dict.fromkeys(apps, 0)
@@ -163,10 +164,8 @@ async def test_many_noisy_apps_leave_each_other_and_the_list_their_requests() ->
     assert budget.left > 90
 
 
-async def test_events_leave_the_list_its_requests() -> None:
+async def test_events_leave_the_list_its_requests(clock: FakeClock, budget: Budget) -> None:
     """When there is little left, it is for the list of apps."""
-    clock = FakeClock()
-    budget = Budget(clock)
     shares = Shares(clock, budget)
     budget.saw(30)
     assert not shares.take("shop")

@@ -79,13 +79,12 @@ class House:
 
     async def once(self, *rules: DiscoverRule) -> Discovery:
         """Look once, as `init` does."""
-        discovery = Discovery(self.api, lambda _, question: question(), rules, most=100)
+        discovery = Discovery(Account("default", self.api), rules, most=100)
         await discovery.discover()
         return discovery
 
     def discovery(self, *rules: DiscoverRule, known: Iterable[tuple[str, str]] = ()) -> Discovery:
-        account = Account("default", self.api, jitter=lambda: 0.0)
-        return Discovery(self.api, account.ask, rules, known=known)
+        return Discovery(Account("default", self.api, jitter=lambda: 0.0), rules, known=known)
 
 
 async def failing(discovery: Discovery) -> HerokuError:
@@ -225,6 +224,16 @@ async def test_an_app_that_no_list_shows() -> None:
     assert set(found.refused) == {"closed", "unheard-of"}
 
 
+async def test_a_broken_app_holds_up_no_other() -> None:
+    """Apps whose config vars do not come are passed over, as long as some others come."""
+    house = House()
+    for n in range(30):
+        house.heroku.holds(f"a{n:02}", {"DATABASE_URL": URL})
+    house.heroku.routes["/apps/a00/config-vars"] = httpx.Response(503)
+    house.shows(apps=[f"a{n:02}" for n in range(30)])
+    assert len(await house.finds(DiscoverRule())) == 29
+
+
 async def test_what_reading_config_vars_costs() -> None:
     """Apps are read where the list of attachments does not say all, and again after a release."""
     house = House(attached("a"), attached("b"))
@@ -274,6 +283,38 @@ async def test_sudden_emptiness_is_an_error() -> None:
     house.shows(attached("a2"), attached("a"), attached("b"))
     await discovery.discover()
     assert plain(discovery.found) == ["a/DATABASE", "b/DATABASE"]
+
+
+async def test_sudden_emptiness_at_a_start() -> None:
+    """Where nothing at all is found of what was kept before the start, all of that is kept."""
+    house = House()
+    rules = DiscoverRule(include=("a",)), DiscoverRule()
+    discovery = house.discovery(*rules, known=[("a", "DATABASE"), ("b", "RED"), ("c", "DATABASE")])
+    assert "no more databases" in (await failing(discovery)).title
+    assert plain(discovery.found) == ["a/DATABASE", "c/DATABASE"]
+    house.shows(attached("c"))
+    await failing(discovery)
+    assert plain(discovery.found) == ["a/DATABASE", "c/DATABASE"]
+
+
+@pytest.mark.parametrize("value", [None, "********"])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_heroku_hides_is_not_gone(value: str | None, *, restarted: bool) -> None:
+    """A config var that was kept, and is masked now, is still there."""
+    house = House(attached("shop"))
+    house.shows(attached("shop"), apps=["a", "b"])
+    for app in "ab":
+        house.heroku.holds(app, {"DATABASE_URL": URL})
+    discovery = house.discovery(DiscoverRule())
+    await discovery.discover()
+    house.heroku.holds("a", {"DATABASE_URL": value})
+    house.heroku.holds("b", {})
+    house.released |= dict.fromkeys("ab", "2025-12-02T08:00:00Z")
+    house.shows(attached("shop"), apps=["a", "b"])
+    if restarted:
+        discovery = house.discovery(DiscoverRule(), known=[f.name for f in discovery.found])
+    await discovery.discover()
+    assert plain(discovery.found) == ["a/DATABASE", "shop/DATABASE"]
 
 
 async def test_review_apps_come_and_go() -> None:

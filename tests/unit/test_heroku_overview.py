@@ -11,17 +11,14 @@ import pytest
 from pgherald.errors import Unavailable
 from pgherald.heroku.account import Account
 from pgherald.heroku.budget import Budget
-from pgherald.model import Database, DatabaseKey, Sighting
+from pgherald.model import Database, Sighting
 from support.fake_clock import START, FakeClock
-from support.heroku_answers import URL, FakeHeroku, error, ok, tagged
+from support.heroku_answers import URL, FakeHeroku, error, tagged
+from support.household import database
 
 MINUTE = 60.0
 HOUR = 3600.0
 LIST = "/apps"
-
-
-def database(app: str) -> Database:
-    return Database(DatabaseKey("default", app, "DATABASE"), app, "Heroku", app)
 
 
 class Town:
@@ -168,25 +165,19 @@ async def test_a_failed_reading_does_not_count() -> None:
     assert await town.sweep() == ["a"]
 
 
-@pytest.mark.parametrize("gone", ["missing", "never released"])
-async def test_an_app_of_which_the_list_says_nothing(gone: str) -> None:
+@pytest.mark.parametrize("gone", [("b",), ("a", "b", "c")])
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_an_app_of_which_the_list_says_nothing(
+    gone: tuple[str, ...], *, is_listed: bool
+) -> None:
     """It is asked for itself in every sweep, so that its own error, or login, is seen."""
     town = Town("a", "b", "c", full_sweep=86_400.0)
-    if gone == "missing":
-        del town.stamps["b"]
-    else:
-        town.stamps["b"] = None
+    for app in gone:
+        town.stamps[app] = None
+        if not is_listed:
+            del town.stamps[app]
     town.lists()
-    assert await town.sweeps(3) == [["a", "b", "c"], ["b"], ["b"]]
-
-
-async def test_an_empty_list_is_not_believed() -> None:
-    """When the list suddenly shows nothing, each app is asked for itself."""
-    town = Town("a", "b", full_sweep=86_400.0)
-    await town.sweeps(2)
-    town.stamps.clear()
-    town.heroku.routes[LIST] = ok([])
-    assert await town.sweeps(3) == [["a", "b"]] * 3
+    assert await town.sweeps(3) == [["a", "b", "c"], [*gone], [*gone]]
 
 
 async def test_each_app_has_its_turn() -> None:
@@ -224,11 +215,11 @@ async def test_a_list_of_as_many_pages_as_apps() -> None:
     assert town.asked(LIST) == asked
 
 
-@pytest.mark.parametrize("answer", [error(403, "forbidden"), error(404, "not_found")])
-async def test_a_forbidden_list(answer: httpx.Response) -> None:
-    """Where the token may not list apps they are read one by one, and the list asked for rarely."""
+@pytest.mark.parametrize("status", [403, 404, 406, 416, 422])
+async def test_a_list_that_is_refused(status: int) -> None:
+    """Where apps cannot be listed they are read one by one, and the list is asked for rarely."""
     town = Town("a", "b")
-    town.heroku.routes[LIST] = answer
+    town.heroku.routes[LIST] = error(status, "refused")
     assert await town.sweeps(16) == [["a", "b"]] * 16
     assert town.asked(LIST) == 2
 

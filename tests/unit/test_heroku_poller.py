@@ -11,10 +11,9 @@ import pytest
 
 from pgherald.config import DiscoverRule
 from pgherald.errors import NotVisible, PgheraldError, Unavailable
-from pgherald.heroku.account import Missing
+from pgherald.heroku.account import Identity, Missing
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.discovery import Found
-from pgherald.heroku.identity import Identity
 from pgherald.heroku.overview import Choice
 from pgherald.heroku.poller import DISCOVERY_INTERVAL, Poller
 from pgherald.heroku.watched import Watched
@@ -44,6 +43,7 @@ class FakeAccount:
 
     def __init__(self, name: str = "default") -> None:
         self.name = name
+        self.stopped = None
         self.interval = 60.0
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
@@ -98,6 +98,7 @@ class FakeDiscovery:
     def __init__(self, *apps: str) -> None:
         self.apps = apps
         self.error: Exception | None = None
+        self.unmet = None
         self.asked = 0
         self.gate: asyncio.Event | None = None
 
@@ -210,18 +211,6 @@ async def test_what_need_not_be_read_is_handed_on() -> None:
     assert desk.hears.seen.count(BLOG.key) == 3
 
 
-async def test_what_stays_missing_stays_a_trouble() -> None:
-    """A database that was not shown, of an app that has not changed, is still not shown."""
-    account = FakeAccount()
-    gone = NotVisible("gone")
-    account.misses("shop", gone)
-    desk = Desk(watched(account, SHOP, BLOG))
-    await desk.sweep()
-    account.choice = Choice((), frozenset(), listed=True)
-    await desk.sweep()
-    assert desk.failures == {"database:shop/DATABASE": gone}
-
-
 async def test_a_new_database_of_an_unchanged_app() -> None:
     """A database that is new here is looked at, though its app has not changed."""
     account, found = FakeAccount(), FakeDiscovery("shop")
@@ -232,20 +221,6 @@ async def test_a_new_database_of_an_unchanged_app() -> None:
     account.choice = Choice((), frozenset(), listed=True)
     await desk.sweep()
     assert reader.key in desk.hears.seen
-
-
-async def test_a_failing_list_is_the_accounts_trouble() -> None:
-    """Without the list no database is answered; with it, all are, and the trouble is over."""
-    account = FakeAccount()
-    desk = Desk(watched(account, SHOP, BLOG))
-    await desk.sweep()
-    account.choice = DOWN
-    await desk.sweep()
-    assert desk.failures == {"account:default": DOWN}
-    account.choice = Choice((), frozenset(), listed=True)
-    await desk.sweep()
-    assert not desk.failures
-    assert not desk.hears.alerts
 
 
 async def test_what_is_put_off_is_said() -> None:
@@ -415,7 +390,10 @@ async def test_stopping_gives_up_what_is_under_way() -> None:
 
 
 async def test_a_missing_database_is_its_own_trouble() -> None:
-    """What Heroku does not show of one database is that database's, until it is shown."""
+    """What Heroku does not show of one database is that database's, until it is shown.
+
+    It stays so as well where Heroku says that its app has not changed.
+    """
     account = FakeAccount()
     gone = NotVisible("gone")
     account.misses("shop", gone)
@@ -423,21 +401,31 @@ async def test_a_missing_database_is_its_own_trouble() -> None:
     await desk.sweep()
     assert desk.failures == {"database:shop/DATABASE": gone}
     assert desk.hears.alerts == {"database:shop/DATABASE": gone}
+    account.choice = Choice((), frozenset(), listed=True)
+    await desk.sweep()
+    assert desk.failures == {"database:shop/DATABASE": gone}
     del account.answers["shop"]
+    account.choice = None
     await desk.sweep()
     assert not desk.failures
 
 
-async def test_a_trouble_of_the_account() -> None:
+@pytest.mark.parametrize("is_list", [True, False])
+async def test_a_trouble_of_the_account(*, is_list: bool) -> None:
     """An error that may be everybody's is told once, for the account, and ends with an answer."""
     account = FakeAccount()
-    account.fails("shop", DOWN)
-    account.fails("blog", DOWN)
     desk = Desk(watched(account, SHOP, BLOG))
+    if is_list:
+        await desk.sweep()
+        account.choice = DOWN
+    else:
+        account.fails("shop", DOWN)
+        account.fails("blog", DOWN)
     await desk.sweep()
     assert desk.failures == {"account:default": DOWN}
     assert desk.hears.alerts == {"account:default": DOWN}
     account.answers.clear()
+    account.choice = Choice((), frozenset(), listed=True) if is_list else None
     await desk.sweep()
     assert not desk.failures
     assert not desk.hears.alerts
@@ -517,6 +505,32 @@ async def test_a_long_discovery_keeps_no_database_waiting() -> None:
     assert desk.hears.seen == [SHOP.key, SHOP.key, BLOG.key]
 
 
+@pytest.mark.parametrize("error", [None, DOWN, NotVisible("gone")])
+async def test_a_late_answer_about_what_is_gone(error: PgheraldError | None) -> None:
+    """What discovery finds no more while it is being read is neither shown nor a trouble."""
+    account, found = FakeAccount(), FakeDiscovery("shop", "blog")
+    desk = Desk(watched(account, found=found))
+    await desk.sweep()
+    desk.hears.seen.clear()
+    event = asyncio.Event()
+
+    async def late(databases: Sequence[Database]) -> list[Sighting | Missing]:
+        await event.wait()
+        if error is DOWN:
+            raise DOWN
+        return [Missing(d.key, error) if error else sighting(d) for d in databases]
+
+    account.answers["shop"] = late
+    found.apps = ("blog",)
+    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
+    desk.poller.sweep()
+    await settle()
+    event.set()
+    await desk.poller.finished()
+    assert desk.hears.seen == [BLOG.key]
+    assert not desk.hears.absences
+
+
 async def test_a_named_database_is_not_found_again() -> None:
     """What the configuration names keeps the settings it has there."""
     named = dataclasses.replace(SHOP, name="My shop", service="mine")
@@ -556,26 +570,3 @@ async def test_what_is_no_longer_found_is_in_no_trouble() -> None:
     await desk.sweep()
     assert not desk.failures
     assert set(desk.hears.alerts) == {"database:home:shop/DATABASE"}
-
-
-async def test_an_app_that_goes_while_it_is_read_is_in_no_trouble() -> None:
-    """Discovery was first to see that it is gone; its own answer comes too late to be one."""
-    account, event = FakeAccount(), asyncio.Event()
-    found = FakeDiscovery("shop")
-    desk = Desk(watched(account, found=found))
-    await desk.sweep()
-
-    async def late(databases: Sequence[Database]) -> list[Sighting | Missing]:
-        await event.wait()
-        return [Missing(database.key, NotVisible("gone")) for database in databases]
-
-    account.answers["shop"] = late
-    found.apps = ()
-    desk.clock.jump(DISCOVERY_INTERVAL.total_seconds())
-    desk.poller.sweep()
-    await settle()
-    assert found.asked == 2
-    event.set()
-    await desk.poller.finished()
-    assert not desk.failures
-    assert not desk.hears.alerts

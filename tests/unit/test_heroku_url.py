@@ -29,6 +29,8 @@ def parse(text: str) -> tuple[str, int, str, str, str]:
         ("\ufeff 'postgres://u:p@h/d'\r\n", ("h", 5432, "d", "u", "p")),
         ("postgis://u:p@h/d", ("h", 5432, "d", "u", "p")),
         ("postgresql+psycopg2://u:p@h/d\t", ("h", 5432, "d", "u", "p")),
+        ("pgsql+ssl-only://u:p@h./d", ("h.", 5432, "d", "u", "p")),
+        ("psql://u:p@h/d", ("h", 5432, "d", "u", "p")),
         ("postgres://u:p@h:/d", ("h", 5432, "d", "u", "p")),
         ("postgres://u:p@[2001:db8::1]:1/d", ("2001:db8::1", 1, "d", "u", "p")),
         ("postgres://u:p@[fe80::1%25eth0]/d", ("fe80::1%eth0", 5432, "d", "u", "p")),

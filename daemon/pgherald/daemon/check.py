@@ -141,7 +141,8 @@ def _strangers(machine: Machinery, held: Iterable[DatabaseKey]) -> list[Database
 
     While Heroku does not tell what the rules find, nobody knows who is one.
     """
-    if any(subject.about is About.DISCOVERY for subject in machine.poller.errors):
+    unknown = {About.DISCOVERY, About.ACCOUNT, About.LOGIN}
+    if any(subject.about in unknown for subject in machine.poller.errors):
         return []
     known = {database.key for database in machine.poller.databases}
     return sorted(key for key in held if key not in known)
@@ -182,7 +183,8 @@ def _database(
     phase, error = tracked.phase, tracked.error
     if tracked.absence is not None:
         phase = None  # Heroku did not show it
-        if tracked.is_unanswered and error in errors.values():
+        account = Subject(About.ACCOUNT, database.key.account)
+        if tracked.is_unanswered and (error in errors.values() or account in errors):
             error = None  # its account's, which is named for itself
     elif phase is not None and phase.is_current and database.key in plan.keys:
         phase = Phase.BEHIND  # somebody has written a client since

@@ -17,8 +17,7 @@ from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.wiring import Outside, State, machinery
 from pgherald.heroku.backoff import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.events import LogFollowers
-from pgherald.heroku.expiry import ExpiryWatch
-from pgherald.heroku.watched import keeps_requests
+from pgherald.heroku.watched import ExpiryWatch, keeps_requests
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
 from pgherald.notify.tell import Teller

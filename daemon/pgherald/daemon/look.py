@@ -14,6 +14,7 @@ from pgherald.errors import (
     HerokuError,
     PgheraldError,
 )
+from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import peek
 from pgherald.heroku.discovery import Discovery, Found
@@ -170,7 +171,7 @@ async def survey(
         includes = (tuple(apps), ("*",))
         rules = [DiscoverRule(include=each, attachments=("*", *named)) for each in includes]
         rules = [rule for rule in rules if rule.include]
-        discovery = Discovery(api, lambda _, question: question(), rules, most=_MOST)
+        discovery = Discovery(Account(source.name, api), rules, most=_MOST)
         await discovery.discover()
         # That a team is not to be seen is said by a sweep.
         shown = {team: await _unless_refused(api.apps(team), []) for team in teams}

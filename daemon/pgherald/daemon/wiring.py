@@ -176,7 +176,7 @@ async def accounts_of(
                 await ledger.open()
                 stack.callback(ledger.close)
             known = _found_before(store, setting.name)
-            discovery = Discovery(api, account.ask, rules, known=known) if rules else None
+            discovery = Discovery(account, rules, known=known) if rules else None
             watched.append(Watched(account, named, discovery, events=setting.followed))
             tokens.append(source)
         yield Accounts(tuple(watched), tuple(tokens))

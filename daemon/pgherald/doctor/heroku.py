@@ -20,9 +20,9 @@ from pgherald.errors import MAKE_ONE, PgheraldError
 from pgherald.files import Files
 from pgherald.heroku import network
 from pgherald.heroku.api import ENOUGH, HerokuApi, TokenInfo
-from pgherald.heroku.expiry import ends_soon
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.tokens import token_source
+from pgherald.heroku.watched import ends_soon
 from pgherald.libpq import Extra
 from pgherald.model import About, Entry, ProbePolicy, Subject
 from pgherald.sync.plan import Client, Plan, make_plan

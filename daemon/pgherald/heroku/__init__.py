@@ -10,13 +10,11 @@
     api            the questions: config vars, apps, attachments, releases
     backoff        when to ask again: a broken Heroku less often, and what is asked for over and over
     overview       which apps have to be read: one list instead of one question for each
-    identity       whose login the token is, where it does not show the apps
-    account        an account's databases: sightings, or why there is none
+    account        an account's databases: sightings, or why there is none; whose login it is
     discovery      databases nobody had to list
-    watched        an account with its databases, and where a poll's results go
+    watched        an account with its databases, where a poll's results go; when its token ends
     poller         when to ask and for what: sweeps, single apps, discovery
     events         apps' logs, whose releases cause a reading at once
-    expiry         a notice in good time that a token ends
 
 The order is also the direction of the imports: each module knows those above it only.
 """

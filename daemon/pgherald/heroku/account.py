@@ -1,7 +1,8 @@
-"""An account's databases: for each a sighting, or why there is none."""
+"""An account's databases: for each a sighting, or why there is none; and whose the login is."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,18 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from pgherald.errors import (
-    BadUrl,
-    HerokuError,
-    NotVisible,
-    PgheraldError,
-    RateLimited,
-    Unavailable,
-)
+from pgherald import errors
 from pgherald.heroku.answers import LogSession, VarsSeen
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.backoff import LONGEST, Backoff, Pause
-from pgherald.heroku.identity import Identity
 from pgherald.heroku.overview import FULL_SWEEP, LIST, Choice, Overview
 from pgherald.heroku.url import parse_postgres_url
 from pgherald.model import Database, DatabaseKey, Sighting
@@ -32,6 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _NAMED_AT_MOST: Final = 3
+_NOTE: Final = "login:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,99 @@ class Missing:
     """
 
     key: DatabaseKey
-    error: PgheraldError
+    error: errors.PgheraldError
+
+
+class Identity:
+    """Knows who has read an account's apps, and notices that it is another one who may not.
+
+    Somebody else who is shown all that is wanted becomes the one from then on. A token that may
+    not tell whose it is, such as one that may only read, is nobody's.
+
+    Args:
+        account: the account's name in the configuration.
+        api: asks, once for each token.
+        store: remembers who it was; without it, and without `recall`, nobody is asked.
+
+    Attributes:
+        error: that the login is somebody else's, while apps are hidden by that.
+    """
+
+    def __init__(self, account: str, api: HerokuApi, store: BackgroundStore | None) -> None:
+        self.error: errors.OtherLogin | None = None
+        self._note = _NOTE + account
+        self._api = api
+        self._store = store
+        self._owner: str | None = None
+        self._asking = asyncio.Lock()
+        self._token: Secret | None = None
+        self._who = ""
+        self._asks_again = False
+        self._hidden: set[str] = set()
+        if store is not None:
+            self.recall(store.notes())
+
+    def recall(self, notes: Mapping[str, str]) -> None:
+        """Take over from a state file's notes who it was."""
+        self._owner = notes.get(self._note, "")
+
+    async def shown(self, app: str) -> None:
+        """An app was read."""
+        self._hidden.discard(app)
+        if not self._hidden:
+            self.error = None
+        if self._api.budget.is_ample:
+            await self._ask()
+        if not self._owner:
+            self._keep()
+
+    async def why(self, app: str, error: errors.HerokuError) -> errors.HerokuError:
+        """Why an app could not be read: `error`, or that the login is somebody else's."""
+        if not isinstance(error, errors.Forbidden | errors.NotVisible):
+            return error
+        await self._ask()
+        if not self._owner or self._who in ("", self._owner):
+            return error
+        self._hidden.add(app)
+        title = f"Heroku: logged in as {self._who}, no longer as {self._owner}"
+        if self.error is None or self.error.title != title:
+            self.error = errors.OtherLogin(
+                title,
+                f"It does not show all the apps that {self._owner} could see. Log in as "
+                f"{self._owner} again. {self._api.tokens.advice} Or let their owners give "
+                f"{self._who} access, or take those apps out of the configuration.",
+            )
+        return self.error
+
+    def begin(self) -> None:
+        """A sweep begins; what the one before has shown counts."""
+        if self._asks_again:
+            self._token, self._asks_again = None, False
+        if self._who == self._owner:
+            self._hidden.clear()
+            self.error = None
+        elif not self._hidden:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._who and self._store is not None:
+            self._owner = self._who
+            self._store.note(self._note, self._owner)
+
+    async def _ask(self) -> None:
+        """Ask whose the token is, if that is not known."""
+        if self._owner is None:
+            return
+        async with self._asking:
+            try:
+                token = await self._api.tokens.get()
+                if token == self._token:
+                    return
+                self._token, self._who = token, ""
+                self._who = await self._api.account()
+            except errors.PgheraldError as exc:
+                log.debug("whose token it is: %s", exc.title)
+                self._asks_again = not isinstance(exc, errors.Forbidden)
 
 
 class Account:
@@ -96,7 +182,7 @@ class Account:
         )
 
     @property
-    def stopped(self) -> HerokuError | None:
+    def stopped(self) -> errors.HerokuError | None:
         """Why nothing is asked until the token changes; None while all is well."""
         return self._backoff.stopped
 
@@ -148,16 +234,12 @@ class Account:
                 the error that began the rest, and nothing is sent.
             MissingTool: the token source, or the way to Heroku, lacks something.
         """
-        if not databases:
-            return []
         app = databases[0].key.app
-        if any(database.key.app != app for database in databases):
-            raise ValueError("databases of one app, please")
         attachments = [database.key.attachment for database in databases]
         stamp, began = self._overview.stamp(app), self.api.clock.monotonic()
         try:
             seen = await self.ask(app, lambda: self.api.config_vars(app, attachments))
-        except HerokuError as exc:
+        except errors.HerokuError as exc:
             if not self._backoff.is_own(app, exc):
                 raise
             self._overview.was_refused(app)
@@ -202,13 +284,13 @@ class Account:
         """
         try:
             began = self._backoff.check(subject)
-        except HerokuError as exc:
-            raise Unavailable(exc.title) from None
+        except errors.HerokuError as exc:
+            raise errors.Unavailable(exc.title) from None
         if not self.api.budget.is_ample:
-            raise Unavailable("There are few requests left")
+            raise errors.Unavailable("There are few requests left")
         try:
             return await question()
-        except RateLimited as exc:
+        except errors.RateLimited as exc:
             self._backoff.failed(None, exc, began)
             raise
 
@@ -228,7 +310,7 @@ class Account:
         began = self._backoff.check(subject)
         try:
             answer = await question()
-        except HerokuError as exc:
+        except errors.HerokuError as exc:
             self._backoff.failed(subject, exc, began)
             if self.stopped is exc:
                 self._recheck = Pause(self.api.clock, LONGEST)
@@ -250,7 +332,7 @@ class Account:
             tokens.forget()
         try:
             return await tokens.get() != self.api.refused
-        except PgheraldError:
+        except errors.PgheraldError:
             return False
 
     async def _release(
@@ -272,7 +354,7 @@ class Account:
             return None
         try:
             release = await self.api.latest_release(app)
-        except PgheraldError as exc:
+        except errors.PgheraldError as exc:
             log.debug("release of %s: %s", app, exc.title)
             return None
         self._releases[app] = (seen.logins, release)
@@ -287,14 +369,14 @@ def _sighting(database: Database, seen: VarsSeen) -> Sighting | Missing:
     url = seen.logins[key.attachment]
     try:
         login = parse_postgres_url(url, database.sslmode, var=var, app=key.app)
-    except BadUrl as exc:
+    except errors.BadUrl as exc:
         return Missing(key, exc)
     # A tunnel stays where it is, whatever the server behind it is called.
     there = replace(login, host=database.host or login.host, port=database.port or login.port)
     return Sighting(key, there, seen.seen_at, None)
 
 
-def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
+def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> errors.NotVisible:
     advice = (
         f"`heroku addons --app {key.app}` lists what is attached: attach a database, or take this "
         "one out of the configuration."
@@ -302,4 +384,4 @@ def _no_such_var(key: DatabaseKey, others: Sequence[str]) -> NotVisible:
     if others:
         names = ", ".join(others[:_NAMED_AT_MOST])
         advice = f"It has {names}: name one of them, without `_URL`, as the `attachment`."
-    return NotVisible(f"{key.app} has no {key.var}", advice)
+    return errors.NotVisible(f"{key.app} has no {key.var}", advice)

@@ -22,21 +22,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
-from pgherald.errors import (
-    MAKE_ONE,
-    AccountSuspended,
-    BadUrl,
-    Forbidden,
-    HerokuError,
-    LoginRequired,
-    NotHeroku,
-    NotVisible,
-    RateLimited,
-    TwoFactorRequired,
-    Unavailable,
-)
+from pgherald import errors
 from pgherald.heroku.http import MOST, Answer, count_of
-from pgherald.heroku.url import looks_like_postgres, parse_postgres_url
+from pgherald.heroku.url import is_masked, looks_like_postgres, parse_postgres_url
 from pgherald.model import Login
 from pgherald.secret import Secret
 
@@ -55,37 +43,12 @@ _YEARS: Final = range(1970, 3000)
 #: Heroku refills its pool within the hour; a longer pause is somebody's mistake.
 _LONGEST_RETRY: Final = timedelta(hours=1)
 
-_SCOPE: Final = "The Heroku token may not read config vars"
-
-#: Error, title and advice (empty: the error's own) by status.
-_BY_STATUS: Final[Mapping[int, tuple[type[HerokuError], str, str]]] = {
-    401: (LoginRequired, "Heroku does not accept the token", ""),
-    402: (AccountSuspended, "{what}: Heroku waits for a payment", ""),
-    404: (
-        NotVisible,
-        "{what}: not on Heroku, or not visible",
-        (
-            "Compare its name with `heroku apps --all`, which lists what your Heroku user may see. If "
-            "it is gone, take it out of the configuration."
-        ),
-    ),
-    410: (HerokuError, "Heroku no longer answers this pgherald", "Install a newer one."),
-}
-#: Likewise for 403, by the error's id.
-_BY_WORD: Final[Mapping[str, tuple[type[HerokuError], str, str]]] = {
-    "suspended": (AccountSuspended, "{what}: suspended by Heroku", ""),
-    "two_factor": (TwoFactorRequired, "Heroku asks for a second factor", ""),
-}
-_NO_ENTRY: Final = (
-    Forbidden,
-    "{what}: Heroku does not let this token in",
-    (
-        "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
-        "who has which."
-    ),
+_ASK_THE_OWNER: Final = (
+    "Ask the app's owner for `deploy` or `operate` permission; `heroku access --app {what}` shows "
+    "who has which."
 )
-_NO_LIST: Final = (*_NO_ENTRY[:2], "Ask for access: its administrator can give it.")
-_TOO_NARROW: Final = (Forbidden, _SCOPE, f"Use another token: {MAKE_ONE}")
+_ASK_FOR_ACCESS: Final = "Ask for access: its administrator can give it."
+_SCOPE: Final = "The Heroku token may not read config vars"
 
 
 # --- what is in an answer ------------------------------------------------------------------
@@ -102,12 +65,14 @@ class VarsSeen:
         bare: those of them whose config var has the very name, without `_URL`.
         others: config vars that were not asked for and hold a whole Postgres URL, sorted; those
             with the same login stand together.
+        hidden: config vars whose value Heroku does not show.
     """
 
     seen_at: datetime
     logins: Mapping[str, Secret | None]
     bare: frozenset[str] = frozenset()
     others: tuple[tuple[str, ...], ...] = ()
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +144,20 @@ def config_vars(body: Any, databases: Collection[str], seen_at: datetime) -> Var
     if not isinstance(body, dict):
         raise _wrong("config vars")
     vars_of = {name: f"{name}_URL" for name in databases}
-    bare = [n for n, var in vars_of.items() if var not in body and _may_be_url(body.get(n, ""))]
+    # A name's own `_URL` may be the address of something else.
+    may_be = {var for var, value in body.items() if _may_be_url(value)}
+    bare = [name for name, var in vars_of.items() if var not in may_be and name in may_be]
     vars_of |= {name: name for name in bare}
     logins = {name: _secret(body[var]) for name, var in vars_of.items() if var in body}
     if not any(logins.values()) and not all(isinstance(v, str | None) for v in body.values()):
         raise _wrong("config vars")  # an object, but not of config vars
     others: dict[Login, list[str]] = {}
     for var in sorted(body.keys() - vars_of.values()):
-        if _NAME.fullmatch(var) and body[var] is not None and _may_be_url(body[var]):
-            with contextlib.suppress(BadUrl):
+        if _NAME.fullmatch(var) and body[var] is not None and var in may_be:
+            with contextlib.suppress(errors.BadUrl):
                 others.setdefault(parse_postgres_url(_secret(body[var])), []).append(var)
-    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())))
+    hidden = frozenset(v for v, text in body.items() if text is None or is_masked(str(text)))
+    return VarsSeen(seen_at, logins, frozenset(bare), tuple(map(tuple, others.values())), hidden)
 
 
 def _may_be_url(value: object) -> bool:
@@ -278,7 +246,7 @@ def _moment(at: datetime) -> datetime | None:
 
 
 def _or_none(read: Callable[[Any, str], T], body: Any, key: str) -> T | None:
-    with contextlib.suppress(NotHeroku):
+    with contextlib.suppress(errors.NotHeroku):
         return read(body, key)
     return None
 
@@ -317,21 +285,23 @@ def _count(body: Any, key: str) -> int:
 
 def _time(body: Any, key: str) -> datetime | None:
     """A moment, which Heroku writes as `2012-01-01T12:00:00Z`; None for anything else."""
-    with contextlib.suppress(NotHeroku, ValueError):
+    with contextlib.suppress(errors.NotHeroku, ValueError):
         return _moment(datetime.fromisoformat(_text(body, key, _LONGEST_TIME)))
     return None
 
 
-def _wrong(what: str) -> NotHeroku:
-    return NotHeroku(f"What answers is not Heroku: {what} has an odd shape")
+def _wrong(what: str) -> errors.NotHeroku:
+    return errors.NotHeroku(f"What answers is not Heroku: {what} has an odd shape")
 
 
 # --- refusals ------------------------------------------------------------------------------
 
 
-def needs_other_token(error: HerokuError) -> bool:
+def needs_other_token(error: errors.HerokuError) -> bool:
     """Whether no app of the account can fare better before the token changes."""
-    return isinstance(error, LoginRequired | TwoFactorRequired) or error.title == _SCOPE
+    return (
+        isinstance(error, errors.LoginRequired | errors.TwoFactorRequired) or error.title == _SCOPE
+    )
 
 
 def decoded(answer: Answer) -> Any:
@@ -342,15 +312,15 @@ def decoded(answer: Answer) -> Any:
     """
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise NotHeroku("What answers is not Heroku: it sends a page, not data")
+        raise errors.NotHeroku("What answers is not Heroku: it sends a page, not data")
     if sum(answer.body.count(mark) for mark in b",[{") > _MOST_VALUES:
-        raise NotHeroku("What answers is not Heroku: it sends more than anybody asked for")
+        raise errors.NotHeroku("What answers is not Heroku: it sends more than anybody asked for")
     with contextlib.suppress(ValueError, RecursionError):  # holds the text, so must not live on
         return json.loads(answer.body)
-    raise NotHeroku("What answers is not Heroku: its data cannot be read")
+    raise errors.NotHeroku("What answers is not Heroku: its data cannot be read")
 
 
-def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
+def error_of(answer: Answer, what: str, now: datetime) -> errors.HerokuError:
     """The error that an answer means with which nothing can be done.
 
     Args:
@@ -360,32 +330,58 @@ def error_of(answer: Answer, what: str, now: datetime) -> HerokuError:
     """
     status = answer.status
     if status >= 500:  # HTTP: a server's error
-        return Unavailable(f"Heroku has a problem of its own ({status})")
+        return errors.Unavailable(f"Heroku has a problem of its own ({status})")
     if status == 429:  # HTTP: too many requests
-        return RateLimited(
+        return errors.RateLimited(
             "Heroku's limit of requests is used up",
             "Other programs use the same account: Heroku allows 4500 requests an hour.",
             retry_at=_retry_at(answer.headers, now),
         )
     body = _error_body(answer)
     if body is None or status < 400:  # HTTP: refusals begin here
-        return NotHeroku(f"What answers is not Heroku: an odd status {status}")
-    if status == 403:  # HTTP: forbidden
-        narrow = "scope" in str(body.get("message"))
-        refused = _NO_ENTRY if _NAME.fullmatch(what) else _NO_LIST
-        found = _BY_WORD.get(str(body.get("id")), _TOO_NARROW if narrow else refused)
-    else:
-        unknown = (HerokuError, f"{{what}}: Heroku refuses the question ({status})", "")
-        found = _BY_STATUS.get(status, unknown)
-    kind, title, advice = found
-    return kind(title.format(what=what), advice.format(what=what))
+        return errors.NotHeroku(f"What answers is not Heroku: an odd status {status}")
+    error = errors.HerokuError(f"{what}: Heroku refuses the question ({status})")
+    match status:
+        case 401:
+            error = errors.LoginRequired("Heroku does not accept the token")
+        case 402:
+            error = errors.AccountSuspended(f"{what}: Heroku waits for a payment")
+        case 403:
+            error = _forbidden(body, what)
+        case 404:
+            error = errors.NotVisible(
+                f"{what}: not on Heroku, or not visible",
+                "Compare its name with `heroku apps --all`, which lists what your Heroku user may "
+                "see. If it is gone, take it out of the configuration.",
+            )
+        case 410:
+            title = "Heroku no longer answers this pgherald"
+            error = errors.HerokuError(title, "Install a newer one.")
+    return error
+
+
+def _forbidden(body: Mapping[str, Any], what: str) -> errors.Forbidden:
+    word = body.get("id")
+    if word == "suspended":
+        return errors.AccountSuspended(f"{what}: suspended by Heroku")
+    if word == "two_factor":
+        title, advice = "Heroku asks for a second factor", errors.TwoFactorRequired.default_advice
+        if _or_none(_name, body.get("app"), "name") == what:  # others may not ask for it
+            return errors.Forbidden(f"{what}: {title}", advice)
+        return errors.TwoFactorRequired(title)
+    # As a word: the message may name an app that is called so.
+    if "scope" in str(body.get("message")).split():
+        return errors.Forbidden(_SCOPE, f"Use another token: {errors.MAKE_ONE}")
+    advice = _ASK_THE_OWNER if _NAME.fullmatch(what) else _ASK_FOR_ACCESS
+    title = f"{what}: Heroku does not let this token in"
+    return errors.Forbidden(title, advice.format(what=what))
 
 
 def _error_body(answer: Answer) -> Mapping[str, Any] | None:
     """Heroku's error; empty when there is no body; None when it is not Heroku's."""
     if not answer.body.strip():
         return {}
-    with contextlib.suppress(NotHeroku):
+    with contextlib.suppress(errors.NotHeroku):
         body = decoded(answer)
         return body if isinstance(body, dict) else None
     return None

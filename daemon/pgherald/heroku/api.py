@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -115,7 +116,7 @@ class HerokuApi:
         self.refused: Secret | None = None
         self.odd: set[str] = set()
         self.http = HttpClient(
-            host, budget=self.budget, transport=transport, trust=trust, time_limit=time_limit
+            host, self.budget, transport=transport, trust=trust, time_limit=time_limit
         )
         self._renewing = asyncio.Lock()
         #: Apps whose log shows releases.
@@ -138,8 +139,8 @@ class HerokuApi:
         etag, seen, fresh = self._memory.get(key, ("", None, None))
         if fresh is not None and fresh.is_over:
             etag = ""  # nobody has proven that it follows its content
-        get = partial(self.http.get, f"/apps/{segment(app)}/config-vars")
-        answer = await self._ask(get, app, {"If-None-Match": etag} if etag else {})
+        path = f"/apps/{segment(app)}/config-vars"
+        answer = await self._ask(path, app, {"If-None-Match": etag} if etag else {})
         now = self.clock.now()
         if seen is not None and answer.status == _NOT_MODIFIED:
             return replace(seen, seen_at=now)
@@ -165,8 +166,7 @@ class HerokuApi:
 
     async def latest_release(self, app: str) -> int | None:
         """The newest release's version; None when there is none, or it makes no sense."""
-        get = partial(self.http.get, f"/apps/{segment(app)}/releases")
-        answer = await self._ask(get, app, {"Range": _NEWEST})
+        answer = await self._ask(f"/apps/{segment(app)}/releases", app, {"Range": _NEWEST})
         versions, odd = _each(answers.release_version, decoded(answer))
         if odd and not versions:
             raise _odd_list()
@@ -178,29 +178,29 @@ class HerokuApi:
         Facts: on Fir, `app[api]` has no lines about releases.
         """
         if app not in self._logging:
-            get = partial(self.http.get, f"/apps/{segment(app)}")
             with contextlib.suppress(Forbidden, NotVisible):  # the session's own answer counts
-                known = answers.app(decoded(await self._ask(get, app, {}, optional=True)))
+                answer = await self._ask(f"/apps/{segment(app)}", app, optional=True)
+                known = answers.app(decoded(answer))
                 if known.generation not in {None, "cedar"}:
                     title = f"{app} runs on {known.generation}, where logs show no releases"
                     raise HerokuError(title, "It is polled as often as any other app.")
             self._logging.add(app)
-        answer = await self._ask(partial(self.http.open_log, app), app, {}, optional=True)
+        send = partial(self.http.open_log, app)
+        answer = await self._ask("", app, optional=True, send=send)
         return answers.log_session(decoded(answer))
 
     async def account(self) -> str:
         """The e-mail address of the account."""
-        get = partial(self.http.get, "/account")
-        return answers.email(decoded(await self._ask(get, "The account", {}, optional=True)))
+        return answers.email(decoded(await self._ask("/account", "The account", optional=True)))
 
     async def token_ends_at(self) -> datetime | None:
         """When the token ends, UTC; None where it does not, or may not tell.
 
         Nothing of the answer is remembered: it holds the account's other tokens, too.
         """
-        get = partial(self.http.get, "/oauth/authorizations")
+        path = "/oauth/authorizations"
         try:
-            answer = await self._ask(get, "The token", {"Range": _ALL}, optional=True)
+            answer = await self._ask(path, "The token", {"Range": _ALL}, optional=True)
         except (Forbidden, NotVisible):
             return None
         return answers.token_end(decoded(answer), await self.tokens.get(), self.clock.now())
@@ -215,8 +215,7 @@ class HerokuApi:
         """
         before = self.clock.now()
         with contextlib.suppress(Forbidden, NotVisible):  # that is an answer, too
-            get = partial(self.http.get, "/account")
-            decoded(await self._ask(get, "The account", {}, optional=True))
+            decoded(await self._ask("/account", "The account", optional=True))
         now, heard = self.clock.now(), self.http.heard
         ends_at = await self.token_ends_at()
         date = answers.date_of(heard.get("Date", ""))
@@ -233,7 +232,7 @@ class HerokuApi:
         path: str,
         pick: Callable[[Any], T],
         what: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> list[T]:
         """All pages of a list.
 
@@ -252,8 +251,7 @@ class HerokuApi:
             if following in seen or len(seen) > _MOST_PAGES or len(found) > _MOST_ITEMS:
                 raise NotHeroku("What answers is not Heroku: its list has no end")
             seen.add(following)
-            get = partial(self.http.get, path)
-            answer = await self._ask(get, what, {"Range": following, **(headers or {})})
+            answer = await self._ask(path, what, {"Range": following, **headers})
             items, strange = _each(pick, decoded(answer))
             found, odd = found + items, odd + strange
             # Heroku: it leads to the next page, and is sent back as it is.
@@ -270,16 +268,23 @@ class HerokuApi:
 
     async def _ask(
         self,
-        send: Send,
+        path: str,
         what: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] = MappingProxyType({}),
         *,
         optional: bool = False,
+        send: Send | None = None,
     ) -> Answer:
         """One question: one request, or two when the first token had expired.
 
-        Where it is `optional`, a refusal does not say that the token is not good enough.
+        Args:
+            path: what is read, unless `send` says what else is sent.
+            what: whose answer it is, for the errors.
+            headers: further headers.
+            optional: whether a refusal does not say that the token is not good enough.
+            send: sends it.
         """
+        send = send or partial(self.http.get, path)
         headers = {"Accept": _ACCEPT, **headers}
         good = _GOOD | {_NOT_MODIFIED} if "If-None-Match" in headers else _GOOD
         token = await self.tokens.get()

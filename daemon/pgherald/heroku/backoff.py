@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -58,15 +59,15 @@ class Pause:
         return self._clock.now() >= self._wall or self._clock.monotonic() >= self._monotonic
 
 
+@dataclass
 class _Rest:
     """Somebody is not asked for a while; stays, when it is over, until something works."""
 
-    def __init__(self, error: HerokuError, pause: Pause, since: float, failures: int) -> None:
-        self.error = error
-        self.pause = pause
-        self.since = since
-        self.failures = failures
-        self.is_own = False
+    error: HerokuError
+    pause: Pause
+    since: float
+    failures: int
+    is_own: bool = False
 
 
 class Backoff:
@@ -209,14 +210,12 @@ class ThrottledCall:
         call: what to call.
         every: seconds between two calls at least, so that a program that writes one of our files
             over and over does not keep us busier than that.
-        longest: the limit to which that grows; None for `every`.
+        longest: the limit to which that grows; never less than `every`.
     """
 
-    def __init__(
-        self, call: Callable[[], None], every: float, longest: float | None = None
-    ) -> None:
+    def __init__(self, call: Callable[[], None], every: float, longest: float = 0.0) -> None:
         self._call = call
-        self._throttle = Throttle(every, every if longest is None else longest)
+        self._throttle = Throttle(every, longest)
         self._timer: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:

@@ -31,7 +31,6 @@ import asyncio
 import contextlib
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -211,13 +210,13 @@ class Shares:
     def __init__(self, clock: Clock, budget: Budget) -> None:
         self._clock = clock
         self._budget = budget
-        #: When each app used some of its share, within the last hour; the oldest first.
-        self._used: dict[str, deque[float]] = {}
+        #: When each app used some of its share, within the last hour.
+        self._used: dict[str, list[float]] = {}
 
     def take(self, app: str) -> bool:
         """Count a request that an event of this app causes; whether it may be sent."""
         self._forget()
-        mine = self._used.setdefault(app, deque())
+        mine = self._used.setdefault(app, [])
         share = max(1.0, self._budget.allowance * _EVENTS / len(self._used))
         kept_back = min(_FOR_THE_LIST, self._budget.burst / 4)
         may = len(mine) < int(share) and self._budget.left > kept_back
@@ -234,11 +233,8 @@ class Shares:
 
     def _forget(self) -> None:
         since = self._clock.monotonic() - HOUR
-        for app, moments in list(self._used.items()):
-            while moments and moments[0] <= since:
-                moments.popleft()
-            if not moments:
-                del self._used[app]
+        lately = {app: [at for at in used if at > since] for app, used in self._used.items()}
+        self._used = {app: used for app, used in lately.items() if used}
 
 
 class Ledger:

@@ -20,23 +20,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
-from pgherald.errors import Forbidden, HerokuError, NotVisible
-from pgherald.heroku.answers import App, Attachment
-from pgherald.heroku.api import HerokuApi
+from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin
+from pgherald.heroku.account import Account
+from pgherald.heroku.answers import App, Attachment, VarsSeen
 
 _SERVICE: Final = "heroku-postgresql:"
-
-#: Puts a question about a subject, if now is the time for it; as `Account.ask` does.
-Ask = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 #: Apps whose config vars are read at the same time.
 _AT_ONCE: Final = 8
@@ -61,6 +58,11 @@ class Found:
     plan: str
     rule: DiscoverRule
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.app, self.attachment
+
 
 class Discovery:
     """Applies rules again and again, and does not believe in sudden emptiness.
@@ -69,14 +71,14 @@ class Discovery:
 
     Attributes:
         found: what was found last, sorted.
+        known: apps and attachments that were found before the program started.
         refused: why an app's config vars could not be read, by app.
         unread: apps whose config vars should have been read, and never were.
     """
 
     def __init__(
         self,
-        api: HerokuApi,
-        ask: Ask,
+        account: Account,
         rules: Sequence[DiscoverRule],
         *,
         known: Iterable[tuple[str, str]] = (),
@@ -85,8 +87,7 @@ class Discovery:
         """Make one.
 
         Args:
-            api: is asked.
-            ask: puts the questions.
+            account: is asked.
             rules: what to look for.
             known: apps and attachments that were found before the program started.
             most: how many apps are read that no rule names in full; None for as many as the
@@ -95,15 +96,15 @@ class Discovery:
         self.found: tuple[Found, ...] = ()
         self.refused: dict[str, HerokuError] = {}
         self.unread: set[str] = set()
-        self._api = api
-        self._ask = ask
+        self._account = account
+        self._api = account.api
         self._rules = tuple(rules)
-        self._known = tuple(known)
+        self.known = tuple(known)
         self._most = most
         self._by_rule: list[list[Found]] | None = None
         #: The apps in each list that was answered, by team.
         self._apps: dict[str | None, list[App]] = {}
-        self._read: dict[str, tuple[App, tuple[tuple[str, ...], ...]]] = {}
+        self._read: dict[str, tuple[App, VarsSeen]] = {}
 
     async def discover(self) -> None:
         """Look again; `found` has what there is.
@@ -113,45 +114,63 @@ class Discovery:
                 found is kept, and what the others find now counts.
         """
         by_rule, errors = await self._find()
-        settled = {(f.app, f.attachment) for f in chain.from_iterable(by_rule)}
-        for i, rule in enumerate(self._rules):
-            if self._by_rule is None:
-                before = [Found(*k, "", rule) for k in self._known if fits(rule, *k)]
-            else:
-                before = self._by_rule[i]
-                if before and not by_rule[i] and not self._are_gone(rule, before):
-                    errors[i] = errors[i] or NotVisible(
-                        f"Heroku shows no more databases for {', '.join(rule.include)}",
-                        "What was found before is kept. Has the token lost access? "
-                        "`heroku apps --all`",
-                    )
+        earlier = self._by_rule or [
+            [Found(*name, "", rule) for name in self.known if fits(rule, *name)]
+            for rule in self._rules
+        ]
+        settled = {f.name for f in chain.from_iterable(by_rule)}
+        for before, error in zip(earlier, errors, strict=True):
+            if lost := next((each for each in before if each.name not in settled), None):
+                why = await self._account.identity.why(lost.app, error or NotVisible(""))
+                if isinstance(why, OtherLogin):
+                    # Theirs are none to be kept, and ours are not gone.
+                    by_rule, errors, settled = [[] for _ in earlier], [why] * len(earlier), set()
+                    break
+        # Which rule had found what is not known at the start.
+        surely_empty = self._by_rule is not None or not settled
+        for i, (rule, before) in enumerate(zip(self._rules, earlier, strict=True)):
+            is_empty = before and surely_empty and not by_rule[i]
+            if is_empty and not self._are_gone(rule, before):
+                errors[i] = errors[i] or NotVisible(
+                    f"Heroku shows no more databases for {', '.join(rule.include)}",
+                    "What was found before is kept. Has the token lost access? `heroku apps --all`",
+                )
             # What is not understood may be one of those that were: none is lost by it.
             unsure = bool(errors[i] or self._api.odd)
             for each in before:
-                name = each.app, each.attachment
-                if name not in settled and (unsure or each.app in self.unread):
-                    settled.add(name)
+                if each.name not in settled and (unsure or self._may_be_there(each)):
+                    settled.add(each.name)
                     by_rule[i].append(each)
         self._by_rule = by_rule
         merged: dict[tuple[str, str], Found] = {}
         for each in chain.from_iterable(by_rule):
-            merged.setdefault((each.app, each.attachment), each)
+            merged.setdefault(each.name, each)
         self.found = tuple(merged[name] for name in sorted(merged))
         if error := next(filter(None, errors), None):
             raise error
+
+    @property
+    def unmet(self) -> HerokuError | None:
+        """Why nothing is found of an app that a rule names in full."""
+        there = {each.app for each in self.found}
+        named = chain.from_iterable(rule.include for rule in self._rules)
+        errors = (self.refused.get(app) for app in named if app in self.unread - there)
+        return next((e for e in errors if isinstance(e, Forbidden | NotVisible)), None)
 
     async def _find(self) -> tuple[list[list[Found]], list[HerokuError | None]]:
         """What each rule finds, and why it may not be all."""
         failed: dict[str | None, HerokuError] = {}
         self._apps.clear()
         try:
-            attachments = await self._ask("?attachments", self._api.attachments)
+            attachments = await self._account.ask("?attachments", self._api.attachments)
         except HerokuError as exc:
             return [[] for _ in self._rules], [exc] * len(self._rules)
         listed = [rule for rule in self._rules if rule.team or any(map(_is_pattern, rule.include))]
         for team in {rule.team for rule in listed}:
             try:
-                self._apps[team] = await self._ask(f"?team {team}", partial(self._api.apps, team))
+                self._apps[team] = await self._account.ask(
+                    f"?team {team}", partial(self._api.apps, team)
+                )
             except HerokuError as exc:
                 failed[team] = _of_team(team, exc)
         ours = [a for a in attachments if (a.plan or "").startswith(_SERVICE)]
@@ -182,6 +201,13 @@ class Discovery:
         comes_and_goes = all(map(_is_pattern, rule.include))
         return bool(there) and comes_and_goes and there.isdisjoint(each.app for each in before)
 
+    def _may_be_there(self, found: Found) -> bool:
+        """Whether it is not known that an app does not have it any more."""
+        if found.app in self.unread:
+            return True
+        hidden = self._read[found.app][1].hidden if found.app in self._read else frozenset()
+        return not hidden.isdisjoint((found.attachment, f"{found.attachment}_URL"))
+
     def _unexplained(self, rule: DiscoverRule, ours: Iterable[Attachment]) -> list[App]:
         """The apps in which a rule may find more than the list of attachments has."""
         apps = list(self._apps.get(rule.team, ()))
@@ -206,26 +232,28 @@ class Discovery:
         new = [app for app in new if app.id is None] + listed[: self._most]
         while new and (self._most is not None or self._api.budget.is_ample):
             some, new = new[:_AT_ONCE], new[_AT_ONCE:]
-            if not all(await asyncio.gather(*map(self._read_app, some))):
+            if not any(await asyncio.gather(*map(self._read_app, some))):
                 return  # it is asked again the next time
 
     async def _read_app(self, app: App) -> bool:
         """Read one app; whether others may be asked about."""
         began = self._api.clock.now()
         try:
-            seen = await self._ask(f"?{app.name}", lambda: self._api.config_vars(app.name, ()))
+            seen = await self._account.ask(
+                f"?{app.name}", lambda: self._api.config_vars(app.name, ())
+            )
         except HerokuError as exc:
             self.refused[app.name] = exc
             return isinstance(exc, Forbidden | NotVisible) or type(exc) is HerokuError
         self.refused.pop(app.name, None)
         is_old = app.released_at is not None and began - app.released_at > _YOUNG
-        self._read[app.name] = app if is_old else replace(app, id=""), seen.others
+        self._read[app.name] = app if is_old else replace(app, id=""), seen
         return True
 
     def _by_url(self, app: str, ours: Iterable[Attachment]) -> list[Attachment]:
         """The config vars of an app that hold a Postgres URL; a copy is like its original."""
         attached = {f"{each.name}_URL": each for each in ours if each.app == app}
-        _, groups = self._read.get(app, (None, ()))
+        groups = self._read[app][1].others if app in self._read else ()
         every = {var for group in groups for var in group}
         found = []
         for group in groups:

@@ -21,15 +21,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Final
 
+from pgherald import errors
 from pgherald.aio import first_of
-from pgherald.errors import (
-    Forbidden,
-    HerokuError,
-    NotHeroku,
-    PgheraldError,
-    RateLimited,
-    Unavailable,
-)
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import LogSession
 from pgherald.heroku.backoff import LONGEST
@@ -129,11 +122,11 @@ class AppEvents:
             least = PAUSE
             try:
                 await self._follow()
-            except PgheraldError as exc:
+            except errors.PgheraldError as exc:
                 if _is_final(exc):
                     return exc.title
                 log.debug("%s: no events for now (%s)", self._app, exc.title)
-                passes = isinstance(exc, Unavailable | NotHeroku | RateLimited)
+                passes = isinstance(exc, errors.Unavailable | errors.NotHeroku | errors.RateLimited)
                 least = PAUSE if passes else LONGEST
             if self._clock.monotonic() - began >= _LASTED:
                 pause = 0.0
@@ -162,12 +155,12 @@ class AppEvents:
                     self._on_release()
 
 
-def _is_final(error: PgheraldError) -> bool:
+def _is_final(error: errors.PgheraldError) -> bool:
     """Whether there is no use in asking again: not allowed, or not to be had for this app.
 
     Heroku: no log sessions for apps in a Shield Space, nor with Private Space Logging.
     """
-    return isinstance(error, Forbidden) or type(error) is HerokuError
+    return isinstance(error, errors.Forbidden) or type(error) is errors.HerokuError
 
 
 class LogFollowers:

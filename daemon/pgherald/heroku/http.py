@@ -31,17 +31,9 @@ from urllib.parse import quote
 import httpx
 
 from pgherald.errors import HerokuError, NotHeroku, Unavailable, UnsafeHost
+from pgherald.heroku import network
 from pgherald.heroku.budget import Budget
 from pgherald.heroku.host import Guard, HerokuHost, Resolver, refusal, resolve
-from pgherald.heroku.network import (
-    BROKEN,
-    TIME_LIMIT,
-    Trust,
-    damaged,
-    in_plain_words,
-    open_client,
-    redirected,
-)
 from pgherald.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -91,11 +83,11 @@ class HttpClient:
     def __init__(
         self,
         host: HerokuHost,
+        budget: Budget,
         *,
-        budget: Budget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        trust: Trust = httpx.create_ssl_context,
-        time_limit: float = TIME_LIMIT,
+        trust: network.Trust = httpx.create_ssl_context,
+        time_limit: float = network.TIME_LIMIT,
         size_limit: int = SIZE_LIMIT,
         resolver: Resolver = resolve,
     ) -> None:
@@ -176,9 +168,9 @@ class HttpClient:
                 _check_log(response)
                 yield self._log_pieces(response)
                 return
-        except BROKEN as exc:
+        except network.BROKEN as exc:
             log.debug("GET of a log session: %s", type(exc).__name__)
-            problem = in_plain_words(exc)
+            problem = network.in_plain_words(exc)
         raise problem
 
     async def _log_pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
@@ -187,7 +179,7 @@ class HttpClient:
             async for piece in self._unpacked(response, gzip=False):
                 yield piece
         except httpx.HTTPError as exc:
-            problem = in_plain_words(exc)
+            problem = network.in_plain_words(exc)
         else:
             return
         raise problem
@@ -222,7 +214,7 @@ class HttpClient:
             await self._client.aclose()
 
     def _opened(self) -> httpx.AsyncClient:
-        self._client = self._client or open_client(self.host, self._transport, self._trust)
+        self._client = self._client or network.open_client(self.host, self._transport, self._trust)
         return self._client
 
     async def _send(self, request: httpx.Request, token: Secret) -> Answer:
@@ -231,8 +223,7 @@ class HttpClient:
                 f"Refused: a request would leave {self.host.name}",
                 "This is a mistake in pgherald; nothing was sent. Please report it.",
             )
-        if self._budget is not None:
-            self._budget.take()
+        self._budget.take()
         request.headers["Authorization"] = f"Bearer {token.reveal()}"
         self.requests += 1
         outcome, began = "cancelled", time.monotonic()
@@ -241,8 +232,8 @@ class HttpClient:
             async with asyncio.timeout(self._time_limit):
                 answer = await self._answer(request)
             outcome = str(answer.status)
-        except BROKEN as exc:
-            problem, outcome = in_plain_words(exc), type(exc).__name__
+        except network.BROKEN as exc:
+            problem, outcome = network.in_plain_words(exc), type(exc).__name__
         except HerokuError as exc:
             outcome = exc.title
             raise
@@ -251,22 +242,22 @@ class HttpClient:
         finally:
             # The path is quoted still, and without its query.
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-            left = "" if self._budget is None else f", {self._budget.left} requests left"
-            taken = (time.monotonic() - began) * 1000
-            log.debug("%s %s: %s in %d ms%s", request.method, path, outcome, taken, left)
+            left, taken = self._budget.left, (time.monotonic() - began) * 1000
+            words = "%s %s: %s in %d ms, %d requests left"
+            log.debug(words, request.method, path, outcome, taken, left)
         raise problem
 
     async def _answer(self, request: httpx.Request) -> Answer:
         response = await self._opened().send(request, stream=True)
         async with contextlib.aclosing(response):
             if response.is_redirect and response.status_code != _NOT_MODIFIED:
-                raise redirected()
+                raise network.redirected()
             body = bytearray()
             async for piece in self._unpacked(response, gzip=True):
                 body += piece
         self.heard = response.headers
         left = count_of(self.heard.get("RateLimit-Remaining", ""))
-        if self._budget is not None and left is not None:
+        if left is not None:
             self._budget.saw(left)
         return Answer(response.status_code, self.heard, bytes(body))
 
@@ -289,8 +280,7 @@ class HttpClient:
         # Not `aiter_bytes`, which unpacks without a limit.
         async for raw in cast("AsyncIterable[bytes]", response.stream):
             taken += len(raw)
-            if self._budget is not None:
-                self._budget.received(len(raw))
+            self._budget.received(len(raw))
             # One byte more than there is room for shows that there is more.
             piece, room = raw, self._size_limit - given + 1
             if unpacker is not None:
@@ -299,14 +289,14 @@ class HttpClient:
                 except zlib.error:
                     broken = True
                 if broken or unpacker.unused_data:
-                    raise damaged()
+                    raise network.damaged()
             given += len(piece)
             if max(taken, given) > self._size_limit:
                 raise NotHeroku("What answers is not Heroku: it does not stop sending")
             if piece:
                 yield piece
         if unpacker is not None and taken and not unpacker.eof:
-            raise damaged()
+            raise network.damaged()
 
 
 def segment(name: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.cookiejar
 import importlib.util
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
 
 import httpx
 
@@ -58,13 +58,6 @@ def shared_trust() -> Trust:
     return functools.cache(httpx.create_ssl_context)
 
 
-class _NoCookies(http.cookiejar.CookieJar):
-    """Keeps no cookie, and does not even parse one."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the answer's cookies where they are."""
-
-
 def open_client(
     host: HerokuHost, transport: httpx.AsyncBaseTransport | None, trust: Trust
 ) -> httpx.AsyncClient:
@@ -78,7 +71,7 @@ def open_client(
             follow_redirects=False,
             timeout=TIME_LIMIT,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
-            cookies=_NoCookies(),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
     except ImportError:
         problem = _no_socks("The proxy")

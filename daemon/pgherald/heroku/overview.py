@@ -29,7 +29,7 @@ from datetime import timedelta
 from typing import Final
 
 from pgherald.clock import Clock
-from pgherald.errors import Forbidden, HerokuError, NotVisible
+from pgherald.errors import AccountSuspended, HerokuError, NotHeroku, Unavailable
 from pgherald.heroku.answers import App
 from pgherald.heroku.budget import Budget
 
@@ -183,15 +183,15 @@ class Overview:
     async def _poll_list(self, wanted: Collection[str]) -> bool:
         """Poll the list; whether it can be relied on.
 
-        A list that is forbidden hinders nobody: each app is read, as far as the budget goes.
-        One that fails for another reason, while apps can be read, counts as unchanged.
+        A list that is refused hinders nobody: each app is read, as far as the budget goes.
+        One that does not come, while apps can be read, counts as unchanged.
         """
         try:
             found = await self._ask()
         except HerokuError as exc:
-            if not self._is_own(exc):
+            if not self._is_own(exc) or isinstance(exc, AccountSuspended):
                 raise
-            return not isinstance(exc, Forbidden | NotVisible)
+            return isinstance(exc, NotHeroku | Unavailable)
         self._listed = True
         self._stamps = {app.name: app for app in found if app.name in wanted}
         self._length = max(1, len(found))

@@ -16,16 +16,8 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, Final
 
+from pgherald import errors
 from pgherald.clock import Clock
-from pgherald.errors import (
-    Forbidden,
-    HerokuError,
-    NotVisible,
-    OtherLogin,
-    PgheraldError,
-    RateLimited,
-    safe_text,
-)
 from pgherald.heroku.account import Missing
 from pgherald.heroku.backoff import LONGEST, Throttle
 from pgherald.heroku.budget import USED_UP, Shares
@@ -49,7 +41,7 @@ _FIRST_PAUSE: Final = 1.0
 #: temporary login first; and Heroku may show a login before Postgres takes it, or take it back.
 _FOLLOW_UPS: Final = (1.0, 2.0, 7.0, 20.0)
 
-_PUT_OFF: Final = RateLimited(*USED_UP)
+_PUT_OFF: Final = errors.RateLimited(*USED_UP)
 
 
 @dataclass(eq=False)
@@ -98,7 +90,7 @@ class Poller:
         self._alerts = alerts
         self._clock = clock
         self.swept: Callable[[], None] | None = None
-        self.errors: dict[Subject, PgheraldError] = {}
+        self.errors: dict[Subject, errors.PgheraldError] = {}
         self._under_way: dict[tuple[Watched, str], asyncio.Task[None]] = {}
         self._apps: dict[tuple[Watched, str], _App] = {}
         #: Found databases that Heroku did not show, until discovery has asked about them.
@@ -186,8 +178,8 @@ class Poller:
         del self._under_way[watched, name]
         if not task.cancelled() and (exc := task.exception()) is not None:
             # Somebody else's words may hold a URL, so they are not repeated.
-            error = PgheraldError(
-                f"pgherald stumbled over a mistake of its own: {safe_text(exc)}",
+            error = errors.PgheraldError(
+                f"pgherald stumbled over a mistake of its own: {errors.safe_text(exc)}",
                 "Please report it.",
             )
             log.error("%s, asking about %s", error.title, name or watched.account.name)
@@ -208,7 +200,7 @@ class Poller:
     async def _sweep_apps(self, watched: Watched, apps: dict[str, tuple[Database, ...]]) -> None:
         try:
             choice = await watched.account.choose(list(apps))
-        except PgheraldError as exc:
+        except errors.PgheraldError as exc:
             self._unanswered(watched.databases, exc)
             self._failed(watched.subject, watched, exc)
             return
@@ -240,8 +232,8 @@ class Poller:
             try:
                 async with watched.limit:
                     seen = await watched.account.read(databases)
-            except PgheraldError as exc:
-                self._unanswered(databases, exc)
+            except errors.PgheraldError as exc:
+                self._unanswered(set(databases).intersection(watched.databases), exc)
                 self._failed(watched.subject, watched, exc)
                 return
             self._worked(watched.subject)
@@ -301,7 +293,7 @@ class Poller:
             if not isinstance(what, Missing):
                 self._doubted.discard(database.key)
                 sightings.append((database, what))
-            elif isinstance(what.error, OtherLogin):  # which is its account's trouble
+            elif isinstance(what.error, errors.OtherLogin):  # which is its account's trouble
                 self._sightings.unanswered(database, what.error)
             elif self._is_doubtful(watched, database, what.error):
                 self._doubted.add(database.key)
@@ -311,25 +303,29 @@ class Poller:
                 self._sightings.absent(database, what.error)
         self._sightings.sighted(sightings)
 
-    def _is_doubtful(self, watched: Watched, database: Database, error: PgheraldError) -> bool:
+    def _is_doubtful(
+        self, watched: Watched, database: Database, error: errors.PgheraldError
+    ) -> bool:
         """Whether discovery is to say first that a database is still there.
 
         Review apps come and go, and nobody wants to hear of each that has gone.
         """
-        is_found = isinstance(error, NotVisible) and database in watched.found
+        is_found = isinstance(error, errors.NotVisible) and database in watched.found
         return is_found and database.key not in self._doubted
 
-    def _unanswered(self, databases: Iterable[Database], error: PgheraldError) -> None:
+    def _unanswered(self, databases: Iterable[Database], error: errors.PgheraldError) -> None:
         for database in databases:
             self._sightings.unanswered(database, error)
 
-    def _stands(self, subject: Subject, whose: Watched, error: PgheraldError | None) -> None:
+    def _stands(self, subject: Subject, whose: Watched, error: errors.PgheraldError | None) -> None:
         if error is None:
             self._worked(subject)
         else:
             self._failed(subject, whose, error)
 
-    def _failed(self, subject: Subject, whose: Watched | Database, error: PgheraldError) -> None:
+    def _failed(
+        self, subject: Subject, whose: Watched | Database, error: errors.PgheraldError
+    ) -> None:
         self.errors[subject] = error
         self._alerts.fire(subject, whose.name, error)
 
@@ -345,28 +341,37 @@ class Poller:
             return  # somebody else's databases are none to be kept
         # Not the account's own subject: an app that answers would end discovery's trouble.
         subject = Subject(About.DISCOVERY, watched.name)
-        names = None
+        names: TakenNames | None = None
+        trouble: errors.PgheraldError | None = None
         try:
             names = None if self._names is None else await self._names()
             with self._sightings.expecting():
                 await watched.discovery.discover()
-        except PgheraldError as exc:
-            self._failed(subject, watched, exc)
-            if not isinstance(exc, HerokuError):
-                return
-            passes = not isinstance(exc, Forbidden | NotVisible)
-        else:
-            self._worked(subject)
-            passes = False
+            trouble = watched.discovery.unmet
+        except errors.OtherLogin:
+            pass  # which is the account's trouble, as soon as an app is read
+        except errors.PgheraldError as exc:
+            trouble = exc
         # What passes by itself is asked again at the next sweep.
-        watched.discovered_at = watched.discovered_at if passes else self._clock.now()
+        if trouble is None or isinstance(trouble, errors.Forbidden | errors.NotVisible):
+            watched.discovered_at = self._clock.now()
+        if trouble is None or isinstance(trouble, errors.HerokuError):
+            self._take_over(watched, names)
+        if trouble is None or not await self._concerns_all(watched, trouble):
+            self._stands(subject, watched, trouble)
+
+    def _take_over(self, watched: Watched, names: TakenNames | None) -> None:
+        """Keep from now on what discovery has found, and nothing else that it had found before."""
         before = {database.key for database in watched.found} - self._doubted
-        others = chain.from_iterable(w.databases for w in self.watched if w is not watched)
-        refused = watched.keep_found(names, others)
+        refused = watched.keep_found(names, [w for w in self.watched if w is not watched])
         for database, error in refused.items():
             self._failed(Subject(About.DATABASE, database.key), database, error)
-        for app, group in by_app(d for d in watched.found if d.key not in before).items():
-            self._start(watched, app, self._read(watched, group))
+        new = [database for database in watched.found if database.key not in before]
+        if watched.subject in self.errors:
+            self._unanswered(new, self.errors[watched.subject])
+        else:
+            for app, group in by_app(new).items():
+                self._start(watched, app, self._read(watched, group))
         # What is no longer found cannot be in trouble either.
         keys = {database.key for database in (*watched.databases, *refused)}
 
@@ -377,6 +382,16 @@ class Poller:
         self.errors = {each: error for each, error in self.errors.items() if concerns(each)}
         self._alerts.keep_only(concerns)
         self._sightings.found_only(watched.name, keys)
+
+    async def _concerns_all(self, watched: Watched, error: errors.PgheraldError) -> bool:
+        """Whether a trouble that discovery has met is the account's, which is named for itself."""
+        under_way = self._under_way.items()
+        reads = [task for (whose, app), task in under_way if whose is watched and app != _DISCOVERY]
+        if reads:
+            await asyncio.wait(reads)
+        of_all = watched.account.stopped is not None or isinstance(error, errors.AccountSuspended)
+        of_a_rule = not of_all and isinstance(error, errors.Forbidden | errors.NotVisible)
+        return not of_a_rule and watched.subject in self.errors
 
 
 def _logins(seen: Iterable[Sighting | Missing]) -> list[Login | None]:

@@ -41,6 +41,10 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _FILE_LIMIT: Final = 1024 * 1024
 _VARIABLE: Final = "HEROKU_API_KEY"
 _DEFAULT_USER: Final = "pgherald"
+_UNSET: Final = (
+    f"Take {_VARIABLE} out of the environment (in a shell: `unset {_VARIABLE}`) and start pgherald "
+    "again: then the Heroku CLI's own login counts. If it has none: `heroku login`."
+)
 _LOGIN: Final = "Run: heroku login"
 
 
@@ -250,7 +254,7 @@ class _Keyring(_Program):
 
 
 class _Auto(TokenSource):
-    """The Heroku CLI's own order. What gave a token is asked first until `forget`."""
+    """The Heroku CLI and its older file. What gave a token is asked first until `forget`."""
 
     name = "auto"
 
@@ -258,13 +262,7 @@ class _Auto(TokenSource):
         self._sources: list[TokenSource] = [_Netrc(home, host.netrc_machine)]
         self._chosen: TokenSource | None = None
         self._none = "Make `heroku` found on PATH and run `heroku login`"
-        if env.get(_VARIABLE):
-            advice = (
-                f"Run `unset {_VARIABLE}` and start pgherald again: then the Heroku CLI's own "
-                "login counts. If it has none: `heroku login`."
-            )
-            self._sources = [_Variable(env, _VARIABLE, advice)]
-        elif host.is_known_to_cli and (program := on_path("heroku", env)):
+        if host.is_known_to_cli and (program := on_path("heroku", env)):
             self._none = "Run `heroku login`"
             self._sources.insert(0, _Cli(program, host, env, home, run))
         self.cheap = all(source.cheap for source in self._sources)
@@ -317,7 +315,8 @@ def token_source(
     argument = spec.argument
     match spec.kind:
         case TokenKind.AUTO:
-            return _Auto(host, env, home, run)
+            variable = _Variable(env, _VARIABLE, _UNSET)
+            return variable if env.get(_VARIABLE) else _Auto(host, env, home, run)
         case TokenKind.NETRC:
             return _Netrc(home, host.netrc_machine)
         case TokenKind.ENV:
@@ -359,11 +358,15 @@ def on_path(program: str, env: Mapping[str, str]) -> str | None:
     return shutil.which(program, path=os.pathsep.join(folders))
 
 
-_WORD: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))', re.DOTALL)
-_WITH_VALUE: Final = frozenset({"machine", "login", "password", "account"})
+#: A comment, a macro with its text up to an empty line, a keyword with its value, or another word.
+_ENTRY: Final = re.compile(
+    r"#[^\n]*"
+    r"|macdef(?!\S).*?(?:\n[ \t\r]*\n|\Z)"
+    r'|(machine|login|password|account)\s+(?:"((?:[^"\\]|\\.)*)"|(\S+))'
+    r"|(\S+)",
+    re.DOTALL,
+)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
-_LINE_END: Final = re.compile(r"\n")
-_EMPTY_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 
 
 def netrc_password(text: str, machine: str) -> Secret | None:
@@ -375,19 +378,11 @@ def netrc_password(text: str, machine: str) -> Secret | None:
             compared without regard to case.
     """
     ours = False
-    at = 0
-    while word := _WORD.match(text, at):
-        keyword, at = word[2] or "", word.end()
-        if keyword.startswith("#") or keyword == "macdef":
-            # A macro's text goes on to the next empty line.
-            end = (_EMPTY_LINE if keyword == "macdef" else _LINE_END).search(text, at)
-            at = end.end() if end else len(text)
-        elif keyword == "default":
-            ours = False
-        elif keyword in _WITH_VALUE and (found := _WORD.match(text, at)):
-            at, value = found.end(), found[2] or _ESCAPE.sub(r"\1", found[1])
-            if keyword == "machine":
-                ours = value.lower() == machine.lower()
-            elif keyword == "password" and ours:
-                return Secret(value)
+    for found in _ENTRY.finditer(text):
+        keyword, quoted, plain, other = found.groups()
+        value = plain or _ESCAPE.sub(r"\1", quoted or "")
+        if keyword == "machine" or other == "default":
+            ours = value.lower() == machine.lower()
+        elif keyword == "password" and ours:
+            return Secret(value)
     return None

@@ -5,7 +5,8 @@
 What is accepted, beyond the plain form:
 
 - White space and quotes around it, as they come of pasting.
-- `postgres`, `postgresql` and `postgis`, in any case, also with a driver: `postgresql+psycopg`.
+- `postgres`, `postgresql`, `postgis`, and the `pgsql` and `psql` of some frameworks, in any case,
+  also with a driver: `postgresql+psycopg`.
 - Percent-encoding in every part, UTF-8 inside; `+` stays `+`. A `%` without two
   hexadecimal digits is refused, as libpq does.
 - No more than 4,096 characters: Heroku's have 200, and all config vars of an app 65,536.
@@ -35,7 +36,7 @@ from pgherald.secret import Secret
 DEFAULT_PORT: Final = 5432
 _LONGEST: Final = 4096
 
-_SCHEME: Final = re.compile(r"postg(?:res(?:ql)?|is)(?:\+\w+)?://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:postg(?:res(?:ql)?|is)|pg?sql)(?:\+[\w+-]+)?://", re.IGNORECASE)
 _PLACE: Final = re.compile(
     r"(?P<host>\[[^\]@/?#]*\]|[^@/?#:\[\]]*)(?P<port>:[^@/?#]*)?/(?P<dbname>[^@/?#]*)(?:[?#].*)?",
     re.DOTALL,
@@ -52,6 +53,11 @@ _UNWRITABLE: Final = frozenset({"Cc", "Cs"})
 def looks_like_postgres(text: str) -> bool:
     """Whether it begins as a Postgres URL does."""
     return _SCHEME.match(_trimmed(text)) is not None
+
+
+def is_masked(text: str) -> bool:
+    """Whether it stands for a value that Heroku does not show."""
+    return bool(text) and not text.strip("*\u2022")
 
 
 def parse_postgres_url(
@@ -74,7 +80,7 @@ def parse_postgres_url(
     """
     value = None if text is None else _trimmed(text.reveal())
     name = f"{var} of {app}" if app else var
-    if value is None or (value and not value.strip("*\u2022")):
+    if value is None or is_masked(value):
         raise BadUrl(
             f"{name} is masked",
             "Heroku does not show its value to this login. Whoever manages the app can unmask it: "
