@@ -133,7 +133,8 @@ class Discovery:
             if is_empty and not self._are_gone(rule, before):
                 errors[i] = errors[i] or NotVisible(
                     f"Heroku shows no more databases for {', '.join(rule.include)}",
-                    "What was found before is kept. Has the token lost access? `heroku apps --all`",
+                    "What was found before is kept. Has the token lost access? `heroku apps --all` "
+                    "shows that. If they are gone, take the rule out of the configuration.",
                 )
             # What is not understood may be one of those that were: none is lost by it.
             unsure = bool(errors[i] or self._api.odd)
