@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -352,6 +353,29 @@ async def test_a_rule_that_fails_holds_up_no_other(*, restarted: bool) -> None:
     trouble = await failing(discovery)
     assert (type(trouble), "Team us" in trouble.title) == (NotVisible, True)
     assert "heroku teams" in trouble.advice
+
+
+@pytest.mark.parametrize("path", ["/addon-attachments", "/teams/us/apps", "/apps/b/config-vars"])
+async def test_a_mended_refusal_is_seen_by_one_question(path: str) -> None:
+    """A list or an app that was closed is asked for until it answers; what works costs nothing."""
+    house = House(attached("a"))
+    house.heroku.routes["/teams/us/apps"] = house.listed("a")
+    house.heroku.holds("b", {"DATABASE_URL": URL})
+    works = house.heroku.routes[path]
+    house.heroku.routes[path] = error(403, "forbidden")
+    discovery = house.discovery(DiscoverRule(team="us"), DiscoverRule(include=("b",)))
+    with contextlib.suppress(HerokuError):
+        await discovery.discover()
+    for mended, answer in ((False, error(403, "forbidden")), (True, works)):
+        house.heroku.routes[path] = answer
+        await house.clock.advance(60)
+        house.heroku.requests.clear()
+        assert await discovery.is_mended() is mended
+        assert len(house.heroku.requests) == 1
+    await discovery.discover()
+    house.heroku.requests.clear()
+    assert not await discovery.is_mended()
+    assert not house.heroku.requests
 
 
 @pytest.mark.parametrize("path", ["/addon-attachments", "/apps"])

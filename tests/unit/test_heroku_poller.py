@@ -101,6 +101,10 @@ class FakeDiscovery:
         self.unmet = None
         self.asked = 0
         self.gate: asyncio.Event | None = None
+        self.mended = False
+
+    async def is_mended(self) -> bool:
+        return self.mended
 
     @property
     def found(self) -> tuple[Found, ...]:
@@ -475,7 +479,10 @@ async def test_discovery_has_its_own_pace() -> None:
         desk.clock.jump(DISCOVERY_INTERVAL.total_seconds() * seconds)
         await desk.sweep()
     assert found.asked == 3
-    assert desk.hears.seen == [SHOP.key] * 5
+    found.mended = True
+    await desk.sweep()
+    assert found.asked == 4, "at once where Heroku answers again"
+    assert desk.hears.seen == [SHOP.key] * 6
 
 
 async def test_a_silent_heroku_takes_nothing_away() -> None:

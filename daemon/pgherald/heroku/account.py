@@ -294,12 +294,15 @@ class Account:
             self._backoff.failed(None, exc, began)
             raise
 
-    async def ask(self, subject: str | None, question: Callable[[], Awaitable[T]]) -> T:
+    async def ask(
+        self, subject: str | None, question: Callable[[], Awaitable[T]], *, anew: bool = False
+    ) -> T:
         """Put a question, if now is the time for it, and remember how that went.
 
         Args:
             subject: the app that it is about; None when about no single one.
             question: sends the requests.
+            anew: whether what Heroku refused may be mended, so that it does not rest.
 
         Raises:
             HerokuError: as in `read`.
@@ -307,6 +310,8 @@ class Account:
         """
         if self.stopped is not None and await self._has_other_token():
             self._backoff.reset()
+        if anew and subject is not None:
+            self._backoff.forget_refusal(subject)
         began = self._backoff.check(subject)
         try:
             answer = await question()

@@ -4,7 +4,7 @@
 |---|---|---|
 | the token is missing, refused, too narrow | the account | until the token changes |
 | the limit of requests | the account | as Heroku says, else 1, 2, 4 … 15 minutes |
-| gone, forbidden, suspended, or refused otherwise | that app | until the next poll; one that the list does not show, 15 minutes |
+| gone, forbidden, suspended, or refused otherwise | that app or list | until the next poll; an app that no list shows, 15 minutes |
 | down, or not Heroku | that app, then the account | 1, 2, 4 … poll intervals, up to 15 minutes |
 
 In the last row the first failure is held against nobody but the app that saw it. When the

@@ -19,19 +19,22 @@ Patterns are those of `fnmatch`, and upper and lower case differ.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 
 from pgherald.config.schema import DEFAULT_ATTACHMENT, DiscoverRule
-from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin
+from pgherald.errors import Forbidden, HerokuError, NotVisible, OtherLogin, PgheraldError
 from pgherald.heroku.account import Account
 from pgherald.heroku.answers import App, Attachment, VarsSeen
+
+T = TypeVar("T")
 
 _SERVICE: Final = "heroku-postgresql:"
 
@@ -105,6 +108,8 @@ class Discovery:
         #: The apps in each list that was answered, by team.
         self._apps: dict[str | None, list[App]] = {}
         self._read: dict[str, tuple[App, VarsSeen]] = {}
+        #: A list that Heroku refused.
+        self._refused: tuple[str, Callable[[], Awaitable[object]]] | None = None
 
     async def discover(self) -> None:
         """Look again; `found` has what there is.
@@ -150,6 +155,20 @@ class Discovery:
         if error := next(filter(None, errors), None):
             raise error
 
+    async def is_mended(self) -> bool:
+        """Whether Heroku answers a question that it had refused; asks one, if there is any."""
+        named = chain.from_iterable(rule.include for rule in self._rules)
+        app = next((app for app in named if app in self.unread and app in self.refused), None)
+        question = self._refused
+        if app is not None and question is None:
+            question = f"?{app}", partial(self._api.config_vars, app, ())
+        if question is None:
+            return False
+        with contextlib.suppress(PgheraldError):
+            await self._account.ask(*question, anew=True)
+            return True
+        return False
+
     @property
     def unmet(self) -> HerokuError | None:
         """Why nothing is found of an app that a rule names in full."""
@@ -162,14 +181,15 @@ class Discovery:
         """What each rule finds, and why it may not be all."""
         failed: dict[str | None, HerokuError] = {}
         self._apps.clear()
+        self._refused = None
         try:
-            attachments = await self._account.ask("?attachments", self._api.attachments)
+            attachments = await self._ask_list("?attachments", self._api.attachments)
         except HerokuError as exc:
             return [[] for _ in self._rules], [exc] * len(self._rules)
         listed = [rule for rule in self._rules if rule.team or any(map(_is_pattern, rule.include))]
         for team in {rule.team for rule in listed}:
             try:
-                self._apps[team] = await self._account.ask(
+                self._apps[team] = await self._ask_list(
                     f"?team {team}", partial(self._api.apps, team)
                 )
             except HerokuError as exc:
@@ -188,6 +208,13 @@ class Discovery:
             for rule in self._rules
         ]
         return by_rule, [failed.get(r.team) if r in listed else None for r in self._rules]
+
+    async def _ask_list(self, name: str, question: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._account.ask(name, question)
+        except (Forbidden, NotVisible):
+            self._refused = name, question
+            raise
 
     def _names(self, rule: DiscoverRule) -> set[str]:
         """The apps in a rule's list."""

@@ -192,8 +192,9 @@ class Poller:
             with self._sightings.expecting():
                 await self._sweep_apps(watched, apps)
         # A clock that was set back must not put discovery off for the time it was set back.
-        since = watched.discovered_at
-        if since is None or abs(self._clock.now() - since) >= DISCOVERY_INTERVAL:
+        since, discovery = watched.discovered_at, watched.discovery
+        due = since is None or abs(self._clock.now() - since) >= DISCOVERY_INTERVAL
+        if due or (discovery is not None and await discovery.is_mended()):
             # For itself, so that a long list keeps no database waiting that is known already.
             self._start(watched, _DISCOVERY, self._discover(watched))
 
