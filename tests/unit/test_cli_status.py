@@ -146,17 +146,18 @@ def test_a_rollback_is_the_first_thing_that_is_shown(desk: StoredDesk) -> None:
         (False, False, timedelta(days=3), None),
         (True, True, timedelta(minutes=2), None),
         (True, True, timedelta(minutes=4), "SweepOverdue"),
+        (True, True, timedelta(days=-10), "SweepOverdue"),  # the clock was set back
+        (True, True, None, "SweepOverdue"),  # not one since it started
     ],
 )
 def test_a_daemon_that_does_not_do_its_work_is_trouble(
-    desk: StoredDesk, expected: bool, running: bool, swept: timedelta, kind: str | None
+    desk: StoredDesk, expected: bool, running: bool, swept: timedelta | None, kind: str | None
 ) -> None:
     """A daemon that should run and does not, or asked nothing for three intervals, is not ok."""
     desk.healthy()
     with desk.store() as store:
-        heartbeat = Heartbeat(desk.now - timedelta(days=4), None, expected)
-        store.note("daemon", heartbeat.note())
-        store.note("swept", (desk.now - swept).isoformat())
+        swept_at = None if swept is None else desk.now - swept
+        Heartbeat(desk.now - timedelta(days=4), swept_at, expected).keep(store)
     lock = desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run")
     with lock if running else contextlib.nullcontext():
         result = desk.run("status", "--json")

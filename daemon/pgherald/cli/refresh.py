@@ -46,11 +46,13 @@ def command(invocation: Invocation) -> bool:
         pgherald refresh
     """
     config = invocation.load(writes=True)
-    if not daemon_runs(config.state_dir):
+    answered = False
+    if daemon_runs(config.state_dir):
+        with progress(lambda: "The daemon asks Heroku"):
+            answered = ask(config.state_dir, files_of(config), _LIMIT)
+    if not answered and not daemon_runs(config.state_dir):  # also one that has ended meanwhile
         done = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
         return show(*done)
-    with progress(lambda: "The daemon asks Heroku"):
-        answered = ask(config.state_dir, files_of(config), _LIMIT)
     if not answered:
         problem(
             "The daemon has not answered within two minutes",
@@ -73,7 +75,7 @@ def ask(
         pause: waits.
 
     Returns:
-        Whether the daemon answered in time.
+        Whether the daemon answered in time, and while it ran.
 
     Raises:
         FileTrouble: the request cannot be written.
@@ -81,10 +83,14 @@ def ask(
     """
     number = secrets.token_hex(8)
     path = request_of(state_dir)
+    files.make_way_for_folder(path.parent)
     files.private_folder(path.parent)
+    files.make_way(path)
     files.write_private(path, number.encode())
     for _ in range(round(within / _PAUSE)):
         pause(_PAUSE)
+        if not daemon_runs(state_dir):
+            return False
         store = Store.read_only(state_dir / "state.db")
         with contextlib.nullcontext() if store is None else store:
             answered = None if store is None else store.notes().get("refreshed")

@@ -26,7 +26,7 @@ from pgherald import service as service_managers
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import emit_json, fields, problem
 from pgherald.config import Config
-from pgherald.daemon.publish import expect_no_daemon
+from pgherald.daemon.publish import expect_daemon
 from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
 from pgherald.service.manager import (
@@ -103,7 +103,7 @@ def install(
         pgherald service install --dry-run
         pgherald service install --linger
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     manager = manager_of(invocation, config)
     if manager.name != "systemd" and (linger or credential):
         raise click.UsageError("--linger and --credential are for systemd, on Linux.")
@@ -141,7 +141,10 @@ def set_up(
     if dry_run:
         click.echo("\n".join(lines(steps)))
     else:
-        apply(steps, files_of(config), programs)
+        files = files_of(config)
+        # Before it starts: one that cannot start is missed, too.
+        expect_daemon(config, files, invocation.outside().clock.now(), expected=True)
+        apply(steps, files, programs)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
         click.echo(_RUNS[manager.report(programs).lingering])
     for name in secret:
@@ -179,7 +182,8 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> None:
         click.echo("The service is gone. The clients keep what they have.")
     # Without a service, one that runs was started by hand, and is to go on.
     if not dry_run and (steps or not daemon_runs(config.state_dir)):
-        expect_no_daemon(config, files_of(config), invocation.outside().clock.now())
+        now = invocation.outside().clock.now()
+        expect_daemon(config, files_of(config), now, expected=False)
 
 
 def removal(manager: Manager, programs: Programs) -> list[Step]:

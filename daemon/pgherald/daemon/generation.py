@@ -52,8 +52,9 @@ class Generation:
         reload: Callable[[], None],
         supervisor: Supervisor,
         at_sweep: Callable[[], None],
+        swept: Callable[[], None],
     ) -> None:
-        self._at_sweep = at_sweep
+        self._at_sweep, self._at_end = at_sweep, swept
         self._supervisor = supervisor
         self._config = config
         self._state = state
@@ -149,7 +150,7 @@ class Generation:
         self._events.keep()
 
     def _swept(self) -> None:
-        self._state.store.note("swept", self._outside.clock.now().isoformat())
+        self._at_end()
         self._keep_requests()
 
     def refresh(self) -> None:

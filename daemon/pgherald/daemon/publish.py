@@ -138,7 +138,8 @@ class Publisher:
         await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
             text = metrics.text(config, status)
-            await self._write(config.metrics_file, text, self._write_metrics)
+            write = partial(_write_metrics, self._files)
+            await self._write(config.metrics_file, text, write)
 
     def _tell_manager(self, status: Status) -> None:
         line = status_line(self._summary, status)
@@ -181,16 +182,6 @@ class Publisher:
             log.warning("%s", why)
         self._hindered[path] = why
 
-    def _write_metrics(self, path: Path, text: str) -> None:
-        found = self._files.read(path).content
-        if found and not found.startswith(metrics.MARK.encode()):
-            raise FileTrouble(
-                "was not written by pgherald, so it is not overwritten",
-                "Give [metrics] textfile another name.",
-                path=path,
-            )
-        self._files.write_text_file(path, text, _PUBLIC)
-
 
 def status_line(summary: str, status: Status) -> str:
     """One line for `systemctl status`: what is watched, and whether all is well."""
@@ -203,7 +194,7 @@ def status_line(summary: str, status: Status) -> str:
 
 
 def leave_status(config: Config, store: Store, files: Files, now: datetime) -> None:
-    """Keep status.json true where no daemon runs; what hinders that does no harm.
+    """Keep status.json and metrics true where no daemon runs; what hinders that does no harm.
 
     Args:
         config: what has just been brought up to date.
@@ -212,8 +203,10 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
         now: the moment, UTC.
     """
     with contextlib.suppress(PgheraldError):
-        shown = as_json(config, status_of(config, store, now, running=False))
-        _write(files, config.state_dir / STATUS_FILE, text_of(shown))
+        status = status_of(config, store, now, running=False)
+        _write(files, config.state_dir / STATUS_FILE, text_of(as_json(config, status)))
+        if config.metrics_file is not None:
+            _write_metrics(files, config.metrics_file, metrics.text(config, status))
 
 
 def _write(files: Files, path: Path, text: str) -> None:
@@ -221,17 +214,32 @@ def _write(files: Files, path: Path, text: str) -> None:
     files.write_private(path, text.encode())
 
 
-def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:
-    """The service is gone: that no daemon runs is no trouble from now on.
+def _write_metrics(files: Files, path: Path, text: str) -> None:
+    found = files.read(path).content
+    if found and not found.startswith(metrics.MARK.encode()):
+        raise FileTrouble(
+            "was not written by pgherald, so it is not overwritten",
+            "Give [metrics] textfile another name.",
+            path=path,
+        )
+    files.write_text_file(path, text, _PUBLIC)
+
+
+def expect_daemon(config: Config, files: Files, now: datetime, *, expected: bool) -> None:
+    """A service is there to keep a daemon running from now on, or is gone.
 
     Raises:
+        FileTrouble: the state folder cannot be used.
         StoreError: the state file cannot be used.
     """
     path = config.state_dir / "state.db"
-    if not path.exists():
+    if not expected and not path.exists():
         return
+    files.private_folder(config.state_dir)
     with Store.open(path, files) as store:
-        heartbeat = Heartbeat.read(store.notes())
-        if heartbeat is not None and heartbeat.expected:
-            store.note("daemon", dataclasses.replace(heartbeat, expected=False).note())
+        heartbeat = Heartbeat.read(store.notes()) or Heartbeat(now, None, not expected)
+        if heartbeat.expected is not expected:
+            dataclasses.replace(heartbeat, started_at=now, swept_at=None, expected=expected).keep(
+                store
+            )
             leave_status(config, store, files, now)

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final
 
 from pgherald.aio import first_of
@@ -31,6 +32,7 @@ from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
 from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
+from pgherald.store import Store
 from pgherald.store.damage import identity
 from pgherald.sync.alerts import Alerts
 
@@ -107,8 +109,8 @@ class Daemon:
             publisher = Publisher(
                 self._config, state.store, files, self._manager, self._outside.clock
             )
-            heartbeat = Heartbeat(self._outside.clock.now())
-            state.store.note("daemon", heartbeat.note())
+            self._heartbeat = Heartbeat(self._outside.clock.now())
+            self._heartbeat.keep(state.store)
             async with self._alive(), publisher.running(STOP_LIMIT, self._supervisor):
                 while not self._stopping.is_set() and not self._lost.is_set():
                     await self._generation(state, publisher)
@@ -116,8 +118,13 @@ class Daemon:
                     return
                 self._manager.stopping()
                 if not self._is_service():  # so nobody expects it to run any more
-                    ended = dataclasses.replace(heartbeat, expected=False)
-                    state.store.note("daemon", ended.note())
+                    dataclasses.replace(self._heartbeat, expected=False).keep(state.store)
+
+    def _swept(self, store: Store) -> None:
+        """A sweep has ended. All of the heartbeat is kept again: the state may have begun anew."""
+        now = self._outside.clock.now()
+        self._heartbeat = dataclasses.replace(self._heartbeat, swept_at=now)
+        self._heartbeat.keep(store)
 
     def _look_after_lock(self) -> None:
         """Begin anew where the lock is gone with its folder: another daemon could start beside us."""
@@ -177,6 +184,7 @@ class Daemon:
                 reload=self.reload,
                 supervisor=self._supervisor,
                 at_sweep=self._look_after_lock,
+                swept=partial(self._swept, state.store),
             )
             async with generation:
                 self._manager.ready(generation.summary())

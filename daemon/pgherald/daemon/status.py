@@ -75,6 +75,9 @@ LABELS: Final = {
 #: How one client stands with one database, the best first.
 WORDS: Final = tuple(ClientPhase)
 
+#: The kind of trouble that a daemon is which should run and does not.
+STOPPED: Final = "DaemonStopped"
+
 #: A daemon that has not asked Heroku for so many intervals does not do its work.
 _INTERVALS: Final = 3
 
@@ -87,8 +90,8 @@ class Heartbeat:
     """What the daemon noted of itself.
 
     Attributes:
-        started_at: when it started, UTC.
-        swept_at: when it last ended a sweep, UTC; None before the first.
+        started_at: when it started, or a service was installed that is to start it, UTC.
+        swept_at: when it last ended a sweep since, UTC; None before the first.
         expected: whether it should be running: nobody ended it at its terminal, or took its
             service away.
     """
@@ -102,15 +105,18 @@ class Heartbeat:
         """From the state's notes; None when there never was a daemon."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             found = json.loads(notes["daemon"])
-            swept = notes.get("swept")
+            swept = found.get("swept_at")
             started_at = datetime.fromisoformat(found["started_at"])
             swept_at = None if swept is None else datetime.fromisoformat(swept)
             return cls(started_at, swept_at, bool(found["expected"]))
         return None
 
-    def note(self) -> str:
-        """As the note `daemon`."""
-        return json.dumps({"started_at": self.started_at.isoformat(), "expected": self.expected})
+    def keep(self, store: Store) -> None:
+        """Keep it as the note `daemon`."""
+        swept = None if self.swept_at is None else self.swept_at.isoformat()
+        started = self.started_at.isoformat()
+        note = {"started_at": started, "swept_at": swept, "expected": self.expected}
+        store.note("daemon", json.dumps(note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +230,23 @@ def _idle(
     """A daemon that should run and does not, or does not do its work."""
     if heartbeat is None:
         return []
-    seen_at = max(heartbeat.started_at, heartbeat.swept_at or heartbeat.started_at)
+    seen_at = heartbeat.swept_at or heartbeat.started_at
     if not running:
         title = "The pgherald daemon is not running"
         advice = (
             "Start it: `pgherald service install`, or `pgherald run` in a terminal. If none is to "
             "run: `pgherald service uninstall`."
         )
-        kind, troubled = "DaemonStopped", heartbeat.expected
+        kind, troubled = STOPPED, heartbeat.expected
     else:
         title = "The pgherald daemon has not asked Heroku for a while"
-        advice = "`pgherald service install` starts it anew; its log says what holds it up."
+        advice = (
+            "Start it anew: `pgherald service install`, or where you started it in a terminal. "
+            "Its log says what holds it up."
+        )
         kind = "SweepOverdue"
-        troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
+        # A sweep that is still to come is one from before the clock was set back.
+        troubled = abs(now - seen_at) > timedelta(seconds=_INTERVALS * config.poll_interval)
     return [
         Alert(Subject(About.DAEMON), "pgherald", kind, title, advice, seen_at, told=True)
     ] * troubled

@@ -77,7 +77,7 @@ class Context:
         return [
             *checks,
             Check("Daemon", "service", service, _SERVICE_LIMIT),
-            Check("Daemon", "troubles", partial(machine.alerts, config)),
+            Check("Daemon", "troubles", partial(machine.alerts, config, outside.clock.now())),
             Check("Notices", "notifications", notices),
         ]
 
