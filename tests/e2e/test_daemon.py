@@ -239,6 +239,7 @@ async def test_a_broken_configuration_is_not_taken_over(house: House) -> None:
         status = await house.pgherald("--config", str(good), "status", "--json")
         assert status.code == 1
         assert [trouble["subject"] for trouble in status.json["troubles"]] == ["config"]
+        assert "pgherald config check" in status.json["troubles"][0]["advice"]
         broken = await house.pgherald("status")
         assert (broken.code, str(house.config) in broken.err) == (2, True)
         house.configure(SHOP.replace("Shop", "Store"))

@@ -132,7 +132,7 @@ def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
 def test_a_rollback_is_the_first_thing_that_is_shown(desk: StoredDesk) -> None:
     """The old login that a rollback left in the clients is named before older trouble."""
     desk.healthy()
-    desk.trouble("config", "config", FileTrouble("odd"), desk.now - timedelta(days=1))
+    desk.trouble("account:work", "work", LoginRequired("odd"), desk.now - timedelta(days=1))
     desk.trouble(f"database:{KEY}", "Shop", RolledBack("The login from before is back"))
     first, advice, *_ = desk.run("status").err.splitlines()
     assert "The login from before is back" in first
@@ -163,6 +163,15 @@ def test_a_daemon_that_does_not_do_its_work_is_trouble(
         result = desk.run("status", "--json")
     assert [trouble["kind"] for trouble in result.json["troubles"]] == ([kind] if kind else [])
     assert (result.code, result.json["ok"]) == ((1, False) if kind else (0, True))
+
+
+def test_a_configuration_that_was_mended_is_no_trouble_without_a_daemon(desk: StoredDesk) -> None:
+    """Only a daemon goes by an older one; without one, the configuration at hand counts."""
+    desk.healthy()
+    desk.trouble("config", "The configuration", FileTrouble("odd"))
+    assert desk.run("status").code == 0
+    with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        assert desk.run("status").code == 1
 
 
 def test_the_next_look_is_a_poll_interval_after_the_last(desk: StoredDesk) -> None:

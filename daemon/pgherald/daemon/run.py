@@ -26,7 +26,7 @@ from pgherald.daemon.status import Heartbeat
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import Outside, State, files_of, state_of
-from pgherald.errors import PgheraldError, safe_text
+from pgherald.errors import ConfigError, PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
 from pgherald.notify.tell import Teller
@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 #: After this many seconds the daemon stops whatever is still under way: the journal finishes
 #: what was begun.
 _LAST_RESORT: Final = 1.7
+
+_NAME_THEM: Final = (
+    "`pgherald config check` names each line. Until they are right, the old configuration counts."
+)
 
 
 class Daemon:
@@ -211,6 +215,8 @@ class Daemon:
             teller = teller_of(config, self._outside, state.store)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
+            if isinstance(exc, ConfigError) and exc.problems:  # a notice has no room for them
+                exc = ConfigError(exc.title, advice=_NAME_THEM)
             alerts.fire(Subject(About.CONFIG), "The configuration", exc)
             self._manager.ready("running with the old configuration: the new one is wrong")
             return

@@ -195,6 +195,8 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
     alerts = store.alerts()
     alerts += _gone(databases, {trouble.subject for trouble in alerts}, now)
     alerts += _idle(config, Heartbeat.read(notes), now, running=running)
+    if not running:  # the configuration at hand could be read, and nobody goes by another one
+        alerts = [alert for alert in alerts if alert.subject.about is not About.CONFIG]
     return Status(
         databases,
         running,
