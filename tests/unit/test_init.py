@@ -157,7 +157,7 @@ def test_run_again_it_adds_to_the_configuration(desk: Desk) -> None:
     assert desk.file.read_text() == mine.replace("\n\n# the", f"\n{new}\n# the")
     assert desk.file.stat().st_mode & 0o777 == 0o640
     assert Database(Path.home() / ".pgadmin" / "pgadmin4.db").servers() == {}
-    assert "Nothing to do. All 2 databases are current" in desk.run(*BLOG).out
+    assert "Nothing to do. The 2 databases are current" in desk.run(*BLOG).out
 
 
 @pytest.mark.parametrize(

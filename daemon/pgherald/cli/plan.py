@@ -111,7 +111,7 @@ def show(plan: Plan, looked: Looked) -> None:
         click.echo(NOTHING_FOUND)
     if plan.idle and looked.entries:
         count = len(looked.entries)
-        what = "The one database is" if count == 1 else f"All {count} databases are"
+        what = "The one database is" if count == 1 else f"The {count} databases are"
         click.echo(f"Nothing to do. {what} current in every client that can be read.")
 
 

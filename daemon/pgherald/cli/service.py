@@ -142,9 +142,11 @@ def set_up(
         click.echo("\n".join(lines(steps)))
     else:
         files = files_of(config)
-        # Before it starts: one that cannot start is missed, too.
-        expect_daemon(config, files, invocation.outside().clock.now(), expected=True)
-        apply(steps, files, programs)
+        try:
+            apply(steps, files, programs)
+        finally:
+            if manager.standing(programs) is not Standing.MISSING:  # also one that cannot start
+                expect_daemon(config, files, invocation.outside().clock.now(), expected=True)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
         click.echo(_RUNS[manager.report(programs).lingering])
     for name in secret:
