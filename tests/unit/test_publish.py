@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
-from pgherald.daemon import metrics, publish
+from pgherald.daemon import publish
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat, Status
 from pgherald.daemon.supervisor import Supervisor
@@ -288,7 +288,7 @@ def test_odd_names_in_metrics(room: Room) -> None:
     """A quote, a backslash or a line break in a name does not break the file."""
     odd = Path('/home/me/"odd"\\\n.pgpass')
     config = dataclasses.replace(room.config, clients=(ClientSetting("pgpass", odd),))
-    text = metrics.text(config, Status([], running=True))
+    text = publish.metrics_of(config, Status([], running=True))
     assert samples(text)["pgherald_client_ok", "pgpass", str(odd)] == 1.0
 
 

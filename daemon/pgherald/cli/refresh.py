@@ -16,8 +16,7 @@ from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
-from pgherald.daemon.belongings import request_of
-from pgherald.daemon.wiring import files_of
+from pgherald.daemon.wiring import files_of, request_of
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.store import Store

@@ -31,15 +31,19 @@ from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
 from pgherald.service.manager import (
     Manager,
+    Programs,
     Report,
+    Run,
     Setup,
     Standing,
+    Step,
+    apply,
     carried,
+    lines,
     outside_home,
     program_of,
     refuse_foreign,
 )
-from pgherald.service.steps import Programs, Run, Step, apply, lines
 from pgherald.service.systemd import CREDENTIAL
 
 _WORDS = {

@@ -7,7 +7,6 @@ import os
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
-from pgherald.config.lines import Place
 from pgherald.config.paths import Surroundings, storage_name
 from pgherald.config.schema import (
     Account,
@@ -24,7 +23,7 @@ from pgherald.config.schema import (
     default_name,
     default_service,
 )
-from pgherald.config.tables import Problem, parts
+from pgherald.config.tables import Place, Problem, parts
 from pgherald.config.values import TokenKind, quoted, suggestion
 from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey
 

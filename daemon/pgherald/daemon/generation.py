@@ -11,10 +11,9 @@ from typing import Final, Self
 
 from pgherald.clock import until_beat
 from pgherald.config import Config
-from pgherald.daemon import surroundings
-from pgherald.daemon.belongings import request_of
+from pgherald.daemon.check import ASTRAY_INTERVAL, alert_astray
 from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.wiring import Outside, State, machinery
+from pgherald.daemon.wiring import Outside, State, machinery, request_of
 from pgherald.heroku.backoff import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.events import LogFollowers
 from pgherald.heroku.expiry import ExpiryWatch
@@ -184,9 +183,9 @@ class Generation:
     async def _watch_pgadmin(self) -> None:
         clock = self._outside.clock
         while True:
-            await surroundings.check(self._machine.clients, self.alerts)
+            await alert_astray(self._machine.clients, self.alerts)
             # On the beat, so that it costs no wake-up of its own.
-            await clock.sleep(until_beat(clock, surroundings.INTERVAL))
+            await clock.sleep(until_beat(clock, ASTRAY_INTERVAL))
 
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}

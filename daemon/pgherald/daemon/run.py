@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final
@@ -24,15 +25,17 @@ from pgherald.daemon.generation import STOP_LIMIT, Generation
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat
 from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import Outside, State, files_of, state_of
 from pgherald.errors import ConfigError, PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
+from pgherald.notify import desktop_for
+from pgherald.notify.chat import Chat
+from pgherald.notify.desktop import Backend
 from pgherald.notify.tell import Teller
 from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
-from pgherald.store import Store
+from pgherald.store import BackgroundStore, Store
 from pgherald.store.damage import identity
 from pgherald.sync.alerts import Alerts
 
@@ -238,3 +241,24 @@ def _unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     exc = context.get("exception")
     said = safe_text(exc) if isinstance(exc, BaseException) else "in the event loop"
     log.error("pgherald stumbled over a mistake of its own: %s", said)
+
+
+def teller_of(config: Config, outside: Outside, store: BackgroundStore) -> Teller:
+    """Whoever notifies the person, as the configuration wants it."""
+    wanted = config.notifications
+    places = [_desktop(config, outside)] if wanted.desktop else []
+    if wanted.urls:
+        places.append(Chat(wanted.urls))
+    ours = logging.getLogger("pgherald")
+    return Teller(places, outside.clock, ours, store, level=wanted.level, quiet=wanted.quiet)
+
+
+def _desktop(config: Config, outside: Outside) -> Backend:
+    from pgherald.notify.opening import Opener  # only where there is a desktop
+
+    return desktop_for(
+        sys.platform,
+        environ=outside.env,
+        opener=Opener(outside.env, outside.home, config.path),
+        terminals=config.notifications.terminals,
+    )

@@ -15,8 +15,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.config.build import PASSFILE
-from pgherald.daemon.belongings import is_own, sweep
-from pgherald.daemon.wiring import files_of
+from pgherald.daemon.wiring import files_of, is_own, sweep
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK

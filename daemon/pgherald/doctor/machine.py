@@ -20,8 +20,7 @@ from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
 from pgherald.notify import desktop_for
 from pgherald.notify.desktop import NotShown
-from pgherald.service.manager import Manager, Standing
-from pgherald.service.steps import Programs
+from pgherald.service.manager import Manager, Programs, Standing
 from pgherald.store import Store
 from pgherald.store.sqlite import shared
 

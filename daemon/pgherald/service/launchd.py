@@ -11,8 +11,18 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service.manager import (
+    SEE_LOG,
+    Manager,
+    Programs,
+    Remove,
+    Report,
+    Run,
+    Setup,
+    Step,
+    Write,
+    marked,
+)
 
 LABEL: Final = "org.pgherald"
 

@@ -15,8 +15,18 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.errors import MissingTool, PgheraldError
-from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service.manager import (
+    SEE_LOG,
+    Manager,
+    Programs,
+    Remove,
+    Report,
+    Run,
+    Setup,
+    Step,
+    Write,
+    marked,
+)
 
 UNIT: Final = "pgherald.service"
 

@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from pgherald.service.manager import MARK, SEE_LOG, Manager, Report, Setup, Standing
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service.manager import (
+    MARK,
+    SEE_LOG,
+    Manager,
+    Programs,
+    Remove,
+    Report,
+    Run,
+    Setup,
+    Standing,
+    Step,
+    Write,
+)
 
 TASK: Final = "pgherald"
 
