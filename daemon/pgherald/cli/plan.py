@@ -34,7 +34,6 @@ from pgherald.cli.output import (
     diff_line,
     emit_json,
     error_at,
-    fields,
     problem,
     progress,
 )
@@ -43,6 +42,7 @@ from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside, files_of
 from pgherald.heroku.poller import Poller
 from pgherald.model import About, Subject
+from pgherald.plain import fields
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.targets import Wishes, clients_of
 

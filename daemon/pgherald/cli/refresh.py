@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -62,16 +61,13 @@ def command(invocation: Invocation) -> bool:
     return print_status(config)
 
 
-def ask(
-    state_dir: Path, files: Files, within: float, pause: Callable[[float], None] = time.sleep
-) -> bool:
+def ask(state_dir: Path, files: Files, within: float) -> bool:
     """Have the running daemon ask Heroku for everything now, and wait until it has.
 
     Args:
         state_dir: the state folder.
         files: writes the request.
         within: seconds to wait.
-        pause: waits.
 
     Returns:
         Whether the daemon answered in time, and while it ran.
@@ -87,7 +83,7 @@ def ask(
     files.make_way(path)
     files.write_private(path, number.encode())
     for _ in range(round(within / _PAUSE)):
-        pause(_PAUSE)
+        time.sleep(_PAUSE)
         if not daemon_runs(state_dir):
             return False
         store = Store.read_only(state_dir / "state.db")

@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import diff_line, emit_json, fields, problem
+from pgherald.cli.output import diff_line, emit_json, problem
 from pgherald.clients.base import Held
 from pgherald.clock import SystemClock
 from pgherald.config import Config
@@ -32,6 +32,7 @@ from pgherald.errors import AlreadyRunning, PgheraldError, RolledBack
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.model import About, ClientPhase, DatabaseKey, Login, Phase, Subject
+from pgherald.plain import fields
 from pgherald.secret import Secret
 from pgherald.store import Alert, Store
 from pgherald.sync.manifest import CommitRecord

@@ -24,11 +24,12 @@ import click
 
 from pgherald import service as service_managers
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, fields, problem
+from pgherald.cli.output import emit_json, problem
 from pgherald.config import Config
 from pgherald.daemon.publish import expect_daemon
 from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
+from pgherald.plain import fields
 from pgherald.service.manager import (
     Manager,
     Programs,

@@ -17,6 +17,7 @@ from pgherald.daemon.wiring import Outside, State, machinery, request_of
 from pgherald.heroku.backoff import COMPARED, RENEWED, ThrottledCall
 from pgherald.heroku.events import LogFollowers
 from pgherald.heroku.expiry import ExpiryWatch
+from pgherald.heroku.tokens import TokenSource
 from pgherald.heroku.watched import keeps_requests
 from pgherald.model import News
 from pgherald.notify.hooks import Hooks
@@ -100,11 +101,11 @@ class Generation:
         self._stack.push_async_callback(self._machine.applier.finished, STOP_LIMIT)
         await self._keep("comparison with the clients", self._machine.reconciler.run)
         await self._keep("watch of pgAdmin", self._watch_pgadmin)
-        expiry = ExpiryWatch(self._machine.accounts.watched, self.alerts, self._outside.clock)
+        expiry = ExpiryWatch(self._machine.poller.watched, self.alerts, self._outside.clock)
         await self._keep("watch of the tokens", expiry.run)
         self._machine.poller.swept = self._swept
         self._keep_requests = keeps_requests(
-            self._machine.accounts.watched, self._state.store, self._outside.clock
+            self._machine.poller.watched, self._state.store, self._outside.clock
         )
         self._events = LogFollowers(
             self._machine.poller, self._machine.reconciler.event, self._supervisor.keep
@@ -118,9 +119,8 @@ class Generation:
         self._stack.callback(self._mend.cancel)
         self._stack.callback(self._renew.cancel)
         self._stack.callback(self._watch.stop)
-        tokens = self._machine.accounts.tokens
         self._watch.watch(self._paths())
-        for warning in (each for source in tokens for each in source.warnings):
+        for warning in (each for source in self._tokens for each in source.warnings):
             log.warning("%s", warning)
         check = self._watch.check_health
         await self._keep(
@@ -154,7 +154,7 @@ class Generation:
 
     def refresh(self) -> None:
         """Ask Heroku for everything now, as if nothing were known. Returns at once."""
-        for watched in self._machine.accounts.watched:
+        for watched in self._machine.poller.watched:
             watched.account.retry()
             watched.discovered_at = None
         self._look_now()
@@ -187,10 +187,14 @@ class Generation:
             # On the beat, so that it costs no wake-up of its own.
             await clock.sleep(until_beat(clock, ASTRAY_INTERVAL))
 
+    @property
+    def _tokens(self) -> list[TokenSource]:
+        return [watched.account.api.tokens for watched in self._machine.poller.watched]
+
     def _paths(self) -> set[Path]:
         paths = {path for client in self._machine.clients for path in client.watched}
         paths |= {self._config.path, request_of(self._config.state_dir)}
-        for source in self._machine.accounts.tokens:
+        for source in self._tokens:
             paths.update(source.watch_paths)
         return paths
 

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pgherald import __version__
+from pgherald import __version__, plain
 from pgherald.aio import first_of, on_loop
 from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
-from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of, text_of
+from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
@@ -135,7 +135,7 @@ class Publisher:
             return
         if running:
             self._tell_manager(status)
-        text = text_of(as_json(config, status))
+        text = plain.as_json(as_json(config, status))
         await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
             text = metrics_of(config, status)
@@ -205,14 +205,14 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
     """
     with contextlib.suppress(PgheraldError):
         status = status_of(config, store, now, running=False)
-        _write(files, config.state_dir / STATUS_FILE, text_of(as_json(config, status)))
+        _write(files, config.state_dir / STATUS_FILE, plain.as_json(as_json(config, status)))
         if config.metrics_file is not None:
             _write_metrics(files, config.metrics_file, metrics_of(config, status))
 
 
 def _write(files: Files, path: Path, text: str) -> None:
     files.make_way(path)
-    files.write_private(path, text.encode())
+    files.write_private(path, f"{text}\n".encode())
 
 
 def _write_metrics(files: Files, path: Path, text: str) -> None:

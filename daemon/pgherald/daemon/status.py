@@ -45,16 +45,18 @@ No secret is in any of it: the store, where it comes from, holds none.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pgherald import plain
 from pgherald.config import Config
 from pgherald.errors import RolledBack
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
+from pgherald.plain import fields
 from pgherald.store import Alert, DatabaseState, Record, Requests, Store
 
 #: The file in the state folder.
@@ -104,19 +106,12 @@ class Heartbeat:
     def read(cls, notes: Mapping[str, str]) -> Heartbeat | None:
         """From the state's notes; None when there never was a daemon."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            found = json.loads(notes["daemon"])
-            swept = found.get("swept_at")
-            started_at = datetime.fromisoformat(found["started_at"])
-            swept_at = None if swept is None else datetime.fromisoformat(swept)
-            return cls(started_at, swept_at, bool(found["expected"]))
+            return plain.read(cls, json.loads(notes["daemon"]))
         return None
 
     def keep(self, store: Store) -> None:
         """Keep it as the note `daemon`."""
-        swept = None if self.swept_at is None else self.swept_at.isoformat()
-        started = self.started_at.isoformat()
-        note = {"started_at": started, "swept_at": swept, "expected": self.expected}
-        store.note("daemon", json.dumps(note))
+        store.note("daemon", plain.as_json(dataclasses.asdict(self), indent=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,14 +308,3 @@ def _database(config: Config, status: Status, database: DatabaseState) -> dict[s
         "last_rotation_at": None if record is None else record.rotation.seen_at,
         "clients": status.clients(config, database),
     }
-
-
-def fields(item: object, *names: str) -> dict[str, Any]:
-    """Some attributes of an object, by their names."""
-    return {name: getattr(item, name) for name in names}
-
-
-def text_of(shown: Mapping[str, Any]) -> str:
-    """The same as JSON; a line end comes last."""
-    moments = operator.methodcaller("isoformat", timespec="milliseconds")
-    return json.dumps(shown, indent=2, ensure_ascii=False, default=moments) + "\n"

@@ -28,7 +28,7 @@ from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
-from pgherald.heroku.tokens import TokenSource, token_source
+from pgherald.heroku.tokens import token_source
 from pgherald.heroku.watched import Watched
 from pgherald.model import About, DatabaseKey, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
@@ -88,25 +88,10 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
-    """The accounts of one configuration, ready to be asked.
-
-    Attributes:
-        watched: each account with its databases.
-        tokens: where each account's token comes from.
-    """
-
-    watched: tuple[Watched, ...]
-    tokens: tuple[TokenSource, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Machinery:
     """Everything that one configuration needs, wired."""
 
-    config: Config
     clients: tuple[Target, ...]
-    accounts: Accounts
     store: BackgroundStore
     applier: Applier
     reconciler: Reconciler
@@ -139,7 +124,7 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
 @contextlib.asynccontextmanager
 async def accounts_of(
     config: Config, outside: Outside, store: BackgroundStore | None = None
-) -> AsyncIterator[Accounts]:
+) -> AsyncIterator[tuple[Watched, ...]]:
     """Build the accounts; at the end close their connections.
 
     Args:
@@ -155,7 +140,6 @@ async def accounts_of(
     trust = shared_trust()
     async with contextlib.AsyncExitStack() as stack:
         watched: list[Watched] = []
-        tokens: list[TokenSource] = []
         for setting in config.accounts:
             source = token_source(setting.token, host, outside.env, outside.home)
             api = HerokuApi(
@@ -183,8 +167,7 @@ async def accounts_of(
             known = _found_before(store, setting.name)
             discovery = Discovery(api, account.ask, rules, known=known) if rules else None
             watched.append(Watched(account, named, discovery, events=setting.followed))
-            tokens.append(source)
-        yield Accounts(tuple(watched), tuple(tokens))
+        yield tuple(watched)
 
 
 def _found_before(store: BackgroundStore | None, account: str) -> list[tuple[str, str]]:
@@ -218,7 +201,7 @@ async def machinery(
         UnsafeHost: HEROKU_HOST names a stranger.
         ConfigError: a token source cannot be used.
     """
-    async with accounts_of(config, outside, state.store) as accounts:
+    async with accounts_of(config, outside, state.store) as watched:
         clients = clients_of(config, state.files, wishes)
         await _forget_strangers(config, clients, state.store, alerts)
         forget_damage(state.store, alerts, outside.clock)
@@ -256,10 +239,10 @@ async def machinery(
             max_age=max_age,
         )
         names = partial(learn, state.files, clients, outside.env)
-        poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
+        poller = Poller(watched, reconciler, alerts, outside.clock, names)
         reconciler.refused = poller.reread
         try:
-            yield Machinery(config, clients, accounts, state.store, applier, reconciler, poller)
+            yield Machinery(clients, state.store, applier, reconciler, poller)
         finally:
             state.store.on_afresh = None
             await poller.stop()
