@@ -19,16 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from watchdog.events import (
-    DirDeletedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, EventEmitter, ObservedWatch
 
@@ -44,19 +35,14 @@ STOP_LIMIT: Final = 0.8
 OnEvent = Callable[[str], None]
 
 
-def interesting(platform: str) -> list[type[FileSystemEvent]]:
+def interesting(platform: str) -> list[type[events.FileSystemEvent]]:
     """The events that can mean another content. Reading is not among them.
 
     Linux says when a writer has closed the file, the others only that it is being written.
     """
-    written = FileClosedEvent if platform == "linux" else FileModifiedEvent
-    return [
-        written,
-        FileCreatedEvent,
-        FileDeletedEvent,
-        FileMovedEvent,
-        DirDeletedEvent,  # the folder itself
-    ]
+    written = events.FileClosedEvent if platform == "linux" else events.FileModifiedEvent
+    moved = (events.FileCreatedEvent, events.FileDeletedEvent, events.FileMovedEvent)
+    return [written, *moved, events.DirDeletedEvent]  # the last one: of the folder itself
 
 
 @dataclass(frozen=True)
@@ -171,13 +157,13 @@ class Folders:
             log.warning("%s Changes there are noticed at the next sweep.", text)
 
 
-class _Handler(FileSystemEventHandler):
+class _Handler(events.FileSystemEventHandler):
     """What watchdog calls, in its own thread, for every event."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
 
-    def dispatch(self, event: FileSystemEvent) -> None:
+    def dispatch(self, event: events.FileSystemEvent) -> None:
         for path in (event.src_path, event.dest_path):
             if path:
                 self._on_event(os.fsdecode(path))
