@@ -36,8 +36,6 @@ STOP_LIMIT: Final = 1.2
 #: How long hooks that run may take to end then, in seconds.
 _HOOKS_LIMIT: Final = 0.3
 
-_SWEEP: Final = "sweep"
-
 
 class Generation:
     """One configuration at work, from `async with` on."""
@@ -111,9 +109,8 @@ class Generation:
             self._machine.poller, self._machine.reconciler.event, self._supervisor.keep
         )
         self._stack.push_async_callback(self._events.stop)
-        self._schedule = Schedule(log)
+        self._schedule = Schedule("sweep", self._config.poll_interval, self._sweep)
         self._stack.callback(self._schedule.stop)
-        self._schedule.every(_SWEEP, self._config.poll_interval, self._sweep)
         # Comparing with what Heroku showed last needs no request.
         self._mend = ThrottledCall(self._machine.reconciler.again, COMPARED)
         self._stack.callback(self._mend.cancel)
@@ -126,7 +123,7 @@ class Generation:
         await self._keep(
             "watch of the clock", lambda: tick(self._outside.clock, self._jumped, on_tick=check)
         )
-        self._schedule.now(_SWEEP)
+        self._schedule.now()
         await self._keep("answering of `pgherald refresh`", self._answer_always)
 
     async def _keep(self, part: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -161,7 +158,7 @@ class Generation:
 
     def _look_now(self) -> None:
         self._events.restart()
-        self._schedule.now(_SWEEP)
+        self._schedule.now()
 
     async def _answer_always(self) -> None:
         """Do what `pgherald refresh` asks, also one before this generation, and say when it is done."""
