@@ -11,8 +11,7 @@ import pytest
 
 from pgherald.cli.check import reconcile
 from pgherald.cli.setup.apply import show_configuration
-from pgherald.cli.setup.ask import numbers
-from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
+from pgherald.cli.setup.ask import Offer, added, by_flags, dropped, marked, numbers, offers
 from pgherald.cli.setup.preflight import moved_by_environment, token_of
 from pgherald.config import Config, DiscoverRule
 from pgherald.config.edit import NewDatabase

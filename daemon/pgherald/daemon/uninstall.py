@@ -138,7 +138,7 @@ def plan_undoing(
             original = originals.get(snapshot.target)
             planned.append(target.restore(snapshot, original, whole=restore))
         except ClientError as exc:
-            failed.append((target, exc if exc.path else exc.at(target.path)))
+            failed.append((target, exc.at(target.path)))
     return Undoing(tuple(planned), tuple(failed))
 
 

@@ -123,7 +123,7 @@ def version(number: int) -> str:
 
 
 def _unreadable(client: Target, error: ClientError) -> Finding:
-    return trouble(error if error.path else error.at(client.path), f"{client.label}: ")
+    return trouble(error.at(client.path), f"{client.label}: ")
 
 
 def current(plan: Plan, looked: Looked) -> Iterator[Finding]:

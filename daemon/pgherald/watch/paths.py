@@ -66,7 +66,6 @@ class Folders:
     Args:
         on_event: called in watchdog's thread.
         observer: makes the observer.
-        platform: `sys.platform`.
     """
 
     def __init__(
@@ -74,11 +73,10 @@ class Folders:
         on_event: OnEvent,
         *,
         observer: Callable[[], BaseObserver] = Observer,
-        platform: str = sys.platform,
     ) -> None:
         self._handler = _Handler(on_event)
         self._make_observer = observer
-        self._events = interesting(platform)
+        self._events = interesting(sys.platform)
         self._observer: BaseObserver | None = None
         self._kept: dict[str, _Kept] = {}
         self._complaints: set[str] = set()
