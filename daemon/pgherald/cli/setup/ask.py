@@ -164,10 +164,10 @@ def _nothing(title: str, others: Sequence[str]) -> None:
     raise PgheraldError(title, f"It shows {shown or 'none at all'}.")
 
 
-_RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
-
-
 # --- the questions ----------------------------------------------------------------------------
+
+#: Some of the numbers that a person types.
+_RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def is_terminal(env: Mapping[str, str]) -> bool:
