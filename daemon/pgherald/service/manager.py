@@ -9,6 +9,7 @@ is never overwritten.
 from __future__ import annotations
 
 import abc
+import asyncio
 import enum
 import hashlib
 import os
@@ -60,7 +61,8 @@ class Programs:
         if self._dry_run:
             return Ended(1)
         try:
-            return process.run_sync(argv, {**self._env, "LC_ALL": "C"}, time_limit=TIME_LIMIT)
+            env = {**self._env, "LC_ALL": "C"}
+            return asyncio.run(process.run(argv, env, out=True, err=True, time_limit=TIME_LIMIT))
         except TimeoutError:
             raise ServiceError(
                 f"{argv[0]} did not end within {TIME_LIMIT:g} seconds",
