@@ -116,6 +116,16 @@ def test_a_mark_shows_each_clients_login(
     assert ("there\n" in out or "written\n" in out or "holds" in out) is bool(told)
 
 
+def test_a_word_that_nobody_knows_counts_for_nothing(desk: StoredDesk) -> None:
+    """What a newer pgherald, or damage, has left of a client is as if it were not there."""
+    desk.healthy()
+    with desk.store() as store:
+        store.keep(KEY, str(Phase.CURRENT), {str(desk.folder / "pgpass"): "paused"})
+    for command in ("status", "check", "rollback"):
+        assert "mistake" not in desk.run(command).err
+    assert " current ✓ ✓ ✓ " in " ".join(desk.run("status").out.split())
+
+
 def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
     """A database that Heroku no longer shows is trouble, with the way to remove its logins."""
     desk.healthy()
