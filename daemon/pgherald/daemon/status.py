@@ -49,12 +49,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pgherald import plain
 from pgherald.config import Config
 from pgherald.errors import RolledBack
+from pgherald.files.locks import daemon_runs
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
 from pgherald.plain import fields
 from pgherald.store import Alert, DatabaseState, Record, Requests, Store
@@ -169,6 +170,18 @@ class Status:
         if not self.running or waits or database.looked_at is None:
             return None
         return database.looked_at + timedelta(seconds=config.poll_interval)
+
+
+def status_now(config: Config) -> Status:
+    """Read how everything stands at this moment; Heroku is not asked.
+
+    Raises:
+        StoreError: the state cannot be read.
+    """
+    running = daemon_runs(config.state_dir)
+    store = Store.read_only(config.state_dir / "state.db")
+    with contextlib.nullcontext() if store is None else store:
+        return status_of(config, store, datetime.now(UTC), running=running)
 
 
 def status_of(config: Config, store: Store | None, now: datetime, *, running: bool) -> Status:

@@ -76,7 +76,7 @@ class Context:
         return [
             *checks,
             Check("Daemon", "service", service, _SERVICE_LIMIT),
-            Check("Daemon", "troubles", partial(machine.alerts, config, outside.clock.now())),
+            Check("Daemon", "troubles", partial(machine.alerts, config)),
             Check("Notices", "notifications", notices),
         ]
 

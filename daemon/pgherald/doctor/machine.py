@@ -7,12 +7,11 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from pgherald.config import Config
-from pgherald.daemon.status import STOPPED, status_of
+from pgherald.daemon.status import STOPPED, status_now
 from pgherald.daemon.wiring import Outside
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import MissingTool, ServiceError
@@ -21,7 +20,6 @@ from pgherald.files.snapshot import OTHERS
 from pgherald.notify import desktop_for
 from pgherald.notify.desktop import NotShown
 from pgherald.service.manager import Manager, Programs, Standing
-from pgherald.store import Store
 from pgherald.store.sqlite import shared
 
 #: Bytes; an upgrade of SQLite's file and a commit of many databases need a few hundred thousand.
@@ -129,21 +127,19 @@ def service(config: Config, manager: Manager, programs: Programs) -> Iterator[Fi
         )
 
 
-def alerts(config: Config, now: datetime) -> Iterator[Finding]:
+def alerts(config: Config) -> Iterator[Finding]:
     """What the daemon, or the latest check, found not to work."""
-    store = Store.read_only(config.state_dir / "state.db")
-    if store is None:
-        yield note("Nothing has been looked at yet", "Run: pgherald check")
-        return
-    with store:
-        running = daemon_runs(config.state_dir)
-        found = status_of(config, store, now, running=running).alerts
-    found = [alert for alert in found if alert.kind != STOPPED]  # see `service`
+    status = status_now(config)
+    found = [alert for alert in status.alerts if alert.kind != STOPPED]  # see `service`
     for alert in found:
         title = alert.subject.prefix(alert.label, alert.kind) + alert.title
         since = f"{alert.since.astimezone():%Y-%m-%d %H:%M}"
         yield bad(f"{title} (since {since})", alert.advice or "Run: pgherald check")
-    if not found:
+    if found:
+        return
+    if all(database.looked_at is None for database in status.databases):
+        yield note("Nothing has been looked at yet", "Run: pgherald check")
+    else:
         yield good("No trouble is known")
 
 
