@@ -192,7 +192,9 @@ class ClientError(PgheraldError):
 
     def at(self, path: Path) -> ClientError:
         """The same error, naming the file. Pure editors raise without it, callers add it."""
-        return type(self)(self.reason, self.advice, path=path, line=self.line)
+        return (
+            self if self.path else type(self)(self.reason, self.advice, path=path, line=self.line)
+        )
 
 
 class Unparsable(ClientError):
@@ -214,20 +216,12 @@ class ChangedMeanwhile(ClientError):
 class BeingWritten(ChangedMeanwhile):
     """Another program has the file open to write it, or wrote it a moment ago."""
 
-    def __init__(
-        self,
-        reason: str = "is being written by another program",
-        advice: str = "",
-        *,
-        path: Path | None = None,
-        line: int | None = None,
-    ) -> None:
-        if path is not None and not advice:
-            advice = (
-                f"Let that program finish, or close it: `lsof '{path}'` names it. "
-                "The daemon then writes the file by itself; `check` has to be run again."
-            )
-        super().__init__(reason, advice, path=path, line=line)
+    def __init__(self, path: Path) -> None:
+        advice = (
+            f"Let that program finish, or close it: `lsof '{path}'` names it. "
+            "The daemon then writes the file by itself; `check` has to be run again."
+        )
+        super().__init__("is being written by another program", advice, path=path)
 
 
 class FileTrouble(ClientError):

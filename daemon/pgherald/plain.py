@@ -1,4 +1,4 @@
-"""Frozen dataclasses from plain values: from JSON, or from a row of SQLite.
+"""Frozen dataclasses from plain values, such as JSON or a row of SQLite, and the way back.
 
 Nothing is believed that is of another type than its field: whoever has tampered with a file, or
 damaged it, gets an error here and not a surprise later.
@@ -16,11 +16,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey, Subject
 
 T = TypeVar("T")
 
 _hints = functools.cache(typing.get_type_hints)
+
+
+def as_json(value: object, *, indent: int | None = 2) -> str:
+    """A value as JSON. Secrets are refused, as is all that is not foreseen."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=_jsonable)
+
+
+def fields(item: object, *names: str) -> dict[str, Any]:
+    """Some attributes of an object, by their names."""
+    return {name: getattr(item, name) for name in names}
+
+
+def _jsonable(value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="milliseconds")
+        case Path() | DatabaseKey():
+            return str(value)
+        case PgheraldError():
+            return fields(value, "kind", "title", "advice")
+    raise TypeError(f"{type(value).__name__} is not for showing")
 
 
 def read(kind: Callable[..., T], fields: Mapping[str, Any]) -> T:

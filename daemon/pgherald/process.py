@@ -146,13 +146,6 @@ async def run(
     return Ended(-1 if code is None else code, child.text(1), child.text(2))
 
 
-def run_sync(
-    argv: Sequence[str], env: Mapping[str, str], *, time_limit: float | None = TIME_LIMIT
-) -> Ended:
-    """`run` for callers without a loop; keeps both outputs."""
-    return asyncio.run(run(argv, env, out=True, err=True, time_limit=time_limit))
-
-
 class _Child(asyncio.SubprocessProtocol):
     """Collects output.
 

@@ -1,6 +1,6 @@
-"""Short jobs at intervals, by APScheduler.
+"""A short job at intervals, by APScheduler.
 
-A job returns at once, and only begins what takes long: so runs never overlap, and whoever does the
+The job returns at once, and only begins what takes long: so runs never overlap, and whoever does the
 work decides what becomes of a request that comes meanwhile.
 """
 
@@ -15,7 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from pgherald.errors import safe_text
 
-Job = Callable[[], None]
+log = logging.getLogger(__name__)
 
 
 class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -37,68 +37,55 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 
 
 class Schedule:
-    """Runs named jobs at intervals. Made and used on the running loop's thread.
+    """Runs a job at intervals, for the first time after one. Made and used on the running loop.
 
     Args:
-        log: gets one line when a job fails.
+        name: the job's name in the log.
+        seconds: the interval.
+        job: what to run. If it raises, that is logged, and the schedule goes on.
     """
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, name: str, seconds: float, job: Callable[[], None]) -> None:
         # It would write two lines for every run of every job, for ever.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._log = log
-        self._jobs: dict[str, Job] = {}
-        #: What each job failed of last.
-        self._said: dict[str, str] = {}
+        self._name, self._job = name, job
+        #: What the latest run failed of.
+        self._said = ""
         # Late is better than never: a laptop that slept must poll as soon as it wakes, but once,
         # not once for every interval it slept through.
         late = {"misfire_grace_time": None, "coalesce": True}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=late)
         self._scheduler.start()
+        self._timed = self._scheduler.add_job(self._due, Every(seconds), id=name)
 
-    def every(self, name: str, seconds: float, job: Job) -> None:
-        """Run `job` every so many seconds, for the first time after one interval.
-
-        Args:
-            name: the job's name here and in the log.
-            seconds: the interval.
-            job: what to run. If it raises, that is logged, and the schedule goes on.
-        """
-        self._jobs[name] = job
-        self._scheduler.add_job(self._due, Every(seconds), [name], id=name, name=name)
-
-    def now(self, name: str) -> None:
+    def now(self) -> None:
         """Run the job now, and the next time one interval from now."""
-        self._retime(name)
-        self._run(name)
+        self.retime()
+        self._run()
 
     def retime(self) -> None:
-        """Count every interval from now. To be called after the wall clock has jumped.
+        """Count the interval from now. To be called after the wall clock has jumped.
 
-        Due times are wall-clock times: after the clock was set back by an hour, a job
+        Due times are wall-clock times: after the clock was set back by an hour, the job
         would otherwise rest for an hour.
         """
-        for name in self._jobs:
-            self._retime(name)
+        due = self._timed.trigger.get_next_fire_time(None, datetime.now(UTC))
+        self._timed.modify(next_run_time=due)
 
     def stop(self) -> None:
         """End the schedule, in the loop's next turn."""
         self._scheduler.shutdown(wait=False)
 
-    def _retime(self, name: str) -> None:
-        job = self._scheduler.get_job(name)
-        job.modify(next_run_time=job.trigger.get_next_fire_time(None, datetime.now(UTC)))
-
-    async def _due(self, name: str) -> None:
+    async def _due(self) -> None:
         """Run on the loop: APScheduler gives what is no coroutine to a thread."""
-        self._run(name)
+        self._run()
 
-    def _run(self, name: str) -> None:
+    def _run(self) -> None:
         said = ""
         try:
-            self._jobs[name]()
+            self._job()
         except Exception as exc:  # noqa: BLE001 – one failed run must not end the schedule
             said = safe_text(exc)
-            if said != self._said.get(name):  # once, however often it runs
-                self._log.error("%s failed: %s", name, said)
-        self._said[name] = said
+            if said != self._said:  # once, however often it runs
+                log.error("%s failed: %s", self._name, said)
+        self._said = said

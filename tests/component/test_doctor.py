@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pgherald.daemon.status import Heartbeat
 from pgherald.doctor import machine
 from pgherald.files import Files
 from pgherald.secret import Secret
+from pgherald.store import Store
 from pgherald.sync.probe import Outcome
-from support.commands import CLIENTS, SHOP, Desk, Result
+from support.commands import CLIENTS, SHOP, Desk, Result, run
 from support.pgadmin_database import Database
 from support.stand_ins import Answer, StandIns
 
@@ -236,6 +239,24 @@ def test_the_daemon(desk: Desk, programs: StandIns) -> None:
     assert desk.run("service", "uninstall").code == 0
     assert bad(desk, runs=False)["The daemon does not run"] == "Run: pgherald service install"
     assert "so nobody starts it at login" in doctor(desk).out
+
+
+def test_a_daemon_that_does_no_work(desk: Desk) -> None:
+    """It runs, and has swept for days no more: that is bad, as in `status`."""
+    store = Store.open(desk.folder / "state" / "state.db", Files(desk.folder / "state" / "locks"))
+    with store:
+        Heartbeat(datetime.now(UTC) - timedelta(days=3)).keep(store)
+    (title,) = bad(desk, "--offline")
+    assert title.startswith("The pgherald daemon has not asked Heroku for a while (since ")
+
+
+def test_a_state_folder_of_another_configuration(desk: Desk) -> None:
+    """Whoever looks with another configuration hears whose state that is."""
+    other = desk.folder / "other.toml"
+    other.write_text(desk.file.read_text())
+    result = run("--config", str(other), "doctor", "--offline", patch=desk.patch)
+    assert result.code == 1
+    assert f"{other} uses the state folder of another configuration, {desk.file}" in result.err
 
 
 def test_notices(desk: Desk) -> None:

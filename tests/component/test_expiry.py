@@ -44,7 +44,7 @@ def token(place: Workplace) -> Token:
 def watching(place: Workplace) -> Iterator[None]:
     """Meanwhile, the end of the token is looked at."""
     alerts = Alerts(place.state.store, place.clock, place.news.append)
-    watch = ExpiryWatch(place.machine.accounts.watched, alerts, place.clock)
+    watch = ExpiryWatch(place.machine.poller.watched, alerts, place.clock)
     task = asyncio.create_task(watch.run())
     try:
         yield
@@ -108,7 +108,7 @@ async def test_heroku_is_down_meanwhile(place: Workplace, token: Token) -> None:
         assert [title.startswith(TITLE) for title in place.status()] == [True]
         place.goes_well()
         await place.sweep()
-        assert place.machine.accounts.watched[0].account.stopped is None
+        assert place.machine.poller.watched[0].account.stopped is None
         assert len(place.told()) == 1
 
 
@@ -126,7 +126,7 @@ async def test_tokens_of_single_sign_on_are_ordinary(
         assert place.told() == ["Heroku does not accept the token"]
         token.revoked = False
         await place.clock.advance(DAY)
-        place.machine.accounts.watched[0].account.retry()
+        place.machine.poller.watched[0].account.retry()
         await place.sweep()
     assert place.told()[1:] == ["The Heroku token works again"]
     assert place.status() == []

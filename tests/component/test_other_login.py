@@ -45,7 +45,7 @@ def comes_back(place: Workplace) -> None:
     token = place.simulator.world.tokens[0]
     token.revoked = False
     write(place.home / "token", token.value.reveal() + "\n")
-    place.machine.accounts.watched[0].account.retry()
+    place.machine.poller.watched[0].account.retry()
 
 
 @pytest.mark.parametrize("sees", [(), APPS[:1]])

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.daemon import surroundings
-from pgherald.daemon.surroundings import SUBJECT
+from pgherald.daemon.check import ASTRAY, alert_astray
 from pgherald.files import Files
 from pgherald.model import News, NewsKind
 from pgherald.store import BackgroundStore
@@ -138,9 +137,9 @@ async def test_it_is_told_on_its_edges(tmp_path: Path) -> None:
     with BackgroundStore.open(tmp_path / "state.db", Files(tmp_path / "locks")) as store:
         alerts = Alerts(store, FakeClock(), news.append)
         for _ in range(2):
-            await surroundings.check((), alerts, lambda _: found)
+            await alert_astray((), alerts, lambda _: found)
         found.clear()
-        await surroundings.check((), alerts, lambda _: found)
+        await alert_astray((), alerts, lambda _: found)
     assert [(item.kind, item.subject) for item in news] == [
-        (NewsKind.TROUBLE, SUBJECT), (NewsKind.RECOVERED, SUBJECT),
+        (NewsKind.TROUBLE, ASTRAY), (NewsKind.RECOVERED, ASTRAY),
     ]  # fmt: skip

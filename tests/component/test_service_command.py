@@ -160,7 +160,7 @@ def test_without_a_service_no_daemon_is_expected(desk: Desk, installed: bool) ->
     files = Files(state / "locks")
     files.private_folder(state)
     with Store.open(state / "state.db", files) as store:
-        store.note("daemon", Heartbeat(datetime.now(UTC)).note())
+        Heartbeat(datetime.now(UTC)).keep(store)
     if installed:
         desk.run("install")
 
@@ -177,6 +177,24 @@ def test_without_a_service_no_daemon_is_expected(desk: Desk, installed: bool) ->
     assert desk.run("uninstall").code == 0
     assert status().code == 0
     assert json.loads((state / "status.json").read_text())["ok"] is True
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_service_that_does_not_start_is_missed(desk: Desk, starts: bool) -> None:
+    """From `service install` on a daemon is expected, though none has ever run, or one was ended."""
+    state = desk.folder / "state"
+    if not starts:
+        desk.stand_ins.put("systemctl", {"--user enable": Answer(code=1, err="no\n")})
+    assert desk.run("install").code == (0 if starts else 1)
+
+    def status() -> Result:
+        return run("--config", str(desk.config), "status", "--json", patch=desk.patch)
+
+    assert [each["kind"] for each in status().json["troubles"]] == ["DaemonStopped"]
+    assert status().code == 1
+    assert json.loads((state / "status.json").read_text())["ok"] is False
+    assert desk.run("uninstall").code == 0
+    assert status().code == 0
 
 
 def test_without_systemd(desk: Desk) -> None:

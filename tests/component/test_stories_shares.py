@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pgherald.daemon import surroundings
+from pgherald.daemon import generation
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.run import Daemon
 from pgherald.daemon.wiring import Outside
@@ -204,7 +204,7 @@ PARTS: tuple[tuple[Any, str], ...] = (
     (Publisher, "_show"),
     (Reconciler, "_compare"),
     (ExpiryWatch, "run"),
-    (surroundings, "check"),
+    (generation, "alert_astray"),
     (AppEvents, "run"),
     (wake, "until_beat"),
 )

@@ -17,8 +17,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from pgherald.clock import SystemClock
-from pgherald.watch.folders import Folders
-from pgherald.watch.paths import PathWatch
+from pgherald.watch.paths import Folders, PathWatch
 
 #: A shorter wait than in earnest, so that the tests are quick.
 DEBOUNCE = 0.05
@@ -224,7 +223,7 @@ def test_a_folder_that_may_not_be_read(
 
 def test_an_observer_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping does not wait for threads that do not end."""
-    monkeypatch.setattr("pgherald.watch.folders.STOP_LIMIT", 0.05)
+    monkeypatch.setattr("pgherald.watch.paths.STOP_LIMIT", 0.05)
     release = threading.Event()
     observers: list[BaseObserver] = []
 

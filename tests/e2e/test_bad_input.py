@@ -102,4 +102,11 @@ async def test_a_state_folder_that_is_closed(house: House) -> None:
         # What counts is whether the clients are current; and some of them is nothing.
         assert house.behind(new if done.code == 0 else old) == []
         named(await house.pgherald("run", prepare=like_anybody), str(house.state))
+    with closed(house.state, 0):
+        named(await house.pgherald("status", prepare=like_anybody), str(house.state))
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+    with closed(house.state / "daemon.lock", 0o400):
+        status = await house.pgherald("status", prepare=like_anybody)
+        assert "The daemon is not running" in status.out
     await is_well(house)

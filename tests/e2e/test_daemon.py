@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -177,6 +178,31 @@ async def test_a_daemon_that_was_ended_is_missed_if_a_service_is_installed(
     assert (status.code, kinds) == ((1, ["DaemonStopped"]) if service else (0, []))
 
 
+async def test_a_daemon_that_was_killed_is_missed(house: House) -> None:
+    """Also where the state had to be begun anew while it ran; `check` tells other programs."""
+    house.configure(SHOP, '[metrics]\ntextfile = "~/pgherald.prom"\n')
+    async with house.daemon() as daemon:
+        await current(house, daemon)
+        (house.state / "state.db").write_bytes(b"nonsense" * 200)
+
+        def is_noted() -> bool:
+            with contextlib.closing(sqlite3.connect(house.state / "state.db")) as db:
+                sql = "SELECT value FROM about WHERE name = 'note:daemon'"
+                with contextlib.suppress(sqlite3.Error):
+                    return db.execute(sql).fetchone() is not None
+            return False
+
+        await eventually(is_noted, log=daemon)
+        await eventually(lambda: "pgherald_up 1.0\n" in (house.home / "pgherald.prom").read_text())
+        await daemon.kill()
+    status = await house.pgherald("status", "--json")
+    assert status.code == 1
+    assert "DaemonStopped" in [trouble["kind"] for trouble in status.json["troubles"]]
+    await house.pgherald("check")
+    assert "pgherald_up 0.0\n" in (house.home / "pgherald.prom").read_text()
+    assert json.loads((house.state / "status.json").read_text())["ok"] is False
+
+
 async def test_a_state_folder_that_is_removed_is_made_anew(house: House) -> None:
     """The daemon is still the only one, and found by `status` and `refresh`."""
     house.configure(SHOP)
@@ -213,6 +239,7 @@ async def test_a_broken_configuration_is_not_taken_over(house: House) -> None:
         status = await house.pgherald("--config", str(good), "status", "--json")
         assert status.code == 1
         assert [trouble["subject"] for trouble in status.json["troubles"]] == ["config"]
+        assert "pgherald config check" in status.json["troubles"][0]["advice"]
         broken = await house.pgherald("status")
         assert (broken.code, str(house.config) in broken.err) == (2, True)
         house.configure(SHOP.replace("Shop", "Store"))

@@ -6,6 +6,8 @@ import asyncio
 import signal
 import sqlite3
 
+import pytest
+
 from pgherald.simulator.faults import Fault
 from support.children import LIMIT
 from support.program import SHOP, House, eventually
@@ -69,6 +71,37 @@ async def test_one_that_asked_before_the_daemon_listened_is_answered(house: Hous
     async with house.daemon() as daemon:
         await daemon.line("Ready:")
         await eventually(answered, log=daemon)
+
+
+async def test_one_that_ends_meanwhile_leaves_a_check(house: House) -> None:
+    """A daemon that hangs and is killed answers nobody: whoever waits for it goes on without it."""
+    house.configure(SHOP, poll=LONG, events=False)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        daemon.signal(signal.SIGSTOP)
+        asking = asyncio.create_task(house.pgherald("refresh"))
+        await eventually((house.state / "refresh" / "asked").exists)
+        await house.rotate()
+        await daemon.kill()
+    done = await asking
+    assert (done.code, done.err) == (0, "")
+    assert house.behind(house.login()) == []
+
+
+@pytest.mark.parametrize("place", ["refresh", "refresh/asked"])
+async def test_what_is_in_the_way_of_a_request_is_set_aside(house: House, place: str) -> None:
+    """A file in place of the folder, or a folder in place of the file, keeps nobody from asking."""
+    house.configure(SHOP, poll=LONG, events=False)
+    async with house.daemon() as daemon:
+        await daemon.line("Ready:")
+        path = house.state / place
+        if place == "refresh":
+            path.rmdir() if path.exists() else None
+            path.write_text("x")
+        else:
+            path.mkdir(parents=True)
+        done = await house.pgherald("refresh")
+        assert done.code == 0, done.err + daemon.log
 
 
 async def test_without_a_daemon_it_is_a_check(house: House) -> None:

@@ -174,7 +174,7 @@ class Workplace:
     @property
     def api(self) -> HerokuApi:
         """What asks Heroku."""
-        return self.machine.accounts.watched[0].account.api
+        return self.machine.poller.watched[0].account.api
 
     @property
     def requests(self) -> int:

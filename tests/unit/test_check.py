@@ -113,6 +113,17 @@ def test_one_app_in_trouble_is_named_though_others_work(desk: Desk) -> None:
     assert "Blog: Heroku has a problem of its own (503)" in result.err
 
 
+def test_a_database_that_heroku_never_showed_is_held_by_no_client(desk: Desk) -> None:
+    """Beside one that is written, it has its name in `status`, and no client is called current."""
+    desk.configure(BLOG + SHOP + CLIENTS)
+    desk.app.faults.add(Fault("404", "GET /apps/blog/*"))
+    for _ in range(2):
+        assert desk.run("check").code == 1
+        blog, shop = desk.run("status", "--json").json["databases"]
+        assert (blog["name"], set(blog["clients"].values())) == ("Blog", {"new"})
+        assert (shop["name"], set(shop["clients"].values())) == ("Shop", {"current"})
+
+
 def test_a_rule_that_finds_nothing_says_so(desk: Desk) -> None:
     """No database at all is said, not passed over in silence; --prune takes nothing out then."""
     desk.configure(SHOP + CLIENTS)

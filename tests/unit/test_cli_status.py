@@ -116,6 +116,16 @@ def test_a_mark_shows_each_clients_login(
     assert ("there\n" in out or "written\n" in out or "holds" in out) is bool(told)
 
 
+def test_a_word_that_nobody_knows_counts_for_nothing(desk: StoredDesk) -> None:
+    """What a newer pgherald, or damage, has left of a client is as if it were not there."""
+    desk.healthy()
+    with desk.store() as store:
+        store.keep(KEY, str(Phase.CURRENT), {str(desk.folder / "pgpass"): "paused"})
+    for command in ("status", "check", "rollback"):
+        assert "mistake" not in desk.run(command).err
+    assert " current ✓ ✓ ✓ " in " ".join(desk.run("status").out.split())
+
+
 def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
     """A database that Heroku no longer shows is trouble, with the way to remove its logins."""
     desk.healthy()
@@ -132,7 +142,7 @@ def test_a_database_that_is_gone_is_no_longer_current(desk: StoredDesk) -> None:
 def test_a_rollback_is_the_first_thing_that_is_shown(desk: StoredDesk) -> None:
     """The old login that a rollback left in the clients is named before older trouble."""
     desk.healthy()
-    desk.trouble("config", "config", FileTrouble("odd"), desk.now - timedelta(days=1))
+    desk.trouble("account:work", "work", LoginRequired("odd"), desk.now - timedelta(days=1))
     desk.trouble(f"database:{KEY}", "Shop", RolledBack("The login from before is back"))
     first, advice, *_ = desk.run("status").err.splitlines()
     assert "The login from before is back" in first
@@ -146,22 +156,32 @@ def test_a_rollback_is_the_first_thing_that_is_shown(desk: StoredDesk) -> None:
         (False, False, timedelta(days=3), None),
         (True, True, timedelta(minutes=2), None),
         (True, True, timedelta(minutes=4), "SweepOverdue"),
+        (True, True, timedelta(days=-10), "SweepOverdue"),  # the clock was set back
+        (True, True, None, "SweepOverdue"),  # not one since it started
     ],
 )
 def test_a_daemon_that_does_not_do_its_work_is_trouble(
-    desk: StoredDesk, expected: bool, running: bool, swept: timedelta, kind: str | None
+    desk: StoredDesk, expected: bool, running: bool, swept: timedelta | None, kind: str | None
 ) -> None:
     """A daemon that should run and does not, or asked nothing for three intervals, is not ok."""
     desk.healthy()
     with desk.store() as store:
-        heartbeat = Heartbeat(desk.now - timedelta(days=4), None, expected)
-        store.note("daemon", heartbeat.note())
-        store.note("swept", (desk.now - swept).isoformat())
+        swept_at = None if swept is None else desk.now - swept
+        Heartbeat(desk.now - timedelta(days=4), swept_at, expected).keep(store)
     lock = desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run")
     with lock if running else contextlib.nullcontext():
         result = desk.run("status", "--json")
     assert [trouble["kind"] for trouble in result.json["troubles"]] == ([kind] if kind else [])
     assert (result.code, result.json["ok"]) == ((1, False) if kind else (0, True))
+
+
+def test_a_configuration_that_was_mended_is_no_trouble_without_a_daemon(desk: StoredDesk) -> None:
+    """Only a daemon goes by an older one; without one, the configuration at hand counts."""
+    desk.healthy()
+    desk.trouble("config", "The configuration", FileTrouble("odd"))
+    assert desk.run("status").code == 0
+    with desk.files.exclusive(desk.folder / "state" / "daemon.lock", "pgherald run"):
+        assert desk.run("status").code == 1
 
 
 def test_the_next_look_is_a_poll_interval_after_the_last(desk: StoredDesk) -> None:

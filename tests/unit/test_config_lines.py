@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgherald.config.lines import Lines, Place
+from pgherald.config.tables import Lines, Place
 
 
 def places(data: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:

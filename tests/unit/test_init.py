@@ -11,8 +11,7 @@ import pytest
 
 from pgherald.cli.check import reconcile
 from pgherald.cli.setup.apply import show_configuration
-from pgherald.cli.setup.ask import numbers
-from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
+from pgherald.cli.setup.ask import Offer, added, by_flags, dropped, marked, numbers, offers
 from pgherald.cli.setup.preflight import moved_by_environment, token_of
 from pgherald.config import Config, DiscoverRule
 from pgherald.config.edit import NewDatabase
@@ -157,7 +156,7 @@ def test_run_again_it_adds_to_the_configuration(desk: Desk) -> None:
     assert desk.file.read_text() == mine.replace("\n\n# the", f"\n{new}\n# the")
     assert desk.file.stat().st_mode & 0o777 == 0o640
     assert Database(Path.home() / ".pgadmin" / "pgadmin4.db").servers() == {}
-    assert "Nothing to do. All 2 databases are current" in desk.run(*BLOG).out
+    assert "Nothing to do. The 2 databases are current" in desk.run(*BLOG).out
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgherald import __version__
 from pgherald.config import ClientSetting, Config, load
-from pgherald.daemon import metrics, publish
+from pgherald.daemon import publish
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat, Status
 from pgherald.daemon.supervisor import Supervisor
@@ -152,7 +152,7 @@ async def test_a_sweep_that_is_overdue_is_shown_though_nothing_changes(room: Roo
     """What only the clock brings about is shown within one interval."""
     async with room.running():
         room.healthy()
-        room.store.note("daemon", Heartbeat(START).note())
+        Heartbeat(START).keep(room.store)
         await room.shown()
         assert room.status()["ok"] is True
         for _ in range(5):
@@ -194,20 +194,20 @@ async def test_a_file_that_hangs_hinders_no_other(
     Once the folder answers, the metrics are as they should be.
     """
     answers = threading.Event()
-    plain = Publisher._write_metrics
+    plain = publish._write_metrics
     begun: list[str] = []
 
-    def hangs(publisher: Publisher, path: Path, text: str) -> None:
+    def hangs(files: Files, path: Path, text: str) -> None:
         begun.append(text)
         answers.wait(60)
-        plain(publisher, path, text)
+        plain(files, path, text)
 
     async def wait(tasks: set[asyncio.Task[None]], **limit: float) -> object:
         # The limit is over for the file that hangs, and never for another, however slow.
         hangs = room.publisher._writing.get(file) in tasks and not answers.is_set()
         return await asyncio.wait(tasks, timeout=min(0.05, *limit.values()) if hangs else None)
 
-    monkeypatch.setattr(Publisher, "_write_metrics", hangs)
+    monkeypatch.setattr(publish, "_write_metrics", hangs)
     monkeypatch.setattr(publish, "asyncio", SimpleNamespace(**vars(asyncio) | {"wait": wait}))
     file = room.with_metrics()
     room.publisher = room.publishing()
@@ -288,7 +288,7 @@ def test_odd_names_in_metrics(room: Room) -> None:
     """A quote, a backslash or a line break in a name does not break the file."""
     odd = Path('/home/me/"odd"\\\n.pgpass')
     config = dataclasses.replace(room.config, clients=(ClientSetting("pgpass", odd),))
-    text = metrics.text(config, Status([], running=True))
+    text = publish.metrics_of(config, Status([], running=True))
     assert samples(text)["pgherald_client_ok", "pgpass", str(odd)] == 1.0
 
 

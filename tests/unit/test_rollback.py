@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pgherald.errors import FileTrouble
 from pgherald.sync.transaction import Transactions
 from support.commands import CLIENTS, SHOP, Desk
+from support.pgadmin_database import Database
 
 BLOG = '[[databases]]\napp = "shop-staging"\n'
 
@@ -116,5 +118,49 @@ def test_a_rollback_is_taken_back_in_turn(desk: Desk) -> None:
     assert texts(desk) != newer
     assert desk.run("rollback").code == 0
     assert texts(desk) == newer
+    assert desk.run("status").code == 0
     assert desk.run("check").code == 0
+    assert desk.run("status").code == 0
+
+
+def test_what_was_rolled_back_in_two_steps_is_taken_back_in_two(desk: Desk) -> None:
+    """As long as one client holds an older login `status` says so, whichever rollback is newest."""
+    (desk.folder / "pgpass").unlink()
+    assert desk.run("check").code == 0  # puts pgpass there again, alone
+    assert desk.run("rollback", "3").code == 0
+    assert desk.run("rollback", "4").code == 0
+    assert desk.run("status").code == 0
+    assert desk.run("rollback", "5").code == 0
+    assert desk.run("rollback", "2").code == 1  # pgpass has changed since
+    assert desk.run("status").code == 1
+
+
+def test_other_programs_hear_of_a_rollback(desk: Desk) -> None:
+    """status.json and metrics say what `status` says, though no daemon runs that keeps them."""
+    metrics = '[metrics]\ntextfile = "pgherald.prom"\n'
+    desk.configure(SHOP + BLOG + CLIENTS + metrics)
+
+    def shown() -> tuple[bool, bool]:
+        status = json.loads(desk.read("state/status.json"))
+        return status["ok"], "pgherald_troubles 0.0\n" in desk.read("pgherald.prom")
+
+    assert desk.run("check").code == 0
+    assert shown() == (True, True)
+    assert desk.run("rollback").code == 0
+    assert shown() == (False, False)
+    assert desk.run("check").code == 0
+    assert shown() == (True, True)
+
+
+def test_a_server_that_leaves_pgadmin_is_behind(desk: Desk) -> None:
+    """A rollback that concerned rows of pgAdmin alone is the first thing in `status`, too."""
+    Database.made(desk.folder / "pgadmin4.db")
+    desk.configure(SHOP + BLOG + CLIENTS + '[clients.pgadmin]\npath = "pgadmin4.db"\n')
+    assert desk.run("check").code == 0
+    assert desk.run("rollback").code == 0
+    status = desk.run("status", "--json")
+    assert status.code == 1
+    assert [each["kind"] for each in status.json["troubles"]] == ["RolledBack"] * 2
+    assert [each["clients"]["pgAdmin"] for each in status.json["databases"]] == ["old", "old"]
+    assert desk.run("check", "--recreate").code == 0
     assert desk.run("status").code == 0

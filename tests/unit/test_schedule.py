@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,8 +11,6 @@ import pytest
 from pgherald.errors import LoginRequired
 from pgherald.schedule import Every, Schedule
 from support.fake_clock import START, settle
-
-log = logging.getLogger("test.sweeps")
 
 
 class Job:
@@ -29,15 +27,14 @@ class Job:
 
 
 @pytest.fixture
-async def sweeps() -> Schedule:
-    return Schedule(log)
+def job() -> Job:
+    return Job()
 
 
 @pytest.fixture
-def job(sweeps: Schedule) -> Iterator[Job]:
-    job = Job()
-    sweeps.every("sweep", 60, job)
-    yield job
+async def sweeps(job: Job) -> AsyncIterator[Schedule]:
+    sweeps = Schedule("sweep", 60, job)
+    yield sweeps
     sweeps.stop()
 
 
@@ -78,7 +75,7 @@ async def test_a_late_job_runs_once(sweeps: Schedule, job: Job) -> None:
 async def test_a_job_that_is_run_now_is_due_an_interval_later(sweeps: Schedule, job: Job) -> None:
     """Its next turn is a full interval away, however near it was."""
     sweeps._scheduler.modify_job("sweep", next_run_time=datetime.now(UTC) + timedelta(seconds=9))
-    sweeps.now("sweep")
+    sweeps.now()
     assert job.runs == 1
     assert rests(sweeps) == pytest.approx(60, abs=2)
 

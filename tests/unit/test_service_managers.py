@@ -17,13 +17,18 @@ from pgherald.process import Ended
 from pgherald.service.launchd import Launchd
 from pgherald.service.manager import (
     Manager,
+    Programs,
+    Run,
     Setup,
     Standing,
+    Step,
+    Write,
+    apply,
     carried,
+    lines,
     program_of,
     refuse_foreign,
 )
-from pgherald.service.steps import Programs, Run, Step, Write, apply, lines
 from pgherald.service.systemd import Systemd
 from pgherald.service.windows import TaskScheduler
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.watch.folders import Folders, OnEvent
-from pgherald.watch.paths import PathWatch
+from pgherald.watch.paths import Folders, OnEvent, PathWatch
 from support.fake_clock import FakeClock, settle
 
 

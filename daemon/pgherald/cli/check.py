@@ -33,7 +33,7 @@ from datetime import timedelta
 import click
 
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, fields, problem, progress
+from pgherald.cli.output import NOTHING_FOUND, emit_json, error_at, problem, progress
 from pgherald.config import Config
 from pgherald.daemon.check import CheckReport, check, doing
 from pgherald.daemon.publish import leave_status
@@ -42,6 +42,7 @@ from pgherald.errors import PgheraldError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import About, News, Phase, Subject
 from pgherald.notify.texts import line_for
+from pgherald.plain import fields
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.targets import Wishes
 

@@ -30,7 +30,7 @@ from pgherald.daemon.wiring import files_of
 from pgherald.doctor import bundle
 from pgherald.doctor.checks import Check, Examined, Verdict, examine, findings_json
 from pgherald.doctor.context import Context
-from pgherald.service.steps import Programs
+from pgherald.service.manager import Programs
 
 #: `--bundle` without a file.
 _UNNAMED: Final = "pgherald-report-%Y%m%d-%H%M%S.tar.gz"

@@ -36,11 +36,12 @@ import click
 
 from pgherald.cli.completion import from_config
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import ago, can_show, emit_json, fields, table
+from pgherald.cli.output import ago, can_show, emit_json, table
 from pgherald.config import Config
 from pgherald.config.values import suggestion
 from pgherald.errors import PgheraldError
 from pgherald.model import DatabaseKey
+from pgherald.plain import fields
 from pgherald.store import Record, Store
 from pgherald.store.file import HISTORY_LIMIT
 

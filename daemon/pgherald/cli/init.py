@@ -12,8 +12,7 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.plan import ask_heroku, planned, show_obstacles
 from pgherald.cli.plan import show as show_plan
 from pgherald.cli.setup import apply
-from pgherald.cli.setup.ask import pick, yes
-from pgherald.cli.setup.choice import Offer, added, by_flags, dropped, marked, offers
+from pgherald.cli.setup.ask import Offer, added, by_flags, dropped, marked, offers, pick, yes
 from pgherald.cli.setup.preflight import (
     Preflight,
     moved_by_environment,

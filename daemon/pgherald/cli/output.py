@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import shutil
@@ -13,14 +12,14 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import click
 
+from pgherald import plain
 from pgherald.cli import EXIT_INTERRUPTED, EXIT_RUNNING, EXIT_TROUBLE, EXIT_USAGE
 from pgherald.errors import AlreadyRunning, ConfigError, PgheraldError, safe_text
-from pgherald.model import DatabaseKey, Subject
+from pgherald.model import Subject
 
 #: For a configuration that has only [[discover]] rules.
 NOTHING_FOUND: Final = "Heroku shows no database that fits the [[discover]] rules."
@@ -39,24 +38,8 @@ PATIENCE: Final = 1.0
 
 
 def emit_json(value: object) -> None:
-    """Print a value as JSON for scripts. Secrets are refused, as is all that is not foreseen."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
-
-
-def _jsonable(value: object) -> object:
-    match value:
-        case datetime():
-            return value.isoformat(timespec="milliseconds")
-        case Path() | DatabaseKey():
-            return str(value)
-        case PgheraldError():
-            return fields(value, "kind", "title", "advice")
-    raise TypeError(f"{type(value).__name__} is not for showing")
-
-
-def fields(item: object, *names: str) -> dict[str, object]:
-    """Some attributes of an object, by their names."""
-    return {name: getattr(item, name) for name in names}
+    """Print a value as JSON for scripts."""
+    click.echo(plain.as_json(value))
 
 
 # --- tables ---------------------------------------------------------------------------------

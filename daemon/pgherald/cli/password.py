@@ -96,7 +96,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
-        raise exc if exc.path is not None else exc.at(path) from None
+        raise exc.at(path) from None
 
 
 def _texts(config: Config, kind: str, other: str) -> Iterator[tuple[Path, bytes]]:

@@ -27,22 +27,13 @@ import asyncio
 
 import click
 
-from pgherald.cli.check import problems_json
-from pgherald.cli.main import Invocation
-from pgherald.cli.output import (
-    NOTHING_FOUND,
-    diff_line,
-    emit_json,
-    error_at,
-    fields,
-    problem,
-    progress,
-)
+from pgherald.cli import check, main, output
 from pgherald.config import Config
 from pgherald.daemon.look import Looked, look
 from pgherald.daemon.wiring import Outside, files_of
 from pgherald.heroku.poller import Poller
 from pgherald.model import About, Subject
+from pgherald.plain import fields
 from pgherald.sync.plan import FilePlan, Plan, in_words, make_plan
 from pgherald.sync.targets import Wishes, clients_of
 
@@ -52,7 +43,7 @@ from pgherald.sync.targets import Wishes, clients_of
 @click.option("--recreate", is_flag=True, help="As check --recreate would do it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_obj
-def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: bool) -> bool:
+def command(invocation: main.Invocation, *, adopt: bool, recreate: bool, as_json: bool) -> bool:
     """Show what check would write, and write nothing.
 
     Asks Heroku and reads the clients' files. No login is proven, nothing is written, and
@@ -68,7 +59,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
     looked = ask_heroku(config, invocation.outside())
     plan = planned(config, looked, Wishes(adopt, recreate))
     if as_json:
-        emit_json(_as_json(plan, looked))
+        output.emit_json(_as_json(plan, looked))
     else:
         show(plan, looked)
     return show_obstacles(config, plan, looked)
@@ -77,7 +68,7 @@ def command(invocation: Invocation, *, adopt: bool, recreate: bool, as_json: boo
 def ask_heroku(config: Config, outside: Outside) -> Looked:
     """Ask Heroku about every database, and show how far that is where it takes long."""
     sweepers: list[Poller] = []
-    with progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
+    with output.progress(lambda: next((s.doing for s in sweepers), "") or "Comparing the clients"):
         return asyncio.run(look(config, outside, sweepers.append))
 
 
@@ -92,11 +83,11 @@ def show_obstacles(config: Config, plan: Plan, looked: Looked) -> bool:
     """Name on stderr what hinders the plan; whether nothing does."""
     names = {Subject(About.DATABASE, database.key): database.name for database in config.databases}
     for subject, trouble in looked.failures.items():
-        error_at(subject, names.get(subject, ""), trouble)
+        output.error_at(subject, names.get(subject, ""), trouble)
     for client, error in plan.failed:
-        error_at(client.subject, client.label, error)
+        output.error_at(client.subject, client.label, error)
     for client, _, error in plan.refused:
-        problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
+        output.problem(f"{client.label} cannot hold the login: {error.reason}", error.advice)
     return not looked.failures and not plan.failed and not plan.refused
 
 
@@ -108,10 +99,10 @@ def show(plan: Plan, looked: Looked) -> None:
         if not file.idle:
             _show_file(file)
     if not looked.entries and not looked.failures:
-        click.echo(NOTHING_FOUND)
+        click.echo(output.NOTHING_FOUND)
     if plan.idle and looked.entries:
         count = len(looked.entries)
-        what = "The one database is" if count == 1 else f"All {count} databases are"
+        what = "The one database is" if count == 1 else f"The {count} databases are"
         click.echo(f"Nothing to do. {what} current in every client that can be read.")
 
 
@@ -124,7 +115,7 @@ def _show_file(file: FilePlan) -> None:
     if file.loose:
         click.echo("  make it readable by its owner alone (mode 0600)")
     for line in file.diff():
-        diff_line(line)
+        output.diff_line(line)
     click.echo()
 
 
@@ -149,5 +140,5 @@ def _as_json(plan: Plan, looked: Looked) -> dict[str, object]:
             {"label": client.label, "key": key, "problem": refusal}
             for client, key, refusal in plan.refused
         ],
-        "problems": problems_json(looked.failures),
+        "problems": check.problems_json(looked.failures),
     }

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +15,7 @@ from pgherald.cli.check import reconcile, show
 from pgherald.cli.main import Invocation
 from pgherald.cli.output import problem, progress
 from pgherald.cli.status import print_status
-from pgherald.daemon.belongings import request_of
-from pgherald.daemon.wiring import files_of
+from pgherald.daemon.wiring import files_of, request_of
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
 from pgherald.store import Store
@@ -46,11 +44,13 @@ def command(invocation: Invocation) -> bool:
         pgherald refresh
     """
     config = invocation.load(writes=True)
-    if not daemon_runs(config.state_dir):
+    answered = False
+    if daemon_runs(config.state_dir):
+        with progress(lambda: "The daemon asks Heroku"):
+            answered = ask(config.state_dir, files_of(config), _LIMIT)
+    if not answered and not daemon_runs(config.state_dir):  # also one that has ended meanwhile
         done = asyncio.run(reconcile(config, invocation.outside(), Wishes()))
         return show(*done)
-    with progress(lambda: "The daemon asks Heroku"):
-        answered = ask(config.state_dir, files_of(config), _LIMIT)
     if not answered:
         problem(
             "The daemon has not answered within two minutes",
@@ -61,19 +61,16 @@ def command(invocation: Invocation) -> bool:
     return print_status(config)
 
 
-def ask(
-    state_dir: Path, files: Files, within: float, pause: Callable[[float], None] = time.sleep
-) -> bool:
+def ask(state_dir: Path, files: Files, within: float) -> bool:
     """Have the running daemon ask Heroku for everything now, and wait until it has.
 
     Args:
         state_dir: the state folder.
         files: writes the request.
         within: seconds to wait.
-        pause: waits.
 
     Returns:
-        Whether the daemon answered in time.
+        Whether the daemon answered in time, and while it ran.
 
     Raises:
         FileTrouble: the request cannot be written.
@@ -81,10 +78,14 @@ def ask(
     """
     number = secrets.token_hex(8)
     path = request_of(state_dir)
+    files.make_way_for_folder(path.parent)
     files.private_folder(path.parent)
+    files.make_way(path)
     files.write_private(path, number.encode())
     for _ in range(round(within / _PAUSE)):
-        pause(_PAUSE)
+        time.sleep(_PAUSE)
+        if not daemon_runs(state_dir):
+            return False
         store = Store.read_only(state_dir / "state.db")
         with contextlib.nullcontext() if store is None else store:
             answered = None if store is None else store.notes().get("refreshed")

@@ -22,14 +22,18 @@ from pathlib import Path
 import click
 
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import diff_line, emit_json, fields, problem
+from pgherald.cli.output import diff_line, emit_json, problem
+from pgherald.clients.base import Held
 from pgherald.clock import SystemClock
 from pgherald.config import Config
+from pgherald.daemon.publish import leave_status
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning, PgheraldError, RolledBack
 from pgherald.files import Files
 from pgherald.files.locks import daemon_runs
-from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
+from pgherald.model import About, ClientPhase, DatabaseKey, Login, Phase, Subject
+from pgherald.plain import fields
+from pgherald.secret import Secret
 from pgherald.store import Alert, Store
 from pgherald.sync.manifest import CommitRecord
 from pgherald.sync.targets import Target, clients_of, journaled
@@ -130,17 +134,15 @@ def _roll_back(
     error = RolledBack(
         f"The login from before {record.at.astimezone():%Y-%m-%d %H:%M:%S} is back in the clients"
     )
-    held: dict[DatabaseKey, dict[str, str]] = {}
-    state = Store.open(config.state_dir / "state.db", files_of(config))
+    files = files_of(config)
+    after: dict[DatabaseKey, dict[str, ClientPhase]] = {}
+    state = Store.open(config.state_dir / "state.db", files)
     with state as store, contextlib.ExitStack() as unless_done:
 
         def alert(planned: Rollback) -> None:
-            for step in planned.steps:
-                if (target := targets.get(step.snapshot.path)) is not None:
-                    for key in target.databases(step.snapshot.content, step.new):
-                        held.setdefault(key, {})[str(target.path)] = str(ClientPhase.OLD)
+            after.update(_after(store, planned, targets))
             names = {state.key: state.label for state in store.databases()}
-            for key in sorted(held):
+            for key in sorted(key for key in after if _is_behind(after[key])):
                 subject = Subject(About.DATABASE, key)
                 if (before := store.alert(subject)) is not None:
                     unless_done.callback(store.put_alert, before)
@@ -151,9 +153,49 @@ def _roll_back(
 
         done = committer.rollback(record.id, about_to=alert)
         unless_done.pop_all()
-        for key, clients in held.items():
-            store.keep(key, str(Phase.BEHIND), clients)
+        for key, clients in after.items():
+            known = store.alert(Subject(About.DATABASE, key))
+            if known is None or known.kind != error.kind:
+                continue
+            if not _is_behind(clients):  # an earlier rollback was taken back
+                store.clear_alert(known.subject)
+            phase = Phase.BEHIND if _is_behind(clients) else Phase.CURRENT
+            store.keep(key, str(phase), {path: str(word) for path, word in clients.items()})
+        leave_status(config, store, files, now)
     return done
+
+
+def _after(
+    store: Store, planned: Rollback, targets: Mapping[Path, Target]
+) -> dict[DatabaseKey, dict[str, ClientPhase]]:
+    """How the clients will stand with each database whose login a rollback changes, by path."""
+    found: dict[DatabaseKey, dict[str, ClientPhase]] = {
+        state.key: {path: ClientPhase(word) for path, word in state.clients.items()}
+        for state in store.databases()
+    }
+    changed = set()
+    for step in planned.steps:
+        if (target := targets.get(step.snapshot.path)) is not None:
+            for key, held in target.databases(step.snapshot.content, step.new).items():
+                word = ClientPhase.CURRENT if _is_newest(store, key, held) else ClientPhase.OLD
+                found.setdefault(key, {})[str(target.path)] = word
+                changed.add(key)
+    return {key: found[key] for key in changed}
+
+
+def _is_behind(clients: Mapping[str, ClientPhase]) -> bool:
+    return ClientPhase.OLD in clients.values()
+
+
+def _is_newest(store: Store, key: DatabaseKey, held: Held | None) -> bool:
+    """Whether a client gets back the login that pgherald saw last, as far as its format shows it."""
+    if held is None:
+        return False
+    parts = (held.host or "", held.port or 0, held.dbname or "", held.user or "")
+    changed = store.changed(key, Login(*parts, held.password or Secret("")))
+    if changed is None:
+        return False
+    return not any(getattr(held, part) is not None for part in changed if part != "sslmode")
 
 
 def _show(

@@ -24,29 +24,20 @@ import click
 
 from pgherald import service as service_managers
 from pgherald.cli.main import Invocation
-from pgherald.cli.output import emit_json, fields, problem
+from pgherald.cli.output import emit_json, problem
 from pgherald.config import Config
-from pgherald.daemon.publish import expect_no_daemon
+from pgherald.daemon.publish import expect_daemon
 from pgherald.daemon.wiring import files_of
 from pgherald.files.locks import daemon_runs
-from pgherald.service.manager import (
-    Manager,
-    Report,
-    Setup,
-    Standing,
-    carried,
-    outside_home,
-    program_of,
-    refuse_foreign,
-)
-from pgherald.service.steps import Programs, Run, Step, apply, lines
-from pgherald.service.systemd import CREDENTIAL
+from pgherald.plain import fields
+from pgherald.service import manager as managers
+from pgherald.service import systemd
 
 _WORDS = {
-    Standing.MISSING: "not installed",
-    Standing.OURS: "installed",
-    Standing.EDITED: "installed, and changed by hand since",
-    Standing.FOREIGN: "there is one that pgherald did not write",
+    managers.Standing.MISSING: "not installed",
+    managers.Standing.OURS: "installed",
+    managers.Standing.EDITED: "installed, and changed by hand since",
+    managers.Standing.FOREIGN: "there is one that pgherald did not write",
 }
 
 #: When it runs, by whether it lingers; None where there is no such thing.
@@ -103,7 +94,7 @@ def install(
         pgherald service install --dry-run
         pgherald service install --linger
     """
-    config = invocation.load()
+    config = invocation.load(writes=True)
     manager = manager_of(invocation, config)
     if manager.name != "systemd" and (linger or credential):
         raise click.UsageError("--linger and --credential are for systemd, on Linux.")
@@ -113,7 +104,7 @@ def install(
 def set_up(
     invocation: Invocation,
     config: Config,
-    manager: Manager,
+    manager: managers.Manager,
     *,
     linger: bool = False,
     credential: Path | None = None,
@@ -124,24 +115,31 @@ def set_up(
     Raises:
         ServiceError: the manager refuses, or the service is not pgherald's.
     """
-    programs = Programs(invocation.env, dry_run=dry_run)
-    refuse_foreign(manager, manager.standing(programs))
-    environment, secret = carried(invocation.env)
+    programs = managers.Programs(invocation.env, dry_run=dry_run)
+    managers.refuse_foreign(manager, manager.standing(programs))
+    environment, secret = managers.carried(invocation.env)
     written = [client.path for client in config.clients] + [config.state_dir / "state.db"]
     written += [] if config.metrics_file is None else [config.metrics_file]
-    setup = Setup(
-        program=program_of(sys.argv[0]),
+    setup = managers.Setup(
+        program=managers.program_of(sys.argv[0]),
         config=None if invocation.config_path is None else config.path,
         environment=environment,
-        writable=outside_home(written, Path.home()),
+        writable=managers.outside_home(written, Path.home()),
         token=None if credential is None else credential.absolute(),
         linger=linger,
     )
     steps = manager.install(setup)
     if dry_run:
-        click.echo("\n".join(lines(steps)))
+        click.echo("\n".join(managers.lines(steps)))
     else:
-        apply(steps, files_of(config), programs)
+        files = files_of(config)
+        try:
+            managers.apply(steps, files, programs)
+        finally:
+            if (
+                manager.standing(programs) is not managers.Standing.MISSING
+            ):  # also one that cannot start
+                expect_daemon(config, files, invocation.outside().clock.now(), expected=True)
         click.echo(f"pgherald runs as a service now ({manager.name}: {manager.file}).")
         click.echo(_RUNS[manager.report(programs).lingering])
     for name in secret:
@@ -168,29 +166,30 @@ def uninstall(invocation: Invocation, *, dry_run: bool) -> None:
         pgherald service uninstall
     """
     config = invocation.load()
-    programs = Programs(invocation.env, dry_run=dry_run)
+    programs = managers.Programs(invocation.env, dry_run=dry_run)
     steps = removal(manager_of(invocation, config), programs)
     if not steps:
         click.echo("pgherald is not installed as a service.")
     elif dry_run:
-        click.echo("\n".join(lines(steps)))
+        click.echo("\n".join(managers.lines(steps)))
     else:
-        apply(steps, files_of(config), programs)
+        managers.apply(steps, files_of(config), programs)
         click.echo("The service is gone. The clients keep what they have.")
     # Without a service, one that runs was started by hand, and is to go on.
     if not dry_run and (steps or not daemon_runs(config.state_dir)):
-        expect_no_daemon(config, files_of(config), invocation.outside().clock.now())
+        now = invocation.outside().clock.now()
+        expect_daemon(config, files_of(config), now, expected=False)
 
 
-def removal(manager: Manager, programs: Programs) -> list[Step]:
+def removal(manager: managers.Manager, programs: managers.Programs) -> list[managers.Step]:
     """The steps that take the service away; none where there is none.
 
     Raises:
         ServiceError: the service is not pgherald's.
     """
     standing = manager.standing(programs)
-    refuse_foreign(manager, standing)
-    return [] if standing is Standing.MISSING else manager.uninstall()
+    managers.refuse_foreign(manager, standing)
+    return [] if standing is managers.Standing.MISSING else manager.uninstall()
 
 
 @command.command("status")
@@ -207,9 +206,9 @@ def status(invocation: Invocation, *, as_json: bool) -> bool:
     """
     config = invocation.load()
     manager = manager_of(invocation, config)
-    report = manager.report(Programs(invocation.env))
+    report = manager.report(managers.Programs(invocation.env))
     running = daemon_runs(config.state_dir)
-    installed = report.standing is not Standing.MISSING
+    installed = report.standing is not managers.Standing.MISSING
     if as_json:
         emit_json(
             {
@@ -245,12 +244,12 @@ def logs(invocation: Invocation, *, number: int, follow: bool, dry_run: bool) ->
     manager = manager_of(invocation, invocation.load())
     argv = manager.logs(number, follow=follow)
     if dry_run:
-        click.echo("\n".join(lines([Run(tuple(argv))])))
+        click.echo("\n".join(managers.lines([managers.Run(tuple(argv))])))
         return 0
-    return Programs(invocation.env).show(argv)
+    return managers.Programs(invocation.env).show(argv)
 
 
-def manager_of(invocation: Invocation, config: Config) -> Manager:
+def manager_of(invocation: Invocation, config: Config) -> managers.Manager:
     """This platform's service manager."""
     return service_managers.manager_of(invocation.env, Path.home(), config.state_dir)
 
@@ -258,8 +257,8 @@ def manager_of(invocation: Invocation, config: Config) -> Manager:
 def _token_notes(invocation: Invocation, config: Config, credential: Path | None) -> Iterator[str]:
     """What is likely to be missed about the token: the service sees another environment."""
     sources = [account.token for account in config.accounts]
-    if credential is not None and all(Path(s.argument).name != CREDENTIAL for s in sources):
-        yield f'The configuration does not use that token yet: write token = "file:{CREDENTIAL}".'
+    if credential is not None and all(Path(s.argument).name != systemd.CREDENTIAL for s in sources):
+        yield f'The configuration does not use that token yet: write token = "file:{systemd.CREDENTIAL}".'
     named = {source.argument for source in sources if source.kind == "env"}
     if any(source.kind == "auto" for source in sources) and "HEROKU_API_KEY" in invocation.env:
         named.add("HEROKU_API_KEY")
@@ -270,8 +269,8 @@ def _token_notes(invocation: Invocation, config: Config, credential: Path | None
         )
 
 
-def _show(manager: Manager, report: Report, *, running: bool) -> None:
-    installed = report.standing is not Standing.MISSING
+def _show(manager: managers.Manager, report: managers.Report, *, running: bool) -> None:
+    installed = report.standing is not managers.Standing.MISSING
     click.echo(f"Service: {_WORDS[report.standing]} ({manager.name}: {manager.file})")
     if installed:
         by_itself = {True: "at login", False: "by hand only", None: "unknown"}[report.enabled]

@@ -20,11 +20,9 @@ from pgherald.cli.main import Invocation
 from pgherald.cli.output import ago, can_show, emit_json, lasting, problem, table
 from pgherald.config import Config
 from pgherald.daemon.status import as_json as json_of
-from pgherald.daemon.status import status_of
+from pgherald.daemon.status import status_now
 from pgherald.errors import StoreError
-from pgherald.files.locks import daemon_runs
 from pgherald.model import DEFAULT_ACCOUNT, About, Subject
-from pgherald.store import Store
 
 Json = Mapping[str, Any]
 
@@ -83,7 +81,7 @@ def print_status(config: Config, *, as_json: bool = False) -> bool:
     Raises:
         StoreError: the state cannot be read.
     """
-    shown = _read(config)
+    shown = json_of(config, status_now(config))
     if as_json:
         emit_json(shown)
     else:
@@ -94,18 +92,6 @@ def print_status(config: Config, *, as_json: bool = False) -> bool:
             click.echo("", err=True)
         click.echo("\n".join(_lines(shown, now)))
     return bool(shown["ok"])
-
-
-def _read(config: Config) -> Json:
-    """Read the state file; Heroku is not asked.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    running = daemon_runs(config.state_dir)
-    store = Store.read_only(config.state_dir / "state.db")
-    with contextlib.nullcontext() if store is None else store:
-        return json_of(config, status_of(config, store, datetime.now(UTC), running=running))
 
 
 def _watch(config: Config) -> None:
@@ -132,7 +118,7 @@ def _watch(config: Config) -> None:
 def _screen(config: Config) -> Iterator[str]:
     now = datetime.now(UTC)
     try:
-        shown = _read(config)
+        shown = json_of(config, status_now(config))
     except StoreError as exc:
         yield click.style(str(exc), fg="red")
         return

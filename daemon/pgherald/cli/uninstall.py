@@ -16,7 +16,7 @@ from pgherald.daemon.uninstall import Undoing, foresee, uninstall
 from pgherald.daemon.wiring import files_of
 from pgherald.errors import AlreadyRunning
 from pgherald.files.locks import daemon_runs
-from pgherald.service.steps import Programs, Step, apply, lines
+from pgherald.service.manager import Programs, Step, apply, lines
 from pgherald.sync.targets import Fate, Undo
 
 _WORDS = {

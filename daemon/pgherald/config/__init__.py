@@ -3,7 +3,7 @@
     config = load(None, os.environ)
 
 `schema` says what the file may hold, and what comes out; `load` reads it, by way of `tables` (each table by
-itself) and `build` (one against another), finds the line of a problem by `lines`, and refuses
+itself) and `build` (one against another), finds the line of a problem, and refuses
 what somebody else could have written. `generate` writes the example file and the documents,
 and `edit` changes a file that is there.
 """

@@ -8,26 +8,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
 from pgherald import libpq
-from pgherald.config.lines import Place
-from pgherald.config.paths import Surroundings, storage_name
-from pgherald.config.schema import (
-    Account,
-    ClientSetting,
-    ClientsTable,
-    Config,
-    DatabaseTable,
-    DiscoverRule,
-    HerokuTable,
-    Notifications,
-    PgAdminTable,
-    Root,
-    Rows,
-    ServersJsonTable,
-    default_name,
-    default_service,
-)
-from pgherald.config.tables import Problem, parts
-from pgherald.config.values import TokenKind, quoted, suggestion
+from pgherald.config import paths, schema, values
+from pgherald.config.tables import Place, Problem, parts
 from pgherald.model import DEFAULT_ACCOUNT, Database, DatabaseKey
 
 #: Seconds. Heroku allows each account 4,500 requests an hour.
@@ -57,20 +39,22 @@ class Builder:
         problems: what was found so far.
     """
 
-    def __init__(self, root: Root, data: Mapping[str, Any], here: Surroundings) -> None:
+    def __init__(
+        self, root: schema.Root, data: Mapping[str, Any], here: paths.Surroundings
+    ) -> None:
         self._root = root
         self._data = data
         self._here = here
         self.problems: list[Problem] = []
 
-    def build(self) -> Config:
+    def build(self) -> schema.Config:
         """The configuration; good for use only when there are no problems."""
         root, here = self._root, self._here
         self._check_presence()
         self._check_poll_interval()
         accounts = tuple(self._accounts())
         metrics = root.metrics.textfile if root.metrics else None
-        return Config(
+        return schema.Config(
             path=here.file,
             poll_interval=root.poll_interval,
             full_sweep=root.full_sweep,
@@ -80,7 +64,7 @@ class Builder:
             databases=tuple(self._databases(accounts)),
             discover=tuple(self._discover(accounts)),
             clients=tuple(self._clients()),
-            notifications=root.notifications or Notifications(),
+            notifications=root.notifications or schema.Notifications(),
             metrics_file=None if metrics is None else here.path(metrics),
             hooks=tuple(hook for hook in root.hooks if hook is not None),
         )
@@ -130,12 +114,12 @@ class Builder:
             return ["?"]  # a problem of its own
         return [kind for kind, tables in written.items() if tables != []]
 
-    def _accounts(self) -> Iterator[Account]:
+    def _accounts(self) -> Iterator[schema.Account]:
         tables = self._root.accounts
         if not self._data.get("accounts"):
-            only = self._root.heroku or HerokuTable()
+            only = self._root.heroku or schema.HerokuTable()
             settings = {field.name: getattr(only, field.name) for field in dataclasses.fields(only)}
-            tables = (Account(name=DEFAULT_ACCOUNT, **settings),)
+            tables = (schema.Account(name=DEFAULT_ACCOUNT, **settings),)
         seen: dict[Hashable, Place] = {}
         for index, table in enumerate(tables):
             if table is None:
@@ -143,27 +127,27 @@ class Builder:
             message = f'there are two accounts named "{table.name}"'
             self._once(seen, table.name, ("accounts", index, "name"), message)
             token = table.token
-            if token.kind is TokenKind.FILE and not self._here.is_credential(token.argument):
+            if token.kind is values.TokenKind.FILE and not self._here.is_credential(token.argument):
                 token = dataclasses.replace(token, argument=str(self._here.path(token.argument)))
             yield dataclasses.replace(table, token=token)
 
-    def _account_name(self, named: str, place: Place, accounts: tuple[Account, ...]) -> str:
+    def _account_name(self, named: str, place: Place, accounts: tuple[schema.Account, ...]) -> str:
         """The account that a table belongs to; `named` is empty where it does not say."""
         names = list(dict.fromkeys(account.name for account in accounts))
         if "accounts" in self._data and (not accounts or None in self._root.accounts):
             # Some names could not be read, so nothing certain can be said about this one.
             return named or DEFAULT_ACCOUNT
         if not named and len(names) > 1:
-            self._wrong(place, f"account is missing: there are several, {quoted(names)}")
+            self._wrong(place, f"account is missing: there are several, {values.quoted(names)}")
         elif named and named not in names:
             self._wrong(
                 (*place, "account"),
-                f'there is no account "{named}"; it can be {quoted(names)}'
-                f"{suggestion(named, names)}",
+                f'there is no account "{named}"; it can be {values.quoted(names)}'
+                f"{values.suggestion(named, names)}",
             )
         return named or names[0]
 
-    def _databases(self, accounts: tuple[Account, ...]) -> Iterator[Database]:
+    def _databases(self, accounts: tuple[schema.Account, ...]) -> Iterator[Database]:
         keys: dict[Hashable, Place] = {}
         services: dict[Hashable, Place] = {}
         for index, table in enumerate(self._root.databases):
@@ -172,13 +156,13 @@ class Builder:
             place: Place = ("databases", index)
             account = self._account_name(table.account, place, accounts)
             key = DatabaseKey(account, table.app, table.attachment)
-            service = table.service or default_service(table.app, table.attachment)
+            service = table.service or schema.default_service(table.app, table.attachment)
             taken = f'the service name "{service}" is taken: give one of the two another `service`'
             if self._once(keys, key, place, f"{key} is here twice"):
                 self._once(services, service, (*place, "service"), taken)
             yield Database(
                 key=key,
-                name=table.name or default_name(table.app, table.attachment),
+                name=table.name or schema.default_name(table.app, table.attachment),
                 group=table.group,
                 service=service,
                 probe=table.probe,
@@ -189,7 +173,9 @@ class Builder:
                 port=table.port,
             )
 
-    def _root_certificate(self, table: DatabaseTable | DiscoverRule, place: Place) -> str | None:
+    def _root_certificate(
+        self, table: schema.DatabaseTable | schema.DiscoverRule, place: Place
+    ) -> str | None:
         """Libpq's `sslrootcert`: a path, `system`, or for "none" one that names no file."""
         named = table.sslrootcert
         if named == libpq.SYSTEM and table.sslmode != "verify-full":
@@ -205,7 +191,7 @@ class Builder:
         known = {None: None, libpq.SYSTEM: libpq.SYSTEM, "none": libpq.NOWHERE}
         return known[named] if named in known else str(self._here.path(str(named)))
 
-    def _discover(self, accounts: tuple[Account, ...]) -> Iterator[DiscoverRule]:
+    def _discover(self, accounts: tuple[schema.Account, ...]) -> Iterator[schema.DiscoverRule]:
         for index, rule in enumerate(self._root.discover):
             if rule is not None:
                 place: Place = ("discover", index)
@@ -213,51 +199,51 @@ class Builder:
                 root = self._root_certificate(rule, place)
                 yield dataclasses.replace(rule, account=account, sslrootcert=root)
 
-    def _clients(self) -> Iterator[ClientSetting]:
+    def _clients(self) -> Iterator[schema.ClientSetting]:
         files: dict[Hashable, Place] = {}
         for place, setting in self._client_settings():
             same = os.path.normcase(os.path.realpath(setting.path))
             self._once(files, same, place, f"two clients write to {setting.path}")
             yield setting
 
-    def _client_settings(self) -> Iterator[tuple[Place, ClientSetting]]:
+    def _client_settings(self) -> Iterator[tuple[Place, schema.ClientSetting]]:
         """Each client's file with the place of its path."""
-        for kind in parts(ClientsTable):
+        for kind in parts(schema.ClientsTable):
             for index, table in enumerate(getattr(self._root.clients, kind)):
                 if table is None:
                     continue
                 several = isinstance(self._data["clients"][kind], list)
                 place: Place = ("clients", kind, *([index] if several else []))
-                if isinstance(table, PgAdminTable):
+                if isinstance(table, schema.PgAdminTable):
                     settings = list(self._pgadmin(table, place))
-                elif isinstance(table, ServersJsonTable):
+                elif isinstance(table, schema.ServersJsonTable):
                     settings = [self._servers_json(table, place)]
                 else:
-                    settings = [ClientSetting(kind, self._here.client(table))]
+                    settings = [schema.ClientSetting(kind, self._here.client(table))]
                 yield from (((*place, "path"), setting) for setting in settings)
 
-    def _servers_json(self, table: ServersJsonTable, place: Place) -> ClientSetting:
-        if table.rows is Rows.SERVICE:
+    def _servers_json(self, table: schema.ServersJsonTable, place: Place) -> schema.ClientSetting:
+        if table.rows is schema.Rows.SERVICE:
             self._check_service_rows(place, "passfile", table.passfile)
         passfile = None if table.passfile is None else self._here.expand(table.passfile)
-        return ClientSetting("servers_json", self._here.client(table), table.rows, passfile)
+        return schema.ClientSetting("servers_json", self._here.client(table), table.rows, passfile)
 
-    def _pgadmin(self, table: PgAdminTable, place: Place) -> Iterator[ClientSetting]:
+    def _pgadmin(self, table: schema.PgAdminTable, place: Place) -> Iterator[schema.ClientSetting]:
         """A pgAdmin, or all there are; each with its user's passfile, if it needs one."""
-        rows = table.rows or (Rows.SERVICE if table.user is None else Rows.HOST)
-        if rows is Rows.SERVICE:
+        rows = table.rows or (schema.Rows.SERVICE if table.user is None else schema.Rows.HOST)
+        if rows is schema.Rows.SERVICE:
             self._check_service_rows(place, "storage", table.storage)
         elif table.user is None:
             self._wrong(place, 'rows = "host" needs `user`, whose storage folder has the passfile')
         for found in self._here.pgadmin(table.path):
             if found.trouble is not None:
-                yield ClientSetting("pgadmin", found.path, rows, trouble=found.trouble)
+                yield schema.ClientSetting("pgadmin", found.path, rows, trouble=found.trouble)
                 continue
-            if rows is Rows.HOST and table.user is not None:
+            if rows is schema.Rows.HOST and table.user is not None:
                 storage = self._here.path(table.storage or str(found.path.parent / "storage"))
-                passfile = storage / storage_name(table.user) / ".pgpass"
-                yield ClientSetting("pgpass", passfile, label=PASSFILE)
-            yield ClientSetting(
+                passfile = storage / paths.storage_name(table.user) / ".pgpass"
+                yield schema.ClientSetting("pgpass", passfile, label=PASSFILE)
+            yield schema.ClientSetting(
                 "pgadmin", found.path, rows, "/.pgpass", table.user, auth_source=table.auth_source
             )
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pgherald.config.lines import Lines
 from pgherald.config.schema import DEFAULT_ATTACHMENT
+from pgherald.config.tables import Lines
 from pgherald.config.values import TokenSpec
 from pgherald.errors import ConfigError
 

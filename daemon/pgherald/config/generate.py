@@ -8,23 +8,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 from typing import Final
 
-from pgherald.config.schema import Root
-from pgherald.config.tables import (
-    Form,
-    Key,
-    Section,
-    entry,
-    heading,
-    parts,
-    reference,
-    sections,
-    toml,
-)
+from pgherald.config import schema, tables
 
 _WIDTH: Final = 88
 
 #: The variables that pgherald goes by, each with its meaning.
-ENVIRONMENT: Final = tuple(reference()["environment"].items())
+ENVIRONMENT: Final = tuple(tables.reference()["environment"].items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +44,13 @@ def describe() -> list[KeyInfo]:
 
 def example() -> str:
     """The example configuration, a complete file that loads as it is."""
-    blocks = [reference()["pages"]["example"]]
+    blocks = [tables.reference()["pages"]["example"]]
     for path, section in _tables():
-        live = not path or not entry(path).get("off")
+        live = not path or not tables.entry(path).get("off")
         if path:
-            title = heading(path, section.form)
+            title = tables.heading(path, section.form)
             lines = [f"# ── {title} ".ljust(_WIDTH, "─"), _comment(_about(path))]
-            if section.form is not Form.GROUP:
+            if section.form is not tables.Form.GROUP:
                 lines.append(f"{'' if live else '#'}{title}")
             blocks.append("\n".join(lines) + "\n")
         for key in _keys(path, section):
@@ -73,52 +62,52 @@ def example() -> str:
 
 def document() -> str:
     """The page `docs/configuration.md`."""
-    blocks = [reference()["pages"]["document"]]
+    blocks = [tables.reference()["pages"]["document"]]
     for path, section in _tables():
-        title = f"`{heading(path, section.form)}`" if path else "Top level"
+        title = f"`{tables.heading(path, section.form)}`" if path else "Top level"
         about = _markdown(_about(path)) if path else "Before the first `[section]`."
         blocks.append(f"## {title}\n\n{about}\n")
-        if section.form is not Form.GROUP:
+        if section.form is not tables.Form.GROUP:
             blocks.append(_table(path, section))
     rows = [f"| `{name}` | {about} |" for name, about in ENVIRONMENT]
     lines = ["## Environment", "", "| variable | meaning |", "|---|---|", *rows, ""]
     return "\n".join([*blocks, "\n".join(lines)])
 
 
-def _tables() -> list[tuple[tuple[str, ...], Section]]:
+def _tables() -> list[tuple[tuple[str, ...], tables.Section]]:
     """Every table with its path, the whole file first."""
-    return [((), Section(Root, Form.ONE)), *sections(Root)]
+    return [((), tables.Section(schema.Root, tables.Form.ONE)), *tables.sections(schema.Root)]
 
 
 def _about(path: tuple[str, ...]) -> str:
-    return " ".join(entry(path)["about"].split())
+    return " ".join(tables.entry(path)["about"].split())
 
 
-def _keys(path: tuple[str, ...], section: Section) -> Iterator[KeyInfo]:
+def _keys(path: tuple[str, ...], section: tables.Section) -> Iterator[KeyInfo]:
     """The keys of one table."""
-    prefix = ".".join(path) + ("[]" if section.form is Form.MANY else "")
-    for name, key in parts(section.table).items():
-        if isinstance(key, Key):
+    prefix = ".".join(path) + ("[]" if section.form is tables.Form.MANY else "")
+    for name, key in tables.parts(section.table).items():
+        if isinstance(key, tables.Key):
             where = (*path, name)
-            example = entry(where).get("example", key.default)
+            example = tables.entry(where).get("example", key.default)
             yield KeyInfo(
                 path=f"{prefix}.{name}" if prefix else name,
                 name=name,
                 type=f"array of {key.kind.word}s" if key.many else key.kind.word,
-                default=entry(where).get("default") or _default(key, example),
+                default=tables.entry(where).get("default") or _default(key, example),
                 description=_about(where),
-                example=toml(example),
+                example=tables.toml(example),
             )
 
 
-def _default(key: Key, example: object) -> str:
+def _default(key: tables.Key, example: object) -> str:
     """The default in words: as the example has it, where that means the same."""
     if key.default is MISSING:
         return ""
     if key.default in {None, ()}:
         return "none"
     same = not key.many and key.kind.read(example) == key.default
-    return f"`{toml(example if same else key.default)}`"
+    return f"`{tables.toml(example if same else key.default)}`"
 
 
 def _default_note(key: KeyInfo) -> str:
@@ -144,7 +133,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"`[^`]*`|[<*|]", lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", text)
 
 
-def _table(path: tuple[str, ...], section: Section) -> str:
+def _table(path: tuple[str, ...], section: tables.Section) -> str:
     rows = [
         f"| `{k.name}` | {k.type} | {k.default or '**required**'} | {_markdown(k.description)} |"
         for k in _keys(path, section)

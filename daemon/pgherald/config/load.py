@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pgherald.config.build import Builder
-from pgherald.config.lines import Lines
 from pgherald.config.paths import Surroundings, locate
 from pgherald.config.schema import Config, Root
-from pgherald.config.tables import Problem, read
+from pgherald.config.tables import Lines, Problem, read
 from pgherald.config.values import TokenKind
 from pgherald.errors import ConfigError
 from pgherald.files.trusted import Stranger, strangers

@@ -1,18 +1,20 @@
-"""One full reconcile in the foreground."""
+"""One full reconcile in the foreground, and what around the clients hinders them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from pgherald.daemon.surroundings import look
 from pgherald.daemon.wiring import Machinery
 from pgherald.errors import PgheraldError
-from pgherald.model import About, Database, DatabaseKey, Phase, Subject
+from pgherald.model import About, AlertSink, Database, DatabaseKey, Phase, Subject
 from pgherald.sync.plan import Plan
+from pgherald.sync.targets import Target, pgadmins
 from pgherald.sync.tracked import Tracked
+from pgherald.watch.pgadmin_process import Astray, astray
 
 #: A first word about logins that are still being proven comes after this, in seconds.
 _PATIENCE = 2.0
@@ -169,7 +171,7 @@ async def _report(machine: Machinery) -> CheckReport:
         "from the clients."
         for key in _strangers(machine, plan.held)
     ]
-    warnings += [f"{item.title}. {item.advice}" for item in look(machine.clients)]
+    warnings += [f"{item.title}. {item.advice}" for item in astray_pgadmins(machine.clients)]
     if reconciler.broken is not None:
         errors[Subject(About.COMMIT)] = reconciler.broken
     return CheckReport(tuple(databases), clients, errors, tuple(warnings))
@@ -189,3 +191,42 @@ def _database(
     elif phase is not None and phase.is_current and database.key in plan.keys:
         phase = Phase.BEHIND  # somebody has written a client since
     return DatabaseReport(database, phase, error)
+
+
+# --- what around the clients hinders them, although their files are right -----------------------
+
+#: The subject of what a running pgAdmin's environment does.
+ASTRAY: Final = Subject(About.PGADMIN)
+
+#: Seconds between two looks.
+ASTRAY_INTERVAL: Final = 600.0
+
+
+class PgAdminAstray(PgheraldError):
+    """A running pgAdmin that its environment leads elsewhere."""
+
+
+def astray_pgadmins(clients: Sequence[Target]) -> list[Astray]:
+    """What leads a running pgAdmin astray; nothing where none is kept."""
+    ours = pgadmins(clients)
+    if not ours:
+        return []
+    hosts = [client for client in ours if "host" in client.reopened_for]
+    return astray(
+        [client.path for client in clients if client.editor.kind == "service_file"],
+        [client.path for client in ours],
+        services=len(hosts) < len(ours),
+        passfiles=bool(hosts),
+    )
+
+
+async def alert_astray(
+    clients: Sequence[Target],
+    alerts: AlertSink,
+    find: Callable[[Sequence[Target]], list[Astray]] = astray_pgadmins,
+) -> None:
+    """Alert, on its edges, what leads a running pgAdmin astray."""
+    if found := await asyncio.to_thread(find, clients):
+        alerts.fire(ASTRAY, "pgAdmin", PgAdminAstray(found[0].title, found[0].advice))
+    else:
+        alerts.resolve(ASTRAY)

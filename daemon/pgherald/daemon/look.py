@@ -90,11 +90,11 @@ async def look(
         names = partial(learn, files, clients, outside.env)
         async with accounts_of(config, outside, kept) as accounts:
             if store is not None and kept is None:
-                for watched in accounts.watched:
+                for watched in accounts:
                     account = watched.account
                     account.identity.recall(store.notes())
                     peek(account.name, account.api.budget, store.notes(), outside.clock)
-            poller = Poller(accounts.watched, gathered, gathered, outside.clock, names)
+            poller = Poller(accounts, gathered, gathered, outside.clock, names)
             began(poller)
             poller.sweep()
             await poller.finished()

@@ -11,20 +11,21 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pgherald import __version__, plain
 from pgherald.aio import first_of, on_loop
 from pgherald.clock import Clock, until_beat
 from pgherald.config import Config
-from pgherald.daemon import metrics
-from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of, text_of
+from pgherald.daemon.status import STATUS_FILE, Heartbeat, Status, as_json, status_of
 from pgherald.daemon.supervisor import Supervisor
 from pgherald.errors import FileTrouble, PgheraldError
 from pgherald.files import Files
+from pgherald.model import About, Subject
 from pgherald.service.sd_notify import Manager
 from pgherald.store import BackgroundStore, Store
 
@@ -134,11 +135,12 @@ class Publisher:
             return
         if running:
             self._tell_manager(status)
-        text = text_of(as_json(config, status))
+        text = plain.as_json(as_json(config, status))
         await self._write(config.state_dir / STATUS_FILE, text, partial(_write, self._files))
         if config.metrics_file is not None:
-            text = metrics.text(config, status)
-            await self._write(config.metrics_file, text, self._write_metrics)
+            text = metrics_of(config, status)
+            write = partial(_write_metrics, self._files)
+            await self._write(config.metrics_file, text, write)
 
     def _tell_manager(self, status: Status) -> None:
         line = status_line(self._summary, status)
@@ -181,16 +183,6 @@ class Publisher:
             log.warning("%s", why)
         self._hindered[path] = why
 
-    def _write_metrics(self, path: Path, text: str) -> None:
-        found = self._files.read(path).content
-        if found and not found.startswith(metrics.MARK.encode()):
-            raise FileTrouble(
-                "was not written by pgherald, so it is not overwritten",
-                "Give [metrics] textfile another name.",
-                path=path,
-            )
-        self._files.write_text_file(path, text, _PUBLIC)
-
 
 def status_line(summary: str, status: Status) -> str:
     """One line for `systemctl status`: what is watched, and whether all is well."""
@@ -203,7 +195,7 @@ def status_line(summary: str, status: Status) -> str:
 
 
 def leave_status(config: Config, store: Store, files: Files, now: datetime) -> None:
-    """Keep status.json true where no daemon runs; what hinders that does no harm.
+    """Keep status.json and metrics true where no daemon runs; what hinders that does no harm.
 
     Args:
         config: what has just been brought up to date.
@@ -212,26 +204,140 @@ def leave_status(config: Config, store: Store, files: Files, now: datetime) -> N
         now: the moment, UTC.
     """
     with contextlib.suppress(PgheraldError):
-        shown = as_json(config, status_of(config, store, now, running=False))
-        _write(files, config.state_dir / STATUS_FILE, text_of(shown))
+        status = status_of(config, store, now, running=False)
+        _write(files, config.state_dir / STATUS_FILE, plain.as_json(as_json(config, status)))
+        if config.metrics_file is not None:
+            _write_metrics(files, config.metrics_file, metrics_of(config, status))
 
 
 def _write(files: Files, path: Path, text: str) -> None:
     files.make_way(path)
-    files.write_private(path, text.encode())
+    files.write_private(path, f"{text}\n".encode())
 
 
-def expect_no_daemon(config: Config, files: Files, now: datetime) -> None:
-    """The service is gone: that no daemon runs is no trouble from now on.
+def _write_metrics(files: Files, path: Path, text: str) -> None:
+    found = files.read(path).content
+    if found and not found.startswith(MARK.encode()):
+        raise FileTrouble(
+            "was not written by pgherald, so it is not overwritten",
+            "Give [metrics] textfile another name.",
+            path=path,
+        )
+    files.write_text_file(path, text, _PUBLIC)
+
+
+def expect_daemon(config: Config, files: Files, now: datetime, *, expected: bool) -> None:
+    """A service is there to keep a daemon running from now on, or is gone.
 
     Raises:
+        FileTrouble: the state folder cannot be used.
         StoreError: the state file cannot be used.
     """
     path = config.state_dir / "state.db"
-    if not path.exists():
+    if not expected and not path.exists():
         return
+    files.private_folder(config.state_dir)
     with Store.open(path, files) as store:
-        heartbeat = Heartbeat.read(store.notes())
-        if heartbeat is not None and heartbeat.expected:
-            store.note("daemon", dataclasses.replace(heartbeat, expected=False).note())
+        heartbeat = Heartbeat.read(store.notes()) or Heartbeat(now, None, not expected)
+        if heartbeat.expected is not expected:
+            dataclasses.replace(heartbeat, started_at=now, swept_at=None, expected=expected).keep(
+                store
+            )
             leave_status(config, store, files, now)
+
+
+# --- metrics ----------------------------------------------------------------------------------
+# Prometheus: "Text-based format"; node_exporter: "Textfile Collector", which reads files named
+# *.prom. The format is lines of text, so no library is needed to write it.
+
+#: The first line: by it pgherald knows its own file again.
+MARK: Final = "# Written by pgherald."
+
+#: Labels and a figure; what never happened has none.
+Sample = tuple[Mapping[str, str], float | None]
+
+#: What the moments of a database mean.
+_MOMENTS: Final = {
+    "looked_at": "When Heroku last answered for the database.",
+    "current_at": "When every client was last known to hold its login.",
+    "proven_at": "When a connection last proved a login of it.",
+}
+
+
+def metrics_of(config: Config, status: Status) -> str:
+    """The whole text file for Prometheus.
+
+    Args:
+        config: names the clients.
+        status: how everything stands.
+    """
+    lines = [MARK]
+    for name, about, samples in _families(config, status):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [f"# HELP pgherald_{name} {about}", f"# TYPE pgherald_{name} {kind}"]
+        for labels, value in samples:
+            if value is not None:
+                lines.append(f"pgherald_{name}{_labels(labels)} {float(value)!r}")
+    return "\n".join(lines) + "\n"
+
+
+def _families(config: Config, status: Status) -> Iterator[tuple[str, str, Iterable[Sample]]]:
+    """Each metric: its name, meaning and samples."""
+    databases = [({"database": str(each.key)}, each) for each in status.databases]
+    latest = [({"database": str(k)}, each.rotation) for k, each in sorted(status.latest.items())]
+    costs = [({"account": each.account}, each) for each in status.requests]
+    clients = [({"kind": each.kind, "path": str(each.path)}, each) for each in config.clients]
+    alerts = [({"subject": each.subject, "kind": each.kind}, each) for each in status.alerts]
+    yield "build_info", "The version.", [({"version": __version__}, 1)]
+    yield "up", "Whether the daemon runs; what it said last.", [({}, status.running)]
+    yield "troubles", "How many things do not work.", [({}, len(alerts))]
+    yield (
+        "trouble_since_timestamp_seconds",
+        "Since when something does not work.",
+        [(labels, each.since.timestamp()) for labels, each in alerts],
+    )
+    yield (
+        "database_current",
+        "Whether every client was last seen to hold the database's login.",
+        [(labels, status.is_current(each)) for labels, each in databases],
+    )
+    yield (
+        "database_proven",
+        "Whether a connection proved the login in the clients.",
+        [(labels, each.proven) for labels, each in databases],
+    )
+    for name, about in _MOMENTS.items():
+        samples: list[Sample] = [
+            (labels, _seconds(getattr(each, name))) for labels, each in databases
+        ]
+        yield f"database_{name.removesuffix('_at')}_timestamp_seconds", about, samples
+    yield (
+        "database_last_rotation_timestamp_seconds",
+        "When the latest rotation was seen.",
+        [(labels, _seconds(each.seen_at)) for labels, each in latest],
+    )
+    yield (
+        "client_ok",
+        "Whether nothing is wrong with the client's file.",
+        [(labels, not status.in_trouble(Subject(About.CLIENT, c.path))) for labels, c in clients],
+    )
+    for name, about in (("last_hour", "Requests"), ("bytes_last_hour", "Bytes of answers")):
+        samples = [(labels, getattr(each, name)) for labels, each in costs]
+        yield f"requests_{name}", f"{about} of Heroku's API in the last hour.", samples
+    # Numbers are never used twice, so the latest one counts them all, forgotten ones too.
+    total = max((record.id for record in status.latest.values()), default=0)
+    yield "rotations_total", "Rotations seen.", [({}, total)]
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

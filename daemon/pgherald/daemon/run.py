@@ -13,7 +13,9 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final
 
 from pgherald.aio import first_of
@@ -23,14 +25,17 @@ from pgherald.daemon.generation import STOP_LIMIT, Generation
 from pgherald.daemon.publish import Publisher
 from pgherald.daemon.status import Heartbeat
 from pgherald.daemon.supervisor import Supervisor
-from pgherald.daemon.telling import teller_of
 from pgherald.daemon.wiring import Outside, State, files_of, state_of
-from pgherald.errors import PgheraldError, safe_text
+from pgherald.errors import ConfigError, PgheraldError, safe_text
 from pgherald.files.locks import DAEMON_LOCK
 from pgherald.model import About, Subject
+from pgherald.notify import desktop_for
+from pgherald.notify.chat import Chat
+from pgherald.notify.desktop import Backend
 from pgherald.notify.tell import Teller
 from pgherald.service import manager_of
 from pgherald.service.sd_notify import Manager, watchdog_interval
+from pgherald.store import BackgroundStore, Store
 from pgherald.store.damage import identity
 from pgherald.sync.alerts import Alerts
 
@@ -39,6 +44,10 @@ log = logging.getLogger(__name__)
 #: After this many seconds the daemon stops whatever is still under way: the journal finishes
 #: what was begun.
 _LAST_RESORT: Final = 1.7
+
+_NAME_THEM: Final = (
+    "`pgherald config check` names each line. Until they are right, the old configuration counts."
+)
 
 
 class Daemon:
@@ -107,8 +116,8 @@ class Daemon:
             publisher = Publisher(
                 self._config, state.store, files, self._manager, self._outside.clock
             )
-            heartbeat = Heartbeat(self._outside.clock.now())
-            state.store.note("daemon", heartbeat.note())
+            self._heartbeat = Heartbeat(self._outside.clock.now())
+            self._heartbeat.keep(state.store)
             async with self._alive(), publisher.running(STOP_LIMIT, self._supervisor):
                 while not self._stopping.is_set() and not self._lost.is_set():
                     await self._generation(state, publisher)
@@ -116,8 +125,13 @@ class Daemon:
                     return
                 self._manager.stopping()
                 if not self._is_service():  # so nobody expects it to run any more
-                    ended = dataclasses.replace(heartbeat, expected=False)
-                    state.store.note("daemon", ended.note())
+                    dataclasses.replace(self._heartbeat, expected=False).keep(state.store)
+
+    def _swept(self, store: Store) -> None:
+        """A sweep has ended. All of the heartbeat is kept again: the state may have begun anew."""
+        now = self._outside.clock.now()
+        self._heartbeat = dataclasses.replace(self._heartbeat, swept_at=now)
+        self._heartbeat.keep(store)
 
     def _look_after_lock(self) -> None:
         """Begin anew where the lock is gone with its folder: another daemon could start beside us."""
@@ -177,6 +191,7 @@ class Daemon:
                 reload=self.reload,
                 supervisor=self._supervisor,
                 at_sweep=self._look_after_lock,
+                swept=partial(self._swept, state.store),
             )
             async with generation:
                 self._manager.ready(generation.summary())
@@ -203,6 +218,8 @@ class Daemon:
             teller = teller_of(config, self._outside, state.store)
         except PgheraldError as exc:
             log.error("The new configuration is wrong; the old one stays.\n%s", exc)
+            if isinstance(exc, ConfigError) and exc.problems:  # a notice has no room for them
+                exc = ConfigError(exc.title, advice=_NAME_THEM)
             alerts.fire(Subject(About.CONFIG), "The configuration", exc)
             self._manager.ready("running with the old configuration: the new one is wrong")
             return
@@ -224,3 +241,24 @@ def _unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     exc = context.get("exception")
     said = safe_text(exc) if isinstance(exc, BaseException) else "in the event loop"
     log.error("pgherald stumbled over a mistake of its own: %s", said)
+
+
+def teller_of(config: Config, outside: Outside, store: BackgroundStore) -> Teller:
+    """Whoever notifies the person, as the configuration wants it."""
+    wanted = config.notifications
+    places = [_desktop(config, outside)] if wanted.desktop else []
+    if wanted.urls:
+        places.append(Chat(wanted.urls))
+    ours = logging.getLogger("pgherald")
+    return Teller(places, outside.clock, ours, store, level=wanted.level, quiet=wanted.quiet)
+
+
+def _desktop(config: Config, outside: Outside) -> Backend:
+    from pgherald.notify.opening import Opener  # only where there is a desktop
+
+    return desktop_for(
+        sys.platform,
+        environ=outside.env,
+        opener=Opener(outside.env, outside.home, config.path),
+        terminals=config.notifications.terminals,
+    )

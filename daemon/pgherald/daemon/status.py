@@ -45,16 +45,19 @@ No secret is in any of it: the store, where it comes from, holds none.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from pgherald import plain
 from pgherald.config import Config
 from pgherald.errors import RolledBack
+from pgherald.files.locks import daemon_runs
 from pgherald.model import About, ClientPhase, DatabaseKey, Phase, Subject
+from pgherald.plain import fields
 from pgherald.store import Alert, DatabaseState, Record, Requests, Store
 
 #: The file in the state folder.
@@ -75,6 +78,9 @@ LABELS: Final = {
 #: How one client stands with one database, the best first.
 WORDS: Final = tuple(ClientPhase)
 
+#: The kind of trouble that a daemon is which should run and does not.
+STOPPED: Final = "DaemonStopped"
+
 #: A daemon that has not asked Heroku for so many intervals does not do its work.
 _INTERVALS: Final = 3
 
@@ -87,8 +93,8 @@ class Heartbeat:
     """What the daemon noted of itself.
 
     Attributes:
-        started_at: when it started, UTC.
-        swept_at: when it last ended a sweep, UTC; None before the first.
+        started_at: when it started, or a service was installed that is to start it, UTC.
+        swept_at: when it last ended a sweep since, UTC; None before the first.
         expected: whether it should be running: nobody ended it at its terminal, or took its
             service away.
     """
@@ -101,16 +107,12 @@ class Heartbeat:
     def read(cls, notes: Mapping[str, str]) -> Heartbeat | None:
         """From the state's notes; None when there never was a daemon."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            found = json.loads(notes["daemon"])
-            swept = notes.get("swept")
-            started_at = datetime.fromisoformat(found["started_at"])
-            swept_at = None if swept is None else datetime.fromisoformat(swept)
-            return cls(started_at, swept_at, bool(found["expected"]))
+            return plain.read(cls, json.loads(notes["daemon"]))
         return None
 
-    def note(self) -> str:
-        """As the note `daemon`."""
-        return json.dumps({"started_at": self.started_at.isoformat(), "expected": self.expected})
+    def keep(self, store: Store) -> None:
+        """Keep it as the note `daemon`."""
+        store.note("daemon", plain.as_json(dataclasses.asdict(self), indent=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,18 @@ class Status:
         return database.looked_at + timedelta(seconds=config.poll_interval)
 
 
+def status_now(config: Config) -> Status:
+    """Read how everything stands at this moment; Heroku is not asked.
+
+    Raises:
+        StoreError: the state cannot be read.
+    """
+    running = daemon_runs(config.state_dir)
+    store = Store.read_only(config.state_dir / "state.db")
+    with contextlib.nullcontext() if store is None else store:
+        return status_of(config, store, datetime.now(UTC), running=running)
+
+
 def status_of(config: Config, store: Store | None, now: datetime, *, running: bool) -> Status:
     """Read how everything stands.
 
@@ -189,6 +203,8 @@ def status_of(config: Config, store: Store | None, now: datetime, *, running: bo
     alerts = store.alerts()
     alerts += _gone(databases, {trouble.subject for trouble in alerts}, now)
     alerts += _idle(config, Heartbeat.read(notes), now, running=running)
+    if not running:  # the configuration at hand could be read, and nobody goes by another one
+        alerts = [alert for alert in alerts if alert.subject.about is not About.CONFIG]
     return Status(
         databases,
         running,
@@ -224,19 +240,23 @@ def _idle(
     """A daemon that should run and does not, or does not do its work."""
     if heartbeat is None:
         return []
-    seen_at = max(heartbeat.started_at, heartbeat.swept_at or heartbeat.started_at)
+    seen_at = heartbeat.swept_at or heartbeat.started_at
     if not running:
         title = "The pgherald daemon is not running"
         advice = (
             "Start it: `pgherald service install`, or `pgherald run` in a terminal. If none is to "
             "run: `pgherald service uninstall`."
         )
-        kind, troubled = "DaemonStopped", heartbeat.expected
+        kind, troubled = STOPPED, heartbeat.expected
     else:
         title = "The pgherald daemon has not asked Heroku for a while"
-        advice = "`pgherald service install` starts it anew; its log says what holds it up."
+        advice = (
+            "Start it anew: `pgherald service install`, or where you started it in a terminal. "
+            "Its log says what holds it up."
+        )
         kind = "SweepOverdue"
-        troubled = now - seen_at > timedelta(seconds=_INTERVALS * config.poll_interval)
+        # A sweep that is still to come is one from before the clock was set back.
+        troubled = abs(now - seen_at) > timedelta(seconds=_INTERVALS * config.poll_interval)
     return [
         Alert(Subject(About.DAEMON), "pgherald", kind, title, advice, seen_at, told=True)
     ] * troubled
@@ -301,14 +321,3 @@ def _database(config: Config, status: Status, database: DatabaseState) -> dict[s
         "last_rotation_at": None if record is None else record.rotation.seen_at,
         "clients": status.clients(config, database),
     }
-
-
-def fields(item: object, *names: str) -> dict[str, Any]:
-    """Some attributes of an object, by their names."""
-    return {name: getattr(item, name) for name in names}
-
-
-def text_of(shown: Mapping[str, Any]) -> str:
-    """The same as JSON; a line end comes last."""
-    moments = operator.methodcaller("isoformat", timespec="milliseconds")
-    return json.dumps(shown, indent=2, ensure_ascii=False, default=moments) + "\n"

@@ -14,8 +14,7 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import Clock
 from pgherald.config import Config
 from pgherald.config.build import PASSFILE
-from pgherald.daemon.belongings import is_own, sweep
-from pgherald.daemon.wiring import files_of
+from pgherald.daemon.wiring import files_of, is_own, sweep
 from pgherald.errors import ChangedMeanwhile, ClientError
 from pgherald.files import Files
 from pgherald.files.locks import DAEMON_LOCK
@@ -140,7 +139,7 @@ def plan_undoing(
             original = originals.get(snapshot.target)
             planned.append(target.restore(snapshot, original, whole=restore))
         except ClientError as exc:
-            failed.append((target, exc if exc.path else exc.at(target.path)))
+            failed.append((target, exc.at(target.path)))
     return Undoing(tuple(planned), tuple(failed))
 
 

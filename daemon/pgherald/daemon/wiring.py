@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +16,11 @@ from typing import TYPE_CHECKING, Final
 from pgherald.aio import on_loop
 from pgherald.clock import Clock
 from pgherald.config import Config
-from pgherald.daemon.belongings import sweep
-from pgherald.errors import StoreError
+from pgherald.daemon.status import STATUS_FILE
+from pgherald.errors import ClientError, StoreError
 from pgherald.files import Files
+from pgherald.files.locks import DAEMON_LOCK
+from pgherald.files.own import DAMAGED
 from pgherald.heroku.account import Account
 from pgherald.heroku.api import HerokuApi
 from pgherald.heroku.budget import Budget, Ledger
@@ -24,13 +28,14 @@ from pgherald.heroku.discovery import Discovery
 from pgherald.heroku.host import HerokuHost
 from pgherald.heroku.network import shared_trust
 from pgherald.heroku.poller import Poller
-from pgherald.heroku.tokens import TokenSource, token_source
+from pgherald.heroku.tokens import token_source
 from pgherald.heroku.watched import Watched
 from pgherald.model import About, DatabaseKey, News, Phase, Subject
 from pgherald.notify.hooks import subjects_of
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts, forget_damage
 from pgherald.sync.apply import Applier
+from pgherald.sync.manifest import OWNERSHIP
 from pgherald.sync.names import learn
 from pgherald.sync.probe import PostgresProber, Prober
 from pgherald.sync.reconciler import Reconciler
@@ -83,25 +88,10 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
-    """The accounts of one configuration, ready to be asked.
-
-    Attributes:
-        watched: each account with its databases.
-        tokens: where each account's token comes from.
-    """
-
-    watched: tuple[Watched, ...]
-    tokens: tuple[TokenSource, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Machinery:
     """Everything that one configuration needs, wired."""
 
-    config: Config
     clients: tuple[Target, ...]
-    accounts: Accounts
     store: BackgroundStore
     applier: Applier
     reconciler: Reconciler
@@ -134,7 +124,7 @@ def state_of(config: Config, clock: Clock) -> Iterator[State]:
 @contextlib.asynccontextmanager
 async def accounts_of(
     config: Config, outside: Outside, store: BackgroundStore | None = None
-) -> AsyncIterator[Accounts]:
+) -> AsyncIterator[tuple[Watched, ...]]:
     """Build the accounts; at the end close their connections.
 
     Args:
@@ -150,7 +140,6 @@ async def accounts_of(
     trust = shared_trust()
     async with contextlib.AsyncExitStack() as stack:
         watched: list[Watched] = []
-        tokens: list[TokenSource] = []
         for setting in config.accounts:
             source = token_source(setting.token, host, outside.env, outside.home)
             api = HerokuApi(
@@ -178,8 +167,7 @@ async def accounts_of(
             known = _found_before(store, setting.name)
             discovery = Discovery(account, rules, known=known) if rules else None
             watched.append(Watched(account, named, discovery, events=setting.followed))
-            tokens.append(source)
-        yield Accounts(tuple(watched), tuple(tokens))
+        yield tuple(watched)
 
 
 def _found_before(store: BackgroundStore | None, account: str) -> list[tuple[str, str]]:
@@ -213,7 +201,7 @@ async def machinery(
         UnsafeHost: HEROKU_HOST names a stranger.
         ConfigError: a token source cannot be used.
     """
-    async with accounts_of(config, outside, state.store) as accounts:
+    async with accounts_of(config, outside, state.store) as watched:
         clients = clients_of(config, state.files, wishes)
         await _forget_strangers(config, clients, state.store, alerts)
         forget_damage(state.store, alerts, outside.clock)
@@ -251,10 +239,10 @@ async def machinery(
             max_age=max_age,
         )
         names = partial(learn, state.files, clients, outside.env)
-        poller = Poller(accounts.watched, reconciler, alerts, outside.clock, names)
+        poller = Poller(watched, reconciler, alerts, outside.clock, names)
         reconciler.refused = poller.reread
         try:
-            yield Machinery(config, clients, accounts, state.store, applier, reconciler, poller)
+            yield Machinery(clients, state.store, applier, reconciler, poller)
         finally:
             state.store.on_afresh = None
             await poller.stop()
@@ -294,3 +282,59 @@ async def _forget_strangers(
         for state in known:
             if not keeps(state.key):
                 store.forget(state.key)
+
+
+# --- the state folder: what is called how, and what a kill leaves beside it ---------------------
+
+#: A folder in which nothing else changes, so that watching it costs nothing.
+_REFRESH: Final = "refresh"
+
+#: All that pgherald makes in its state folder. The person may have chosen a folder of theirs.
+_NAMES: Final = (
+    "state.db",
+    OWNERSHIP,
+    STATUS_FILE,
+    "commits",
+    "locks",
+    _REFRESH,
+    DAEMON_LOCK,
+    f"{DAEMON_LOCK}.pid",
+    "pgherald.log",
+    "pgherald-task.xml",
+)
+
+#: What may follow such a name: SQLite keeps things beside its files, and some are set aside.
+_SUFFIXES: Final = re.compile(rf"(-journal|-wal|-shm|\.old|{re.escape(DAMAGED)})*")
+
+
+def is_own(name: str) -> bool:
+    """Whether something of that name in the state folder is pgherald's."""
+    return any(
+        name.startswith(own) and _SUFFIXES.fullmatch(name[len(own) :]) is not None for own in _NAMES
+    )
+
+
+def request_of(state_dir: Path) -> Path:
+    """The file by which `pgherald refresh` asks the running daemon: no signal is on all systems.
+
+    The answer is a note in the state.
+    """
+    return state_dir / _REFRESH / "asked"
+
+
+def sweep(config: Config, files: Files) -> None:
+    """Delete the temporary files that a killed pgherald left beside all that it writes.
+
+    Those of a file that another pgherald is writing at this moment are left to it.
+    """
+    paths = [config.state_dir / name for name in _NAMES]
+    records = config.state_dir / OWNERSHIP
+    with contextlib.suppress(ClientError):
+        paths += [records / name for name in files.names(records) if name.endswith(".json")]
+    paths += [config.path, *(client.path for client in config.clients)]
+    paths += [config.metrics_file] if config.metrics_file is not None else []
+    for path in paths:
+        with contextlib.suppress(ClientError), files.lock(path, limit=0):
+            # Content is written beside what a link leads to; of pgherald's own, beside the link.
+            for target in {path, Path(os.path.realpath(path))}:
+                files.sweep(target)

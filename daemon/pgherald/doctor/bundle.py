@@ -28,7 +28,7 @@ from typing import Any, Final
 import pgherald
 from pgherald.config import Config
 from pgherald.config.paths import program_version
-from pgherald.daemon.status import Status, as_json, fields, status_of
+from pgherald.daemon.status import Status, as_json, status_of
 from pgherald.daemon.wiring import files_of
 from pgherald.doctor.checks import Examined, findings_json
 from pgherald.doctor.clients import version
@@ -37,6 +37,7 @@ from pgherald.doctor.machine import mode_of
 from pgherald.errors import ClientError, MissingTool, ServiceError, StoreError
 from pgherald.files.locks import daemon_runs
 from pgherald.model import DatabaseKey
+from pgherald.plain import fields
 from pgherald.store import Record, Store
 from pgherald.sync.plan import Client
 

@@ -11,8 +11,8 @@ from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase
 from pgherald.clients.pgadmin_ownership import current_records
 from pgherald.config import ClientSetting
+from pgherald.daemon.check import astray_pgadmins
 from pgherald.daemon.look import Looked
-from pgherald.daemon.surroundings import look
 from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import ClientError
 from pgherald.files import Files
@@ -111,7 +111,7 @@ def _rows(editor: PgAdmin, database: ConfigDatabase, label: str) -> Iterator[Fin
 
 def surroundings(clients: Sequence[Target]) -> Iterator[Finding]:
     """What a running pgAdmin was started with."""
-    found = look(clients)
+    found = astray_pgadmins(clients)
     for each in found:
         yield bad(each.title, each.advice)
     if not found:
@@ -124,7 +124,7 @@ def version(number: int) -> str:
 
 
 def _unreadable(client: Target, error: ClientError) -> Finding:
-    return trouble(error if error.path else error.at(client.path), f"{client.label}: ")
+    return trouble(error.at(client.path), f"{client.label}: ")
 
 
 def current(plan: Plan, looked: Looked) -> Iterator[Finding]:

@@ -12,8 +12,7 @@ from pgherald.config.paths import program_version
 from pgherald.daemon.wiring import Outside, files_of
 from pgherald.doctor import clients, heroku, machine
 from pgherald.doctor.checks import Check
-from pgherald.service.manager import Manager
-from pgherald.service.steps import Programs
+from pgherald.service.manager import Manager, Programs
 from pgherald.sync.targets import Target, clients_of, pgadmins
 
 #: Seconds: two requests to Heroku, and perhaps a program that gives the token.

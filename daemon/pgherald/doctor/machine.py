@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.config import Config
+from pgherald.daemon.status import STOPPED, status_now
 from pgherald.daemon.wiring import Outside
-from pgherald.doctor.checks import Finding, bad, good, note
+from pgherald.doctor.checks import Finding, bad, good, note, trouble
 from pgherald.errors import MissingTool, ServiceError
 from pgherald.files.locks import daemon_runs
 from pgherald.files.snapshot import OTHERS
 from pgherald.notify import desktop_for
 from pgherald.notify.desktop import NotShown
-from pgherald.service.manager import Manager, Standing
-from pgherald.service.steps import Programs
-from pgherald.store import Store
+from pgherald.service.manager import Manager, Programs, Standing
+from pgherald.store.sqlite import shared
 
 #: Bytes; an upgrade of SQLite's file and a commit of many databases need a few hundred thousand.
 _ROOM: Final = 50 * 1024 * 1024
@@ -31,6 +31,8 @@ _INSTALL: Final = "Run: pgherald service install"
 def configuration(config: Config) -> Iterator[Finding]:
     """The configuration: it could be read, and is ours alone, or nothing would be looked at."""
     yield good(f"The configuration is right: {config.path}")
+    if (error := shared(config.state_dir / "state.db", config.path)) is not None:
+        yield trouble(error)
     if config.notifications.urls and (mode := mode_of(config.path)) and mode & OTHERS:
         yield bad(
             f"Others can read the addresses in {config.path}", f"Run: chmod 600 '{config.path}'"
@@ -127,17 +129,17 @@ def service(config: Config, manager: Manager, programs: Programs) -> Iterator[Fi
 
 def alerts(config: Config) -> Iterator[Finding]:
     """What the daemon, or the latest check, found not to work."""
-    store = Store.read_only(config.state_dir / "state.db")
-    if store is None:
-        yield note("Nothing has been looked at yet", "Run: pgherald check")
+    status = status_now(config)
+    found = [alert for alert in status.alerts if alert.kind != STOPPED]  # see `service`
+    for alert in found:
+        title = alert.subject.prefix(alert.label, alert.kind) + alert.title
+        since = f"{alert.since.astimezone():%Y-%m-%d %H:%M}"
+        yield bad(f"{title} (since {since})", alert.advice or "Run: pgherald check")
+    if found:
         return
-    with store:
-        found = store.alerts()
-    for trouble in found:
-        title = trouble.subject.prefix(trouble.label, trouble.kind) + trouble.title
-        since = f"{trouble.since.astimezone():%Y-%m-%d %H:%M}"
-        yield bad(f"{title} (since {since})", trouble.advice or "Run: pgherald check")
-    if not found:
+    if all(database.looked_at is None for database in status.databases):
+        yield note("Nothing has been looked at yet", "Run: pgherald check")
+    else:
         yield good("No trouble is known")
 
 

@@ -206,7 +206,7 @@ class Kept:
         )
         self._disk.fsync_folder(over.target.parent)
         if found.written:
-            raise BeingWritten(path=over.path)
+            raise BeingWritten(over.path)
         raise ChangedMeanwhile("was changed by another program", path=over.path)
 
     def _bring_back(self, aside: Path, target: Path, ours: Callable[[_Found], bool]) -> None:

@@ -133,16 +133,17 @@ def is_held(path: Path) -> bool:
     Takes it for an instant to find out; whoever comes in just then waits for that long.
     """
     # What is no file was put there by somebody else, and nobody can hold it.
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     try:
         import fcntl  # only Unix has it
     except ImportError:
         return _is_held_elsewhere(path)
     try:
-        # What filelock does there, without the time that importing it takes.
-        with path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # What filelock does there, without the time that importing it takes. A shared lock needs
+        # no leave to write.
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     return False

@@ -120,13 +120,15 @@ def git_work_tree(path: Path) -> Path | None:
     tree = next((folder for folder in path.parents if os.path.lexists(folder / ".git")), None)
     if tree is None:
         return None
-    from pgherald.process import environment, run_sync  # brings asyncio along
+    import asyncio  # which most commands do without
+
+    from pgherald.process import environment, run
 
     # A repository's own configuration may name a program that git starts to learn of changes.
     command = ("git", "-C", str(tree), "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch")
     env = environment(os.environ, GIT_LITERAL_PATHSPECS="1")
     try:
-        ended = run_sync([*command, "--", str(path)], env)
+        ended = asyncio.run(run([*command, "--", str(path)], env, err=True))
     except (OSError, TimeoutError):
         return None  # no git here
     return None if ended.code else tree

@@ -136,7 +136,7 @@ class Files(OwnFiles):
         if self.read(snapshot.path) != snapshot:
             raise ChangedMeanwhile("was changed by another program", path=snapshot.path)
         if self.written(snapshot.path):
-            raise BeingWritten(path=snapshot.path)
+            raise BeingWritten(snapshot.path)
 
     def _read_once(self, path: Path) -> Snapshot | None:
         """One attempt; None when the file changed under it."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from pgherald import plain
 from pgherald.aio import first_of
 from pgherald.clock import Clock
 from pgherald.config.schema import Level
 from pgherald.config.values import QuietHours
-from pgherald.model import News, NewsKind, Subject
+from pgherald.model import News, NewsKind
 from pgherald.notify.desktop import Backend, Notice, Receipt
 from pgherald.notify.texts import is_warning, line_for, needs_hand, notice_for, summary_of
 from pgherald.store import Store
@@ -195,29 +195,12 @@ def wanted(news: News, level: Level) -> bool:
 
 def _to_text(news: Sequence[News]) -> str:
     """News as text that can be kept across a restart; it holds no secret, as news never does."""
-    return json.dumps([_plain(asdict(n)) for n in news]) if news else ""
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
+    return plain.as_json([asdict(n) for n in news], indent=None) if news else ""
 
 
 def _from_text(text: str) -> list[News]:
     """The way back from `_to_text`; nothing from what is not understood."""
     try:
-        return [_news(fields) for fields in json.loads(text or "[]")]
+        return [plain.read(News, fields) for fields in json.loads(text or "[]")]
     except (ValueError, TypeError, KeyError):
         return []
-
-
-def _news(fields: dict[str, Any]) -> News:
-    moments = {
-        k: datetime.fromisoformat(fields[k]) for k in ("at", "since") if fields[k] is not None
-    }
-    return News(
-        **fields
-        | moments
-        | {k: tuple(fields[k]) for k in ("changed", "clients")}
-        | {"behind": tuple((label, why) for label, why in fields["behind"])}
-        | {"kind": NewsKind(fields["kind"]), "subject": Subject.read(fields["subject"])}
-    )

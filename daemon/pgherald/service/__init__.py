@@ -1,9 +1,7 @@
 """How the operating system runs the daemon.
 
 manager
-    What the service managers have in common: what they run, and whose their file is.
-steps
-    What is written and run for it: planned first, then applied.
+    What the service managers have in common: what is written and run, and whose their file is.
 systemd, launchd, windows
     One service manager each; `unit.template` and `task.template` hold their texts.
 sd_notify

@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service import manager
 
 LABEL: Final = "org.pgherald"
 
@@ -20,7 +19,7 @@ LABEL: Final = "org.pgherald"
 _TRIES: Final = 5
 
 
-class Launchd(Manager):
+class Launchd(manager.Manager):
     """launchd, in the person's graphical session.
 
     Args:
@@ -36,43 +35,45 @@ class Launchd(Manager):
         self._session = f"gui/{os.getuid() if account is None else account}"
         self._agent = f"{self._session}/{LABEL}"
 
-    def install(self, setup: Setup) -> list[Step]:
+    def install(self, setup: manager.Setup) -> list[manager.Step]:
         """As in `Manager`."""
         text = agent(setup, self._log)
         return [
-            Write(self.file, marked(text, line=1, begin="<!-- ", end=" -->")),
+            manager.Write(self.file, manager.marked(text, line=1, begin="<!-- ", end=" -->")),
             # An agent that is loaded already would keep its old plist.
-            Run(("launchctl", "bootout", self._agent), needed=False),
+            manager.Run(("launchctl", "bootout", self._agent), needed=False),
             # `launchctl disable` outlives an uninstallation.
-            Run(("launchctl", "enable", self._agent), needed=False),
-            Run(
+            manager.Run(("launchctl", "enable", self._agent), needed=False),
+            manager.Run(
                 ("launchctl", "bootstrap", self._session, str(self.file)),
                 tries=_TRIES,
-                advice=SEE_LOG,
+                advice=manager.SEE_LOG,
             ),
         ]
 
-    def uninstall(self) -> list[Step]:
+    def uninstall(self) -> list[manager.Step]:
         """As in `Manager`."""
         return [
-            Run(("launchctl", "bootout", self._agent), needed=False),
-            Remove(self.file),
+            manager.Run(("launchctl", "bootout", self._agent), needed=False),
+            manager.Remove(self.file),
         ]
 
-    def report(self, programs: Programs) -> Report:
+    def report(self, programs: manager.Programs) -> manager.Report:
         """As in `Manager`."""
         ended = programs.run(("launchctl", "print", self._agent))
         if ended.code:
-            return Report(self.standing(programs), enabled=False, state="not loaded")
+            return manager.Report(self.standing(programs), enabled=False, state="not loaded")
         found = re.search(r"^\s*state = (.+)$", ended.out, re.MULTILINE)
-        return Report(self.standing(programs), enabled=True, state=found[1] if found else "loaded")
+        return manager.Report(
+            self.standing(programs), enabled=True, state=found[1] if found else "loaded"
+        )
 
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """As in `Manager`."""
         return ["tail", "-n", str(number), *(["-F"] if follow else []), str(self._log)]
 
 
-def agent(setup: Setup, log: Path) -> str:
+def agent(setup: manager.Setup, log: Path) -> str:
     """The property list.
 
     Args:

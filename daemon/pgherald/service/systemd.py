@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pgherald.errors import MissingTool, PgheraldError
-from pgherald.service.manager import SEE_LOG, Manager, Report, Setup, marked
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service import manager
 
 UNIT: Final = "pgherald.service"
 
@@ -34,7 +33,7 @@ PGADMIN_FOLDERS: Final = ("/var/lib/pgadmin", "/var/www", "/usr/share/httpd", "/
 _TEMPLATE: Final = Path(__file__).with_name("unit.template")
 
 #: The program alone.
-_PLAIN: Final = Setup(program=())
+_PLAIN: Final = manager.Setup(program=())
 
 _NO_MANAGER: Final = (
     "`systemctl --user status` must work: log in as yourself, not by su or sudo. Where "
@@ -42,7 +41,7 @@ _NO_MANAGER: Final = (
 )
 
 
-class Systemd(Manager):
+class Systemd(manager.Manager):
     """The user's service manager.
 
     Args:
@@ -68,36 +67,36 @@ class Systemd(Manager):
         self._sandbox = namespaces_allowed() if sandbox is None else sandbox
         self._account = str(os.getuid() if account is None else account)
 
-    def answers(self, programs: Programs) -> bool:
+    def answers(self, programs: manager.Programs) -> bool:
         """As in `Manager`. Only systemd may be missing."""
         try:
             return programs.run(_VERSION).code == 0
         except PgheraldError:
             return False
 
-    def install(self, setup: Setup) -> list[Step]:
+    def install(self, setup: manager.Setup) -> list[manager.Step]:
         """As in `Manager`."""
         unit = user_unit(" ".join(map(quoted, setup.program)), setup, sandbox=self._sandbox)
         return [
             # Is there such a manager at all? Asked before anything is written.
-            Run(_VERSION, advice=_NO_MANAGER),
-            Write(self.file, marked(unit)),
-            Run(_ctl("daemon-reload"), advice=_NO_MANAGER),
-            Run(_ctl("enable", UNIT), advice=_NO_MANAGER),
+            manager.Run(_VERSION, advice=_NO_MANAGER),
+            manager.Write(self.file, manager.marked(unit)),
+            manager.Run(_ctl("daemon-reload"), advice=_NO_MANAGER),
+            manager.Run(_ctl("enable", UNIT), advice=_NO_MANAGER),
             # One that runs already takes over the new unit; one that does not is started.
-            Run(_ctl("restart", UNIT), advice=SEE_LOG),
-            *([Run(("loginctl", "enable-linger"))] if setup.linger else []),
+            manager.Run(_ctl("restart", UNIT), advice=manager.SEE_LOG),
+            *([manager.Run(("loginctl", "enable-linger"))] if setup.linger else []),
         ]
 
-    def uninstall(self) -> list[Step]:
+    def uninstall(self) -> list[manager.Step]:
         """As in `Manager`. Lingering stays: other services of the person may need it."""
         return [
-            Run(_ctl("disable", "--now", UNIT), needed=False),
-            Remove(self.file),
-            Run(_ctl("daemon-reload"), needed=False),
+            manager.Run(_ctl("disable", "--now", UNIT), needed=False),
+            manager.Remove(self.file),
+            manager.Run(_ctl("daemon-reload"), needed=False),
         ]
 
-    def report(self, programs: Programs) -> Report:
+    def report(self, programs: manager.Programs) -> manager.Report:
         """As in `Manager`."""
         wanted = "ActiveState,SubState,UnitFileState,StatusText"
         ended = programs.run(_ctl("show", UNIT, f"--property={wanted}"))
@@ -114,7 +113,7 @@ class Systemd(Manager):
             asked = programs.run(("loginctl", "show-user", self._account, "--property=Linger"))
             lingers = asked.out.strip() == "Linger=yes"
         enabled = None if unit is None else unit.startswith("enabled")
-        return Report(self.standing(programs), enabled, state, lingers)
+        return manager.Report(self.standing(programs), enabled, state, lingers)
 
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """As in `Manager`."""
@@ -130,7 +129,9 @@ def _ctl(*words: str) -> tuple[str, ...]:
 _VERSION: Final = _ctl("show", "--property=Version")
 
 
-def user_unit(program: str = PROGRAM, setup: Setup = _PLAIN, *, sandbox: bool = True) -> str:
+def user_unit(
+    program: str = PROGRAM, setup: manager.Setup = _PLAIN, *, sandbox: bool = True
+) -> str:
     """The text of `pgherald.service` for a user manager.
 
     Args:

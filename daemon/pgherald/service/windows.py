@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from pgherald.service.manager import MARK, SEE_LOG, Manager, Report, Setup, Standing
-from pgherald.service.steps import Programs, Remove, Run, Step, Write
+from pgherald.service import manager
 
 TASK: Final = "pgherald"
 
 _TEMPLATE: Final = Path(__file__).with_name("task.template")
 
 #: What the task's description says; Windows keeps it, and little else, letter for letter.
-_MARK: Final = MARK.partition(",")[0]
+_MARK: Final = manager.MARK.partition(",")[0]
 
 
-class TaskScheduler(Manager):
+class TaskScheduler(manager.Manager):
     """Windows' own scheduler.
 
     Args:
@@ -40,38 +39,42 @@ class TaskScheduler(Manager):
         self.file = state_dir / "pgherald-task.xml"
         self._log = state_dir / "pgherald.log"
 
-    def standing(self, programs: Programs) -> Standing:
+    def standing(self, programs: manager.Programs) -> manager.Standing:
         """As in `Manager`: the task counts, the file is only how it got there."""
         found = programs.run(("schtasks", "/Query", "/TN", TASK, "/XML"))
         if found.code:
-            return Standing.MISSING
+            return manager.Standing.MISSING
         # UTF-16 as bytes that were read as UTF-8: a NUL beside each letter.
-        return Standing.OURS if _MARK in found.out.replace("\0", "") else Standing.FOREIGN
+        return (
+            manager.Standing.OURS
+            if _MARK in found.out.replace("\0", "")
+            else manager.Standing.FOREIGN
+        )
 
-    def install(self, setup: Setup) -> list[Step]:
+    def install(self, setup: manager.Setup) -> list[manager.Step]:
         """As in `Manager`."""
         arguments = ("-m", "pgherald", *setup.arguments, "--log-file", str(self._log))
         xml = task(self._user, self._python, arguments)
         return [
-            Write(self.file, xml, encoding="utf-16"),
+            manager.Write(self.file, xml, encoding="utf-16"),
             # One that runs already would keep its old command line.
-            Run(("schtasks", "/End", "/TN", TASK), needed=False),
-            Run(("schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F")),
-            Run(("schtasks", "/Run", "/TN", TASK), advice=SEE_LOG),
+            manager.Run(("schtasks", "/End", "/TN", TASK), needed=False),
+            manager.Run(("schtasks", "/Create", "/TN", TASK, "/XML", str(self.file), "/F")),
+            manager.Run(("schtasks", "/Run", "/TN", TASK), advice=manager.SEE_LOG),
         ]
 
-    def uninstall(self) -> list[Step]:
+    def uninstall(self) -> list[manager.Step]:
         """As in `Manager`."""
         return [
-            Run(("schtasks", "/End", "/TN", TASK), needed=False),
-            Run(("schtasks", "/Delete", "/TN", TASK, "/F"), needed=False),
-            Remove(self.file),
+            manager.Run(("schtasks", "/End", "/TN", TASK), needed=False),
+            manager.Run(("schtasks", "/Delete", "/TN", TASK, "/F"), needed=False),
+            manager.Remove(self.file),
         ]
 
-    def report(self, programs: Programs) -> Report:
+    def report(self, programs: manager.Programs) -> manager.Report:
         """As in `Manager`. Its words for a state come in Windows' own language: none are read."""
         found = self.standing(programs)
-        return Report(found, enabled=found is not Standing.MISSING, state="")
+        return manager.Report(found, enabled=found is not manager.Standing.MISSING, state="")
 
     def logs(self, number: int, *, follow: bool) -> list[str]:
         """As in `Manager`."""

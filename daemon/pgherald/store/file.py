@@ -115,7 +115,7 @@ class StateFile:
         """
         if damage.in_the_way(path):
             raise Damaged(path)
-        if not path.exists():
+        if damage.identity(path) is None:
             return None
         opened = cls(path)
         # Not `mode=ro`: what a killed daemon left half done must be rolled back, by

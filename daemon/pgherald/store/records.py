@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from pgherald import plain
-from pgherald.model import LOGIN_FIELDS, DatabaseKey, Login, Rotation, Subject
+from pgherald.model import LOGIN_FIELDS, ClientPhase, DatabaseKey, Login, Rotation, Subject
 from pgherald.secret import Secret
 
 #: Beside the fingerprints of the fields: one over all of them and the database's key.
@@ -68,7 +68,7 @@ def phase_and_clients(row: sqlite3.Row) -> tuple[str, dict[str, str]]:
     """The phase and the clients in a row of `database`; none where it is older or damaged."""
     try:
         clients = json.loads(row["clients"])
-        if isinstance(clients, dict) and all(isinstance(word, str) for word in clients.values()):
+        if isinstance(clients, dict) and set(clients.values()) <= set(ClientPhase):
             return str(row["phase"]), clients
     except (IndexError, ValueError, TypeError, RecursionError):
         pass

@@ -73,14 +73,19 @@ class Store(StateFile):
             ("looked", *(row[0] for row in rows)),
         )
 
-    def keep(self, key: DatabaseKey, phase: str, clients: Mapping[str, str]) -> None:
-        """Keep a database's phase, and one word for each client's path, where that is new."""
+    def keep(
+        self, key: DatabaseKey, phase: str, clients: Mapping[str, str], label: str = ""
+    ) -> None:
+        """Keep a database's phase, and one word for each client's path, where that is new.
+
+        The label is for one that is not known yet.
+        """
         new, sql = (phase, dict(clients)), "SELECT * FROM database WHERE key = ?"
         if self._known(sql, records.phase_and_clients, key) != [new]:
             self._change(
-                "INSERT INTO database (key, label, phase, clients) VALUES (?1, ?1, ?2, ?3)"
+                "INSERT INTO database (key, label, phase, clients) VALUES (?1, ?4, ?2, ?3)"
                 " ON CONFLICT (key) DO UPDATE SET phase = ?2, clients = ?3",
-                [row_of(key, *new)],
+                [row_of(key, *new, label or str(key))],
                 ("keep", key),
             )
 

@@ -102,6 +102,6 @@ def names_of(files: Files, clients: Sequence[Target], env: Mapping[str, str]) ->
                 held.setdefault(key, set()).add(what.service)
         except ClientError as exc:
             if client.editor.kind == "service_file":
-                unread = exc if exc.path else exc.at(client.path)
+                unread = exc.at(client.path)
     ours = {name for names in held.values() for name in names}
     return Names({name: path for name, path in owners.items() if name not in ours}, held, unread)

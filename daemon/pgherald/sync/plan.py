@@ -315,7 +315,7 @@ def plan_client(
             client.refuse_unwritable(files, snapshot)
         file = dataclasses.replace(file, cautions=client.cautions(files, snapshot))
     except ClientError as exc:
-        error = exc if exc.path else exc.at(client.path)
+        error = exc.at(client.path)
         return ClientPlan(client, None, error, tuple(refused), holds)
     return ClientPlan(client, file, None, tuple(refused), holds)
 

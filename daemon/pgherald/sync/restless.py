@@ -56,7 +56,7 @@ class Restless:
         hold = 2 * HOLD if client.shared else HOLD  # one that its program is making
         rest = self._since.setdefault(client, now) + hold - now
         if rest <= 0:
-            return ClientPlan(client, error=BeingWritten(path=client.path), holds=part.holds)
+            return ClientPlan(client, error=BeingWritten(client.path), holds=part.holds)
         await self._clock.sleep(min(pause, rest))
         return None
 

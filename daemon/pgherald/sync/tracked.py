@@ -289,6 +289,8 @@ class Tracker:
     def note(self, found: Plan) -> None:
         """Note how each client stands with each database, and which cannot hold a login."""
         for tracked in self:
+            if tracked.sighting is None:
+                continue  # Heroku has never shown it, so nothing was planned for it
             key, subject = tracked.key, Subject(About.FORMAT, tracked.key)
             tracked.clients = found.clients(key)
             if key not in found.refusals:
@@ -313,7 +315,7 @@ class Tracker:
         gone = tracked.phase is Phase.GONE
         phase = Phase.GONE if gone else tracked.compared
         clients = {path: str(each) for path, each in tracked.clients.items()}
-        self._store.keep(tracked.key, str(phase or ""), clients)
+        self._store.keep(tracked.key, str(phase or ""), clients, tracked.database.name)
 
     def _track(self, database: Database) -> Tracked:
         tracked = self._tracked.setdefault(database.key, Tracked(database))

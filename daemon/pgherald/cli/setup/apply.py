@@ -24,8 +24,7 @@ from pgherald.errors import ChangedMeanwhile, PgheraldError
 from pgherald.files import Files, Snapshot
 from pgherald.notify import desktop_for
 from pgherald.notify.desktop import Notice, Receipt
-from pgherald.service.manager import Manager, Standing
-from pgherald.service.steps import Programs
+from pgherald.service.manager import Manager, Programs, Standing
 from pgherald.sync.plan import Plan
 from pgherald.sync.targets import Wishes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -115,8 +115,13 @@ class Target(abc.ABC):
         """The same of two images, as `images` gives them."""
 
     @abc.abstractmethod
-    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
-        """Databases whose login differs between two images, as far as these show it."""
+    def databases(
+        self, before: bytes | None, after: bytes | None
+    ) -> Mapping[DatabaseKey, Held | None]:
+        """Databases whose login differs between two images, and what the later one holds of each.
+
+        None where it holds nothing, or does not show it.
+        """
 
     @abc.abstractmethod
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:

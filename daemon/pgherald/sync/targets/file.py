@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,10 +87,12 @@ class FileTarget(Target):
         """Lines of a unified diff; see `Target.show`."""
         return diff_lines(self.editor, before or b"", after or b"")
 
-    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
+    def databases(
+        self, before: bytes | None, after: bytes | None
+    ) -> Mapping[DatabaseKey, Held | None]:
         """Databases whose entry differs; see `Target.databases`."""
         old, new = self.editor.read(before), self.editor.read(after)
-        return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+        return {key: new.get(key) for key in {*old, *new} if old.get(key) != new.get(key)}
 
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
         """Plan what becomes of the file; see `Target.restore`.

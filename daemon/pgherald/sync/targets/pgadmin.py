@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from pgherald.clients.base import Action, Change
+from pgherald.clients.base import Action, Change, Held
 from pgherald.clients.pgadmin import PgAdmin, without_ours
 from pgherald.clients.pgadmin_database import TABLES, Unsupported
 from pgherald.clients.pgadmin_row import SHOWN
@@ -117,9 +117,17 @@ class PgAdminTarget(Target):
         """Lines of a diff, column by column; see `Target.show`."""
         return iter(()) if before is None or after is None else diff_rows(before, after)
 
-    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
-        """None: what a row says of its login stands in a file as well, and is found there."""
-        return set()
+    def databases(
+        self, before: bytes | None, after: bytes | None
+    ) -> Mapping[DatabaseKey, Held | None]:
+        """Databases of which a recorded row differs; see `Target.databases`."""
+        known = self.ownership.get(self.rows.place(self.path)).get("rows", {})
+        numbers = {int(number) for number in json.loads(after or b"{}").get("server", ())}
+        return {
+            DatabaseKey.parse(key): None
+            for key, rows in known.items()
+            if not numbers.isdisjoint(row["id"] for row in rows)
+        }
 
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
         """Plan what becomes of the servers; see `Target.restore`.
