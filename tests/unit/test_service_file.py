@@ -12,7 +12,7 @@ from psycopg import pq
 
 from pgherald.clients import block, lines, sections, service_file
 from pgherald.clients.base import Action, Change, Held, TextClient
-from pgherald.clients.sections import CLOSING
+from pgherald.clients.sections import ASKED, CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login, strictest
@@ -260,13 +260,13 @@ def test_lines_before_the_first_header_do_not_join_our_section() -> None:
 
 
 def test_removing_a_section_keeps_what_the_person_added() -> None:
-    """The person's own keys stay in the file when their section goes; libpq ignores them."""
+    """As comments: libraries for INI files refuse a file with a line above its first section."""
     current = EDITOR.plan(typed(b"application_name=x\n"), [ENTRY, SECOND]).new
     edit = EDITOR.plan(current, [SECOND], remove=[SHOP])
-    assert edit.new.endswith(CLOSING + b"\n" + END + b"application_name=x\n")
+    assert edit.new.endswith(b"\n" + END + b"#application_name=x\n")
     assert edit.changes == (Change(SHOP, Action.REMOVE),)
     assert edit.warnings
-    assert EDITOR.plan(current, [], remove=[SHOP, BLOG]).new == b"application_name=x\n"
+    assert EDITOR.plan(current, [], remove=[SHOP, BLOG]).new == b"#application_name=x\n"
 
 
 def test_a_wanted_service_takes_the_name_of_a_left_over_one() -> None:
@@ -302,12 +302,24 @@ def test_a_line_that_may_break_our_section_is_pointed_out(row: bytes, warning: s
 
 @pytest.mark.parametrize("own", [b"", b"sslrootcert=/mine.crt\n"])
 def test_the_configurations_root_certificate_is_written(own: bytes) -> None:
-    """In place of the person's own line; taken out of the configuration, it stays like theirs."""
+    """In place of the person's own line; taken out of the configuration, it goes with its reason."""
     shop = dataclasses.replace(ENTRY.database, sslrootcert="/ca.crt")
-    edit = EDITOR.plan(typed(own), [dataclasses.replace(ENTRY, database=shop)])
+    entry = dataclasses.replace(ENTRY, database=shop)
+    edit = EDITOR.plan(typed(own), [entry])
     assert edit.changes == (Change(SHOP, Action.UPDATE, ("sslrootcert",)),)
-    assert edit.new == typed(b"sslrootcert=/ca.crt\n")
-    assert EDITOR.plan(edit.new, [ENTRY]).changes == ()
+    assert edit.new == typed(ASKED + b"\nsslrootcert=/ca.crt\n")
+    assert EDITOR.plan(edit.new, [entry]).changes == ()
+    back = EDITOR.plan(edit.new, [ENTRY])
+    assert (back.new, back.changes) == (typed(b""), edit.changes)
+    assert EDITOR.plan(edit.new, [], remove=[SHOP]).new == b""
+
+
+def test_a_root_certificate_of_the_persons_stays_theirs() -> None:
+    """Also one that the configuration names for a while: nothing shows that it is ours."""
+    own = typed(b"sslrootcert=/ca.crt\n")
+    shop = dataclasses.replace(ENTRY.database, sslrootcert="/ca.crt")
+    assert EDITOR.plan(own, [dataclasses.replace(ENTRY, database=shop)]).changes == ()
+    assert EDITOR.plan(own, [ENTRY]).changes == ()
 
 
 @pytest.mark.parametrize(

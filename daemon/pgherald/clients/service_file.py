@@ -99,7 +99,8 @@ class ServiceFile:
         )
         for key, section in found.sections.items():
             if key in going:
-                found.stray.extend(section.kept)
+                # As comments: above the first header a library for INI files takes nothing else.
+                found.stray.extend(b"#" * sections.counts(row) + row for row in section.kept)
         # Above the first header libpq passes over lines that have lost theirs.
         first = [key for key in pieces if key not in wants and found.sections[key].headless]
         pieces = {key: pieces[key] for key in dict.fromkeys((*first, *pieces))}
@@ -216,8 +217,10 @@ def _kept_strict(want: Want, section: sections.Section | None) -> Want:
     if section is None:
         return want
     ours = want.values["sslmode"].decode()
-    root = {name: value for name, value in want.values.items() if name == "sslrootcert"}
-    mode = strictest(ours, _held(section.header, _values(section) | root).demands)
+    said = _values(section)
+    if "sslrootcert" in section.values:  # the configuration's, now or before
+        said["sslrootcert"] = want.values.get("sslrootcert", b"")
+    mode = strictest(ours, _held(section.header, said).demands)
     return Want(want.header, {**want.values, "sslmode": mode.encode()})
 
 
@@ -239,7 +242,8 @@ def _values(section: sections.Section) -> dict[str, bytes]:
 def _changed(key: DatabaseKey, old: sections.Section, new: Want) -> tuple[str, ...]:
     """What differs, for the person; empty when nothing does."""
     fields = [] if old.header == new.header else ["service"]
-    fields += [name for name, value in new.values.items() if old.values.get(name) != value]
+    names = dict.fromkeys((*new.values, "sslrootcert"))  # which may go
+    fields += [name for name in names if old.values.get(name) != new.values.get(name)]
     neat = len(old.ours) == len(new.values) and not old.headless
     if not fields and not (neat and lines.bare(old.raw[0]) == block.comment(key)):
         return (block.ORDER,)
@@ -250,9 +254,11 @@ def _written(
     key: DatabaseKey, want: Want, old: sections.Section | None, eol: bytes
 ) -> tuple[bytes, ...]:
     """A section: the key comment, the header, our keys, then the person's own lines."""
-    pairs = (name.encode() + b"=" + value for name, value in want.values.items())
-    ours = (row + eol for row in (block.comment(key), want.header, *pairs))
-    return (*ours, *(old.kept if old else ()))
+    rows = [block.comment(key), want.header]
+    for name, value in want.values.items():
+        rows += [sections.ASKED] * (name == "sslrootcert")
+        rows.append(name.encode() + b"=" + value)
+    return (*(row + eol for row in rows), *(old.kept if old else ()))
 
 
 def _doubts(
