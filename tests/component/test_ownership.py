@@ -269,6 +269,22 @@ def test_load_servers_at_the_first_start(desk: Desk, daemon: Daemon) -> None:
     assert desk.run("plan").out.startswith("Nothing to do")
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_copy_follows_a_section_that_moves(desk: Desk, *, taken: bool) -> None:
+    """The person takes its name for a section of theirs, or gives it another in the configuration."""
+    assert desk.run("check").code == 0
+    copy = own_service(desk, name="Copy")
+    local = own_service(desk, name="LOCAL", maintenance_db="mine")
+    if taken:
+        with (desk.folder / "pg_service.conf").open("a") as file:
+            file.write(f"[{SERVICE}]\nhost=localhost\ndbname=mine\n")
+    else:
+        desk.configure(f'{SHOP}service = "{SERVICE}-heroku"\n{CLIENTS}')
+    assert desk.run("check").code == 0
+    services = [row(desk, number)["service"] for number in (copy, local)]
+    assert services == [f"{SERVICE}-heroku", SERVICE]
+
+
 @pytest.mark.parametrize(
     ("columns", "after"),
     [

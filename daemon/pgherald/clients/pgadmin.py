@@ -250,7 +250,9 @@ class _Work:
         taken = self._taken()
         for key, entry in self._entries.items():
             records = self._records.get(key, [])
-            for number in list(ownership.naming(self._database, entry.database.service)):
+            # Also by the name that it had until now: then nobody writes it under that one any more.
+            service = entry.database.service
+            for number in list(ownership.naming(self._database, service, records)):
                 row = self._servers[number]
                 leads = any(self._has_led(key, name) for name in rows.databases_of(row))
                 if number in taken or not leads or not ownership.follows(row, entry.login):
