@@ -343,7 +343,8 @@ class _Work:
         if fields:
             self._changes.append(Change(entry.key, Action.UPDATE, tuple(dict.fromkeys(fields))))
         return [
-            each if each.gone else self._recorded(entry, each.id, each.owner) for each in records
+            each if each.gone else self._recorded(entry, each.id, each.owner, each.sslrootcert)
+            for each in records
         ]
 
     def _wanted(self, entry: Entry, record: RowRecord, row: Row) -> Row:
@@ -352,14 +353,16 @@ class _Work:
             return self._editor.differences(entry, row)
         return self._editor.followed(entry, row, partial(self._has_led, entry.key))
 
-    def _recorded(self, entry: Entry, number: int, owner: Owner) -> RowRecord:
-        """What is to be recorded of a row as it is now."""
+    def _recorded(
+        self, entry: Entry, number: int, owner: Owner, root: str | None = None
+    ) -> RowRecord:
+        """What is to be recorded of a row as it is now, in which there is a root certificate of ours."""
         row, database = self._servers[number], entry.database
         ours, theirs = ownership.prints(self._database, row)
-        mode = entry.login.sslmode
-        return RowRecord(
-            number, mark_of(row), owner, database.name, database.group, ours, theirs, mode
-        )
+        if self._editor.rows == "host":
+            root = database.sslrootcert or root
+        names, mode = (database.name, database.group), entry.login.sslmode
+        return RowRecord(number, mark_of(row), owner, *names, ours, theirs, mode, root)
 
     def _let_go(self, record: RowRecord) -> bool:
         """Let go of a row whose database is no longer kept; whether it changes."""

@@ -96,6 +96,7 @@ class RowRecord:
             pgherald 0.1, which kept no digests.
         theirs: likewise of all the rest of the row.
         sslmode: the mode that pgherald asked for; a stricter one in the row is the person's.
+        sslrootcert: the root certificate that pgherald wrote into a host row, if any.
         gone: it was seen missing, or leading elsewhere. It counts again only if it comes back
             exactly as it was; until then the record keeps pgherald from making another.
     """
@@ -108,6 +109,7 @@ class RowRecord:
     ours: str | None = None
     theirs: str | None = None
     sslmode: str | None = None
+    sslrootcert: str | None = None
     gone: bool = False
 
     @classmethod

@@ -204,8 +204,11 @@ def _is_theirs(
 def _parameters(record: RowRecord, now: object, first: object) -> object:
     """The parameters at first, with those that the person has added or changed since."""
     then, present = parameters_of(first), parameters_of(now)
-    merged = {name: value for name, value in present.items() if name not in OWN_PARAMETERS}
-    merged |= {name: value for name, value in then.items() if name in OWN_PARAMETERS}
+    own = OWN_PARAMETERS
+    if record.sslrootcert is not None and present.get("sslrootcert") == record.sslrootcert:
+        own |= {"sslrootcert"}
+    merged = {name: value for name, value in present.items() if name not in own}
+    merged |= {name: value for name, value in then.items() if name in own}
     mode = present.get("sslmode")
     if record.sslmode in SSLMODES and mode in SSLMODES:
         asked = mode_for(record.sslmode, then)
