@@ -126,8 +126,8 @@ class Pgpass:
     def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
         """The fingerprint of each of our lines, for `known`."""
         present, _ = _present(self._split(current), {})
-        first = {key: old.logins[0] for key, old in present.items()}
-        return {key: fields.fingerprint for key, fields in first.items() if fields is not None}
+        first = ((key, old.logins[0]) for key, old in present.items())
+        return {key: fields.fingerprint for key, fields in first if fields is not None}
 
     def _split(self, current: bytes | None) -> block.Parts:
         return block.split(current, self.known, _entries)

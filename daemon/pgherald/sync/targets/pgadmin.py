@@ -15,7 +15,6 @@ from pgherald.clients.pgadmin_row import SHOWN
 from pgherald.files import Files, Snapshot
 from pgherald.files.pictures import difference, drawn, picture
 from pgherald.files.rows import Rows
-from pgherald.model import DatabaseKey
 from pgherald.secret import MASK
 from pgherald.store import BackgroundStore
 from pgherald.sync.journal import Step
@@ -60,6 +59,9 @@ class PgAdminTarget(Target):
     prominent: ClassVar[bool] = True
     shared: ClassVar[bool] = True
 
+    #: PgAdmin keeps the user's name of a server that is open.
+    refreshed_for: ClassVar[frozenset[str]] = frozenset({"user"})
+
     @property
     def watched(self) -> tuple[Path, ...]:
         """The database, and its journal.
@@ -83,11 +85,6 @@ class PgAdminTarget(Target):
         loses = change.action is Action.ADOPT or bool(_OWN_LOGIN.intersection(change.fields))
         return self.editor.rows == "service" and change.action is not Action.REMOVE and loses
 
-    @property
-    def refreshed_for(self) -> frozenset[str]:
-        """PgAdmin keeps the user's name of a server that is open."""
-        return frozenset({"user"})
-
     def read(self, files: Files, *, removing: bool = False) -> Snapshot:
         """The picture that the editor plans on; see `clients.pgadmin_database`."""
         if self.trouble is not None:
@@ -103,10 +100,6 @@ class PgAdminTarget(Target):
             whole["first"] = self.ownership.first(found.target)
         return found.holding(drawn(whole))
 
-    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
-        """Pass a database that may be written; see `files.rows.Rows`."""
-        self.rows.refuse_unwritable(snapshot)
-
     def images(self, snapshot: Snapshot, new: bytes | None) -> tuple[bytes | None, bytes | None]:
         """The rows that change, before and after; see `Target.images`."""
         if snapshot.content is None or new is None:
@@ -116,10 +109,6 @@ class PgAdminTarget(Target):
     def show(self, before: bytes | None, after: bytes | None) -> Iterator[str]:
         """Lines of a diff, column by column; see `Target.show`."""
         return iter(()) if before is None or after is None else diff_rows(before, after)
-
-    def databases(self, before: bytes | None, after: bytes | None) -> set[DatabaseKey]:
-        """None: what a row says of its login stands in a file as well, and is found there."""
-        return set()
 
     def restore(self, snapshot: Snapshot, original: Original | None, *, whole: bool) -> Undo:
         """Plan what becomes of the servers; see `Target.restore`.
