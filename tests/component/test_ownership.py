@@ -403,6 +403,22 @@ def test_what_works_with_a_service_is_kept(desk: Desk, parameters: dict[str, Any
     assert there == there | {name: value for name, value in parameters.items() if value}
 
 
+@pytest.mark.parametrize("rows", ["service", "host"])
+def test_a_passfile_of_the_persons_comes_back(desk: Desk, rows: str) -> None:
+    """An adopted server does without it, or has pgherald's; once it is let go it has its own again."""
+    user = pgadmin(desk).ask("SELECT email FROM user")[0][0]
+    desk.configure(SHOP + CLIENTS + f'user = "{user}"\nrows = "{rows}"\n')
+    number = by_hand(desk, connection_params='{"sslmode": "require", "passfile": "/mine"}')
+    before = row(desk, number)
+    assert desk.run("check", "--adopt").code == 0
+    adopted = row(desk, number)
+    assert adopted["service"] == (SERVICE if rows == "service" else None)
+    parameters = json.loads(adopted["connection_params"])
+    assert parameters.get("passfile") == (None if rows == "service" else "/.pgpass")
+    assert desk.run("uninstall", "--yes").code == 0
+    assert row(desk, number) == before
+
+
 def test_a_tunnel_that_is_switched_on_later(desk: Desk) -> None:
     """A server of ours that was given a tunnel, host and port is not emptied again; it is said."""
     assert desk.run("check").code == 0

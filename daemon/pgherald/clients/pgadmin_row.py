@@ -199,9 +199,9 @@ class RowForm:
             "port": str(row["port"]),
             "user": row["username"],
             "dbname": row["maintenance_db"],
-            "passfile": self.passfile if self.rows == "host" else None,
         }
-        for name in sorted(_HOLDING & parameters.keys()):
+        # A passfile is not read where a password is given, and comes back with the rest.
+        for name in sorted(_HOLDING & parameters.keys() - {"passfile"}):
             value = parameters[name]
             if value not in UNSET and (str(value) if name == "port" else value) != same.get(name):
                 yield f"its parameter {name} is a part of its login"
