@@ -368,22 +368,12 @@ def test_a_release_that_cannot_do_it_is_refused(
 
 
 @pytest.mark.parametrize("editor", [PgAdmin(), ServersJson("host")])
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"dbname": "a,b"}, "the database of shop/DATABASE holds a comma"),
-        ({"host": "a,b"}, "the host of shop/DATABASE holds a comma"),
-        ({"name": "a\0"}, "the name of shop/DATABASE is empty or holds a NUL"),
-        ({"group": ""}, "the group of shop/DATABASE is empty or holds a NUL"),
-        ({"service": "\ud800"}, "the service of shop/DATABASE is empty or holds a NUL"),
-    ],
-)
-def test_what_a_row_cannot_hold_is_refused(
-    editor: PgAdmin | ServersJson, changes: dict[str, Any], said: str
-) -> None:
-    """In servers.json too: a comma would part the restriction, an empty name would lead elsewhere."""
-    with pytest.raises(Inexpressible, match=said) as caught:
-        editor.plan(None, [entry("fine"), entry(**changes)])
+def test_what_a_row_cannot_hold_is_refused(editor: PgAdmin | ServersJson) -> None:
+    """In servers.json too: a comma in the database's name would part the restriction."""
+    with pytest.raises(
+        Inexpressible, match="the database of shop/DATABASE holds a comma"
+    ) as caught:
+        editor.plan(None, [entry("fine"), entry(dbname="a,b")])
     assert caught.value.advice == "Enter this server in pgAdmin by hand."
 
 

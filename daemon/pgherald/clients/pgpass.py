@@ -279,10 +279,9 @@ def _wanted(login: Login, key: DatabaseKey) -> _Fields:
     Raises:
         Inexpressible: the login has no form in this file.
     """
-    for what, value in (("host", login.host), ("user", login.user)):
-        if value == "*":
-            raise lines.inexpressible(f"the {what} of {key} is `*`, which matches any", key)
-    values = lines.encoded(login, key)
+    if login.user == "*":
+        raise lines.inexpressible(f"the user of {key} is `*`, which matches any", key)
+    values = lines.encoded(login)
     return _Fields(values["host"], values["port"], None, values["user"], login.password)
 
 

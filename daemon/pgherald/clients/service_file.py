@@ -22,7 +22,7 @@ from pgherald import libpq
 from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held, Known
 from pgherald.clients.sections import Want
-from pgherald.errors import Inexpressible, Unparsable
+from pgherald.errors import Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 
@@ -31,9 +31,6 @@ from pgherald.secret import MASK, Secret
 _PLAIN: Final = re.compile(r"(?!.*\b(?=[a-zA-Z]*\d)[0-9a-zA-Z]{20,})[\w.*-]*")
 
 _HEADER: Final = re.compile(r"\[[^\]]*\]")
-
-#: What can stand between a header's brackets and be found by libpq.
-_SERVICE: Final = re.compile(r"(?!\s)[^\]\r\n\0\ud800-\udfff]+(?<!\s)")
 
 
 #: libpq's keywords, from the oldest libpq in use to PostgreSQL 19.
@@ -194,8 +191,8 @@ def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, Want]:
 
 
 def _want(entry: Entry) -> Want:
-    key, service = entry.key, entry.database.service
-    values = lines.encoded(entry.login, key)
+    key = entry.key
+    values = lines.encoded(entry.login)
     if entry.database.sslrootcert is not None:
         values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
     for name, value in values.items():
@@ -204,12 +201,7 @@ def _want(entry: Entry) -> Want:
         # As if the line ended in CR LF, so that the answer does not hang on the file.
         if len(name) + len(value) + len("=\r\n") >= sections.TOO_LONG:
             raise lines.inexpressible(f"the {name} of {key} is too long for libpq", key)
-    if not _SERVICE.fullmatch(service):
-        raise Inexpressible(
-            f"the service name of {key} cannot stand in a service file",
-            "Give this database another `service` in the configuration.",
-        )
-    return Want(_header(service), values)
+    return Want(_header(entry.database.service), values)
 
 
 def _kept_strict(want: Want, section: sections.Section | None) -> Want:
