@@ -25,7 +25,6 @@ from pgherald.clients import lines
 from pgherald.clients import pgadmin_ownership as ownership
 from pgherald.clients import pgadmin_row as rows
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
-from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_database import (
     ConfigDatabase,
     Owner,
@@ -81,9 +80,8 @@ class PgAdmin(RowForm):
             Unparsable: it is not pgAdmin's database.
             Unsupported: this pgAdmin cannot be kept working.
             Inexpressible: a server could not hold a name or a login.
-            ValueError: a database is wanted twice.
         """
-        entries = by_key(wanted)
+        entries = {entry.key: entry for entry in wanted}
         for entry in wanted:
             rows.check(entry)
         if current is None:

@@ -92,7 +92,6 @@ class Pgpass:
         Raises:
             Unparsable: the file is not text, or the block's markers are damaged.
             Inexpressible: a wanted login has no form in this file.
-            ValueError: a database is wanted twice.
         """
         parts, leaving = self._split(current), frozenset(remove)
         logins = _logins(wanted, also or {})
@@ -262,7 +261,7 @@ def _logins(
     wanted: Sequence[Entry], also: Mapping[DatabaseKey, Sequence[Login]]
 ) -> dict[DatabaseKey, tuple[_Fields, ...]]:
     """Per wanted database the fields of its lines, the wanted login first."""
-    first = {key: _wanted(e.login, key) for key, e in block.by_key(wanted).items()}
+    first = {e.key: _wanted(e.login, e.key) for e in wanted}
     hidden = {fields.role for fields in first.values()}
     result = {key: {fields: None} for key, fields in first.items()}  # each once, in this order
     for key in first:

@@ -80,7 +80,7 @@ class ServiceFile:
         Raises:
             Unparsable: the file is not text, or the block's markers are damaged.
             Inexpressible: a wanted login has no form in this file.
-            ValueError: a database or a service is wanted twice.
+            ValueError: a service is wanted twice.
         """
         parts = block.split(current, self.known, sections.entries)
         wants = _wants(wanted)
@@ -182,9 +182,9 @@ def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, Want]:
 
     Raises:
         Inexpressible: a login has no form in this file.
-        ValueError: a database or a service is wanted twice.
+        ValueError: a service is wanted twice.
     """
-    wants = {key: _want(entry) for key, entry in block.by_key(wanted).items()}
+    wants = {entry.key: _want(entry) for entry in wanted}
     if len({want.header for want in wants.values()}) < len(wants):
         raise ValueError("a service is wanted twice")
     return wants
