@@ -309,6 +309,7 @@ def test_the_configurations_root_certificate_is_written(own: bytes) -> None:
     assert edit.changes == (Change(SHOP, Action.UPDATE, ("sslrootcert",)),)
     assert edit.new == typed(ASKED + b"\nsslrootcert=/ca.crt\n")
     assert EDITOR.plan(edit.new, [entry]).changes == ()
+    assert EDITOR.redact(edit.new)[9:11] == [ASKED.decode(), f"sslrootcert={MASK}"]
     back = EDITOR.plan(edit.new, [ENTRY])
     assert (back.new, back.changes) == (typed(b""), edit.changes)
     assert EDITOR.plan(edit.new, [], remove=[SHOP]).new == b""

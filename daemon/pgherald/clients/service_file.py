@@ -293,11 +293,11 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
 
 
 def _redacted(row: bytes, line: str, depth: int | None) -> str:
-    """A line for showing: a header, or in our part one of our keys, without a password."""
-    if _HEADER.fullmatch(line.strip()):
+    """A line for showing: a header, or in our part what is ours, without a password."""
+    if _HEADER.fullmatch(line.strip()) or row.strip() == sections.ASKED:
         return line
     name, equals, value = line.partition("=")
-    if depth is None or name.strip().lower() not in LOGIN_FIELDS:
+    if depth is None or name.strip().lower() not in (*LOGIN_FIELDS, "sslrootcert"):
         return MASK
     plain = name.strip().lower() != "password" and _PLAIN.fullmatch(value.strip())
     return line if plain else name + equals + MASK
