@@ -269,6 +269,22 @@ def test_load_servers_at_the_first_start(desk: Desk, daemon: Daemon) -> None:
     assert desk.run("plan").out.startswith("Nothing to do")
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_copy_follows_a_section_that_moves(desk: Desk, *, taken: bool) -> None:
+    """The person takes its name for a section of theirs, or gives it another in the configuration."""
+    assert desk.run("check").code == 0
+    copy = own_service(desk, name="Copy")
+    local = own_service(desk, name="LOCAL", maintenance_db="mine")
+    if taken:
+        with (desk.folder / "pg_service.conf").open("a") as file:
+            file.write(f"[{SERVICE}]\nhost=localhost\ndbname=mine\n")
+    else:
+        desk.configure(f'{SHOP}service = "{SERVICE}-heroku"\n{CLIENTS}')
+    assert desk.run("check").code == 0
+    services = [row(desk, number)["service"] for number in (copy, local)]
+    assert services == [f"{SERVICE}-heroku", SERVICE]
+
+
 @pytest.mark.parametrize(
     ("columns", "after"),
     [
@@ -385,6 +401,22 @@ def test_what_works_with_a_service_is_kept(desk: Desk, parameters: dict[str, Any
     assert adopted["service"] == SERVICE
     there = json.loads(adopted["connection_params"])
     assert there == there | {name: value for name, value in parameters.items() if value}
+
+
+@pytest.mark.parametrize("rows", ["service", "host"])
+def test_a_passfile_of_the_persons_comes_back(desk: Desk, rows: str) -> None:
+    """An adopted server does without it, or has pgherald's; once it is let go it has its own again."""
+    user = pgadmin(desk).ask("SELECT email FROM user")[0][0]
+    desk.configure(SHOP + CLIENTS + f'user = "{user}"\nrows = "{rows}"\n')
+    number = by_hand(desk, connection_params='{"sslmode": "require", "passfile": "/mine"}')
+    before = row(desk, number)
+    assert desk.run("check", "--adopt").code == 0
+    adopted = row(desk, number)
+    assert adopted["service"] == (SERVICE if rows == "service" else None)
+    parameters = json.loads(adopted["connection_params"])
+    assert parameters.get("passfile") == (None if rows == "service" else "/.pgpass")
+    assert desk.run("uninstall", "--yes").code == 0
+    assert row(desk, number) == before
 
 
 def test_a_tunnel_that_is_switched_on_later(desk: Desk) -> None:

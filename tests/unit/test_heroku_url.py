@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from urllib.parse import quote
 
@@ -71,13 +72,17 @@ def test_what_is_encoded_comes_back(user: str, password: str, dbname: str, port:
 @example("postgres://u:\ud800@h/d")
 @example("postgres://[@]/[")
 def test_any_text_gives_a_login_or_bad_url(rest: str) -> None:
-    """Whatever stands in a config var, the outcome is a whole login or BadUrl."""
-    for text in (rest, f"postgres://{rest}", f"postgres://u:{rest}@h/d"):
+    """Whatever stands in a config var, the outcome is BadUrl or a login that fits on one line, at one host."""
+    texts = rest, f"postgres://{rest}", f"postgres://u:{rest}@h/d", f"postgres://u:p@[::1%{rest}]/d"
+    for text in texts:
         try:
             login = parse_postgres_url(Secret(text))
         except BadUrl:
             continue
-        assert all((login.host, login.user, login.password, login.dbname))
+        fields = login.host, login.user, login.password.reveal(), login.dbname
+        assert all(fields)
+        assert not re.search("[\0\r\n\ud800-\udfff]", "".join(fields))
+        assert not set(login.host) & set(", *")
         assert 0 < login.port < 2**16
 
 
@@ -95,7 +100,8 @@ BAD = {
     "several hosts": ["postgres://u:CANARY@h1,h2/d", "postgres://u:CANARY@h1:5432,h2:5433/d"],
     "no host name": ["postgres://u:CANARY@h h/d", "postgres://u:CANARY@-h/d",
                      "postgres://u:CANARY@höst/d", "postgres://u:CANARY@%2Ftmp/d"],
-    "no IPv6": ["postgres://u:CANARY@[h]/d", "postgres://u:CANARY@[127.0.0.1]/d"],
+    "no IPv6": ["postgres://u:CANARY@[h]/d", "postgres://u:CANARY@[127.0.0.1]/d",
+                "postgres://u:CANARY@[fe80::1%25a%2Cb]/d"],
     "hexadecimal": ["postgres://u:CANARY%zz@h/d", "postgres://u:CANARY%@h/d"],
     "not UTF-8": ["postgres://u:CANARY%ff@h/d"],
     "control character": ["postgres://u:CANARY%0A@h/d", "postgres://u:CANARY\n@h/d",

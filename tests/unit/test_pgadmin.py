@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ from pgherald.clients.base import Action
 from pgherald.clients.pgadmin import PgAdmin
 from pgherald.clients.pgadmin_database import ConfigDatabase, Owner, Unsupported, mark_of
 from pgherald.clients.pgadmin_ownership import current_records
-from pgherald.errors import Inexpressible, PgheraldError, Unparsable
+from pgherald.clients.servers_json import ServersJson
+from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import Entry
 from support.pictures import GOOD, Books, by_hand, entry, person, server
 
@@ -331,79 +331,49 @@ def test_a_host_row_is_adopted_too() -> None:
 # --- refusals ------------------------------------------------------------------------------
 
 
+_OF_7_0 = ["show_system_objects", "cardinality_notation", "last_storage"]
+
+
 @pytest.mark.parametrize(
     ("schema", "preferences", "program", "release"),
     [
         (35, ["show_system_objects"], None, "6.20"),
-        (35, ["show_system_objects", "cardinality_notation", "last_storage"], None, "7.0"),
-        (35, ["show_system_objects"], 62000, "6.20"),
-        (35, [], 62000, "6.20"),
-        (35, ["show_system_objects", "cardinality_notation", "last_storage"], 70000, "7.0"),
-        (35, [], 70000, "7.0"),
+        (35, _OF_7_0, None, "7.0"),
         (40, ["close_tab_panel"], None, "8.10 or 8.11"),
+        (35, [], 62000, "6.20"),
         (40, ["close_tab_panel"], 81100, "8.11"),
-        (40, [], 81000, "8.10"),
         (40, ["close_tab_panel"], 91800, "8.10 or 8.11"),
+        (35, ["show_system_objects", "cardinality_notation"], None, None),
+        (35, [*_OF_7_0, "breadcrumbs_enable"], None, None),
+        (40, ["close_tab_panel", "data_result_rows_per_page"], None, None),
+        (40, ["close_tab_panel"], 81200, None),
+        (35, _OF_7_0, 70100, None),
+        (52, ["close_tab_panel"], 81000, None),
     ],
 )
 def test_a_release_that_cannot_do_it_is_refused(
-    schema: int, preferences: list[str], program: int | None, release: str
+    schema: int, preferences: list[str], program: int | None, release: str | None
 ) -> None:
-    """Releases in which a service row does not work are named, as far as they can be told."""
+    """As far as it can be told: by the installed program, else by what releases leave behind."""
     books = Books(schema=schema)
     books.prefer(*preferences)
     books.whole["program"] = program
+    assert books.plan(SHOP, editor=PgAdmin("host")).changes
+    if release is None:
+        assert books.plan(SHOP).changes
+        return
     with pytest.raises(Unsupported, match=f"pgAdmin {release},") as caught:
         books.plan(SHOP)
     assert "newest release" in caught.value.advice
-    assert books.plan(SHOP, editor=PgAdmin("host")).changes
 
 
-@pytest.mark.parametrize(
-    ("schema", "preferences", "program"),
-    [
-        (35, [], None),
-        (35, ["show_system_objects", "cardinality_notation"], None),
-        (
-            35,
-            ["show_system_objects", "cardinality_notation", "last_storage", "breadcrumbs_enable"],
-            None,
-        ),
-        (35, ["show_system_objects"], 62100),
-        (35, ["show_system_objects", "cardinality_notation", "last_storage"], 70100),
-        (40, ["close_tab_panel", "data_result_rows_per_page"], None),
-        (40, ["close_tab_panel"], 81200),
-        (40, ["show_system_objects"], None),
-        (52, ["close_tab_panel"], 81000),
-    ],
-)
-def test_other_releases_are_welcome(
-    schema: int, preferences: list[str], program: int | None
-) -> None:
-    """What is not known to be broken is used; what is installed counts before what was."""
-    books = Books(schema=schema)
-    books.prefer(*preferences)
-    books.whole["program"] = program
-    assert books.plan(SHOP).changes
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"dbname": "a,b"}, "the database of shop/DATABASE holds a comma"),
-        ({"dbname": ""}, "the database of shop/DATABASE is empty or holds a NUL"),
-        ({"name": "a\0"}, "the name of shop/DATABASE is empty or holds a NUL"),
-        ({"group": ""}, "the group of shop/DATABASE is empty or holds a NUL"),
-        ({"service": "\ud800"}, "the service of shop/DATABASE is empty or holds a NUL"),
-        ({"host": ""}, "the host of shop/DATABASE is empty or holds a NUL"),
-        ({"user": "\0"}, "the user of shop/DATABASE is empty or holds a NUL"),
-    ],
-)
-def test_what_a_row_cannot_hold_is_refused(changes: dict[str, Any], said: str) -> None:
-    """A comma would part the restriction, and an empty name would lead elsewhere."""
-    with pytest.raises(Inexpressible) as caught:
-        Books().plan(entry(**changes))
-    assert caught.value.reason == said
+@pytest.mark.parametrize("editor", [PgAdmin(), ServersJson("host")])
+def test_what_a_row_cannot_hold_is_refused(editor: PgAdmin | ServersJson) -> None:
+    """In servers.json too: a comma in the database's name would part the restriction."""
+    with pytest.raises(
+        Inexpressible, match="the database of shop/DATABASE holds a comma"
+    ) as caught:
+        editor.plan(None, [entry("fine"), entry(dbname="a,b")])
     assert caught.value.advice == "Enter this server in pgAdmin by hand."
 
 
@@ -577,57 +547,26 @@ def test_what_was_remembered_is_known_again() -> None:
     assert re.fullmatch("[0-9a-f]{16}", mark_of(server(1, service="\ud800")))
 
 
-_UPDATE = "Update pgAdmin to the newest release; then pgherald sees to the rest."
-
-
-def broken_release() -> Books:
-    books = Books(schema=40)
-    books.prefer("close_tab_panel")
-    return books
-
-
 def another() -> Books:
     books = Books()
     books.whole["tables"]["version"] = {"columns": [], "rows": {}}
     return books
 
 
-NOT_PGADMINS = (
-    "If it has 0 bytes, as a first start that failed leaves it: delete it, and start pgAdmin once. "
-    "Else name pgAdmin's own pgadmin4.db as `path`."
-)
-
-
 @pytest.mark.parametrize(
-    ("made", "user", "reason", "advice"),
+    ("books", "user", "reason", "advice"),
     [
-        (
-            broken_release, None,
-            "is used by pgAdmin 8.10 or 8.11, in which a server cannot name a service",
-            "Update pgAdmin to the newest release, and start it once.",
-        ),
-        (
-            another, None, "is not a configuration database of pgAdmin 4",
-            NOT_PGADMINS,
-        ),
-        (lambda: Books(schema=34), None, "is of a pgAdmin older than 6.20", _UPDATE),
-        (
-            lambda: users(person(1, "a"), person(2, "b")), None,
-            "serves several people, to all of whom a service row would be open",
-            'Name yourself in [clients.pgadmin], as you sign in to pgAdmin: user = "…".',
-        ),
-        (
-            Books, "eve", "has no user 'eve'",
-            "Write `user` in [clients.pgadmin] as you sign in to pgAdmin.",
-        ),
-        (users, None, "has no user yet", "Start pgAdmin once."),
+        (another(), None, "is not a configuration database of pgAdmin 4", "If it has 0 bytes"),
+        (Books(schema=34), None, "is of a pgAdmin older than 6.20", "Update pgAdmin"),
+        (users(person(1, "a"), person(2, "b")), None, "serves several people", 'user = "…"'),
+        (Books(), "eve", "has no user 'eve'", "Write `user` in [clients.pgadmin]"),
+        (users(), None, "has no user yet", "Start pgAdmin once."),
     ],
-)  # fmt: skip
-def test_why_a_pgadmin_is_refused(
-    made: Callable[[], Books], user: str | None, reason: str, advice: str
-) -> None:
+    ids=["another database", "too old", "several", "not there", "nobody"],
+)
+def test_why_a_pgadmin_is_refused(books: Books, user: str | None, reason: str, advice: str) -> None:
     """Each refusal says what is the matter, and what helps."""
     with pytest.raises((Unsupported, Unparsable)) as caught:
-        made().plan(SHOP, editor=PgAdmin(user=user))
-    assert isinstance(caught.value, PgheraldError)
-    assert (caught.value.reason, caught.value.advice) == (reason, advice)
+        books.plan(SHOP, editor=PgAdmin(user=user))
+    assert caught.value.reason.startswith(reason)
+    assert advice in caught.value.advice

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from pgherald.clients.pgadmin import PgAdmin, without_ours
+from pgherald.model import Entry
 from support.pictures import Books, by_hand, entry, server
 
 ADOPT = PgAdmin(adopt=True)
@@ -24,10 +26,10 @@ def first(*rows: dict[str, Any], groups: dict[int, str | None] | None = None) ->
     return json.dumps({"server": server, "servergroup": made}).encode()
 
 
-def undone(books: Books, original: bytes | None) -> Books:
+def undone(books: Books, original: bytes | None, editor: PgAdmin = ADOPT) -> Books:
     """The books as they are afterwards."""
     after = Books()
-    after.whole = json.loads(without_ours(ADOPT, books.content, original).new)
+    after.whole = json.loads(without_ours(editor, books.content, original).new)
     return after
 
 
@@ -118,6 +120,22 @@ def test_parameters_of_the_persons_stay(since: dict[str, object], then: dict[str
     books.edit(1, connection_params=json.dumps(now | since))
     row = undone(books, first(mine)).servers[1]
     assert json.loads(row["connection_params"]) == json.loads(mine["connection_params"]) | then
+
+
+@pytest.mark.parametrize("since", ["/theirs.crt", None])
+def test_a_host_row_gets_its_root_certificate_back(since: str | None) -> None:
+    """The configuration's goes, also once that names none any more; one that the person named since stays."""
+    editor, plain = PgAdmin("host", adopt=True), entry()
+    mine = by_hand(1, connection_params='{"sslmode": "verify-full", "sslrootcert": "/mine.crt"}')
+    books = Books(mine)
+    shop = dataclasses.replace(plain.database, sslrootcert="/ours.crt")
+    books.apply(Entry(shop, plain.login), editor=editor)
+    books.apply(plain, editor=editor)
+    now = json.loads(books.servers[1]["connection_params"])
+    assert now["sslrootcert"] == "/ours.crt"
+    books.edit(1, connection_params=json.dumps(now | {"sslrootcert": since or "/ours.crt"}))
+    row = undone(books, first(mine), editor).servers[1]
+    assert json.loads(row["connection_params"])["sslrootcert"] == (since or "/mine.crt")
 
 
 def test_a_group_that_pgherald_made_goes_with_its_last_server() -> None:

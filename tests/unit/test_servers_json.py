@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pgherald.clients.base import Action, Change, Edit, Held
 from pgherald.clients.json_text import MAX_SIZE
 from pgherald.clients.servers_json import MARK, ServersJson
-from pgherald.errors import Inexpressible, Unparsable
+from pgherald.errors import Unparsable
 from pgherald.model import Database, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 from pgherald.sync.targets.file import diff_lines
@@ -346,29 +346,6 @@ def test_a_refusal_quotes_nothing(word: str) -> None:
     assert caught.value.__context__ is None  # its error would hold the whole text
 
 
-@pytest.mark.parametrize(
-    ("client", "change"),
-    [
-        (SERVICE, {"dbname": "a,b"}),
-        (SERVICE, {"dbname": ""}),
-        (SERVICE, {"name": ""}),
-        (SERVICE, {"group": ""}),
-        (SERVICE, {"service": ""}),
-        (SERVICE, {"name": "a\0b"}),
-        (SERVICE, {"name": "\ud800"}),
-        (HOST, {"host": "a,b"}),
-        (HOST, {"user": ""}),
-        (HOST, {"host": ""}),
-    ],
-)
-def test_refuses_what_pgadmin_cannot_hold(client: ServersJson, change: Mapping[str, Any]) -> None:
-    """What the import would refuse or misread is refused first, by the field's name."""
-    with pytest.raises(Inexpressible) as caught:
-        client.plan(None, [entry("fine"), entry(**change)])
-    assert "of shop/DATABASE" in caught.value.reason
-    assert caught.value.advice == "Enter this server in pgAdmin by hand."
-
-
 def test_warns_of_a_foreign_twin() -> None:
     """A foreign server with our server's name and group is kept, and named."""
     twin = {"Name": "Shop", "Group": "Heroku", "Service": "mine", "MaintenanceDB": "d"}
@@ -379,9 +356,6 @@ def test_warns_of_a_foreign_twin() -> None:
     assert SERVICE.plan(old, []).warnings == ()
     odd = old.replace(b'"2"', b'"\\ud800\\u001b"')
     assert SERVICE.plan(odd, [SHOP]).warnings[0].isprintable()
-
-
-# --- what is read ------------------------------------------------------------------------
 
 
 # --- what is shown -----------------------------------------------------------------------

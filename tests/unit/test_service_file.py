@@ -12,7 +12,7 @@ from psycopg import pq
 
 from pgherald.clients import block, lines, sections, service_file
 from pgherald.clients.base import Action, Change, Held, TextClient
-from pgherald.clients.sections import CLOSING
+from pgherald.clients.sections import ASKED, CLOSING
 from pgherald.clients.service_file import ServiceFile
 from pgherald.errors import Inexpressible, Unparsable
 from pgherald.model import DatabaseKey, Entry, Login, strictest
@@ -260,13 +260,13 @@ def test_lines_before_the_first_header_do_not_join_our_section() -> None:
 
 
 def test_removing_a_section_keeps_what_the_person_added() -> None:
-    """The person's own keys stay in the file when their section goes; libpq ignores them."""
+    """As comments: libraries for INI files refuse a file with a line above its first section."""
     current = EDITOR.plan(typed(b"application_name=x\n"), [ENTRY, SECOND]).new
     edit = EDITOR.plan(current, [SECOND], remove=[SHOP])
-    assert edit.new.endswith(CLOSING + b"\n" + END + b"application_name=x\n")
+    assert edit.new.endswith(b"\n" + END + b"#application_name=x\n")
     assert edit.changes == (Change(SHOP, Action.REMOVE),)
     assert edit.warnings
-    assert EDITOR.plan(current, [], remove=[SHOP, BLOG]).new == b"application_name=x\n"
+    assert EDITOR.plan(current, [], remove=[SHOP, BLOG]).new == b"#application_name=x\n"
 
 
 def test_a_wanted_service_takes_the_name_of_a_left_over_one() -> None:
@@ -302,28 +302,32 @@ def test_a_line_that_may_break_our_section_is_pointed_out(row: bytes, warning: s
 
 @pytest.mark.parametrize("own", [b"", b"sslrootcert=/mine.crt\n"])
 def test_the_configurations_root_certificate_is_written(own: bytes) -> None:
-    """In place of the person's own line; taken out of the configuration, it stays like theirs."""
+    """In place of the person's own line; taken out of the configuration, it goes with its reason."""
     shop = dataclasses.replace(ENTRY.database, sslrootcert="/ca.crt")
-    edit = EDITOR.plan(typed(own), [dataclasses.replace(ENTRY, database=shop)])
+    entry = dataclasses.replace(ENTRY, database=shop)
+    edit = EDITOR.plan(typed(own), [entry])
     assert edit.changes == (Change(SHOP, Action.UPDATE, ("sslrootcert",)),)
-    assert edit.new == typed(b"sslrootcert=/ca.crt\n")
-    assert EDITOR.plan(edit.new, [ENTRY]).changes == ()
+    assert edit.new == typed(ASKED + b"\nsslrootcert=/ca.crt\n")
+    assert EDITOR.plan(edit.new, [entry]).changes == ()
+    assert EDITOR.redact(edit.new)[9:11] == [ASKED.decode(), f"sslrootcert={MASK}"]
+    back = EDITOR.plan(edit.new, [ENTRY])
+    assert (back.new, back.changes) == (typed(b""), edit.changes)
+    assert EDITOR.plan(edit.new, [], remove=[SHOP]).new == b""
+
+
+def test_a_root_certificate_of_the_persons_stays_theirs() -> None:
+    """Also one that the configuration names for a while: nothing shows that it is ours."""
+    own = typed(b"sslrootcert=/ca.crt\n")
+    shop = dataclasses.replace(ENTRY.database, sslrootcert="/ca.crt")
+    assert EDITOR.plan(own, [dataclasses.replace(ENTRY, database=shop)]).changes == ()
+    assert EDITOR.plan(own, [ENTRY]).changes == ()
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"password": Secret("CANARY\n")}, "the password of shop/DATABASE holds a line break"),
-        ({"password": Secret("CANARY\rx")}, "holds a line break"),
-        ({"password": Secret("CANARY\0")}, "holds a NUL byte"),
-        ({"password": Secret("CANARY\ud800")}, "holds what UTF-8 cannot express"),
         ({"password": Secret("CANARY ")}, "the password of shop/DATABASE ends in white space"),
-        ({"dbname": "d\x0b"}, "the dbname of shop/DATABASE ends in white space"),
         ({"password": Secret("CANARY" * 200)}, "is too long for libpq"),
-        ({"user": ""}, "the user of shop/DATABASE is empty"),
-        ({"host": ""}, "the host of shop/DATABASE is empty"),
-        ({"host": "a,b"}, "the host of shop/DATABASE is not the name of one host"),
-        ({"host": " a"}, "is not the name of one host"),
     ],
 )
 def test_what_the_format_cannot_hold_is_refused(fields: dict[str, object], reason: str) -> None:
@@ -331,21 +335,7 @@ def test_what_the_format_cannot_hold_is_refused(fields: dict[str, object], reaso
     with pytest.raises(Inexpressible, match=reason) as caught:
         EDITOR.plan(None, [entry(**fields)])
     assert "heroku pg:credentials:rotate DATABASE --app shop" in caught.value.advice
-    assert (
-        "CANARY"
-        not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}".replace(
-            "UnicodeEncodeError", ""
-        )
-        or caught.value.__suppress_context__
-    )
-
-
-@pytest.mark.parametrize("service", ["", "a]b", "a\nb", " a", "a ", "a\0", "\ud800"])
-def test_a_service_name_that_cannot_be_found_is_refused(service: str) -> None:
-    """Names that a header cannot carry are the configuration's to change."""
-    with pytest.raises(Inexpressible, match="service name of shop/DATABASE") as caught:
-        EDITOR.plan(None, [strategies.entry(SHOP, LOGIN, service or " ")])
-    assert "`service` in the configuration" in caught.value.advice
+    assert "CANARY" not in f"{caught.value!r} {caught.value}"
 
 
 def test_the_known_keywords_cover_libpq() -> None:

@@ -26,7 +26,7 @@ from typing import Final
 from pgherald.clients import lines
 from pgherald.clients.base import Action, Change, Edit, Known
 from pgherald.errors import Unparsable
-from pgherald.model import DatabaseKey, Entry
+from pgherald.model import DatabaseKey
 
 BEGIN: Final = b"# >>> pgherald: this part is rewritten, put your own lines below it >>>"
 END: Final = b"# <<< pgherald: end of the part that is rewritten, your own lines go below <<<"
@@ -270,18 +270,6 @@ def merge(
             changes.append(Change(key, Action.ADD))
             pieces[key] = written(key)
     return pieces, changes
-
-
-def by_key(wanted: Sequence[Entry]) -> dict[DatabaseKey, Entry]:
-    """The wanted entries, by database.
-
-    Raises:
-        ValueError: a database is wanted twice.
-    """
-    entries = {entry.key: entry for entry in wanted}
-    if len(entries) < len(wanted):
-        raise ValueError("a database is wanted twice")
-    return entries
 
 
 def _is_mark(row: bytes) -> bool:

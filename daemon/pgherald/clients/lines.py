@@ -67,23 +67,14 @@ def decode(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def encoded(login: Login, key: DatabaseKey) -> dict[str, bytes]:
+def encoded(login: Login) -> dict[str, bytes]:
     """A login's fields by name, as bytes that fit on one line.
 
-    Raises:
-        Inexpressible: a field holds a line break or a NUL, or cannot be UTF-8; there is no
-            host or user; the host is not one host.
+    No URL is accepted that would give another one: a NUL, a line break or half a surrogate pair in
+    it, or several hosts; see `heroku.url`.
     """
-    texts = {name: str(getattr(login, name)) for name in LOGIN_FIELDS}
-    texts["password"] = login.password.reveal()
-    values = {name: _encoded(text, name, key) for name, text in texts.items()}
-    for name in ("host", "user"):
-        if not values[name]:
-            raise inexpressible(f"the {name} of {key} is empty", key)
-    # libpq takes a comma for the next host of a list.
-    if b"," in values["host"] or values["host"] != values["host"].strip():
-        raise inexpressible(f"the host of {key} is not the name of one host", key)
-    return values
+    values = {name: raw(str(getattr(login, name))) for name in LOGIN_FIELDS}
+    return values | {"password": raw(login.password.reveal())}
 
 
 def inexpressible(reason: str, key: DatabaseKey) -> Inexpressible:
@@ -106,16 +97,3 @@ def for_show(text: bytes) -> Iterator[str]:
     for line in split(text):
         shown = bare(line).decode("utf-8", "backslashreplace")
         yield "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in shown)
-
-
-def _encoded(text: str, what: str, key: DatabaseKey) -> bytes:
-    try:
-        value = raw(text)
-    except UnicodeEncodeError:
-        # `from None`: the original error quotes the value.
-        raise inexpressible(f"the {what} of {key} holds what UTF-8 cannot express", key) from None
-    if b"\n" in value or b"\r" in value:
-        raise inexpressible(f"the {what} of {key} holds a line break", key)
-    if b"\0" in value:
-        raise inexpressible(f"the {what} of {key} holds a NUL byte", key)
-    return value

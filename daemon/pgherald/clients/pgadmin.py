@@ -25,7 +25,6 @@ from pgherald.clients import lines
 from pgherald.clients import pgadmin_ownership as ownership
 from pgherald.clients import pgadmin_row as rows
 from pgherald.clients.base import Action, Change, Edit, Held, strictest_of
-from pgherald.clients.block import by_key
 from pgherald.clients.pgadmin_database import (
     ConfigDatabase,
     Owner,
@@ -81,9 +80,8 @@ class PgAdmin(RowForm):
             Unparsable: it is not pgAdmin's database.
             Unsupported: this pgAdmin cannot be kept working.
             Inexpressible: a server could not hold a name or a login.
-            ValueError: a database is wanted twice.
         """
-        entries = by_key(wanted)
+        entries = {entry.key: entry for entry in wanted}
         for entry in wanted:
             rows.check(entry)
         if current is None:
@@ -250,7 +248,9 @@ class _Work:
         taken = self._taken()
         for key, entry in self._entries.items():
             records = self._records.get(key, [])
-            for number in list(ownership.naming(self._database, entry.database.service)):
+            # Also by the name that it had until now: then nobody writes it under that one any more.
+            service = entry.database.service
+            for number in list(ownership.naming(self._database, service, records)):
                 row = self._servers[number]
                 leads = any(self._has_led(key, name) for name in rows.databases_of(row))
                 if number in taken or not leads or not ownership.follows(row, entry.login):
@@ -341,7 +341,8 @@ class _Work:
         if fields:
             self._changes.append(Change(entry.key, Action.UPDATE, tuple(dict.fromkeys(fields))))
         return [
-            each if each.gone else self._recorded(entry, each.id, each.owner) for each in records
+            each if each.gone else self._recorded(entry, each.id, each.owner, each.sslrootcert)
+            for each in records
         ]
 
     def _wanted(self, entry: Entry, record: RowRecord, row: Row) -> Row:
@@ -350,14 +351,16 @@ class _Work:
             return self._editor.differences(entry, row)
         return self._editor.followed(entry, row, partial(self._has_led, entry.key))
 
-    def _recorded(self, entry: Entry, number: int, owner: Owner) -> RowRecord:
-        """What is to be recorded of a row as it is now."""
+    def _recorded(
+        self, entry: Entry, number: int, owner: Owner, root: str | None = None
+    ) -> RowRecord:
+        """What is to be recorded of a row as it is now, in which there is a root certificate of ours."""
         row, database = self._servers[number], entry.database
         ours, theirs = ownership.prints(self._database, row)
-        mode = entry.login.sslmode
-        return RowRecord(
-            number, mark_of(row), owner, database.name, database.group, ours, theirs, mode
-        )
+        if self._editor.rows == "host":
+            root = database.sslrootcert or root
+        names, mode = (database.name, database.group), entry.login.sslmode
+        return RowRecord(number, mark_of(row), owner, *names, ours, theirs, mode, root)
 
     def _let_go(self, record: RowRecord) -> bool:
         """Let go of a row whose database is no longer kept; whether it changes."""

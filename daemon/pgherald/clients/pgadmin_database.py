@@ -96,6 +96,7 @@ class RowRecord:
             pgherald 0.1, which kept no digests.
         theirs: likewise of all the rest of the row.
         sslmode: the mode that pgherald asked for; a stricter one in the row is the person's.
+        sslrootcert: the root certificate that pgherald wrote into a host row, if any.
         gone: it was seen missing, or leading elsewhere. It counts again only if it comes back
             exactly as it was; until then the record keeps pgherald from making another.
     """
@@ -108,6 +109,7 @@ class RowRecord:
     ours: str | None = None
     theirs: str | None = None
     sslmode: str | None = None
+    sslrootcert: str | None = None
     gone: bool = False
 
     @classmethod
@@ -296,14 +298,14 @@ class ConfigDatabase:
         """
         program = self.whole.get("program") or 0
         preferences = {row["name"] for row in self.rows("preferences")}
-        for suspect in _SUSPECTS:
-            if suspect.schema != self.schema:
+        for schema, (first, last), broken, has, lacks in _SUSPECTS:
+            if schema != self.schema:
                 continue
-            if suspect.releases[0] <= program <= suspect.releases[1]:
-                if program in suspect.broken:
-                    return suspect.broken[program]
-            elif suspect.has in preferences and suspect.lacks not in preferences:
-                return " or ".join(suspect.broken.values())
+            if first <= program <= last:
+                if program in broken:
+                    return broken[program]
+            elif has in preferences and lacks not in preferences:
+                return " or ".join(broken.values())
         return None
 
     @property
@@ -327,31 +329,14 @@ class ConfigDatabase:
         return self.schema <= _LAST_KEYRING_SCHEMA
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspect:
-    """How releases with a fault are known.
-
-    Attributes:
-        schema: their schema.
-        releases: first and last release with that schema, as pgAdmin's APP_VERSION_INT.
-        broken: the ones with the fault, by number.
-        has: a preference that they have.
-        lacks: one that came later.
-    """
-
-    schema: int
-    releases: tuple[int, int]
-    broken: Mapping[int, str]
-    has: str
-    lacks: str
-
-
-#: Read in the wheels of all releases from 6.19 to 9.18. What 8.12 writes is what 8.11 does.
+#: How releases with a fault are known: their schema, the first and the last release that has it, the
+#: ones with the fault by number, a preference that they have, and one that came later. Read in the
+#: wheels of all releases from 6.19 to 9.18. What 8.12 writes is what 8.11 does.
 _SUSPECTS: Final = (
-    _Suspect(35, (62000, 70799), {62000: "6.20"}, "show_system_objects", "cardinality_notation"),
-    _Suspect(35, (62000, 70799), {70000: "7.0"}, "last_storage", "breadcrumbs_enable"),
-    _Suspect(40, (80700, 81399), {81000: "8.10", 81100: "8.11"},
-             "close_tab_panel", "data_result_rows_per_page"),
+    (35, (62000, 70799), {62000: "6.20"}, "show_system_objects", "cardinality_notation"),
+    (35, (62000, 70799), {70000: "7.0"}, "last_storage", "breadcrumbs_enable"),
+    (40, (80700, 81399), {81000: "8.10", 81100: "8.11"},
+     "close_tab_panel", "data_result_rows_per_page"),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -110,10 +110,17 @@ def leads_on(database: ConfigDatabase, key: DatabaseKey, row: Row) -> bool:
     return led is None or not names or any(database.led_to(name) in led for name in names)
 
 
-def naming(database: ConfigDatabase, service: str) -> Iterator[int]:
-    """Rows that name a service; those that pgAdmin makes for a moment, and hides, are none."""
+def naming(
+    database: ConfigDatabase, service: str | None, records: Iterable[RowRecord] = ()
+) -> Iterator[int]:
+    """Rows that name a service, or the one that these rows named when they were recorded.
+
+    Those that pgAdmin makes for a moment, and hides, are none.
+    """
+    marks = {record.mark for record in records}
     for number, row in database.servers.items():
-        if row["service"] == service and row.get("is_adhoc") in UNSET:
+        named = row["service"] and (row["service"] == service or mark_of(row) in marks)
+        if named and row.get("is_adhoc") in UNSET:
             yield number
 
 
@@ -126,9 +133,9 @@ def unrecorded(
     database: ConfigDatabase, records: Sequence[RowRecord], taken: Collection[int]
 ) -> Iterator[Row]:
     """Rows that are not recorded, and live by the service of some that are."""
-    marks = {record.mark for record in records}
-    for number, row in database.servers.items():
-        if number not in taken and row["service"] and mark_of(row) in marks and follows(row):
+    for number in naming(database, None, records):
+        row = database.servers[number]
+        if number not in taken and follows(row):
             yield row
 
 
@@ -197,8 +204,11 @@ def _is_theirs(
 def _parameters(record: RowRecord, now: object, first: object) -> object:
     """The parameters at first, with those that the person has added or changed since."""
     then, present = parameters_of(first), parameters_of(now)
-    merged = {name: value for name, value in present.items() if name not in OWN_PARAMETERS}
-    merged |= {name: value for name, value in then.items() if name in OWN_PARAMETERS}
+    own = OWN_PARAMETERS
+    if record.sslrootcert is not None and present.get("sslrootcert") == record.sslrootcert:
+        own |= {"sslrootcert"}
+    merged = {name: value for name, value in present.items() if name not in own}
+    merged |= {name: value for name, value in then.items() if name in own}
     mode = present.get("sslmode")
     if record.sslmode in SSLMODES and mode in SSLMODES:
         asked = mode_for(record.sslmode, then)

@@ -199,9 +199,9 @@ class RowForm:
             "port": str(row["port"]),
             "user": row["username"],
             "dbname": row["maintenance_db"],
-            "passfile": self.passfile if self.rows == "host" else None,
         }
-        for name in sorted(_HOLDING & parameters.keys()):
+        # A passfile is not read where a password is given, and comes back with the rest.
+        for name in sorted(_HOLDING & parameters.keys() - {"passfile"}):
             value = parameters[name]
             if value not in UNSET and (str(value) if name == "port" else value) != same.get(name):
                 yield f"its parameter {name} is a part of its login"
@@ -295,25 +295,10 @@ def check(entry: Entry) -> None:
     Raises:
         Inexpressible: it could not.
     """
-    database, login = entry.database, entry.login
-    texts = {
-        "name": database.name,
-        "group": database.group,
-        "service": database.service,
-        "database": login.dbname,
-        "host": login.host,
-        "user": login.user,
-    }
-    for what, text in texts.items():
-        if not text or UNSTORABLE.search(text):
-            reason = "is empty or holds a NUL"
-        elif what in ("database", "host") and "," in text:
-            # pgAdmin: servers/utils.py splits db_res at commas, and libpq a host.
-            reason = "holds a comma"
-        else:
-            continue
-        advice = "Enter this server in pgAdmin by hand."
-        raise Inexpressible(f"the {what} of {entry.key} {reason}", advice)
+    if "," in entry.login.dbname:  # pgAdmin: servers/utils.py splits db_res at commas
+        raise Inexpressible(
+            f"the database of {entry.key} holds a comma", "Enter this server in pgAdmin by hand."
+        )
 
 
 def likeness(row: Row, login: Login) -> int:

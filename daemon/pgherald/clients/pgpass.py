@@ -92,7 +92,6 @@ class Pgpass:
         Raises:
             Unparsable: the file is not text, or the block's markers are damaged.
             Inexpressible: a wanted login has no form in this file.
-            ValueError: a database is wanted twice.
         """
         parts, leaving = self._split(current), frozenset(remove)
         logins = _logins(wanted, also or {})
@@ -126,8 +125,8 @@ class Pgpass:
     def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
         """The fingerprint of each of our lines, for `known`."""
         present, _ = _present(self._split(current), {})
-        first = {key: old.logins[0] for key, old in present.items()}
-        return {key: fields.fingerprint for key, fields in first.items() if fields is not None}
+        first = ((key, old.logins[0]) for key, old in present.items())
+        return {key: fields.fingerprint for key, fields in first if fields is not None}
 
     def _split(self, current: bytes | None) -> block.Parts:
         return block.split(current, self.known, _entries)
@@ -262,7 +261,7 @@ def _logins(
     wanted: Sequence[Entry], also: Mapping[DatabaseKey, Sequence[Login]]
 ) -> dict[DatabaseKey, tuple[_Fields, ...]]:
     """Per wanted database the fields of its lines, the wanted login first."""
-    first = {key: _wanted(e.login, key) for key, e in block.by_key(wanted).items()}
+    first = {e.key: _wanted(e.login, e.key) for e in wanted}
     hidden = {fields.role for fields in first.values()}
     result = {key: {fields: None} for key, fields in first.items()}  # each once, in this order
     for key in first:
@@ -279,10 +278,9 @@ def _wanted(login: Login, key: DatabaseKey) -> _Fields:
     Raises:
         Inexpressible: the login has no form in this file.
     """
-    for what, value in (("host", login.host), ("user", login.user)):
-        if value == "*":
-            raise lines.inexpressible(f"the {what} of {key} is `*`, which matches any", key)
-    values = lines.encoded(login, key)
+    if login.user == "*":
+        raise lines.inexpressible(f"the user of {key} is `*`, which matches any", key)
+    values = lines.encoded(login)
     return _Fields(values["host"], values["port"], None, values["user"], login.password)
 
 

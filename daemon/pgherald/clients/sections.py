@@ -22,6 +22,9 @@ TOO_LONG: Final = 1023
 #: libpq's keywords, but for those that it refuses in a service file.
 KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
 
+#: Stands above a line that only the configuration asks for, so that it goes with its reason.
+ASKED: Final = b"# pgherald: as the configuration says"
+
 #: The keys by which a section is known again.
 _IDENTITY: Final = frozenset(LOGIN_FIELDS) - {"sslmode"}
 
@@ -213,16 +216,19 @@ def _section(
     """What the lines of our section say, of which those with these keys are ours."""
     ours, kept = list[tuple[str, bytes]](), list[bytes]()
     header: bytes | None = None
-    headless = False
+    headless = asked = False
     for row in rows:
         text = row.strip()
+        before, asked = asked, text == ASKED
+        if asked:
+            continue
         if text.startswith(b"["):
             if header is not None:
                 break
             header = text
             continue
         headless |= header is None and counts(row)
-        if _is_ours(text, keys):
+        if _is_ours(text, (*keys, "sslrootcert") if before else keys):
             key, _, value = text.partition(b"=")
             ours.append((key.decode(), value))
         else:

@@ -31,7 +31,6 @@ from pgherald.clients.base import (
     fingerprint,
     strictest_of,
 )
-from pgherald.clients.block import by_key
 from pgherald.clients.json_text import JsonText, unparsable
 from pgherald.clients.pgadmin_row import UNSTORABLE, RowForm, check, held, parameters_of
 from pgherald.errors import Unparsable
@@ -128,9 +127,8 @@ class ServersJson(RowForm):
         Raises:
             Unparsable: the file is not JSON, or not of pgAdmin's form.
             Inexpressible: pgAdmin's import could not hold a name or a login.
-            ValueError: a database is wanted twice.
         """
-        entries = by_key(wanted)
+        entries = {entry.key: entry for entry in wanted}
         file = _open(current, self.known)
         changes: list[Change] = []
         new: list[_Server] = []

@@ -22,7 +22,7 @@ from pgherald import libpq
 from pgherald.clients import block, lines, sections
 from pgherald.clients.base import Edit, Held, Known
 from pgherald.clients.sections import Want
-from pgherald.errors import Inexpressible, Unparsable
+from pgherald.errors import Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import MASK, Secret
 
@@ -31,9 +31,6 @@ from pgherald.secret import MASK, Secret
 _PLAIN: Final = re.compile(r"(?!.*\b(?=[a-zA-Z]*\d)[0-9a-zA-Z]{20,})[\w.*-]*")
 
 _HEADER: Final = re.compile(r"\[[^\]]*\]")
-
-#: What can stand between a header's brackets and be found by libpq.
-_SERVICE: Final = re.compile(r"(?!\s)[^\]\r\n\0\ud800-\udfff]+(?<!\s)")
 
 
 #: libpq's keywords, from the oldest libpq in use to PostgreSQL 19.
@@ -83,7 +80,7 @@ class ServiceFile:
         Raises:
             Unparsable: the file is not text, or the block's markers are damaged.
             Inexpressible: a wanted login has no form in this file.
-            ValueError: a database or a service is wanted twice.
+            ValueError: a service is wanted twice.
         """
         parts = block.split(current, self.known, sections.entries)
         wants = _wants(wanted)
@@ -99,7 +96,8 @@ class ServiceFile:
         )
         for key, section in found.sections.items():
             if key in going:
-                found.stray.extend(section.kept)
+                # As comments: above the first header a library for INI files takes nothing else.
+                found.stray.extend(b"#" * sections.counts(row) + row for row in section.kept)
         # Above the first header libpq passes over lines that have lost theirs.
         first = [key for key in pieces if key not in wants and found.sections[key].headless]
         pieces = {key: pieces[key] for key in dict.fromkeys((*first, *pieces))}
@@ -184,17 +182,17 @@ def _wants(wanted: Sequence[Entry]) -> dict[DatabaseKey, Want]:
 
     Raises:
         Inexpressible: a login has no form in this file.
-        ValueError: a database or a service is wanted twice.
+        ValueError: a service is wanted twice.
     """
-    wants = {key: _want(entry) for key, entry in block.by_key(wanted).items()}
+    wants = {entry.key: _want(entry) for entry in wanted}
     if len({want.header for want in wants.values()}) < len(wants):
         raise ValueError("a service is wanted twice")
     return wants
 
 
 def _want(entry: Entry) -> Want:
-    key, service = entry.key, entry.database.service
-    values = lines.encoded(entry.login, key)
+    key = entry.key
+    values = lines.encoded(entry.login)
     if entry.database.sslrootcert is not None:
         values["sslrootcert"] = lines.raw(entry.database.sslrootcert)
     for name, value in values.items():
@@ -203,12 +201,7 @@ def _want(entry: Entry) -> Want:
         # As if the line ended in CR LF, so that the answer does not hang on the file.
         if len(name) + len(value) + len("=\r\n") >= sections.TOO_LONG:
             raise lines.inexpressible(f"the {name} of {key} is too long for libpq", key)
-    if not _SERVICE.fullmatch(service):
-        raise Inexpressible(
-            f"the service name of {key} cannot stand in a service file",
-            "Give this database another `service` in the configuration.",
-        )
-    return Want(_header(service), values)
+    return Want(_header(entry.database.service), values)
 
 
 def _kept_strict(want: Want, section: sections.Section | None) -> Want:
@@ -216,8 +209,10 @@ def _kept_strict(want: Want, section: sections.Section | None) -> Want:
     if section is None:
         return want
     ours = want.values["sslmode"].decode()
-    root = {name: value for name, value in want.values.items() if name == "sslrootcert"}
-    mode = strictest(ours, _held(section.header, _values(section) | root).demands)
+    said = _values(section)
+    if "sslrootcert" in section.values:  # the configuration's, now or before
+        said["sslrootcert"] = want.values.get("sslrootcert", b"")
+    mode = strictest(ours, _held(section.header, said).demands)
     return Want(want.header, {**want.values, "sslmode": mode.encode()})
 
 
@@ -239,7 +234,8 @@ def _values(section: sections.Section) -> dict[str, bytes]:
 def _changed(key: DatabaseKey, old: sections.Section, new: Want) -> tuple[str, ...]:
     """What differs, for the person; empty when nothing does."""
     fields = [] if old.header == new.header else ["service"]
-    fields += [name for name, value in new.values.items() if old.values.get(name) != value]
+    names = dict.fromkeys((*new.values, "sslrootcert"))  # which may go
+    fields += [name for name in names if old.values.get(name) != new.values.get(name)]
     neat = len(old.ours) == len(new.values) and not old.headless
     if not fields and not (neat and lines.bare(old.raw[0]) == block.comment(key)):
         return (block.ORDER,)
@@ -250,9 +246,11 @@ def _written(
     key: DatabaseKey, want: Want, old: sections.Section | None, eol: bytes
 ) -> tuple[bytes, ...]:
     """A section: the key comment, the header, our keys, then the person's own lines."""
-    pairs = (name.encode() + b"=" + value for name, value in want.values.items())
-    ours = (row + eol for row in (block.comment(key), want.header, *pairs))
-    return (*ours, *(old.kept if old else ()))
+    rows = [block.comment(key), want.header]
+    for name, value in want.values.items():
+        rows += [sections.ASKED] * (name == "sslrootcert")
+        rows.append(name.encode() + b"=" + value)
+    return (*(row + eol for row in rows), *(old.kept if old else ()))
 
 
 def _doubts(
@@ -295,11 +293,11 @@ def _held(header: bytes | None, values: Mapping[str, bytes]) -> Held:
 
 
 def _redacted(row: bytes, line: str, depth: int | None) -> str:
-    """A line for showing: a header, or in our part one of our keys, without a password."""
-    if _HEADER.fullmatch(line.strip()):
+    """A line for showing: a header, or in our part what is ours, without a password."""
+    if _HEADER.fullmatch(line.strip()) or row.strip() == sections.ASKED:
         return line
     name, equals, value = line.partition("=")
-    if depth is None or name.strip().lower() not in LOGIN_FIELDS:
+    if depth is None or name.strip().lower() not in (*LOGIN_FIELDS, "sslrootcert"):
         return MASK
     plain = name.strip().lower() != "password" and _PLAIN.fullmatch(value.strip())
     return line if plain else name + equals + MASK

@@ -147,7 +147,10 @@ def _host(raw: str) -> str:
             return host
         raise _Refused("Its host is no host name or address.")
     try:
-        return str(ipaddress.IPv6Address(_decoded(raw[1:-1], "host")))
+        address = ipaddress.IPv6Address(_decoded(raw[1:-1], "host"))
+        if address.scope_id and not _HOST.fullmatch(address.scope_id):
+            raise ValueError
+        return str(address)
     except ValueError:
         raise _Refused("Its host is in brackets, but is no IPv6 address.") from None
 

@@ -20,6 +20,7 @@ from pgherald.errors import ClientError, Inexpressible
 from pgherald.files import Files, Snapshot
 from pgherald.model import ClientPhase, DatabaseKey, Entry, Login
 from pgherald.sync.journal import Step
+from pgherald.sync.storage import Storages
 from pgherald.sync.targets.base import Target
 
 #: The name that the rest of the program still uses.
@@ -312,7 +313,7 @@ def plan_client(
             good = _expressible(client, wanted, refused)
             file = _plan_file(client, snapshot, good, holds, remove)
         if file.edit.changes:
-            client.refuse_unwritable(files, snapshot)
+            Storages(files)[client.medium].refuse_unwritable(snapshot)
         file = dataclasses.replace(file, cautions=client.cautions(files, snapshot))
     except ClientError as exc:
         error = exc.at(client.path)

@@ -8,7 +8,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from pgherald.clients.base import Change, Held, TextClient
 from pgherald.errors import ClientError
@@ -20,8 +20,6 @@ from pgherald.sync.manifest import Medium
 if TYPE_CHECKING:
     from pgherald.store import BackgroundStore
     from pgherald.sync.targets.originals import Original
-
-_NONE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,9 @@ class Target(abc.ABC):
     #: Whether people have it in front of them all day, so that it is named first.
     prominent: ClassVar[bool] = False
 
+    #: Fields of a login after whose change an open server has to be refreshed.
+    refreshed_for: ClassVar[frozenset[str]] = frozenset()
+
     #: Whether its program may write at the same time, since both sides use transactions.
     shared: ClassVar[bool] = False
 
@@ -63,7 +64,7 @@ class Target(abc.ABC):
 
         Its program goes on with what the server said when it was opened.
         """
-        return _NONE
+        return frozenset()
 
     def is_fresh(self) -> bool:
         """Whether its program has just written it, where both may write at the same time."""
@@ -72,11 +73,6 @@ class Target(abc.ABC):
     def supersedes(self, change: Change) -> bool:
         """Whether a change takes a login out of a server that its program keeps while it is open."""
         return False
-
-    @property
-    def refreshed_for(self) -> frozenset[str]:
-        """Fields of a login after whose change an open server has to be refreshed."""
-        return _NONE
 
     def place(self, held: Held) -> str:
         """Where it holds something, as a person finds it."""
@@ -92,14 +88,6 @@ class Target(abc.ABC):
 
         Raises:
             ClientError: it cannot be read.
-        """
-
-    @abc.abstractmethod
-    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
-        """Pass a target that may be written, as far as that can be known without trying.
-
-        Raises:
-            FileTrouble: it cannot be written.
         """
 
     def cautions(self, files: Files, snapshot: Snapshot) -> tuple[ClientError, ...]:

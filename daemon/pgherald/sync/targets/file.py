@@ -68,10 +68,6 @@ class FileTarget(Target):
         """The file as it is now; see `Target.read`."""
         return files.read(self.path)
 
-    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
-        """Pass a file that may be replaced; see `Target.refuse_unwritable`."""
-        files.refuse_unwritable(snapshot)
-
     def cautions(self, files: Files, snapshot: Snapshot) -> tuple[ClientError, ...]:
         """That passwords come into a repository; see `Target.cautions`."""
         target = snapshot.target

@@ -139,17 +139,18 @@ class Ownership:
     def wrote(self, path: Path, prints: Mapping[DatabaseKey, str]) -> None:
         """Record these fingerprints too. That they cannot be recorded hinders nothing else."""
         known = self.written(path)
-        new = {str(key): marks for key, marks in known.items()}
-        for key, mark in prints.items():
-            others = [each for each in known.get(key, ()) if each != mark]
-            new[str(key)] = [mark, *others][:_PRINTS]
-        if new == {str(key): marks for key, marks in known.items()}:
+        new = {
+            key: list(dict.fromkeys((mark, *known.get(key, ()))))[:_PRINTS]
+            for key, mark in prints.items()
+        }
+        if known == (new := {**known, **new}):
             return
         record = self.path(path.absolute())
         try:
             self._files.make_way_for_folder(record.parent)
             self._files.private_folder(record.parent)
-            self._files.write_private(record, drawn({"prints": new}))
+            marks = {str(key): each for key, each in new.items()}
+            self._files.write_private(record, drawn({"prints": marks}))
         except ClientError as exc:
             log.warning("%s", exc)
 

@@ -60,6 +60,9 @@ class PgAdminTarget(Target):
     prominent: ClassVar[bool] = True
     shared: ClassVar[bool] = True
 
+    #: PgAdmin keeps the user's name of a server that is open.
+    refreshed_for: ClassVar[frozenset[str]] = frozenset({"user"})
+
     @property
     def watched(self) -> tuple[Path, ...]:
         """The database, and its journal.
@@ -83,11 +86,6 @@ class PgAdminTarget(Target):
         loses = change.action is Action.ADOPT or bool(_OWN_LOGIN.intersection(change.fields))
         return self.editor.rows == "service" and change.action is not Action.REMOVE and loses
 
-    @property
-    def refreshed_for(self) -> frozenset[str]:
-        """PgAdmin keeps the user's name of a server that is open."""
-        return frozenset({"user"})
-
     def read(self, files: Files, *, removing: bool = False) -> Snapshot:
         """The picture that the editor plans on; see `clients.pgadmin_database`."""
         if self.trouble is not None:
@@ -102,10 +100,6 @@ class PgAdminTarget(Target):
         if removing:
             whole["first"] = self.ownership.first(found.target)
         return found.holding(drawn(whole))
-
-    def refuse_unwritable(self, files: Files, snapshot: Snapshot) -> None:
-        """Pass a database that may be written; see `files.rows.Rows`."""
-        self.rows.refuse_unwritable(snapshot)
 
     def images(self, snapshot: Snapshot, new: bytes | None) -> tuple[bytes | None, bytes | None]:
         """The rows that change, before and after; see `Target.images`."""
