@@ -61,6 +61,10 @@ class Store(StateFile):
         ]
         return found[0] if found and self.changed(key, login) == () else None
 
+    def disproved(self, key: DatabaseKey) -> None:
+        """The login that was recorded no longer connects."""
+        self._change("UPDATE database SET proven = 0 WHERE key = ?", [row_of(key)])
+
     # --- databases ---------------------------------------------------------------------
 
     def looked(self, databases: Iterable[Database], at: datetime) -> None:
