@@ -175,7 +175,10 @@ class Store(StateFile):
 
     def put_alert(self, trouble: Alert) -> None:
         """Keep a trouble, in the place of an earlier one of the same subject."""
-        sql = "INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?, ?, ?, ?)"
+        sql = (
+            "INSERT OR REPLACE INTO trouble (subject, label, kind, title, advice, since, told)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
         self._change(sql, [trouble.row()], ("trouble", trouble.subject))
 
     def clear_alert(self, subject: Subject) -> Alert | None:
