@@ -235,6 +235,9 @@ _DEMANDS: Final = r'authentication method requirement ".*" failed: server reques
 #: A server that is silent, or whose packets are lost.
 LATE: Final = Finding(Outcome.NO_ANSWER, "no answer in time")
 
+#: Likewise, but one that began to answer: it can be reached from here.
+SLOW: Final = Finding(Outcome.UNREACHABLE, "it began to answer, and did not end in time")
+
 #: What answers, and is none.
 NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")
 

@@ -27,6 +27,7 @@ from pgherald.sync.outcomes import (
     AFTER_PASSWORD,
     LATE,
     NO_POSTGRES,
+    SLOW,
     Finding,
     Outcome,
     of_connecting,
@@ -240,12 +241,13 @@ async def _find(
     finding = Finding(Outcome.HOST_UNKNOWN)
     for number, address in enumerate(addresses):
         share = (end - loop.time()) / (len(addresses) - number)
+        relay = Relay(address, port)
         try:
-            async with asyncio.timeout(share), Relay(address, port) as relay:
+            async with asyncio.timeout(share), relay:
                 finding = await _through(relay, conninfo)
             finding = _TOO_MUCH if relay.exceeded else finding
         except TimeoutError:
-            finding = LATE
+            finding = SLOW if relay.answered else LATE
         except OSError as exc:
             finding = of_connecting(exc)
         if finding.outcome not in (Outcome.UNREACHABLE, Outcome.NO_ANSWER):
