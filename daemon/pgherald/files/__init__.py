@@ -21,8 +21,6 @@ writer
     Clients' files: read, read again, replaced whole.
 rows
     Rows in another program's SQLite database, changed in place.
-pictures
-    What rows hold, as bytes. Pure.
 """
 
 from __future__ import annotations

@@ -22,9 +22,6 @@ from pgherald.model import ClientPhase, DatabaseKey, Entry, Login
 from pgherald.sync.journal import Step
 from pgherald.sync.targets.base import Target
 
-#: The name that the rest of the program still uses.
-Client = Target
-
 _CHOOSE: Final = "To choose its name, give the database another `service` in the configuration."
 
 

@@ -11,7 +11,8 @@ from typing import Final
 from pgherald.clock import Clock
 from pgherald.errors import BeingWritten, ChangedMeanwhile, ClientError, FileTrouble
 from pgherald.files import Files, Snapshot, Stillness
-from pgherald.sync.plan import Client, ClientPlan
+from pgherald.sync.plan import ClientPlan
+from pgherald.sync.targets import Target
 
 #: How long one client that is being written may hold up the others, in seconds.
 HOLD: Final = 2.0
@@ -37,7 +38,7 @@ class Restless:
         self._clock = clock
         self._stillness = stillness
         #: Clients that others are writing, and since when that is known.
-        self._since: dict[Client, float] = {}
+        self._since: dict[Target, float] = {}
         self._following: asyncio.Task[None] | None = None
 
     async def settle(self, part: ClientPlan) -> ClientPlan | None:
@@ -60,7 +61,7 @@ class Restless:
         await self._clock.sleep(min(pause, rest))
         return None
 
-    def give_up(self, client: Client) -> None:
+    def give_up(self, client: Target) -> None:
         """It changed too often while it was to be written: it has been waited for long enough."""
         self._since[client] = self._clock.monotonic() - HOLD
 
