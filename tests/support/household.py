@@ -16,7 +16,7 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import SystemClock
 from pgherald.errors import PgheraldError
-from pgherald.files import Disk, Files, Stillness
+from pgherald.files import Disk, Files
 from pgherald.model import (
     REQUIRE_AUTH,
     Database,
@@ -35,6 +35,7 @@ from pgherald.sync.apply import Applier
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
+from pgherald.sync.restless import Stillness
 from pgherald.sync.targets import FileTarget, Target
 from pgherald.sync.transaction import Transactions
 from support.fake_clock import FakeClock

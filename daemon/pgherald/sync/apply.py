@@ -12,7 +12,7 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, ClientMissing, FileTrouble
-from pgherald.files import Files, Stillness
+from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
@@ -25,7 +25,7 @@ from pgherald.sync.plan import (
     plan_client,
 )
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.restless import Restless
+from pgherald.sync.restless import Restless, Stillness
 from pgherald.sync.targets import Target
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.transaction import Transactions
@@ -177,7 +177,7 @@ class Applier:
             await self._remember(file)
             if file.edit.changes:
                 self._well(file.client)
-                self.restless.wrote(file.client.path, file.edit.new)
+                self.restless.stillness.wrote(file.client.path, file.edit.new)
                 self._wrote(file.client.path)
         left_out = (ClientPlan(client, error=error) for client, error in broken.items())
         plan = dataclasses.replace(plan, parts=(*plan.parts, *left_out), written=True)
