@@ -8,6 +8,7 @@ could set is set, to libpq's own default unless the login or an `Extra` says oth
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -51,8 +52,8 @@ _DEFAULTS: Final = {
     "max_protocol_version": "3.0",
 }
 
-#: What a client never takes from elsewhere, since the login says it, or what leads past the relay.
-SET: Final = frozenset({*LOGIN_FIELDS, "hostaddr", "passfile", "service", "servicefile"})
+#: What a client never takes from elsewhere, since the login says it.
+SET: Final = frozenset({*LOGIN_FIELDS, "passfile", "service", "servicefile"})
 
 #: Values by which libpq connects to no server, or to few, by keyword.
 _REFUSING: Final = {
@@ -69,7 +70,8 @@ _ROOT_MENDS: Final = (
     "certificate of its server's authority to that file."
 )
 _CERT_MENDS: Final = (
-    "If it is for this server, run `chmod 600` on its key. If it is not, add the line "
+    "If it is for this server, its key belongs beside it, without a passphrase and after "
+    "`chmod 600`. If it is not, add the line "
     f"`sslcert={NOWHERE}` to the database's section of the service file."
 )
 
@@ -122,17 +124,9 @@ def files(env: Mapping[str, str] = os.environ) -> Iterator[Extra]:
         (first, variable, _), *_ = places
         if env.get(variable):
             yield Extra(variable, tuple(found.items()), f"Run: unset {variable}")
-        elif _is_there(found[first]):
+        elif _may_be(Path(found[first])):
             source = found[first].replace(str(Path.home()), "~", 1)
             yield Extra(source, tuple(found.items()), mend)
-
-
-def _is_there(path: str) -> bool:
-    """Whether there is such a file, as far as this account may see it."""
-    try:
-        return bool(Path(path).stat())
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return False
 
 
 def variables(env: Mapping[str, str]) -> Iterator[Extra]:
@@ -223,6 +217,17 @@ def conninfo(
     if any("\0" in value for value in parameters.values()):
         raise ValueError("the login holds a NUL")
     return conninfo.make_conninfo("", **parameters)
+
+
+def _may_be(path: Path) -> bool:
+    """Whether libpq uses or misses a file: one that it cannot look for keeps it from connecting."""
+    try:
+        path.stat()
+    except OSError as exc:
+        return exc.errno not in {errno.ENOENT, errno.ENOTDIR}
+    except ValueError:  # a NUL in the path
+        return False
+    return True
 
 
 def _folder(env: Mapping[str, str]) -> Path:

@@ -18,8 +18,8 @@ from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Files, rows
 from pgherald.model import Entry, NewsKind
 from pgherald.secret import MASK
-from pgherald.sync.plan import Client, make_plan
-from pgherald.sync.targets import FileTarget
+from pgherald.sync.plan import make_plan
+from pgherald.sync.targets import FileTarget, Target
 from support.foreign_database import locked
 from support.household import Household, database, household, login, until
 from support.pgadmin_database import Database
@@ -27,7 +27,7 @@ from support.pgadmin_database import Database
 SHOP = database()
 
 
-def clients(tmp_path: Path, pgadmin: Client) -> list[Client]:
+def clients(tmp_path: Path, pgadmin: Target) -> list[Target]:
     return [
         FileTarget(Pgpass(), tmp_path / "home" / ".pgpass", "psql"),
         FileTarget(ServiceFile(), tmp_path / "home" / ".pg_service.conf", "service file"),

@@ -131,7 +131,7 @@ async def test_each_verification_is_one_debug_line(
         (refusing("28P01", "Passwort-Authentifizierung fehlgeschlagen"), Outcome.FAILED),
         (answering(error("53300", "demasiadas conexiones")), Outcome.TOO_MANY_CONNECTIONS),
         (trusting, Outcome.FAILED),
-        (answering(error("57P01", "terminating connection")), Outcome.FAILED),
+        (answering(error("57P01", "terminating connection")), Outcome.STARTING_UP),
         (answering(error("57P03", "the database system is shutting down")), Outcome.STARTING_UP),
         (answering(b""), Outcome.UNREACHABLE),
         (answering(b"!!!!!!!!!"), Outcome.FAILED),

@@ -18,8 +18,7 @@ import pytest
 from pgherald.clock import SystemClock
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, Unparsable
 from pgherald.files import Disk, Files, rows
-from pgherald.files.pictures import difference, drawn, picture
-from pgherald.files.rows import Rows
+from pgherald.files.rows import Rows, difference, drawn, picture
 from pgherald.sync.transaction import Step, Transactions
 from support.disks import FailingDisk, KillingDisk, QuickDisk, SteppedDisk, in_child, moments
 from support.foreign_database import TABLES, ask, change, locked, make, step, whole

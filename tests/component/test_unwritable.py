@@ -31,8 +31,7 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.files import Disk
 from pgherald.model import NewsKind
-from pgherald.sync.plan import Client
-from pgherald.sync.targets import FileTarget
+from pgherald.sync.targets import FileTarget, Target
 from support.disks import NOBODY, in_child
 from support.household import Household, database, household, login
 from support.pgadmin_database import Database
@@ -443,7 +442,7 @@ async def story(kind: Kind, folder: Path, *, right: bool) -> None:
         assert house.store.databases()[0].current_at is not None
 
 
-def the_client(label: str, path: Path, state: Path) -> Client:
+def the_client(label: str, path: Path, state: Path) -> Target:
     if label == "pgAdmin":
         return Database.made(path).client(state)
     path.write_bytes(OWN[label])
@@ -451,7 +450,7 @@ def the_client(label: str, path: Path, state: Path) -> Client:
     return FileTarget(Pgpass() if label == "psql" else ServersJson(), path, label)
 
 
-def held(house: Household, client: Client) -> Held:
+def held(house: Household, client: Target) -> Held:
     return client.editor.read(client.read(house.files).content)[SHOP.key]
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from pgherald.clock import SystemClock
-from pgherald.files import Stillness
 from pgherald.heroku.backoff import COMPARED, ThrottledCall
+from pgherald.sync.restless import Stillness
 from pgherald.watch.paths import PathWatch
 from support.disks import QuickDisk
 from support.household import Household, database, household, login
@@ -167,7 +167,7 @@ async def desk(folder: Path, seed: int) -> AsyncIterator[Desk]:
         mend = ThrottledCall(house.reconciler.again, COMPARED)
 
         def changed(path: Path) -> None:
-            house.applier.restless.touched(path)
+            house.applier.restless.stillness.touched(path)
             mend.soon()
 
         def wrote(path: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgherald.files import Files
-from pgherald.files.pictures import difference, drawn, picture
-from pgherald.files.rows import Rows
+from pgherald.files.rows import Rows, difference, drawn, picture
 from pgherald.sync.manifest import Medium
 from pgherald.sync.transaction import Step
 

@@ -16,7 +16,7 @@ from pgherald.clients.servers_json import ServersJson
 from pgherald.clients.service_file import ServiceFile
 from pgherald.clock import SystemClock
 from pgherald.errors import PgheraldError
-from pgherald.files import Disk, Files, Stillness
+from pgherald.files import Disk, Files
 from pgherald.model import (
     REQUIRE_AUTH,
     Database,
@@ -32,11 +32,11 @@ from pgherald.secret import Secret
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.apply import Applier
-from pgherald.sync.plan import Client
 from pgherald.sync.probe import RETRY_PAUSES, Outcome, Prober, Proof
 from pgherald.sync.reconciler import Reconciler
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.targets import FileTarget
+from pgherald.sync.restless import Stillness
+from pgherald.sync.targets import FileTarget, Target
 from pgherald.sync.transaction import Transactions
 from support.fake_clock import FakeClock
 
@@ -117,7 +117,7 @@ class Household:
     applier: Applier
     recorder: Recorder
     reconciler: Reconciler
-    clients: tuple[Client, ...]
+    clients: tuple[Target, ...]
     news: list[News] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ async def household(
     tmp_path: Path,
     *,
     disk: Disk | None = None,
-    clients: Sequence[Client] | None = None,
+    clients: Sequence[Target] | None = None,
     real: SystemClock | None = None,
     stillness: Stillness | None = None,
     real_prober: Prober | None = None,

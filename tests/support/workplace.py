@@ -152,7 +152,7 @@ class Workplace:
                     )  # fmt: skip
                     for window in (machine.reconciler._window, machine.reconciler._group._window):
                         window._quiet = QUIET
-                    machine.applier.restless._stillness._first = 0.0  # its clock stands
+                    machine.applier.restless.stillness._first = 0.0  # its clock stands
                     async with place._at_work():
                         yield place
 

@@ -17,8 +17,7 @@ import pytest
 from pgherald.clients.pgpass import Pgpass
 from pgherald.files import Disk
 from pgherald.model import LOGIN_FIELDS, Entry, News, NewsKind, Phase, Rotation, Subject
-from pgherald.sync.plan import Client
-from pgherald.sync.targets import FileTarget
+from pgherald.sync.targets import FileTarget, Target
 from pgherald.sync.tracked import VerifiedLogin
 from support.fake_clock import START
 from support.household import database, household, login, until
@@ -277,7 +276,7 @@ async def test_one_that_hangs_is_named_and_asked_once(
 # --- pgAdmin, and files that others name otherwise -----------------------------------------
 
 
-def keeping(tmp_path: Path, *, started: bool = True) -> list[Client]:
+def keeping(tmp_path: Path, *, started: bool = True) -> list[Target]:
     """Pgpass, and the servers of a pgAdmin that may never have been started."""
     path = tmp_path / "home" / "pgadmin4.db"
     base = Database.made(path) if started else Database(path)

@@ -148,6 +148,21 @@ def test_who_asks_waits_no_longer_than_a_limit(store: BackgroundStore, path: Pat
     assert caught.value.advice
 
 
+def test_a_newer_program_may_use_the_file_meanwhile(store: BackgroundStore, path: Path) -> None:
+    """A column that an update adds while the daemon runs on changes nothing for the daemon."""
+    store.put_alert(trouble("first"))
+    assert store.catch_up(LIMIT)
+    with contextlib.closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute("ALTER TABLE trouble ADD COLUMN weight INTEGER NOT NULL DEFAULT 1")
+        newer.execute("UPDATE trouble SET title = 'second'")
+    assert store.databases() == []
+    assert [alert.title for alert in store.alerts()] == ["second"]
+    store.put_alert(trouble("third"))
+    assert store.catch_up(LIMIT)
+    with contextlib.closing(sqlite3.connect(path)) as newer:
+        assert newer.execute("SELECT title FROM trouble").fetchall() == [("third",)]
+
+
 def test_the_end_does_not_wait_for_a_lock(
     path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,8 @@ def refusal(text: str, severity: str = "FATAL") -> bytes:
         ('database "d" does not exist', Outcome.DATABASE_MISSING),
         ("no such database: d", Outcome.DATABASE_MISSING),
         ("the database system is starting up", Outcome.STARTING_UP),
+        ("terminating connection due to administrator command", Outcome.STARTING_UP),
+        ('cannot connect to invalid database "d"\nHINT:  …', Outcome.DATABASE_MISSING),
         ("sorry, too many clients already", Outcome.TOO_MANY_CONNECTIONS),
         ('too many connections for role "u"', Outcome.TOO_MANY_CONNECTIONS),
         (

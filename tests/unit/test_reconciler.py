@@ -458,6 +458,34 @@ async def refused_though_held(house: Household) -> None:
     await house.sees((SHOP, login(1)))
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_refused_login_that_heroku_hides_for_a_while_is_still_refused(
+    tmp_path: Path, *, restarts: bool
+) -> None:
+    """That a database was away says nothing about its login, which connects before it is current."""
+    async with household(tmp_path) as house:
+        await refused_though_held(house)
+        await house.retried()
+        house.reconciler.absent(SHOP, NotVisible("shop has no DATABASE_URL"))
+        if not restarts:
+            await comes_back_refused(house)
+    if restarts:
+        async with household(tmp_path) as house:
+            house.prober.outcomes["u1"] = [Outcome.REFUSED]
+            await comes_back_refused(house)
+
+
+async def comes_back_refused(house: Household) -> None:
+    await house.sees((SHOP, login(1)))
+    await house.retried()
+    assert house.phase(SHOP) is Phase.UNVERIFIED
+    assert NewsKind.RECOVERED not in house.kinds()
+    house.prober.outcomes["u1"] = [Outcome.WORKS]
+    await house.sees((SHOP, login(1)))
+    assert house.phase(SHOP) is Phase.CURRENT
+    assert house.store.alerts() == []
+
+
 async def test_a_touched_client_does_not_end_a_verification(tmp_path: Path) -> None:
     """While a held login is refused, a client's file that is touched neither resolves nor restarts."""
     async with household(tmp_path) as house:

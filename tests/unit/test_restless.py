@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.files import Stillness
 from pgherald.model import NewsKind, Phase
+from pgherald.sync.restless import Stillness
 from support.household import Household, database, household, login, until
 
 SHOP = database("shop")
@@ -20,7 +20,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Household]:
     """A household that keeps one database, and asks for stillness."""
     async with household(tmp_path) as house:
         await house.sees((SHOP, login(1)))
-        house.applier.restless._stillness = Stillness(house.clock)
+        house.applier.restless.stillness = Stillness(house.clock)
         await house.sees((SHOP, login(1)))
         house.news.clear()
         yield house
@@ -83,7 +83,7 @@ async def test_a_file_is_mended_when_it_has_been_still(house: Household) -> None
     for _ in range(5):  # this clock runs ahead of threads that a busy machine keeps waiting
         for number in range(6):
             house.pgpass.write_text(f"# mine {number}\n")
-            house.applier.restless.touched(house.pgpass)
+            house.applier.restless.stillness.touched(house.pgpass)
             house.reconciler.again()
             await house.clock.advance(0.2)
             assert b"u1" not in house.pgpass.read_bytes()

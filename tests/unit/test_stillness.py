@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgherald.files import Files, Stillness
+from pgherald.files import Files
+from pgherald.sync.restless import Stillness
 from support.fake_clock import START, FakeClock
 
 #: A time of a file that says nothing: long ago, by the fake clock.

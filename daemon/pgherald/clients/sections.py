@@ -20,7 +20,7 @@ CLOSING: Final = b"[pgherald end]"
 TOO_LONG: Final = 1023
 
 #: libpq's keywords, but for those that it refuses in a service file.
-KEYWORD: Final = re.compile(rb"(?!service(file)?$)[a-z_]+")
+KEYWORD: Final = re.compile(rb"(?!(service|servicefile|requiressl)$)[a-z_]+")
 
 #: Stands above a line that only the configuration asks for, so that it goes with its reason.
 ASKED: Final = b"# pgherald: as the configuration says"

@@ -40,7 +40,7 @@ KEYWORDS: Final = frozenset(
     fallback_application_name gssdelegation gssencmode gsslib host hostaddr keepalives
     keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts
     max_protocol_version min_protocol_version oauth_client_id oauth_client_secret oauth_issuer
-    oauth_scope options passfile password port replication require_auth requirepeer requiressl
+    oauth_scope options passfile password port replication require_auth requirepeer
     scram_client_key scram_server_key service servicefile ssl_max_protocol_version
     ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
     sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs

@@ -207,7 +207,7 @@ class Generation:
         elif path == request_of(self.config.state_dir):
             self._asked.set()
         elif any(path in client.watched for client in self._machine.clients):
-            self._machine.applier.restless.touched(path)
+            self._machine.applier.restless.stillness.touched(path)
             self._mend.soon()
         else:
             log.info("%s has changed: looking for a new token.", path)

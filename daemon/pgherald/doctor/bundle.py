@@ -39,7 +39,7 @@ from pgherald.files.locks import daemon_runs
 from pgherald.model import DatabaseKey
 from pgherald.plain import fields
 from pgherald.store import Record, Store
-from pgherald.sync.plan import Client
+from pgherald.sync.targets import Target
 
 #: Keys of the configuration whose texts come from a short list; others may be anything.
 _SHOWN: Final = frozenset({"sslmode", "require_auth", "log_level", "kind"})
@@ -164,7 +164,7 @@ def _remembered(config: Config) -> tuple[Status, list[Record]]:
     return Status([]), []
 
 
-def _known(context: Context, clients: Sequence[Client]) -> Iterator[tuple[str, str]]:
+def _known(context: Context, clients: Sequence[Target]) -> Iterator[tuple[str, str]]:
     """Words that show whose it is; passwords have no way into any text."""
     config, files = context.config, files_of(context.config)
     yield from _texts(config)
@@ -245,7 +245,7 @@ def _rotation(record: Record) -> Mapping[str, object]:
     return {"key": str(rotation.key), **told, "clients": record.clients}
 
 
-def _sizes(config: Config, clients: Sequence[Client]) -> list[dict[str, object]]:
+def _sizes(config: Config, clients: Sequence[Target]) -> list[dict[str, object]]:
     listed = [(client.editor.kind, client.path) for client in clients]
     listed.append(("state.db", config.state_dir / "state.db"))
     found: list[dict[str, object]] = []

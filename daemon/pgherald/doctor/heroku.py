@@ -25,8 +25,9 @@ from pgherald.heroku.tokens import token_source
 from pgherald.heroku.watched import ends_soon
 from pgherald.libpq import Extra
 from pgherald.model import About, Entry, ProbePolicy, Subject
-from pgherald.sync.plan import Client, Plan, make_plan
+from pgherald.sync.plan import Plan, make_plan
 from pgherald.sync.probe import PostgresProber, Prober
+from pgherald.sync.targets import Target
 from pgherald.sync.verification import trials, verify
 
 #: A clock that is further off misleads: about what was when, and about certificates.
@@ -140,7 +141,7 @@ def requests(found: TokenInfo) -> Iterator[Finding]:
 
 
 async def logins(
-    config: Config, outside: Outside, files: Files, clients: Sequence[Client]
+    config: Config, outside: Outside, files: Files, clients: Sequence[Target]
 ) -> list[Finding]:
     """Ask Heroku about every database, try every login, and compare every client."""
     around = [*libpq.files(outside.env), *libpq.variables(outside.env)]

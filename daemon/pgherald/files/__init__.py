@@ -9,8 +9,6 @@ snapshot
     What a file was when it was read, and new content beside it that is about to replace it.
 kept
     What a replacement pushes out of its place, until it is surely nobody's.
-stillness
-    Whether a file has been left alone for long enough.
 trusted
     Who else may change a file.
 own
@@ -21,15 +19,12 @@ writer
     Clients' files: read, read again, replaced whole.
 rows
     Rows in another program's SQLite database, changed in place.
-pictures
-    What rows hold, as bytes. Pure.
 """
 
 from __future__ import annotations
 
 from pgherald.files.disk import Disk
 from pgherald.files.snapshot import Identity, Snapshot, Staged, digest
-from pgherald.files.stillness import Stillness
 from pgherald.files.trouble import errno_of, reported
 from pgherald.files.writer import Files
 
@@ -39,7 +34,6 @@ __all__ = [
     "Identity",
     "Snapshot",
     "Staged",
-    "Stillness",
     "digest",
     "errno_of",
     "reported",

@@ -265,7 +265,7 @@ class BackgroundStore(Store):
             return  # the copy would lack what is still to be written
         file = self._opened()
         found = file.read(lambda db: (db, int(db.execute("PRAGMA data_version").fetchone()[0])))
-        rows = file.read(_rows) if found != self._copied else {}
+        rows = file.read(self._rows) if found != self._copied else {}
         with self._turn:
             if self._writes:
                 return
@@ -277,9 +277,14 @@ class BackgroundStore(Store):
                 self._turn.notify_all()
                 log.info("%s can be used again; everything is recorded.", self.path)
 
-
-def _rows(db: Connection) -> dict[str, list[sqlite3.Row]]:
-    return {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in _COPIED}
+    def _rows(self, db: Connection) -> dict[str, list[sqlite3.Row]]:
+        """What the copy holds; a newer pgherald's file may have more columns."""
+        found: dict[str, list[sqlite3.Row]] = {}
+        for table in _COPIED:
+            known = self._db.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+            names = ", ".join(name for (name,) in known)
+            found[table] = db.execute(f"SELECT {names} FROM {table}").fetchall()
+        return found
 
 
 def _fill(copy: Connection, found: dict[str, list[Any]]) -> None:

@@ -61,6 +61,10 @@ class Store(StateFile):
         ]
         return found[0] if found and self.changed(key, login) == () else None
 
+    def disproved(self, key: DatabaseKey) -> None:
+        """The login that was recorded no longer connects."""
+        self._change("UPDATE database SET proven = 0 WHERE key = ?", [row_of(key)])
+
     # --- databases ---------------------------------------------------------------------
 
     def looked(self, databases: Iterable[Database], at: datetime) -> None:
@@ -176,7 +180,10 @@ class Store(StateFile):
 
     def put_alert(self, trouble: Alert) -> None:
         """Keep a trouble, in the place of an earlier one of the same subject."""
-        sql = "INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?, ?, ?, ?)"
+        sql = (
+            "INSERT OR REPLACE INTO trouble (subject, label, kind, title, advice, since, told)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
         self._change(sql, [trouble.row()], ("trouble", trouble.subject))
 
     def clear_alert(self, subject: Subject) -> Alert | None:

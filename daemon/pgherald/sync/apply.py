@@ -12,12 +12,11 @@ from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import ChangedMeanwhile, ClientError, ClientMissing, FileTrouble
-from pgherald.files import Files, Stillness
+from pgherald.files import Files
 from pgherald.model import DatabaseKey, Entry
 from pgherald.store import BackgroundStore
 from pgherald.sync.alerts import Alerts
 from pgherald.sync.plan import (
-    Client,
     ClientPlan,
     FilePlan,
     Naming,
@@ -26,7 +25,8 @@ from pgherald.sync.plan import (
     plan_client,
 )
 from pgherald.sync.recorder import Recorder
-from pgherald.sync.restless import Restless
+from pgherald.sync.restless import Restless, Stillness
+from pgherald.sync.targets import Target
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.transaction import Transactions
 
@@ -64,7 +64,7 @@ class Applier:
     def __init__(
         self,
         *,
-        clients: Sequence[Client],
+        clients: Sequence[Target],
         files: Files,
         committer: Transactions,
         recorder: Recorder,
@@ -85,17 +85,17 @@ class Applier:
         #: Which clients are left alone for the moment.
         self.restless = Restless(files, clock, stillness or Stillness(clock))
         self._committing: asyncio.Task[None] | None = None
-        self._hanging: dict[Client, asyncio.Task[ClientPlan]] = {}
+        self._hanging: dict[Target, asyncio.Task[ClientPlan]] = {}
         #: Files that stay open to others whatever is done, by file and mode.
         self._stubborn: set[tuple[Path, int | None]] = set()
         #: Clients that could not be brought up to date at the latest attempt, and why.
-        self.broken: dict[Client, ClientError] = {}
+        self.broken: dict[Target, ClientError] = {}
 
     async def plan(
         self,
         wanted: Sequence[Entry],
         *,
-        without: Collection[Client] = (),
+        without: Collection[Target] = (),
         remove: Collection[DatabaseKey] = (),
     ) -> Plan:
         """Compare the clients with the wanted logins, all at the same time.
@@ -112,7 +112,7 @@ class Applier:
                 return plan
 
     async def _plan_one(
-        self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
+        self, client: Target, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
     ) -> ClientPlan:
         while True:
             part = await self._read_one(client, wanted, remove)
@@ -120,7 +120,7 @@ class Applier:
                 return self._unless_stubborn(settled)
 
     async def _read_one(
-        self, client: Client, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
+        self, client: Target, wanted: Sequence[Entry], remove: Collection[DatabaseKey]
     ) -> ClientPlan:
         silent = FileTrouble(
             "does not answer", "Is it on a network folder that is gone?", path=client.path
@@ -156,7 +156,7 @@ class Applier:
             FileTrouble: no undo could be written, so no client was touched.
         """
         wanted = [item.entry for item in verified]
-        broken: dict[Client, ClientError] = {}
+        broken: dict[Target, ClientError] = {}
         overtaken = 0
         while True:
             plan = await self.plan(wanted, without=broken, remove=remove)
@@ -177,7 +177,7 @@ class Applier:
             await self._remember(file)
             if file.edit.changes:
                 self._well(file.client)
-                self.restless.wrote(file.client.path, file.edit.new)
+                self.restless.stillness.wrote(file.client.path, file.edit.new)
                 self._wrote(file.client.path)
         left_out = (ClientPlan(client, error=error) for client, error in broken.items())
         plan = dataclasses.replace(plan, parts=(*plan.parts, *left_out), written=True)
@@ -275,10 +275,10 @@ class Applier:
         for step in file.records():
             self._committer.record(step)
 
-    def _fail(self, client: Client, error: ClientError) -> None:
+    def _fail(self, client: Target, error: ClientError) -> None:
         self.broken[client] = error
         self._alerts.fire(client.subject, client.label, error)
 
-    def _well(self, client: Client) -> None:
+    def _well(self, client: Target) -> None:
         self.broken.pop(client, None)
         self._alerts.resolve(client.subject)

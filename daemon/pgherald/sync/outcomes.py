@@ -196,6 +196,7 @@ _SQLSTATES: Final = {
     "3D000": Finding(Outcome.DATABASE_MISSING, "the database does not exist (3D000)"),
     "55000": Finding(Outcome.STARTING_UP, "the database accepts no connection yet (55000)"),
     "57P03": Finding(Outcome.STARTING_UP, "the server accepts no connection yet (57P03)"),
+    "57P01": Finding(Outcome.STARTING_UP, "the server is being shut down (57P01)"),
     "53300": Finding(Outcome.TOO_MANY_CONNECTIONS, "all connections are in use (53300)"),
 }
 
@@ -219,9 +220,10 @@ _SERVER_SAYS: Final = (
     (r'role ".*" does not exist|no such user', _NO_ROLE),
     (r'role ".*" is not permitted to log in', _NO_LOGIN),
     (r"permission denied for database ", _SQLSTATES["42501"]),
-    (r'database ".*" does not exist|no such database', _SQLSTATES["3D000"]),
+    (r'database ".*" (does not exist|has disappeared )|no such database', _SQLSTATES["3D000"]),
+    (r"cannot connect to invalid database ", _SQLSTATES["3D000"]),
     (r'database ".*" is not currently accepting connections', _SQLSTATES["55000"]),
-    (r"the database system is ", _SQLSTATES["57P03"]),
+    (r"the database system is |terminating connection due to admin", _SQLSTATES["57P03"]),
     (r"sorry, too many clients already", _SQLSTATES["53300"]),
     (r"remaining connection slots are reserved ", _SQLSTATES["53300"]),
     (r"too many connections for |no more connections allowed", _SQLSTATES["53300"]),
@@ -232,6 +234,9 @@ _DEMANDS: Final = r'authentication method requirement ".*" failed: server reques
 
 #: A server that is silent, or whose packets are lost.
 LATE: Final = Finding(Outcome.NO_ANSWER, "no answer in time")
+
+#: Likewise, but one that began to answer: it can be reached from here.
+SLOW: Final = Finding(Outcome.UNREACHABLE, "it began to answer, and did not end in time")
 
 #: What answers, and is none.
 NO_POSTGRES: Final = Finding(Outcome.FAILED, "what answers there is no Postgres")

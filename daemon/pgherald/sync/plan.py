@@ -23,9 +23,6 @@ from pgherald.sync.journal import Step
 from pgherald.sync.storage import Storages
 from pgherald.sync.targets.base import Target
 
-#: The name that the rest of the program still uses.
-Client = Target
-
 _CHOOSE: Final = "To choose its name, give the database another `service` in the configuration."
 
 

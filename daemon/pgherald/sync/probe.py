@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pgherald import libpq
 from pgherald.aio import in_thread
@@ -27,6 +27,7 @@ from pgherald.sync.outcomes import (
     AFTER_PASSWORD,
     LATE,
     NO_POSTGRES,
+    SLOW,
     Finding,
     Outcome,
     of_connecting,
@@ -187,16 +188,27 @@ class PostgresProber:
         A look-up of the host's name that hangs may linger then, in a thread that nobody waits
         for; all else ends with the probe.
         """
+        others = dict(options)
+        address = others.pop("hostaddr", "")
         conninfo = partial(
             libpq.conninfo,
             login,
             timeout=self._limit,
             require_auth=require_auth,
-            options=options,
+            options=others,
+        )
+        # Nobody looks an address up, libpq neither.
+        flags = socket.AI_NUMERICHOST if address else 0
+        look_up = partial(
+            socket.getaddrinfo,
+            address or login.host,
+            login.port,
+            type=socket.SOCK_STREAM,
+            flags=flags,
         )
         async with self._turn:
             began = self._clock.monotonic()
-            finding = await _find(login, self._limit, conninfo)
+            finding = await _find(look_up, login.port, self._limit, conninfo)
             seconds = self._clock.monotonic() - began
             log.debug(
                 "verified %s: %s in %d ms", name or login.host, finding.outcome, seconds * 1000
@@ -210,31 +222,32 @@ class PostgresProber:
             )
 
 
-async def _find(login: Login, limit: float, conninfo: Callable[..., str]) -> Finding:
+async def _find(
+    look_up: Callable[[], list[Any]], port: int, limit: float, conninfo: Callable[..., str]
+) -> Finding:
     """Try address after address until a server answers, or for `limit` seconds.
 
     A dead one (IPv6 on a network without it) takes only its share of the time.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + limit
-    look_up = partial(socket.getaddrinfo, login.host, login.port, type=socket.SOCK_STREAM)
     try:
         async with asyncio.timeout_at(end):
             found = await in_thread(look_up)
     except (OSError, UnicodeError) as exc:
         return of_look_up(exc)
-    loop = asyncio.get_running_loop()
     # Each once, in the system's order.
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     finding = Finding(Outcome.HOST_UNKNOWN)
     for number, address in enumerate(addresses):
         share = (end - loop.time()) / (len(addresses) - number)
+        relay = Relay(address, port)
         try:
-            async with asyncio.timeout(share), Relay(address, login.port) as relay:
+            async with asyncio.timeout(share), relay:
                 finding = await _through(relay, conninfo)
             finding = _TOO_MUCH if relay.exceeded else finding
         except TimeoutError:
-            finding = LATE
+            finding = SLOW if relay.answered else LATE
         except OSError as exc:
             finding = of_connecting(exc)
         if finding.outcome not in (Outcome.UNREACHABLE, Outcome.NO_ANSWER):

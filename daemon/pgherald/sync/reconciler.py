@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pgherald.aio import set_anew
@@ -237,15 +237,14 @@ class Reconciler:
         database, known = tracked.database, tracked.verification
         if database.probe is ProbePolicy.OFF:
             return False
-        at: datetime | None
+        at = self._store.connected_at(database.key, tracked.login(None).entry.login)
         if known is not None and known.trials == needed:
             if not self._max_age:
                 return False  # once in this run
-            at = None if known.trouble else known.at
+            disproved = known.works and at is None
+            at = None if known.trouble or disproved else known.at
         elif any(trial.demand for trial in needed) and database.probe is ProbePolicy.REQUIRE:
             return True  # a client demands more than was verified
-        else:
-            at = self._store.connected_at(database.key, tracked.login(None).entry.login)
         at = None if self._tracker.is_disputed(tracked, at) else at
         # Only Heroku's answer shows that there is a network to verify it over.
         return shown and is_stale(needed[0].login, at, self._clock.now(), self._max_age)
@@ -332,6 +331,7 @@ class Reconciler:
             # A network that lets nobody through says nothing about the login: status shows it.
             error = NotYetProven(error.title, error.advice)
         elif held:
+            self._store.disproved(tracked.key)
             said = f"Heroku still shows this login. {error.advice}"
             error = ProbeFailed(error.title, said, outcome=proof.outcome)
         self._tracker.give_up(tracked, needed, error)

@@ -34,7 +34,8 @@ from pgherald.model import (
 )
 from pgherald.store import BackgroundStore, Store
 from pgherald.sync.manifest import Written
-from pgherald.sync.plan import Client, Plan
+from pgherald.sync.plan import Plan
+from pgherald.sync.targets import Target
 from pgherald.sync.tracked import VerifiedLogin
 from pgherald.sync.transaction import Transactions
 
@@ -54,7 +55,7 @@ _FORGOTTEN: Final = timedelta(days=30)
 
 #: Whether a server in pgAdmin has to be reopened, and whether to be refreshed, after what was
 #: written: asked with the database, the fields of its login that changed, and the clients that hold it.
-Needs = Callable[[DatabaseKey, Collection[str], Sequence[Client]], tuple[bool, bool]]
+Needs = Callable[[DatabaseKey, Collection[str], Sequence[Target]], tuple[bool, bool]]
 
 
 class Recorder:
@@ -75,7 +76,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        clients: Sequence[Client],
+        clients: Sequence[Target],
         committer: Transactions,
         store: BackgroundStore,
         clock: Clock,
@@ -186,7 +187,7 @@ class Recorder:
         self._tell_all(news, [record.rotation.key for record in records])
 
     def _telling(
-        self, there: Sequence[Client], labels: tuple[str, ...], needs: Needs
+        self, there: Sequence[Target], labels: tuple[str, ...], needs: Needs
     ) -> Callable[..., News]:
         """Makes news of what these clients hold now; `labels` is what a person calls them."""
         now = self._clock.now()
@@ -216,7 +217,7 @@ class Recorder:
             for change in file.edit.changes
             if change.key in keys
         ]
-        columns: dict[DatabaseKey, list[tuple[Client, Collection[str]]]] = {}
+        columns: dict[DatabaseKey, list[tuple[Target, Collection[str]]]] = {}
         for client, change in changes:
             if change.action is Action.UPDATE:
                 columns.setdefault(change.key, []).append((client, change.fields))
@@ -228,7 +229,7 @@ class Recorder:
         maybe_open = cache(lambda: self._see_pgadmin(self._clock.now()) is not False)
 
         def needs(
-            key: DatabaseKey, changed: Collection[str], clients: Sequence[Client]
+            key: DatabaseKey, changed: Collection[str], clients: Sequence[Target]
         ) -> tuple[bool, bool]:
             written = [*columns.get(key, ()), *((client, changed) for client in clients)]
             reopen = any(client.reopened_for.intersection(names) for client, names in written)

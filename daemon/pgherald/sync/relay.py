@@ -44,13 +44,14 @@ class Relay:
         host: the address at which libpq finds the relay.
         port: the port there; 0 before the relay is entered.
         exceeded: whether the server sent more than `LIMIT` bytes.
+        answered: whether it sent any.
     """
 
     host: Final = _LOOPBACK
 
     def __init__(self, address: str, port: int) -> None:
         self.port = 0
-        self.exceeded = False
+        self.exceeded = self.answered = False
         self._server = (address, port)
         self._left = LIMIT
         self._far: socket.socket | None = None
@@ -150,6 +151,7 @@ class Relay:
         # Whatever ends it, libpq sees the end of the connection.
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(far, _CHUNK):
+                self.answered = True
                 self._left -= len(data)
                 if self._left < 0:
                     self.exceeded = True

@@ -1,17 +1,30 @@
-"""Clients that others are writing: waited for, for a moment, and then written later."""
+"""Clients that others are writing: waited for, for a moment, and then written later.
+
+A script that writes a file line by line, or an editor that saves it again and again, shall
+be through before we touch it. How long that takes nobody knows, so the file has to be still
+for a moment, and for a longer one the more often it has changed lately. One that has long
+been quiet is still at once: then a rotation waits for nothing.
+
+Only changes that this process saw count, by the monotonic clock: a wall clock may be set. The
+one exception is a file that is read for the first time, whose own time says whether somebody
+wrote it a moment ago.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pgherald.clock import Clock
 from pgherald.errors import BeingWritten, ChangedMeanwhile, ClientError, FileTrouble
-from pgherald.files import Files, Snapshot, Stillness
-from pgherald.sync.plan import Client, ClientPlan
+from pgherald.files import Files, Identity, Snapshot, digest
+from pgherald.sync.plan import ClientPlan
+from pgherald.sync.targets import Target
 
 #: How long one client that is being written may hold up the others, in seconds.
 HOLD: Final = 2.0
@@ -21,6 +34,75 @@ _ASK_AGAIN: Final = 1.0
 
 #: Likewise one that changed while it was being read.
 _READ_AGAIN: Final = 0.05
+
+#: How long a file must be still after one change, in seconds; twice as long after each further
+#: one, up to `MOST`.
+FIRST: Final = 0.3
+
+#: The longest of these pauses, in seconds.
+MOST: Final = 1.5
+
+#: Changes that are older than this, in seconds, count no longer.
+LATELY: Final = 30.0
+
+#: More changes than these make no difference.
+_COUNTED: Final = 8
+
+
+@dataclass(slots=True)
+class _Known:
+    look: Identity | None
+    ours: str | None = None
+    changes: deque[float] = field(default_factory=lambda: deque(maxlen=_COUNTED))
+
+
+class Stillness:
+    """Remembers when files changed.
+
+    Args:
+        clock: the time.
+        first: seconds of stillness asked for after one change.
+    """
+
+    def __init__(self, clock: Clock, *, first: float = FIRST) -> None:
+        self._clock = clock
+        self._first = first
+        self._files: dict[Path, _Known] = {}
+
+    def saw(self, snapshot: Snapshot) -> None:
+        """A file was read. It has changed, unless it is what it was, or what we wrote."""
+        look, known = snapshot.identity, self._files.get(snapshot.path)
+        if known is None:
+            known = self._files[snapshot.path] = _Known(look)
+            # Nothing is known of it but its own time, which is worth a hint.
+            age = self._clock.now().timestamp() - look.mtime_ns / 1e9 if look else -1
+            if 0 <= age < self._first:
+                known.changes.append(self._clock.monotonic() - age)
+        elif look != known.look and (known.ours is None or digest(snapshot.content) != known.ours):
+            known.changes.append(self._clock.monotonic())
+        known.look = look
+
+    def touched(self, path: Path) -> None:
+        """A watcher saw that somebody else has changed this file."""
+        known = self._files.setdefault(path, _Known(None))
+        try:
+            known.look = Identity.of(path.stat())  # links are followed
+        except (OSError, ValueError):  # no file; or a NUL in the path
+            known.look = None
+        known.changes.append(self._clock.monotonic())
+
+    def wrote(self, path: Path, content: bytes) -> None:
+        """We wrote this file ourselves: to find that in it is no change."""
+        known = self._files.get(path)
+        if known is not None:
+            known.ours = digest(content)
+
+    def left(self, path: Path) -> float:
+        """Seconds for which this file must still be left alone; 0 when it is still."""
+        known, now = self._files.get(path), self._clock.monotonic()
+        lately = [at for at in known.changes if now - at < LATELY] if known else []
+        pause = min(MOST, self._first * 2.0 ** (len(lately) - 1))
+        return max(0.0, lately[-1] + pause - now) if lately else 0.0
 
 
 class Restless:
@@ -35,9 +117,9 @@ class Restless:
     def __init__(self, files: Files, clock: Clock, stillness: Stillness) -> None:
         self._files = files
         self._clock = clock
-        self._stillness = stillness
+        self.stillness = stillness
         #: Clients that others are writing, and since when that is known.
-        self._since: dict[Client, float] = {}
+        self._since: dict[Target, float] = {}
         self._following: asyncio.Task[None] | None = None
 
     async def settle(self, part: ClientPlan) -> ClientPlan | None:
@@ -60,24 +142,16 @@ class Restless:
         await self._clock.sleep(min(pause, rest))
         return None
 
-    def give_up(self, client: Client) -> None:
+    def give_up(self, client: Target) -> None:
         """It changed too often while it was to be written: it has been waited for long enough."""
         self._since[client] = self._clock.monotonic() - HOLD
-
-    def touched(self, path: Path) -> None:
-        """Somebody else has changed a client's file."""
-        self._stillness.touched(path)
-
-    def wrote(self, path: Path, content: bytes) -> None:
-        """We have written a client's file."""
-        self._stillness.wrote(path, content)
 
     def follow(self, again: Callable[[], None]) -> None:
         """Ask for another plan once clients that are being written may be still, if any are.
 
         No event says when a program closes a file that it has not changed.
         """
-        pauses = [self._stillness.left(client.path) or _ASK_AGAIN for client in self._since]
+        pauses = [self.stillness.left(client.path) or _ASK_AGAIN for client in self._since]
         if pauses and self._following is None:
             self._following = asyncio.create_task(self._follow(min(pauses), again))
 
@@ -101,14 +175,14 @@ class Restless:
         if isinstance(error, ChangedMeanwhile):
             return _READ_AGAIN
         if part.file is not None and not part.file.edit.changes:
-            self._stillness.saw(part.file.snapshot)
+            self.stillness.saw(part.file.snapshot)
             return 0.0
         found = await asyncio.to_thread(self._ask, part)
         if found is None:
             return 0.0
         snapshot, written = found
-        self._stillness.saw(snapshot)
-        left = self._stillness.left(client.path)
+        self.stillness.saw(snapshot)
+        left = self.stillness.left(client.path)
         return max(left, _ASK_AGAIN) if written else left
 
     def _ask(self, part: ClientPlan) -> tuple[Snapshot, bool | None] | None:

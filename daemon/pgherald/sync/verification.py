@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 #: A login is called current if it has connected within this time.
 MAX_AGE: Final = timedelta(days=1)
 
-#: What no certificate, variable or line of the clients brings about.
+#: What no certificate, variable or line of the clients brings about, but for an address.
 _NOT_OURS: Final = frozenset({Outcome.HOST_UNKNOWN, Outcome.NO_ANSWER, Outcome.STARTING_UP})
 
 #: The part of that time over which the connections of many logins are spread.
@@ -246,7 +246,8 @@ async def _try(prober: Prober, trial: Trial, name: str, around: Sequence[Extra])
         )
 
     proof = await probe(extras)
-    if proof.proves or not extras or proof.outcome in _NOT_OURS:
+    elsewhere = any(keyword == "hostaddr" for extra in extras for keyword, _ in extra.options)
+    if proof.proves or not extras or (proof.outcome in _NOT_OURS and not elsewhere):
         return proof
     plain = await probe([])
     shown = [extra.source for extra in extras if "sslcert" in dict(extra.options)]
@@ -258,7 +259,9 @@ async def _try(prober: Prober, trial: Trial, name: str, around: Sequence[Extra])
         return dataclasses.replace(proof, outcome=Outcome.CERTIFICATE_WANTED, detail=detail)
     if not plain.proves:
         return plain
-    guilty = [extra for extra in extras if not (await probe([extra])).proves] or extras
+    guilty = extras
+    if len(extras) > 1:
+        guilty = [extra for extra in extras if not (await probe([extra])).proves] or extras
     reason = "" if proof.outcome is Outcome.FAILED else f" ({proof.detail})"
     return dataclasses.replace(
         plain,

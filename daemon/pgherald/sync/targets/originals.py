@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pgherald.errors import FileTrouble
-from pgherald.files.pictures import Image
+from pgherald.files.rows import Image
 from pgherald.sync.journal import Journal
 from pgherald.sync.manifest import Medium
 

@@ -13,8 +13,7 @@ from pgherald.clients.pgadmin import PgAdmin, without_ours
 from pgherald.clients.pgadmin_database import TABLES, Unsupported
 from pgherald.clients.pgadmin_row import SHOWN
 from pgherald.files import Files, Snapshot
-from pgherald.files.pictures import difference, drawn, picture
-from pgherald.files.rows import Rows
+from pgherald.files.rows import Rows, difference, drawn, picture
 from pgherald.model import DatabaseKey
 from pgherald.secret import MASK
 from pgherald.store import BackgroundStore
