@@ -11,6 +11,9 @@ from typing import ClassVar, Protocol
 from pgherald.model import SSLMODES, DatabaseKey, Entry, Login, strictest
 from pgherald.secret import Secret
 
+#: An entry's fingerprint, with its database; None where the entry is the person's own.
+Print = tuple[DatabaseKey | None, str]
+
 #: Gives the fingerprints of what pgherald wrote into a file, by database.
 Known = Callable[[], Mapping[DatabaseKey, Collection[str]]]
 

@@ -24,7 +24,7 @@ from itertools import chain
 from typing import Final
 
 from pgherald.clients import lines
-from pgherald.clients.base import Action, Change, Edit, Known
+from pgherald.clients.base import Action, Change, Edit, Known, Print
 from pgherald.errors import Unparsable
 from pgherald.model import DatabaseKey
 
@@ -84,6 +84,12 @@ class Parts:
     loose: tuple[bytes, ...] = field(repr=False)
     slots: tuple[Slot, ...]
     below: tuple[bytes, ...] = field(repr=False)
+
+    def prints(self, entries: Entries, ours: Mapping[DatabaseKey, str]) -> Iterator[Print]:
+        """The fingerprints of our entries, and of the person's, which are never to be ours."""
+        yield from ours.items()
+        for rows in (self.above, self.loose, self.below):
+            yield from ((None, mark) for mark, _ in entries(rows) if mark is not None)
 
     def edit(
         self,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
 from pgherald.clients import block, lines
-from pgherald.clients.base import Edit, Held, Known, fingerprint
+from pgherald.clients.base import Edit, Held, Known, Print, fingerprint
 from pgherald.errors import Inexpressible
 from pgherald.model import DatabaseKey, Entry, Login
 from pgherald.secret import MASK, Secret
@@ -122,11 +122,12 @@ class Pgpass:
         present, _ = _present(self._split(current), {})
         return {key: _held(old.logins[0]) for key, old in present.items()}
 
-    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
-        """The fingerprint of each of our lines, for `known`."""
-        present, _ = _present(self._split(current), {})
+    def prints(self, current: bytes | None) -> Iterator[Print]:
+        """The fingerprint of each line, for `known`."""
+        parts = self._split(current)
+        present, _ = _present(parts, {})
         first = ((key, old.logins[0]) for key, old in present.items())
-        return {key: fields.fingerprint for key, fields in first if fields is not None}
+        return parts.prints(_entries, {key: f.fingerprint for key, f in first if f is not None})
 
     def _split(self, current: bytes | None) -> block.Parts:
         return block.split(current, self.known, _entries)

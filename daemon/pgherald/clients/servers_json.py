@@ -28,6 +28,7 @@ from pgherald.clients.base import (
     Edit,
     Held,
     Known,
+    Print,
     fingerprint,
     strictest_of,
 )
@@ -156,10 +157,13 @@ class ServersJson(RowForm):
         file = _open(current, self.known)
         return {key: strictest_of([_held(s) for s in file.own(key)]) for key in file.ours}
 
-    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
-        """The fingerprint of each of our servers, for `known`."""
+    def prints(self, current: bytes | None) -> Iterator[Print]:
+        """The fingerprint of each server, for `known`."""
         file = _open(current, self.known)
-        return {key: _print(file.own(key)[0]) for key in file.ours}
+        owners = {numbers[0]: key for key, numbers in file.ours.items()}
+        for number, server in file.servers.items():
+            if isinstance(server, dict):
+                yield owners.get(number), _print(server)
 
     def services(self, current: bytes | None) -> list[str]:
         """The services that servers name; see `TextClient.services`."""

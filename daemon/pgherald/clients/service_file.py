@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 
 from pgherald import libpq
 from pgherald.clients import block, lines, sections
-from pgherald.clients.base import Edit, Held, Known
+from pgherald.clients.base import Edit, Held, Known, Print
 from pgherald.clients.sections import Want
 from pgherald.errors import Unparsable
 from pgherald.model import LOGIN_FIELDS, SSLMODES, DatabaseKey, Entry, Login, strictest
@@ -121,9 +121,10 @@ class ServiceFile:
         found = self._sections(current)
         return {key: _held(section.header, _values(section)) for key, section in found.items()}
 
-    def prints(self, current: bytes | None) -> Mapping[DatabaseKey, str]:
-        """The fingerprint of each of our sections, for `known`."""
-        return {key: section.fingerprint for key, section in self._sections(current).items()}
+    def prints(self, current: bytes | None) -> Iterator[Print]:
+        """The fingerprint of each section, for `known`."""
+        ours = {key: section.fingerprint for key, section in self._sections(current).items()}
+        return block.split(current, self.known, sections.entries).prints(sections.entries, ours)
 
     def _sections(self, current: bytes | None) -> Mapping[DatabaseKey, sections.Section]:
         return sections.sort(block.split(current, self.known, sections.entries), {}).sections

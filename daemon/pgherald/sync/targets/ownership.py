@@ -15,10 +15,11 @@ import errno
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pgherald.clients.base import Print
 from pgherald.errors import ChangedMeanwhile, ClientError, FileTrouble, StoreError
 from pgherald.files import Files, Snapshot, errno_of
 from pgherald.model import DatabaseKey
@@ -136,14 +137,21 @@ class Ownership:
             return {}
         return {DatabaseKey.parse(key): marks for key, marks in known.get("prints", {}).items()}
 
-    def wrote(self, path: Path, prints: Mapping[DatabaseKey, str]) -> None:
-        """Record these fingerprints too. That they cannot be recorded hinders nothing else."""
+    def wrote(self, path: Path, prints: Iterable[Print]) -> None:
+        """Record these fingerprints too. That they cannot be recorded hinders nothing else.
+
+        An entry of the person's own that is like ours is never to be taken for ours.
+        """
         known = self.written(path)
-        new = {
-            key: list(dict.fromkeys((mark, *known.get(key, ()))))[:_PRINTS]
-            for key, mark in prints.items()
-        }
-        if known == (new := {**known, **new}):
+        new = {key: list(marks) for key, marks in known.items()}
+        theirs = set[str]()
+        for key, mark in prints:
+            if key is None:
+                theirs.add(mark)
+            else:
+                new[key] = list(dict.fromkeys((mark, *known.get(key, ()))))[:_PRINTS]
+        new = {key: [m for m in marks if m not in theirs] for key, marks in new.items()}
+        if known == new:
             return
         record = self.path(path.absolute())
         try:
