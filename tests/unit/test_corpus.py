@@ -166,6 +166,26 @@ def test_what_an_earlier_version_wrote_is_known_from_then_on(
     assert file.read_text() == ours
 
 
+def test_a_line_that_is_made_by_hand_after_ours_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the very line that pgherald had written once: it is the person's all the same."""
+    desk = Desk.laid(tmp_path, monkeypatch)
+    rest = '[[databases]]\napp = "blog"\n[clients.pgpass]\npath = "pgpass"\n'
+    desk.configure(SHOP + rest)
+    assert desk.run("check").code == 0
+    file = tmp_path / "pgpass"
+    user = desk.login().user
+    line = next(row for row in file.read_text().splitlines(keepends=True) if user in row)
+    desk.configure(rest)
+    assert desk.run("check", "--prune").code == 0
+    assert line not in file.read_text()
+    file.write_text(file.read_text() + line)
+    for command in (["check"], ["uninstall", "--yes"]):
+        assert desk.run(*command).code == 0
+        assert file.read_text().endswith(line)
+
+
 def test_the_documents_count_the_cases() -> None:
     """docs/reliability.md says how many cases there are of each kind."""
     text = (REPOSITORY / "docs" / "reliability.md").read_text()

@@ -114,7 +114,9 @@ class FileTarget(Target):
     def records(self, snapshot: Snapshot, new: bytes | None) -> list[Step]:
         """Nothing: what pgherald writes is recorded at once, and more than it wrote does no harm."""
         if self.ownership is not None and new:
-            self.ownership.wrote(self.path, self.editor.prints(new))
+            old = {} if new == snapshot.content else self.editor.read(snapshot.content)
+            gone = old.keys() - self.editor.read(new).keys() if old else ()
+            self.ownership.wrote(self.path, self.editor.prints(new), gone)
         return []
 
     def copy_record(self, snapshot: Snapshot, new: bytes, store: BackgroundStore) -> None:

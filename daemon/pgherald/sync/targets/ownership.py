@@ -15,7 +15,7 @@ import errno
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,13 +137,16 @@ class Ownership:
             return {}
         return {DatabaseKey.parse(key): marks for key, marks in known.get("prints", {}).items()}
 
-    def wrote(self, path: Path, prints: Iterable[Print]) -> None:
+    def wrote(
+        self, path: Path, prints: Iterable[Print], gone: Collection[DatabaseKey] = ()
+    ) -> None:
         """Record these fingerprints too. That they cannot be recorded hinders nothing else.
 
-        An entry of the person's own that is like ours is never to be taken for ours.
+        An entry of the person's own that is like ours is never to be taken for ours, nor one that
+        they make after ours of that database is `gone`.
         """
         known = self.written(path)
-        new = {key: list(marks) for key, marks in known.items()}
+        new = {key: marks for key, marks in known.items() if key not in gone}
         theirs = set[str]()
         for key, mark in prints:
             if key is None:
