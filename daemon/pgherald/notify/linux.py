@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from types import SimpleNamespace
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 from jeepney import (
     DBusAddress,
@@ -119,7 +119,7 @@ class LinuxDesktop(Backend):
         # Asked every time: the answer also tells which server is there now.
         server, (capabilities,) = await self._call("GetCapabilities")
         title, body = await self._texts(notice)
-        body = escape(body) if "body-markup" in capabilities else body
+        body = escape(body, quote=False) if "body-markup" in capabilities else body
         opener = self._opener if "actions" in capabilities else None
         actions = [each for each in notice.actions if opener and opener.knows(each)]
         hints = {"urgency": ("y", URGENCY[notice.urgency]), "desktop-entry": ("s", "pgherald")}

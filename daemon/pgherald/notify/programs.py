@@ -9,9 +9,9 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 from pgherald import process
 from pgherald.notify.desktop import Backend, Notice, NotShown, Urgency, run
@@ -133,7 +133,7 @@ def toast_for(notice: Notice) -> str:
     silent = '<audio silent="true"/>' if notice.urgency is Urgency.LOW else ""
     return (
         f'<toast{stays}><visual><binding template="ToastGeneric">'
-        f"<text>{escape(notice.title)}</text><text>{escape(notice.body)}</text>"
+        f"<text>{escape(notice.title, quote=False)}</text><text>{escape(notice.body, quote=False)}</text>"
         f"</binding></visual>{silent}</toast>"
     )
 
