@@ -6,15 +6,21 @@ The README.md there says how to add one.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Final
 
+import pgserviceparser
+import pgtoolkit.service
 import pytest
+from configobj import ConfigObj, ConfigObjError
 
 from pgherald.model import Login
 from support.commands import Desk
@@ -92,13 +98,28 @@ def _filled(text: bytes, words: dict[str, str]) -> bytes:
     return re.sub(rb"@[A-Z-]+@", lambda m: words.get(m[0].decode(), m[0].decode()).encode(), text)
 
 
-def _is_readable(text: bytes) -> bool:
-    """Whether programs that read a service file by Python's library for INI files can read it."""
-    try:
-        configparser.ConfigParser(interpolation=None).read_string(text.decode("utf-8-sig"))
-    except (configparser.Error, UnicodeDecodeError):
-        return False
-    return True
+def _pgcli(path: Path) -> object:
+    """As pgcli's `parse_service_info` does, which passes over the comments at the top."""
+    rows = path.read_text("utf-8-sig").splitlines()
+    return ConfigObj(list(dropwhile(lambda row: row.startswith("#"), rows)))
+
+
+#: Programs that read a service file by a library for INI files: QGIS' plugin, temBoard, pgcli.
+READERS: Final[dict[str, Callable[[Path], object]]] = {
+    "pgserviceparser": pgserviceparser.full_config,
+    "pgtoolkit": lambda path: pgtoolkit.service.parse(path.read_text("utf-8-sig").splitlines()),
+    "pgcli": _pgcli,
+}
+
+
+def _readers(path: Path) -> set[str]:
+    """Those of the programs that can read a file."""
+    found = set()
+    for name, read in READERS.items():
+        with contextlib.suppress(configparser.Error, ConfigObjError, UnicodeDecodeError):
+            read(path)
+            found.add(name)
+    return found
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda f: f"{f.parent.name}/{f.name}")
@@ -120,6 +141,7 @@ def test_a_case_of_the_corpus(
     if case.about.get("rotated"):
         desk.rotate()
     before = case.held()
+    readers = _readers(tmp_path / "pg_service.conf") if "pg_service.conf" in before else set()
 
     notes = [
         _filled(n.encode(), {f"@{k}@": v for k, v in case.words().items()}).decode()
@@ -143,11 +165,20 @@ def test_a_case_of_the_corpus(
         assert desk.run("uninstall", "--yes").code == 0
         after = case.held()
     assert after == {**before, **case.files("after")}
-    if "pg_service.conf" in before and _is_readable(before["pg_service.conf"]):
-        assert _is_readable(after.get("pg_service.conf", b""))
+    if "pg_service.conf" in after:
+        assert _readers(tmp_path / "pg_service.conf") >= readers
     if not case.about.get("uninstalled"):
         assert desk.run("check").code == result.code
         assert case.held() == after, "a second run changes nothing"
+
+
+def test_a_section_that_stands_twice_costs_other_programs_the_file(tmp_path: Path) -> None:
+    """That is why ours gives way to the person's; read by the programs themselves."""
+    file = tmp_path / "pg_service.conf"
+    file.write_text("# a comment\n[shop]\nhost=a\n[blog]\nhost=b\n")
+    assert _readers(file) == READERS.keys()
+    file.write_text(f"{file.read_text()}[shop]\nhost=c\n")
+    assert not _readers(file)
 
 
 def test_what_an_earlier_version_wrote_is_known_from_then_on(
