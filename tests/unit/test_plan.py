@@ -59,12 +59,21 @@ def test_a_carried_out_plan_leaves_nothing_to_do(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["cannot be read", "is left out"])
-def test_a_name_is_kept_while_nobody_knows_the_sections(desk: Desk, unknown: str) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (b"[shop]\nhost=mine\n", "shop-heroku"),
+        (b"[shop]\nhost=mine\n[shop-heroku]\nhost=mine\n", "shop-heroku-2"),
+    ],
+)
+def test_a_name_is_kept_while_nobody_knows_the_sections(
+    desk: Desk, unknown: str, theirs: bytes, ours: str
+) -> None:
     """A server that names our section is not led to the person's while the service file is away."""
     services = desk.clients[1].path
-    services.write_bytes(b"[shop]\nhost=mine\n")
+    services.write_bytes(theirs)
     plan = desk.plan(Entry(SHOP, login()))
-    assert plan.services == {SHOP.key: "shop-heroku"}
+    assert plan.services == {SHOP.key: ours}
     desk.carry_out(plan)
     if unknown == "is left out":
         desk.clients = (desk.clients[0], desk.clients[2])

@@ -7,7 +7,6 @@ this one function, so what a dry run shows is what a commit does.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -241,35 +240,35 @@ class Naming:
     def __init__(self, wanted: Sequence[Entry]) -> None:
         self._asked = wanted
         self._taken: set[str] = set()
+        self._kept: dict[DatabaseKey, str] = {}
         self.wanted = wanted
 
     def plan(self, parts: Sequence[ClientPlan]) -> Plan | None:
         """The plan; None where such a section is in the way, so that `wanted` is planned anew."""
-        taken = self._in_the_way(parts)
-        if taken <= self._taken:
+        taken = self._taken.union(*(part.file.edit.taken for part in parts if part.file))
+        kept = self._known_by(parts)
+        if (taken, kept) == (self._taken, self._kept):
             return self._named(parts)
-        self._taken |= taken
-        used = {entry.database.service for entry in self._asked} | self._taken
+        self._taken, self._kept = taken, kept
+        used = {entry.database.service for entry in self._asked} | taken | {*kept.values()}
         self.wanted = [self._apart(entry, used) for entry in self._asked]
         return None
 
-    def _in_the_way(self, parts: Sequence[ClientPlan]) -> set[str]:
-        taken = {name for part in parts if part.file for name in part.file.edit.taken}
-        if not any(part.client.editor.kind == "service_file" and part.file for part in parts):
-            # As long as nobody knows its sections, each keeps the name that other clients hold.
-            for entry in self._asked:
-                service = entry.database.service
-                held = [part.holds[entry.key].service for part in parts if entry.key in part.holds]
-                if any(re.fullmatch(rf"{re.escape(service)}-heroku(-\d+)?", h or "") for h in held):
-                    taken.add(service)
-        return taken
+    def _known_by(self, parts: Sequence[ClientPlan]) -> dict[DatabaseKey, str]:
+        """The names that clients hold, which stay as long as nobody knows the file's sections."""
+        if any(part.client.editor.kind == "service_file" and part.file for part in parts):
+            return {}
+        held = ((key, what.service) for part in parts for key, what in part.holds.items())
+        return {key: service for key, service in held if service is not None}
 
     def _apart(self, entry: Entry, used: set[str]) -> Entry:
-        if (service := entry.database.service) not in self._taken:
-            return entry
-        names = chain([f"{service}-heroku"], (f"{service}-heroku-{n}" for n in count(2)))
-        other = next(name for name in names if name not in used)
-        used.add(other)
+        service = entry.database.service
+        if (other := self._kept.get(entry.key)) is None:
+            if service not in self._taken:
+                return entry
+            names = chain([f"{service}-heroku"], (f"{service}-heroku-{n}" for n in count(2)))
+            other = next(name for name in names if name not in used)
+            used.add(other)
         return Entry(dataclasses.replace(entry.database, service=other), entry.login)
 
     def _named(self, parts: Sequence[ClientPlan]) -> Plan:
