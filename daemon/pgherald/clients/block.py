@@ -168,8 +168,9 @@ def split(current: bytes | None, known: Known = dict, entries: Entries = lambda 
     parts = Parts(current, bom, eol, tuple(above), loose, slots, tuple(below))
     parts = _claimed(parts, known, entries)
     if damage is not None:
-        found = {mark for slot in parts.slots for mark in known()[slot.key]}
-        if not keys or not all(found & {*known().get(key, ())} for key in keys):
+        marks = known()
+        found = {mark for slot in parts.slots for mark in marks[slot.key]}
+        if not keys or not all(found & {*marks.get(key, ())} for key in keys):
             raise damage
     return parts
 

@@ -82,7 +82,7 @@ class ServiceFile:
             Inexpressible: a wanted login has no form in this file.
             ValueError: a service is wanted twice.
         """
-        parts = block.split(current, self.known, sections.entries)
+        parts = self._split(current)
         wants = _wants(wanted)
         going = sections.leaving(parts, wants, frozenset(remove))
         found = sections.sort(parts, wants, going)
@@ -118,16 +118,17 @@ class ServiceFile:
 
     def read(self, current: bytes | None) -> Mapping[DatabaseKey, Held]:
         """What the file holds of ours; see `base.TextClient.read`."""
-        found = self._sections(current)
+        found = sections.sort(self._split(current), {}).sections
         return {key: _held(section.header, _values(section)) for key, section in found.items()}
 
     def prints(self, current: bytes | None) -> Iterator[Print]:
         """The fingerprint of each section, for `known`."""
-        ours = {key: section.fingerprint for key, section in self._sections(current).items()}
-        return block.split(current, self.known, sections.entries).prints(sections.entries, ours)
+        parts = self._split(current)
+        found = sections.sort(parts, {}).sections.items()
+        return parts.prints(sections.entries, {key: each.fingerprint for key, each in found})
 
-    def _sections(self, current: bytes | None) -> Mapping[DatabaseKey, sections.Section]:
-        return sections.sort(block.split(current, self.known, sections.entries), {}).sections
+    def _split(self, current: bytes | None) -> block.Parts:
+        return block.split(current, self.known, sections.entries)
 
     def services(self, current: bytes | None) -> list[str]:
         """The names of all sections, whatever else the file holds; see `base.TextClient`."""
