@@ -378,6 +378,19 @@ async def test_a_mended_refusal_is_seen_by_one_question(path: str) -> None:
     assert not house.heroku.requests
 
 
+async def test_of_several_refusals_each_is_seen_to_be_mended() -> None:
+    """A team that stays closed does not hide that another one has opened."""
+    house = House(attached("a"))
+    shut = error(403, "forbidden")
+    for opened in ("us", "them"):
+        house.heroku.routes |= {"/teams/us/apps": shut, "/teams/them/apps": shut}
+        discovery = house.discovery(DiscoverRule(team="us"), DiscoverRule(team="them"))
+        await failing(discovery)
+        assert not await discovery.is_mended()
+        house.heroku.routes[f"/teams/{opened}/apps"] = house.listed("a")
+        assert await discovery.is_mended()
+
+
 @pytest.mark.parametrize("path", ["/addon-attachments", "/apps"])
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_what_was_found_outlives_an_outage(path: str, *, restarted: bool) -> None:

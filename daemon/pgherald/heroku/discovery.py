@@ -108,8 +108,8 @@ class Discovery:
         #: The apps in each list that was answered, by team.
         self._apps: dict[str | None, list[App]] = {}
         self._read: dict[str, tuple[App, VarsSeen]] = {}
-        #: A list that Heroku refused.
-        self._refused: tuple[str, Callable[[], Awaitable[object]]] | None = None
+        #: The questions about lists that Heroku refused, by name.
+        self._refused: dict[str, Callable[[], Awaitable[object]]] = {}
 
     async def discover(self) -> None:
         """Look again; `found` has what there is.
@@ -156,32 +156,34 @@ class Discovery:
             raise error
 
     async def is_mended(self) -> bool:
-        """Whether Heroku answers a question that it had refused; asks one, if there is any."""
-        named = chain.from_iterable(rule.include for rule in self._rules)
-        app = next((app for app in named if app in self.unread and app in self.refused), None)
-        question = self._refused
-        if app is not None and question is None:
-            question = f"?{app}", partial(self._api.config_vars, app, ())
-        if question is None:
-            return False
-        with contextlib.suppress(PgheraldError):
-            await self._account.ask(*question, anew=True)
-            return True
+        """Whether Heroku answers a question that it had refused; asks those."""
+        questions = dict(self._refused)
+        for app in self._closed:
+            questions[f"?{app}"] = partial(self._api.config_vars, app, ())
+        for name, question in questions.items():
+            with contextlib.suppress(PgheraldError):
+                await self._account.ask(name, question, anew=True)
+                return True
         return False
 
     @property
     def unmet(self) -> HerokuError | None:
         """Why nothing is found of an app that a rule names in full."""
+        return next(iter(self._closed.values()), None)
+
+    @property
+    def _closed(self) -> dict[str, HerokuError]:
+        """Apps that a rule names in full and of which nothing is found, with Heroku's refusal."""
         there = {each.app for each in self.found}
         named = chain.from_iterable(rule.include for rule in self._rules)
-        errors = (self.refused.get(app) for app in named if app in self.unread - there)
-        return next((e for e in errors if isinstance(e, Forbidden | NotVisible)), None)
+        errors = {app: self.refused.get(app) for app in named if app in self.unread - there}
+        return {a: e for a, e in errors.items() if isinstance(e, Forbidden | NotVisible)}
 
     async def _find(self) -> tuple[list[list[Found]], list[HerokuError | None]]:
         """What each rule finds, and why it may not be all."""
         failed: dict[str | None, HerokuError] = {}
         self._apps.clear()
-        self._refused = None
+        self._refused.clear()
         try:
             attachments = await self._ask_list("?attachments", self._api.attachments)
         except HerokuError as exc:
@@ -213,7 +215,7 @@ class Discovery:
         try:
             return await self._account.ask(name, question)
         except (Forbidden, NotVisible):
-            self._refused = name, question
+            self._refused[name] = question
             raise
 
     def _names(self, rule: DiscoverRule) -> set[str]:
